@@ -1,0 +1,89 @@
+"""Every error fertrack raises on purpose.
+
+::
+
+    FertrackError
+    ├── ConfigError            an option is unknown, out of range or contradicts another
+    ├── VideoError
+    │   ├── VideoOpenError     the source is missing, not a video, or has no pictures in it
+    │   ├── VideoReadError     decoding failed in a way that could not be skipped
+    │   └── VideoWriteError    the annotated video could not be written (disk full, no codec)
+    ├── OutputExistsError      a file would be replaced and ``--overwrite`` was not given
+    ├── WeightsError           a weights file is missing, or its hash differs
+    ├── ModelError             a model's labels, shapes or outputs are not what its bundle says
+    ├── StorageError           the database cannot be opened, read or written
+    │   ├── SchemaOutOfDateError   its schema is older or newer than this program
+    │   └── RunNotFoundError       no such run, track or person is stored
+    └── ReportError            a report or export could not be written
+
+Misuse of the Python API (wrong dtype, wrong shape) raises ``TypeError`` or ``ValueError`` instead.
+Messages are one sentence: what is wrong, where, and what to do about it.
+"""
+
+__all__ = [
+    "ConfigError",
+    "FertrackError",
+    "ModelError",
+    "OutputExistsError",
+    "ReportError",
+    "RunNotFoundError",
+    "SchemaOutOfDateError",
+    "StorageError",
+    "VideoError",
+    "VideoOpenError",
+    "VideoReadError",
+    "VideoWriteError",
+    "WeightsError",
+]
+
+
+class FertrackError(Exception):
+    """Root of all errors that fertrack raises on purpose."""
+
+
+class ConfigError(FertrackError):
+    """An option is unknown, out of range or contradicts another."""
+
+
+class VideoError(FertrackError):
+    """Something is wrong with a video being read or written."""
+
+
+class VideoOpenError(VideoError):
+    """The source is missing, is not a video, or has no pictures in it."""
+
+
+class VideoReadError(VideoError):
+    """Decoding failed in a way that could not be skipped."""
+
+
+class VideoWriteError(VideoError):
+    """The annotated video could not be written."""
+
+
+class OutputExistsError(FertrackError):
+    """A file would be replaced and replacing was not asked for."""
+
+
+class WeightsError(FertrackError):
+    """A weights file is missing, or its hash differs from the expected one."""
+
+
+class ModelError(FertrackError):
+    """A model's labels, shapes or outputs are not what its bundle says."""
+
+
+class StorageError(FertrackError):
+    """The database cannot be opened, read or written."""
+
+
+class SchemaOutOfDateError(StorageError):
+    """The database's schema is older or newer than this program."""
+
+
+class RunNotFoundError(StorageError):
+    """No such run, track or person is stored."""
+
+
+class ReportError(FertrackError):
+    """A report or export could not be written."""

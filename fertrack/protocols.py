@@ -1,0 +1,119 @@
+"""The seams: what a part must offer to take a place in the pipeline. One method each, batched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from fertrack.types import Detections, FloatArray, Frame, FrameResult, Image, RunSummary, VideoInfo
+
+__all__ = ["Classifier", "Detector", "Sink", "VideoSource"]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds faces and their five landmarks. Stateless and safe to call from several threads at once.
+
+    Attributes:
+        fingerprint: name and hash of what is run, e.g. ``"centerface sha256:09189dea"``; stored with each run.
+    """
+
+    fingerprint: str
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        """Detect faces in each image (uint8 (H, W, 3) BGR; sizes may differ).
+
+        Returns one ``Detections`` per image, in order, score-sorted, clipped, in px of that image. The result for an
+        image does not depend on the other images of the batch.
+        """
+        ...
+
+    def smallest_face_px(self, width: int, height: int) -> float:
+        """About the smallest face, in px of a ``width`` x ``height`` frame, that the current input scale can find."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Turns aligned crops into logits. Stateless and safe to call from several threads at once.
+
+    Attributes:
+        crop_size: S, the side of the square crops it takes, px.
+        template: float32 (5, 2), where the five landmarks lie in such a crop, px.
+        fingerprint: name and hash of what is run; stored with each run.
+    """
+
+    crop_size: int
+    template: FloatArray
+    fingerprint: str
+
+    def logits(self, crops: Image) -> FloatArray:
+        """Uncalibrated logits, float32 (N, 7) in ``EXPRESSIONS`` order, for crops uint8 (N, S, S, 3) BGR."""
+        ...
+
+
+@runtime_checkable
+class VideoSource(Protocol):
+    """Yields frames in presentation order, then stops. Iterated once.
+
+    Attributes:
+        info: what is known before decoding.
+        decode_failures: packets or pictures skipped so far because they could not be decoded.
+        dropped: frames dropped so far to stay current (live sources only).
+        notes: sentences the user must see, such as "the file ends early"; complete once iteration has ended.
+    """
+
+    info: VideoInfo
+    decode_failures: int
+    dropped: int
+    notes: list[str]
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames; raises ``VideoReadError`` if decoding breaks in a way that cannot be skipped."""
+        ...
+
+    def close(self) -> None:
+        """Release the file, camera or socket. May be called more than once, and from another thread."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Receives results in frame order: a database, a video file, a window, a callback.
+
+    Attributes:
+        name: stage name under which its time is reported, e.g. ``"store"`` or ``"video"``.
+        needs_image: whether ``write`` must be given the frame's pixels.
+    """
+
+    name: str
+    needs_image: bool
+
+    def __enter__(self) -> Self:
+        """Open the output. Raises a ``FertrackError`` if that cannot be done."""
+        ...
+
+    def write(self, result: FrameResult, image: Image | None) -> None:
+        """Take one frame's result; ``image`` is uint8 (H, W, 3) BGR, read-only, or None unless ``needs_image``."""
+        ...
+
+    def finish(self, summary: RunSummary) -> None:
+        """Complete the output. Called once whatever the run's status, before ``__exit__``."""
+        ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Release everything; what was written so far stays readable."""
+        ...

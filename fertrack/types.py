@@ -1,0 +1,327 @@
+"""The values that travel through the pipeline.
+
+Each is a frozen struct of arrays: every column is always there and has the same length N; N = 0 means "nothing".
+Arrays are handed on as read-only views, so no stage can write into another's. Shapes and dtypes are checked here
+and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "EXPRESSIONS",
+    "UNCERTAIN",
+    "UNCONFIRMED",
+    "Detections",
+    "Faces",
+    "FloatArray",
+    "Frame",
+    "FrameFaces",
+    "FrameResult",
+    "Image",
+    "IntArray",
+    "LookMs",
+    "RunSummary",
+    "StageStats",
+    "VideoInfo",
+    "label_name",
+]
+
+EXPRESSIONS: tuple[str, ...] = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+"""The seven expressions in RAF-DB's order: the one order of the whole program; adapters map into it."""
+
+UNCERTAIN = -1
+"""Label of a face whose winning probability is under its class threshold."""
+
+UNCONFIRMED = -1
+"""Track ID of a detection that no confirmed track has claimed."""
+
+Image = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+def label_name(label: int) -> str:
+    """Name of a label index: an expression, or ``"uncertain"`` for -1.
+
+    >>> label_name(3), label_name(-1)
+    ('happiness', 'uncertain')
+    """
+    return "uncertain" if label == UNCERTAIN else EXPRESSIONS[label]
+
+
+def _column(name: str, value: Any, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Check one array and return a read-only view of it.
+
+    Raises:
+        TypeError: not an array, or of another dtype.
+        ValueError: of another shape.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype != np.dtype(dtype):
+        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"{name} must be {np.dtype(dtype)} {shape}, got {got}")
+    if value.shape != shape:
+        raise ValueError(f"{name} must be {np.dtype(dtype)} {shape}, got {value.dtype} {value.shape}")
+    view = value.view()
+    view.flags.writeable = False
+    return view
+
+
+def check_image(name: str, image: Any) -> Image:
+    """Check that an image is uint8 (H, W, 3) with H, W >= 1 and return a read-only view.
+
+    Raises:
+        TypeError: not a uint8 array.
+        ValueError: not (H, W, 3), or without pixels.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"{name} must be uint8 (H, W, 3) in BGR, got {got}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"{name} must be uint8 (H, W, 3) in BGR, got {image.dtype} {image.shape}")
+    view = image.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded picture.
+
+    Attributes:
+        index: exact 0-based decode ordinal in the source.
+        timestamp_s: presentation time from the container, seconds.
+        image: uint8 (H, W, 3), BGR, upright.
+        read_ms: CPU-side time spent decoding and converting this picture, milliseconds.
+    """
+
+    index: int
+    timestamp_s: float
+    image: Image
+    read_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", check_image("image", self.image))
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What is known of a source before its first frame is decoded.
+
+    Attributes:
+        name: short name for people (file name, folder name or masked URL).
+        path: absolute path, or the masked URL; empty for a source that has neither.
+        width: px, after rotation.
+        height: px, after rotation.
+        fps: average frame rate from the metadata; 0 if unknown. Never used as a clock.
+        frame_count: number of frames the container announces; 0 if unknown. Never trusted.
+        duration_s: duration the container announces, seconds; 0 if unknown.
+        time_base: seconds per tick of the source's timestamps, so that they can be written back exactly.
+        rotation: degrees the stored pictures were turned clockwise to be upright (0, 90, 180 or 270).
+        has_audio: whether an audio stream is there to be kept.
+        codec: name of the video codec; empty if there is none.
+    """
+
+    name: str
+    width: int
+    height: int
+    fps: float = 0.0
+    frame_count: int = 0
+    rotation: int = 0
+    path: str = ""
+    duration_s: float = 0.0
+    time_base: Fraction = Fraction(1, 90_000)
+    has_audio: bool = False
+    codec: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Faces found in one picture, best score first.
+
+    Attributes:
+        xyxy: float32 (N, 4), px in the source frame, clipped to it.
+        score: float32 (N,), 0 to 1.
+        landmarks: float32 (N, 5, 2), px; left eye, right eye, nose, left and right mouth corner as seen in the image.
+    """
+
+    xyxy: FloatArray
+    score: FloatArray
+    landmarks: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.xyxy) if isinstance(self.xyxy, np.ndarray) and self.xyxy.ndim else 0
+        object.__setattr__(self, "xyxy", _column("xyxy", self.xyxy, np.float32, (n, 4)))
+        object.__setattr__(self, "score", _column("score", self.score, np.float32, (n,)))
+        object.__setattr__(self, "landmarks", _column("landmarks", self.landmarks, np.float32, (n, 5, 2)))
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def select(self, rows: npt.NDArray[Any]) -> Detections:
+        """The detections at ``rows`` (a boolean mask or integer indices), all columns together."""
+        return Detections(self.xyxy[rows], self.score[rows], self.landmarks[rows])
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """No faces."""
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """Detections with what the networks said about each.
+
+    Attributes:
+        detections: the N faces.
+        logits: float32 (N, 7), uncalibrated, columns as in ``EXPRESSIONS``.
+        embeddings: float32 (N, D); D = 0 without an embedder.
+    """
+
+    detections: Detections
+    logits: FloatArray
+    embeddings: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.detections)
+        width = self.embeddings.shape[1] if isinstance(self.embeddings, np.ndarray) and self.embeddings.ndim == 2 else 0
+        object.__setattr__(self, "logits", _column("logits", self.logits, np.float32, (n, len(EXPRESSIONS))))
+        object.__setattr__(self, "embeddings", _column("embeddings", self.embeddings, np.float32, (n, width)))
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    @classmethod
+    def empty(cls) -> Faces:
+        """No faces."""
+        return cls(Detections.empty(), np.empty((0, len(EXPRESSIONS)), np.float32), np.empty((0, 0), np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class LookMs:
+    """Milliseconds the stateless half spent on one frame."""
+
+    read: float = 0.0
+    detect: float = 0.0
+    align: float = 0.0
+    classify: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameFaces:
+    """What the stateless half found in one frame.
+
+    Attributes:
+        frame_index: exact 0-based decode ordinal.
+        timestamp_s: presentation time, seconds.
+        faces: the faces and their raw network outputs.
+        image: uint8 (H, W, 3) BGR, kept only where a sink needs pixels, else None.
+        ms: time spent per stage.
+    """
+
+    frame_index: int
+    timestamp_s: float
+    faces: Faces
+    image: Image | None = None
+    ms: LookMs = field(default_factory=LookMs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What is known of one frame once it has been folded into the tracks. Row i is detection i.
+
+    Attributes:
+        frame_index: exact 0-based decode ordinal.
+        timestamp_s: presentation time, seconds.
+        faces: the faces and their raw network outputs.
+        track_ids: int64 (N,); -1 = not confirmed.
+        track_xyxy: float32 (N, 4), the track's filtered box, px; the detection's own box where the track is -1.
+        probabilities: float32 (N, 7), calibrated, this frame alone.
+        smoothed: float32 (N, 7), calibrated and smoothed over the track; equal to ``probabilities`` where track is -1.
+        labels: int64 (N,), index into ``EXPRESSIONS``; -1 = uncertain (always so where the track is -1).
+        pred_index: frame whose prediction is shown (equal to ``frame_index`` unless a live view reuses an older one).
+        ms: time spent per stage of the stateless half.
+        track_ms: time spent tracking, calibrating and smoothing.
+    """
+
+    frame_index: int
+    timestamp_s: float
+    faces: Faces
+    track_ids: IntArray
+    track_xyxy: FloatArray
+    probabilities: FloatArray
+    smoothed: FloatArray
+    labels: IntArray
+    pred_index: int
+    ms: LookMs = field(default_factory=LookMs)
+    track_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        n, classes = len(self.faces), len(EXPRESSIONS)
+        object.__setattr__(self, "track_ids", _column("track_ids", self.track_ids, np.int64, (n,)))
+        object.__setattr__(self, "track_xyxy", _column("track_xyxy", self.track_xyxy, np.float32, (n, 4)))
+        object.__setattr__(
+            self, "probabilities", _column("probabilities", self.probabilities, np.float32, (n, classes))
+        )
+        object.__setattr__(self, "smoothed", _column("smoothed", self.smoothed, np.float32, (n, classes)))
+        object.__setattr__(self, "labels", _column("labels", self.labels, np.int64, (n,)))
+
+
+@dataclass(frozen=True, slots=True)
+class StageStats:
+    """Time one stage took over a run, milliseconds per frame unless said otherwise."""
+
+    stage: str
+    frames: int
+    total_s: float
+    mean_ms: float
+    p50_ms: float
+    p95_ms: float
+    max_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What one pass over one source came to.
+
+    Attributes:
+        status: "complete", "interrupted" or "failed".
+        frames: frames analysed.
+        faces: face rows produced.
+        tracks: confirmed tracks.
+        dropped: frames a live source dropped to stay current.
+        decode_failures: packets or pictures that could not be decoded and were skipped.
+        elapsed_s: wall-clock time.
+        video_s: time covered by the frames analysed (last minus first timestamp, plus one frame interval).
+        stages: time per stage.
+        notes: sentences a user must see (no faces, file ended early, ...).
+        error: the sentence of the error that ended the run; empty unless failed.
+    """
+
+    status: str
+    frames: int
+    faces: int
+    tracks: int
+    dropped: int
+    decode_failures: int
+    elapsed_s: float
+    video_s: float
+    stages: tuple[StageStats, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of video analysed per second of wall clock; above 1 is faster than real time."""
+        return self.video_s / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    @property
+    def fps(self) -> float:
+        """Frames analysed per second of wall clock."""
+        return self.frames / self.elapsed_s if self.elapsed_s > 0 else 0.0

@@ -1,0 +1,47 @@
+"""Shared fixtures. Warnings are errors (pyproject), an ERROR log record or a leaked thread fails the test."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real videos, pictures and weights kept beside the checkout; the test skips where it is absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real test material is not here: {folder}")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_threads() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 5.0
+    while True:
+        leaked = [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+        if not leaked:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"threads still alive after the test: {[thread.name for thread in leaked]}")
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _no_error_logs(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    if request.node.get_closest_marker("expects_error_log"):
+        return
+    errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR and r.name.startswith("fertrack")]
+    if errors:
+        pytest.fail(f"logged at ERROR: {errors}")
