@@ -1,0 +1,51 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Everything goes into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
+
+.PHONY: demo test lint types check bench config clean help
+
+help:
+	@echo "make demo   install the base, compose a clip of two people, process it, name the files it made"
+	@echo "make test   install what the tests need and run all of them"
+	@echo "make check  lint + types + test: what continuous integration runs"
+	@echo "make bench  measure speed against the nearest peer; writes reports/benchmarks/"
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "fertrack needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is " + sys.version.split()[0] + ": name another with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.python pyproject.toml .ci/constraints.txt
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) --editable '.[demo,torch,dev]'
+	@touch $@
+
+demo: $(VENV)/.base
+	$(BIN)/fertrack demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m fertrack.evaluation.benchmark
+
+# Writes configs/default.toml from the options' own descriptions and defaults.
+config: $(VENV)/.base
+	$(BIN)/fertrack config show > configs/default.toml.new && mv configs/default.toml.new configs/default.toml
+
+clean:
+	rm -rf $(VENV) build dist .coverage .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,64 @@
+"""fertrack: who showed which facial expression, when, for how long, and how sure we are.
+
+>>> import fertrack
+>>> result = fertrack.process_video("clip.mp4")    # doctest: +SKIP
+>>> result.persons()                               # doctest: +SKIP
+>>> result.timeline(track=1)                       # doctest: +SKIP
+
+Importing the package loads neither models nor video libraries; each public name is loaded when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fertrack.build import build_pipeline
+    from fertrack.config import Settings, load_settings
+    from fertrack.errors import FertrackError
+    from fertrack.pipeline import Pipeline
+    from fertrack.process import ProcessResult, process_video
+    from fertrack.sources import open_source
+    from fertrack.storage.engine import open_database
+    from fertrack.types import EXPRESSIONS, Detections, Faces, Frame, FrameFaces, FrameResult, RunSummary, VideoInfo
+
+__all__ = [
+    "EXPRESSIONS",
+    "Detections",
+    "Faces",
+    "FertrackError",
+    "Frame",
+    "FrameFaces",
+    "FrameResult",
+    "Pipeline",
+    "ProcessResult",
+    "RunSummary",
+    "Settings",
+    "VideoInfo",
+    "build_pipeline",
+    "load_settings",
+    "open_database",
+    "open_source",
+    "process_video",
+]
+
+_HOME = {
+    "FertrackError": "errors",
+    "Pipeline": "pipeline",
+    "ProcessResult": "process",
+    "Settings": "config",
+    "build_pipeline": "build",
+    "load_settings": "config",
+    "open_database": "storage.engine",
+    "open_source": "sources",
+    "process_video": "process",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'fertrack' has no attribute {name!r}")
+    return getattr(import_module(f"fertrack.{_HOME.get(name, 'types')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,71 @@
+"""The stateless half: what one picture shows, with no memory of any other.
+
+Because nothing here remembers, frames may be looked at in any order, in batches, on several threads or machines; the
+rows are the same. Faces are classified frame by frame, never pooled across frames, so that the batch a frame travels
+in cannot change its numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from fertrack.alignment import align_faces
+from fertrack.protocols import Classifier, Detector
+from fertrack.types import Faces, Frame, FrameFaces, LookMs
+
+__all__ = ["FaceAnalyzer"]
+
+class FaceAnalyzer:
+    """Detects, aligns and classifies the faces of frames. Safe to call from several threads at once.
+
+    Args:
+        detector: finds faces and landmarks.
+        classifier: turns aligned crops into logits.
+    """
+
+    def __init__(self, detector: Detector, classifier: Classifier) -> None:
+        self.detector = detector
+        self.classifier = classifier
+
+    def look(self, frames: Sequence[Frame], *, keep_images: bool = False) -> list[FrameFaces]:
+        """Look at a batch of frames.
+
+        Args:
+            frames: any number of frames, of any sizes.
+            keep_images: hand each frame's pixels on, for a sink that draws.
+
+        Returns:
+            One ``FrameFaces`` per frame, in the order given.
+        """
+        if not frames:
+            return []
+        started = time.perf_counter()
+        detected = self.detector.detect([frame.image for frame in frames])
+        detect_ms = (time.perf_counter() - started) * 1e3 / len(frames)
+        looked = []
+        for frame, detections in zip(frames, detected, strict=True):
+            started = time.perf_counter()
+            if len(detections):
+                crops = align_faces(
+                    frame.image, detections.landmarks, self.classifier.template, self.classifier.crop_size
+                )
+                aligned = time.perf_counter()
+                logits = self.classifier.logits(crops)
+                faces = Faces(detections, logits, np.empty((len(detections), 0), np.float32))
+            else:
+                aligned = started
+                faces = Faces.empty()
+            classified = time.perf_counter()
+            ms = LookMs(
+                read=frame.read_ms,
+                detect=detect_ms,
+                align=(aligned - started) * 1e3,
+                classify=(classified - aligned) * 1e3,
+            )
+            looked.append(
+                FrameFaces(frame.index, frame.timestamp_s, faces, frame.image if keep_images else None, ms)
+            )
+        return looked

@@ -1,0 +1,44 @@
+"""The composition root: turns settings into parts. The only module that picks adapters by name."""
+
+from __future__ import annotations
+
+from fertrack.analyzer import FaceAnalyzer
+from fertrack.calibration import Calibrator
+from fertrack.classifiers.onnx import OnnxClassifier
+from fertrack.config import Settings
+from fertrack.detectors import build_detector
+from fertrack.models.bundle import load_bundle
+from fertrack.pipeline import Pipeline
+
+__all__ = ["build_calibrator", "build_pipeline"]
+
+
+def build_pipeline(settings: Settings, *, live: bool = False) -> Pipeline:
+    """Load the models that the settings name and put the pipeline together.
+
+    Everything that can be wrong with the weights is found here, before a video is opened.
+
+    Args:
+        settings: all options.
+        live: emit every frame at once (see ``Pipeline``).
+
+    Raises:
+        ConfigError: an unknown detector or a device that is not available.
+        WeightsError: a weights file is missing, or its hash differs.
+        ModelError: a model is not what its bundle says.
+    """
+    detector = build_detector(settings.detection)
+    classifier = OnnxClassifier(load_bundle(settings.classification.bundle), settings.classification)
+    return Pipeline(
+        FaceAnalyzer(detector, classifier),
+        build_calibrator(settings),
+        tracking=settings.tracking,
+        smoothing=settings.smoothing,
+        engine=settings.engine,
+        live=live,
+    )
+
+
+def build_calibrator(settings: Settings) -> Calibrator:
+    """The calibrator that the settings and the classifier's bundle make together; no network is loaded."""
+    return Calibrator(settings.calibration, load_bundle(settings.classification.bundle).calibration)

@@ -1,0 +1,90 @@
+"""The ``fertrack`` command: puts the sub-commands together and turns errors into one sentence and an exit code.
+
+Exit codes: 0 done, 1 a ``FertrackError`` (its sentence on stderr; the traceback too with ``--debug``), 2 wrong usage,
+130 interrupted (what was done is kept).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fertrack.cli import database, models, process, query, setup
+from fertrack.errors import FertrackError
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="fertrack",
+    help="Who showed which facial expression, when, for how long, and how sure we are.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+process.register(app)
+query.register(app)
+setup.register(app)
+app.add_typer(models.app, name="models")
+app.add_typer(database.app, name="db")
+app.add_typer(setup.config_app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fertrack {version('fertrack')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Log everything, and show tracebacks.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    import logging
+
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        arguments: what follows ``fertrack``; the process's own arguments if None.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        app(args=list(arguments))
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 1
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        return 130
+    except FertrackError as error:
+        if "--debug" in arguments:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        return 1
+    except ImportError as error:
+        if "libGL" not in str(error):
+            raise
+        typer.echo(
+            f"error: OpenCV cannot be loaded ({error}): install the system's libgl1 package, or run "
+            "'pip install --force-reinstall --no-deps opencv-python-headless'",
+            err=True,
+        )
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Entry point of the installed ``fertrack`` command."""
+    sys.exit(run())

@@ -1,0 +1,66 @@
+"""``fertrack models``: weights, their hashes and their licences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fertrack.cli.output import print_json, print_table
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Weights: what is there, its hash, its licence, what it was trained on.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the known weights with licence, training data and whether they are present."""
+    from fertrack.models.inventory import inventory
+
+    rows = [entry.as_dict() for entry in inventory()]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ["name", "role", "state", "mb", "licence", "training_data"]
+    print_table([column.replace("_", " ") for column in columns], [[row[column] for column in columns] for row in rows])
+
+
+@app.command("verify")
+def verify() -> None:
+    """Check the SHA-256 of every weights file that is present."""
+    from fertrack.models.inventory import inventory
+
+    bad = 0
+    for entry in inventory(check_hashes=True):
+        typer.echo(f"{entry.name}: {entry.state}" + (f" ({entry.path})" if entry.path else ""))
+        bad += entry.state == "hash differs"
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command("pull")
+def pull(
+    name: Annotated[str, typer.Argument(help="Name from 'fertrack models list'.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the printed hash of a file we have no hash for.")] = False,
+) -> None:
+    """Download known weights: resumable, atomic, checked against size and SHA-256."""
+    from fertrack.models.pull import pull_weights
+
+    def confirm(sha256: str) -> bool:
+        return yes or typer.confirm(f"{name}: sha256 {sha256}. Is this the hash you expect?")
+
+    typer.echo(pull_weights(name, confirm=confirm))
+
+
+@app.command("convert")
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="RetinaFace MobileNet-0.25 checkpoint (.pth).")],
+    out: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Turn the public PyTorch checkpoint of RetinaFace MobileNet-0.25 into ONNX (needs fertrack[torch])."""
+    from fertrack.models.convert import convert_retinaface
+
+    typer.echo(convert_retinaface(checkpoint, out, overwrite=overwrite))

@@ -1,0 +1,62 @@
+"""How results are shown: tables for people, JSON and CSV for machines. Progress and notes go to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["err_console", "frame_to", "print_json", "print_table"]
+
+_PLAIN_WIDTH = 200
+"""Columns to use when the output is a file or a pipe, so that nothing is cut off."""
+
+
+def out_console() -> Console:
+    """Console for results; never narrower than the table when piped."""
+    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+
+
+def err_console() -> Console:
+    """Console for progress, notes and warnings."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """Print a table; numbers are right-aligned, floats have three decimals."""
+    rows = [list(row) for row in rows]
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for position, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    out_console().print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on stdout; NaN becomes null."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def frame_to(frame: pd.DataFrame, output_format: str, *, title: str = "") -> None:
+    """Print a DataFrame as ``table``, ``csv`` or ``json``."""
+    if output_format == "csv":
+        sys.stdout.write(frame.to_csv(index=False, float_format="%.6g"))
+    elif output_format == "json":
+        sys.stdout.write(frame.to_json(orient="records", date_format="iso", indent=2) + "\n")
+    else:
+        print_table(list(frame.columns), frame.itertuples(index=False, name=None), title=title)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.3f}"  # noqa: PLR0124  # NaN is the one value unlike itself
+    return "-" if value is None else str(value)

@@ -1,0 +1,252 @@
+"""``fertrack process`` and ``fertrack demo``: the main job."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fertrack.cli.options import DEFAULT_OUT, Config, Overrides, settings_from
+from fertrack.cli.output import err_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fertrack.config import Settings
+    from fertrack.pipeline import Pipeline, Progress
+    from fertrack.process import ProcessResult
+
+__all__ = ["register"]
+
+_INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("process")(process)
+    app.command("demo")(demo)
+
+
+def process(
+    videos: Annotated[
+        list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders of pictures, or patterns.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Output folder; for one video also the annotated video's own path.")
+    ] = DEFAULT_OUT,
+    db: Annotated[
+        str, typer.Option("--db", envvar="FERTRACK_DB", help="Database file or URL. [default: OUT/fertrack.db]")
+    ] = "",
+    config: Config = None,
+    overrides: Overrides = None,
+    detector: Annotated[str, typer.Option(help="centerface, retinaface, retinaface-mobilenet or yunet.")] = "",
+    from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="Start here, seconds.")] = None,
+    to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="End before here, seconds.")] = None,
+    rate: Annotated[float | None, typer.Option(metavar="HZ", help="Frames analysed per second of video.")] = None,
+    rotate: Annotated[
+        str, typer.Option(help="Turn the picture clockwise by 0, 90, 180 or 270 degrees. [default: as the file says]")
+    ] = "",
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Drop the sound.")] = False,
+    no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
+    debug_overlay: Annotated[
+        bool, typer.Option("--debug-overlay", help="Draw frame numbers, times, aligned faces and all probabilities.")
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV files too.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs of the same name.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Track every face in VIDEO, estimate its expression, and write video, database rows and report.
+
+    Examples: fertrack process clip.mp4 · fertrack process 'day1/*.mov' -o results --rate 5 --no-video
+    """
+    flags: dict[str, object] = {
+        "detection.name": detector or None,
+        "input.from_s": from_s,
+        "input.to_s": to_s,
+        "input.rate_hz": rate,
+        "input.rotate": rotate or None,
+        "video.audio": False if no_audio else None,
+        "video.enabled": False if no_video else None,
+        "video.debug_overlay": True if debug_overlay else None,
+        "report.csv": True if csv else None,
+        "storage.url": db or None,
+    }
+    given = [f"{key}={_toml(value)}" for key, value in flags.items() if value is not None]
+    settings = settings_from(config, [*(overrides or []), *given])
+    _process_all(videos, out, settings, overwrite=overwrite, as_json=as_json)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
+    clip_only: Annotated[bool, typer.Option("--clip-only", help="Compose the clip and stop.")] = False,
+) -> None:
+    """Compose a short clip of two people from public-domain portraits, and process it. Replaces earlier demo outputs.
+
+    The portraits come from scikit-image and matplotlib: pip install 'fertrack[demo]'.
+    """
+    from fertrack.demo import compose_demo
+
+    clip = compose_demo(out / "demo.mp4")
+    if clip_only:
+        typer.echo(clip)
+        return
+    _process_all([str(clip)], out, settings_from(None, []), overwrite=True, as_json=False)
+
+
+def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
+    from fertrack.build import build_pipeline
+    from fertrack.errors import FertrackError
+    from fertrack.process import database_url, plan_outputs, process_planned
+    from fertrack.sources import expand_inputs
+    from fertrack.storage.engine import open_database
+
+    locations = [str(path) for path in expand_inputs(videos)]
+    plans = plan_outputs(locations, out, settings, overwrite=overwrite)
+    pipeline = build_pipeline(settings)
+    results: list[ProcessResult] = []
+    failed = False
+    with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline):
+        for plan in plans:
+            try:
+                with _progress_bar(plan.location, settings) as on_progress:
+                    result = process_planned(
+                        plan, pipeline, database, settings, overwrite=overwrite, on_progress=on_progress
+                    )
+            except FertrackError as error:
+                if len(plans) == 1:
+                    raise
+                failed = True
+                err_console().print(f"error: {error}", markup=False)
+                continue
+            results.append(result)
+            if not as_json:
+                _print_result(plan.location, result)
+            if result.summary.status == "interrupted":
+                break
+    if as_json:
+        print_json([_as_json(result) for result in results])
+    if any(result.summary.status == "interrupted" for result in results):
+        err_console().print("interrupted: what was done so far is kept")
+        raise typer.Exit(_INTERRUPTED)
+    if failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _stop_on_ctrl_c(pipeline: Pipeline) -> Iterator[None]:
+    """The first Ctrl-C ends the run cleanly; a second one ends the program."""
+
+    def stop(_signum: int, _frame: object) -> None:
+        pipeline.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:  # not the main thread: whoever runs us handles Ctrl-C
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress_bar(location: str, settings: Settings) -> Iterator[Callable[[Progress], None]]:
+    """Progress on stderr: share done where the length is known, fps, time left, faces and tracks so far."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from fertrack.pipeline import Progress as RunProgress
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[fps]:.1f} fps · {task.fields[faces]} faces · {task.fields[tracks]} tracks"),
+        TimeRemainingColumn(),
+        console=err_console(),
+        transient=True,
+        refresh_per_second=5,
+    )
+    task = bar.add_task(Path(location).name, total=None, fps=0.0, faces=0, tracks=0)
+
+    def update(progress: RunProgress) -> None:
+        fps = progress.frames / progress.elapsed_s if progress.elapsed_s else 0.0
+        end_s = min(progress.duration_s or math.inf, settings.input.to_s or math.inf)
+        bar.update(
+            task,
+            completed=progress.timestamp_s - settings.input.from_s,
+            total=end_s - settings.input.from_s if math.isfinite(end_s) else None,
+            fps=fps,
+            faces=progress.faces,
+            tracks=progress.tracks,
+        )
+
+    with bar:
+        yield update
+
+
+def _print_result(location: str, result: ProcessResult) -> None:
+    summary = result.summary
+    console = err_console()
+    for note in summary.notes:
+        console.print(f"note: {note}", markup=False)
+    persons = result.persons()
+    if len(persons):
+        shares = [column for column in persons.columns if column.startswith("share_")]
+        rows = [
+            (
+                f"ID {row['track']}" + (f" {row['person']}" if row["person"] else ""),
+                row["first_s"],
+                row["last_s"],
+                row["frames"],
+                ", ".join(
+                    f"{column.removeprefix('share_')} {row[column]:.0%}"
+                    for column in sorted(shares, key=lambda name: -row[name])
+                    if row[column] >= 0.05
+                ),
+            )
+            for row in persons.to_dict("records")
+        ]
+        print_table(["person", "first_s", "last_s", "frames", "expression estimates, share of time"], rows)
+        typer.echo("")
+    facts: list[tuple[str, Any]] = [
+        ("run", f"{result.run} ({summary.status})"),
+        ("frames", f"{summary.frames} ({summary.video_s:.2f} s of video)"),
+        ("faces, tracks", f"{summary.faces}, {summary.tracks}"),
+        ("dropped, undecodable", f"{summary.dropped}, {summary.decode_failures}"),
+        ("speed", f"{summary.fps:.1f} fps, {summary.real_time_factor:.2f} x real time"),
+        ("ms per frame", " · ".join(f"{stage.stage} {stage.mean_ms:.1f}" for stage in summary.stages)),
+        ("annotated video", result.video_path or "none"),
+        ("report", result.report_path or "none"),
+        *(("csv", path) for path in result.csv_paths),
+        ("database", result.database_url),
+    ]
+    print_table([Path(location).name, ""], facts)
+
+
+def _as_json(result: ProcessResult) -> dict[str, Any]:
+    return {
+        "run": result.run,
+        **asdict(result.summary),
+        "fps": result.summary.fps,
+        "real_time_factor": result.summary.real_time_factor,
+        "video": result.video_path,
+        "report": result.report_path,
+        "csv": list(result.csv_paths),
+        "database": result.database_url,
+        "persons": result.persons().to_dict("records"),
+    }
+
+
+def _toml(value: object) -> str:
+    """A flag's value as TOML, so that text stays text."""
+    import tomli_w
+
+    return tomli_w.dumps({"v": value}).partition("=")[2].strip()

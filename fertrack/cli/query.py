@@ -1,0 +1,148 @@
+"""Commands that read what is stored: ``runs``, ``timeline``, ``report``, and ``rescore``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fertrack.cli.options import DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
+from fertrack.cli.output import err_console, frame_to
+
+__all__ = ["register"]
+
+_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
+_TABLE_ROWS = 40
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+OutputFormat = Annotated[Format, typer.Option("--format", help="table for people; csv or json for machines, complete.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("runs")(runs)
+    app.command("timeline")(timeline)
+    app.command("report")(report)
+    app.command("rescore")(rescore)
+
+
+def runs(db: Database = _DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
+    """List the runs in the database."""
+    from fertrack.storage import queries
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        frame = queries.runs(database)
+    if output_format is Format.TABLE:
+        frame = frame[["run", "source", "status", "started_at", "frames", "faces", "tracks", "video_s", "elapsed_s"]]
+    frame_to(frame, output_format)
+
+
+def timeline(
+    run: Run,
+    track: Annotated[int | None, typer.Option(help="Only this person's ID.")] = None,
+    expression: Annotated[str | None, typer.Option(help="Only this label (or 'uncertain').")] = None,
+    from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="From here, seconds.")] = None,
+    to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="To before here, seconds.")] = None,
+    episodes: Annotated[bool, typer.Option("--episodes", help="One row per episode, not per frame.")] = False,
+    output_format: OutputFormat = Format.TABLE,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Show who showed which expression when: one row per person and frame, or per episode.
+
+    Examples: fertrack timeline last --episodes · fertrack timeline 3 --track 2 --from 10 --to 20 --format csv
+    """
+    from fertrack.storage import queries
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        number = queries.resolve_run(database, run)
+        if episodes:
+            rows = queries.episodes(database, number, track=track)
+            if expression is not None:
+                rows = rows[rows["expression"] == expression]
+            if from_s is not None:
+                rows = rows[rows["end_s"] > from_s]
+            if to_s is not None:
+                rows = rows[rows["start_s"] < to_s]
+        else:
+            rows = queries.timeline(database, number, track=track, expression=expression, from_s=from_s, to_s=to_s)
+    if output_format is not Format.TABLE:
+        frame_to(rows, output_format)
+        return
+    if not episodes:
+        rows = rows[["time_s", "frame_index", "track", "person", "label", "probability", "x1", "y1", "x2", "y2"]]
+    frame_to(rows.head(_TABLE_ROWS), output_format)
+    if len(rows) > _TABLE_ROWS:
+        err_console().print(
+            f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, --episodes sums them up"
+        )
+
+
+def report(
+    run: Run,
+    html: Annotated[bool, typer.Option("--html", help="Write the HTML report (default if --csv is not given).")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the CSV files.")] = False,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Write the report of a stored run again, without the video."""
+    from fertrack.process import make_folder
+    from fertrack.reporting import write_csv, write_html
+    from fertrack.storage import queries
+    from fertrack.storage.engine import open_database
+
+    settings = settings_from(config, overrides or [])
+    with open_database(db) as database:
+        number = queries.resolve_run(database, run)
+        stem = f"run{number}.{Path(queries.run_facts(database, number).source_name).stem}"
+        make_folder(out)
+        if html or not csv:
+            path = out / f"{stem}.report.html"
+            typer.echo(write_html(database, number, path, settings.report, overwrite=overwrite))
+        if csv:
+            for path in write_csv(database, number, out, stem, settings.report, overwrite=overwrite):
+                typer.echo(path)
+
+
+def rescore(
+    run: Run,
+    config: Config = None,
+    overrides: Overrides = None,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Recompute the labels and the smoothing of a stored run from its raw logits, without the video.
+
+    Example: fertrack rescore last --config rafdb --set smoothing.half_life_s=0.5
+    """
+    from fertrack.build import build_calibrator
+    from fertrack.config import digest, to_toml
+    from fertrack.storage import queries
+    from fertrack.storage.engine import open_database
+    from fertrack.storage.rescore import rescore as rescore_run
+
+    settings = settings_from(config, overrides or [])
+    with open_database(db) as database:
+        number = queries.resolve_run(database, run)
+        outcome = rescore_run(
+            database,
+            number,
+            build_calibrator(settings),
+            settings.smoothing,
+            config_toml=to_toml(settings),
+            config_digest=digest(settings),
+        )
+    typer.echo(f"run {number}: {outcome.faces} faces rescored, {outcome.labels_changed} labels changed")

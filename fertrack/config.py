@@ -1,0 +1,213 @@
+"""All options in one object: ``Settings`` composes the stages' own configs, reads them from TOML and writes them back.
+
+Layers, later ones win: built-in defaults, then each ``--config`` (a file, or the name of a shipped preset such as
+``fast``), then each ``--set section.key=value``. Unknown keys and values out of range are errors that name the place
+and what was probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError
+
+from fertrack.calibration import CalibrationConfig
+from fertrack.classifiers.options import ClassificationConfig
+from fertrack.detectors.options import DetectionConfig
+from fertrack.engines import EngineConfig
+from fertrack.errors import ConfigError
+from fertrack.reporting import ReportConfig
+from fertrack.sinks.video import VideoOutputConfig
+from fertrack.smoothing import SmoothingConfig
+from fertrack.sources import InputConfig
+from fertrack.stage_config import StageConfig
+from fertrack.storage.engine import StorageConfig
+from fertrack.tracker import TrackerConfig
+
+__all__ = ["Settings", "digest", "load_settings", "preset_folder", "presets", "to_toml"]
+
+
+class Settings(StageConfig):
+    """Every option of fertrack, one table per stage."""
+
+    input: InputConfig = Field(InputConfig(), description="Which part of the video is read, how often, which way up.")
+    detection: DetectionConfig = Field(DetectionConfig(), description="How faces are found.")
+    tracking: TrackerConfig = Field(TrackerConfig(), description="How detections become persons with an ID (SORT).")
+    classification: ClassificationConfig = Field(
+        ClassificationConfig(), description="Which network estimates the expression."
+    )
+    calibration: CalibrationConfig = Field(
+        CalibrationConfig(), description="How logits become probabilities and labels."
+    )
+    smoothing: SmoothingConfig = Field(SmoothingConfig(), description="How estimates are smoothed per person over time.")
+    engine: EngineConfig = Field(EngineConfig(), description="How the work is spread. Changes speed, never results.")
+    video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
+    storage: StorageConfig = Field(StorageConfig(), description="The database.")
+    report: ReportConfig = Field(ReportConfig(), description="What is written besides video and database.")
+
+
+def preset_folder() -> Path:
+    """Folder of the shipped presets: inside the installed package, or ``configs/`` of the source tree."""
+    installed = Path(__file__).parent / "_configs"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def presets() -> dict[str, Path]:
+    """Shipped presets by name, for example ``fast`` or ``rafdb``."""
+    folder = preset_folder()
+    return {path.stem: path for pattern in ("*.toml", "calibration/*.toml") for path in sorted(folder.glob(pattern))}
+
+
+def load_settings(configs: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Settings:
+    """Compose settings from config files (or preset names) and ``section.key=value`` overrides; later ones win.
+
+    Raises:
+        ConfigError: a file is missing or not TOML, a key is unknown, or a value is out of range.
+
+    >>> load_settings(["fast"], ["tracking.max_age=15"]).tracking.max_age
+    15
+    """
+    merged: dict[str, Any] = {}
+    origin: dict[tuple[str, ...], str] = {}
+    for config in configs:
+        path = _config_path(config)
+        _merge(merged, _read_toml(path), str(config), origin)
+    for override in overrides:
+        _merge(merged, _parse_override(override), f"--set {override}", origin)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origin)) from error
+
+
+def to_toml(settings: Settings, *, comments: bool = False) -> str:
+    """Settings as TOML that ``load_settings`` reads back to the same settings.
+
+    Args:
+        settings: what to write.
+        comments: add each option's meaning, and a commented-out line for each option that is not set.
+    """
+    blocks = []
+    for section, described in Settings.model_fields.items():
+        config: StageConfig = getattr(settings, section)
+        lines = [f"# {described.description}"] if comments and described.description else []
+        lines.append(f"[{section}]")
+        for name, option in type(config).model_fields.items():
+            value = getattr(config, name)
+            if comments and option.description:
+                lines.append(f"# {option.description}")
+            if value is None:
+                if comments:
+                    lines.append(f"# {name} =")
+            else:
+                lines.append(tomli_w.dumps({name: _plain(value)}, multiline_strings=False).strip())
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def digest(settings: Settings) -> str:
+    """SHA-256 of the settings, the same for equal settings whatever file or flag they came from."""
+    canonical = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _config_path(config: str | Path) -> Path:
+    path = Path(config)
+    if path.is_file():
+        return path
+    known = presets()
+    if str(config) in known:
+        return known[str(config)]
+    raise ConfigError(
+        f"no config file {str(config)!r}: give the path of a TOML file or one of the presets "
+        f"{', '.join(sorted(known))}{_suggestion(str(config), known)}"
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts):
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example tracking.max_age=15")
+    try:
+        value: Any = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(
+    target: dict[str, Any],
+    layer: Mapping[str, Any],
+    source: str,
+    origin: dict[tuple[str, ...], str],
+    at: tuple[str, ...] = (),
+) -> None:
+    for key, value in layer.items():
+        origin[(*at, key)] = source
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value, source, origin, (*at, key))
+        elif isinstance(value, Mapping):
+            target[key] = {}
+            _merge(target[key], value, source, origin, (*at, key))
+        else:
+            target[key] = value
+
+
+def _explain(error: ValidationError, origin: Mapping[tuple[str, ...], str]) -> str:
+    sentences = []
+    for problem in error.errors():
+        place = tuple(str(part) for part in problem["loc"])
+        source = next((origin[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origin), "settings")
+        dotted = ".".join(place)
+        if problem["type"] == "extra_forbidden":
+            kind = "table" if len(place) == 1 else "option"
+            sentences.append(f"{source}: unknown {kind} {dotted!r}{_suggestion(place[-1], _known_keys(place))}")
+        else:
+            reason = problem["msg"].removeprefix("Value error, ")
+            sentences.append(f"{source}: {dotted} = {problem['input']!r}: {reason[:1].lower()}{reason[1:]}")
+    return "; ".join(sentences)
+
+
+def _known_keys(place: tuple[str, ...]) -> list[str]:
+    """Names that could stand where the unknown key stands."""
+    model: type[BaseModel] = Settings
+    for part in place[:-1]:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _plain(value: Any) -> Any:
+    """Value in the types TOML knows."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,60 @@
+"""How the stateless half is scheduled. Whatever the schedule, results come out in frame order and are the same."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from pydantic import Field
+
+from fertrack.analyzer import FaceAnalyzer
+from fertrack.stage_config import StageConfig
+from fertrack.types import Frame, FrameFaces
+
+__all__ = ["EngineConfig", "available_cores", "look_in_order"]
+
+
+class EngineConfig(StageConfig):
+    """How much is looked at at once. Changes speed and memory only, never the rows."""
+
+    workers: int = Field(0, ge=0, le=64, description="threads that look at frames at the same time; 0 = one per core")
+    batch: int = Field(1, ge=1, le=64, description="frames a thread hands to the networks together")
+
+
+def available_cores() -> int:
+    """Cores this process may use (its CPU affinity where the system tells, else all)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def look_in_order(
+    analyzer: FaceAnalyzer, frames: Iterable[Frame], config: EngineConfig, *, keep_images: bool
+) -> Generator[FrameFaces, None, None]:
+    """Look at frames on a few threads and yield what was found, in the order the frames came.
+
+    At most ``workers + 1`` batches are in flight, so memory is bounded by that many batches of frames. Closing the
+    generator cancels what has not started and waits for what has.
+
+    Args:
+        analyzer: the stateless half.
+        frames: frames in order; read in the calling thread.
+        config: threads and batch size.
+        keep_images: hand the pixels on with the results.
+    """
+    workers = config.workers or available_cores()
+    remaining = iter(frames)
+    pending: deque[Future[list[FrameFaces]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fertrack-look")
+    try:
+        while batch := list(islice(remaining, config.batch)):
+            pending.append(pool.submit(analyzer.look, batch, keep_images=keep_images))
+            if len(pending) > workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

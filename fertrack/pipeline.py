@@ -1,0 +1,304 @@
+"""The only frame loop: look, then remember, then hand on.
+
+::
+
+    source -> look_in_order (stateless, several frames at once) -> track -> calibrate, smooth -> sinks
+
+Offline, results are held back by ``min_hits - 1`` frames, so that the rows a track had before it was confirmed carry
+its ID too, are smoothed with it and drawn with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fertrack.analyzer import FaceAnalyzer
+from fertrack.calibration import Calibrator
+from fertrack.engines import EngineConfig, look_in_order
+from fertrack.errors import FertrackError, VideoReadError
+from fertrack.fold import ExpressionFold
+from fertrack.protocols import Sink, VideoSource
+from fertrack.smoothing import SmoothingConfig
+from fertrack.stage_clock import StageClock
+from fertrack.tracker import SortTracker, TrackerConfig, TrackUpdate
+from fertrack.types import UNCONFIRMED, FrameFaces, FrameResult, RunSummary
+
+__all__ = ["Pipeline", "Progress"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come; handed to ``on_progress`` after every frame.
+
+    ``duration_s`` is what the container announces; 0 if unknown.
+    """
+
+    frames: int
+    faces: int
+    tracks: int
+    timestamp_s: float
+    duration_s: float
+    elapsed_s: float
+
+
+class _Fold:
+    """The stateful half of one run: tracks, calibrates and smooths frames in order. Microseconds a frame."""
+
+    def __init__(
+        self, tracking: TrackerConfig, calibrator: Calibrator, smoothing: SmoothingConfig, lookback: int
+    ) -> None:
+        self.tracker = SortTracker(tracking)
+        self._expressions = ExpressionFold(calibrator, smoothing)
+        self._lookback = lookback
+        self._held: deque[tuple[FrameFaces, TrackUpdate, float]] = deque()
+
+    def push(self, looked: FrameFaces) -> list[tuple[FrameFaces, FrameResult]]:
+        """Take one frame; return the frames whose track IDs are now settled."""
+        started = time.perf_counter()
+        update = self.tracker.update(looked.faces.detections, looked.frame_index)
+        self._held.append((looked, update, time.perf_counter() - started))
+        return self._release(self._lookback)
+
+    def flush(self) -> list[tuple[FrameFaces, FrameResult]]:
+        """Return the frames still held back."""
+        return self._release(0)
+
+    def _release(self, keep: int) -> list[tuple[FrameFaces, FrameResult]]:
+        settled = []
+        while len(self._held) > keep:
+            looked, update, track_s = self._held.popleft()
+            started = time.perf_counter()
+            track_ids = update.track_ids
+            if self._lookback:  # a track confirmed since then claims this row too
+                track_ids = np.fromiter(map(self.tracker.track_id, update.keys.tolist()), np.int64, len(update.keys))
+            folded = self._expressions.update(looked.timestamp_s, track_ids, looked.faces.logits)
+            result = FrameResult(
+                frame_index=looked.frame_index,
+                timestamp_s=looked.timestamp_s,
+                faces=looked.faces,
+                track_ids=track_ids,
+                track_xyxy=np.where(
+                    (track_ids == UNCONFIRMED)[:, None], looked.faces.detections.xyxy, update.xyxy
+                ).astype(np.float32),
+                probabilities=folded.probabilities,
+                smoothed=folded.smoothed,
+                labels=folded.labels,
+                pred_index=looked.frame_index,
+                ms=looked.ms,
+                track_ms=(track_s + time.perf_counter() - started) * 1e3,
+            )
+            settled.append((looked, result))
+        return settled
+
+
+class Pipeline:
+    """Runs sources through the analyzer and the trackers into sinks. Reusable: every run starts from nothing.
+
+    Args:
+        analyzer: the stateless half.
+        tracking: the tracker's options.
+        calibrator: turns logits into calibrated probabilities.
+        smoothing: smoothing and hysteresis per track.
+        engine: threads and batch size.
+        live: emit each frame at once instead of holding back ``min_hits - 1`` frames for earlier rows' IDs.
+    """
+
+    def __init__(
+        self,
+        analyzer: FaceAnalyzer,
+        calibrator: Calibrator,
+        *,
+        tracking: TrackerConfig | None = None,
+        smoothing: SmoothingConfig | None = None,
+        engine: EngineConfig | None = None,
+        live: bool = False,
+    ) -> None:
+        self.analyzer = analyzer
+        self.calibrator = calibrator
+        self.tracking = tracking or TrackerConfig()
+        self.smoothing = smoothing or SmoothingConfig()
+        self.engine = engine or EngineConfig()
+        self.live = live
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the run in progress to end after the current frame. Safe from any thread or signal handler."""
+        self._stop.set()
+
+    def run(
+        self,
+        source: VideoSource,
+        sinks: Sequence[Sink] = (),
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> RunSummary:
+        """Run one source to its end, or until ``stop()``.
+
+        The source and the sinks are opened and closed here. Whatever happens, every sink that was opened is finished
+        in the order given, so what was done before an error or an interruption is kept.
+
+        Args:
+            source: where frames come from.
+            sinks: where results go. If one cannot be finished, those after it are told the run failed.
+            on_progress: called after every frame, in this thread.
+
+        Returns:
+            What the run came to; ``status`` is "complete" or "interrupted".
+
+        Raises:
+            FertrackError: the source, a model or a sink failed; sinks were finished with status "failed".
+            KeyboardInterrupt: passed on after the sinks were finished with status "interrupted".
+        """
+        self._stop.clear()
+        run = _Run(self, source, sinks, on_progress)
+        with ExitStack() as stack:
+            stack.enter_context(source)
+            for sink in sinks:
+                stack.enter_context(sink)
+            cause: BaseException | None = None
+            try:
+                run.loop()
+            except (Exception, KeyboardInterrupt) as error:
+                cause = error
+            return run.finish(cause)
+
+
+class _Run:
+    """One pass over one source: the loop, its counters, and its ending."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        source: VideoSource,
+        sinks: Sequence[Sink],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._source = source
+        self._sinks = sinks
+        self._on_progress = on_progress
+        self._clock = StageClock()
+        lookback = 0 if pipeline.live else pipeline.tracking.min_hits - 1
+        self._fold = _Fold(pipeline.tracking, pipeline.calibrator, pipeline.smoothing, lookback)
+        self._started = time.perf_counter()
+        self._frames = 0
+        self._faces = 0
+        self._first_s = self._last_s = 0.0
+        self._interrupted = False
+        self._writing = False  # still set after a sink failed: nothing more is written to any of them
+
+    def loop(self) -> None:
+        """Pull frames until the source ends or a stop is asked for, then release what was held back."""
+        pipeline = self._pipeline
+        keep_images = any(sink.needs_image for sink in self._sinks)
+        looked_frames = look_in_order(pipeline.analyzer, self._source, pipeline.engine, keep_images=keep_images)
+        try:
+            for looked in looked_frames:
+                self._emit(self._fold.push(looked))
+                if pipeline._stop.is_set():
+                    self._interrupted = True
+                    break
+        finally:
+            looked_frames.close()
+        self._emit(self._fold.flush())
+        if not self._frames and not self._interrupted:
+            raise VideoReadError(f"{self._source.info.name}: no frame could be decoded")
+
+    def _emit(self, settled: Sequence[tuple[FrameFaces, FrameResult]]) -> None:
+        for looked, result in settled:
+            for sink in self._sinks:
+                started = time.perf_counter()
+                self._writing = True
+                sink.write(result, looked.image if sink.needs_image else None)
+                self._writing = False
+                self._clock.add(sink.name, (time.perf_counter() - started) * 1e3)
+            self._count(result)
+            if self._on_progress:
+                self._on_progress(
+                    Progress(
+                        self._frames,
+                        self._faces,
+                        self._fold.tracker.confirmed_count,
+                        result.timestamp_s,
+                        self._source.info.duration_s,
+                        time.perf_counter() - self._started,
+                    )
+                )
+
+    def _count(self, result: FrameResult) -> None:
+        if not self._frames:
+            self._first_s = result.timestamp_s
+        self._last_s = result.timestamp_s
+        self._frames += 1
+        self._faces += len(result.faces)
+        for stage in ("read", "detect", "align", "classify"):
+            self._clock.add(stage, getattr(result.ms, stage))
+        self._clock.add("track", result.track_ms)
+
+    def finish(self, cause: BaseException | None) -> RunSummary:
+        """Finish every sink with the run's summary; raise what ended the run, if anything did."""
+        if cause is not None:
+            if not self._writing:
+                self._emit(self._fold.flush())
+            status = "interrupted" if isinstance(cause, KeyboardInterrupt) else "failed"
+        else:
+            status = "interrupted" if self._interrupted else "complete"
+        summary = self._summary(status, _sentence(cause) if status == "failed" else "")
+        for sink in self._sinks:
+            try:
+                sink.finish(summary)
+            except Exception as error:
+                if cause is None:
+                    cause = error
+                    summary = replace(summary, status="failed", error=_sentence(error))
+                elif error is not cause:
+                    logger.warning("%s could not be finished either: %s", sink.name, _sentence(error))
+        if cause is not None:
+            raise cause
+        return summary
+
+    def _summary(self, status: str, error: str) -> RunSummary:
+        covered_s = 0.0
+        if self._frames:
+            fps = self._source.info.fps
+            span_s = self._last_s - self._first_s
+            covered_s = span_s + (span_s / (self._frames - 1) if self._frames > 1 else (1.0 / fps if fps else 0.0))
+        return RunSummary(
+            status=status,
+            frames=self._frames,
+            faces=self._faces,
+            tracks=self._fold.tracker.confirmed_count,
+            dropped=self._source.dropped,
+            decode_failures=self._source.decode_failures,
+            elapsed_s=time.perf_counter() - self._started,
+            video_s=covered_s,
+            stages=self._clock.stats(),
+            notes=(*self._source.notes, *self._own_notes()),
+            error=error,
+        )
+
+    def _own_notes(self) -> list[str]:
+        if self._frames and not self._faces:
+            info = self._source.info
+            smallest = self._pipeline.analyzer.detector.smallest_face_px(info.width, info.height)
+            return [
+                f"no face was found in {self._frames} frames (faces under about {smallest:.0f} px cannot be found at "
+                "this input size; if the picture lies on its side, try --rotate 90)"
+            ]
+        return []
+
+
+def _sentence(error: BaseException | None) -> str:
+    if isinstance(error, FertrackError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if error is not None else ""

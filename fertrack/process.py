@@ -1,0 +1,215 @@
+"""The main job: one video in; an annotated video, rows in the database and a report out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fertrack.build import build_pipeline
+from fertrack.config import Settings, digest, to_toml
+from fertrack.errors import OutputExistsError, StorageError
+from fertrack.pipeline import Pipeline, Progress
+from fertrack.protocols import Sink, VideoSource
+from fertrack.reporting import write_csv, write_html
+from fertrack.sinks.database import DatabaseSink, RunRecord
+from fertrack.sinks.video import AnnotatedVideoSink
+from fertrack.sources import Buffered, open_source
+from fertrack.storage import queries
+from fertrack.storage.engine import Database, open_database
+from fertrack.types import RunSummary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["OutputPlan", "ProcessResult", "database_url", "make_folder", "plan_outputs", "process_planned", "process_video"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """Where the outputs of one video go. A path is None where that output is not wanted.
+
+    Attributes:
+        location: the video, as given.
+        video: the annotated video.
+        report: the HTML report.
+        csv_folder: folder of the CSV files, which are named after ``stem``.
+        stem: name the outputs share.
+    """
+
+    location: str
+    stem: str
+    video: Path | None
+    report: Path | None
+    csv_folder: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessResult:
+    """What ``process_video`` made, with the first questions one asks of it.
+
+    Attributes:
+        run: ID of the run in the database.
+        summary: frames, faces, tracks, time per stage.
+        database_url: where the rows are.
+        video_path: the annotated video, or None.
+        report_path: the HTML report, or None.
+        csv_paths: the CSV files, if asked for.
+    """
+
+    run: int
+    summary: RunSummary
+    database_url: str
+    video_path: Path | None
+    report_path: Path | None
+    csv_paths: tuple[Path, ...] = ()
+
+    def persons(self) -> pd.DataFrame:
+        """One row per person found: when seen, and the share of time per expression estimate."""
+        with open_database(self.database_url) as database:
+            return queries.tracks(database, self.run)
+
+    def timeline(self, track: int | None = None) -> pd.DataFrame:
+        """One row per face and frame, of one person or of all."""
+        with open_database(self.database_url) as database:
+            return queries.timeline(database, self.run, track=track)
+
+    def episodes(self, track: int | None = None) -> pd.DataFrame:
+        """One row per stretch of time in which a person showed one expression."""
+        with open_database(self.database_url) as database:
+            return queries.episodes(database, self.run, track=track)
+
+
+def process_video(
+    video: str | Path,
+    out: str | Path = "fertrack-out",
+    *,
+    settings: Settings | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ProcessResult:
+    """Process one video: who showed which expression, when, for how long, and how sure we are.
+
+    Args:
+        video: a video file, a picture, or a folder of pictures.
+        out: folder for the outputs; or, if it ends in a video suffix, the annotated video itself.
+        settings: all options; the defaults if None.
+        overwrite: replace outputs of the same name.
+        on_progress: called after every frame.
+
+    Returns:
+        Where everything is, and DataFrames of the result.
+
+    Raises:
+        FertrackError: one sentence about what is wrong; see ``fertrack.errors``.
+
+    >>> result = process_video("demo.mp4")                      # doctest: +SKIP
+    >>> result.timeline(track=1)[["time_s", "label", "probability"]]  # doctest: +SKIP
+    """
+    settings = settings or Settings()
+    (plan,) = plan_outputs([str(video)], Path(out), settings, overwrite=overwrite)
+    pipeline = build_pipeline(settings)
+    with open_database(database_url(settings, Path(out)), create=True) as database:
+        return process_planned(plan, pipeline, database, settings, overwrite=overwrite, on_progress=on_progress)
+
+
+def database_url(settings: Settings, out: Path) -> str:
+    """The database named in the settings, or ``fertrack.db`` in the output folder."""
+    return settings.storage.url or str(_out_folder(out) / "fertrack.db")
+
+
+def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, overwrite: bool) -> list[OutputPlan]:
+    """Name the outputs of every video and make their folder, before any work starts.
+
+    Raises:
+        OutputExistsError: an output is already there and ``overwrite`` is False.
+        StorageError: the output folder cannot be made.
+    """
+    folder = _out_folder(out)
+    stems = [Path(location).stem or Path(location).resolve().name for location in locations]
+    plans = []
+    for location, stem in zip(locations, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else Path(location).name  # a.mp4 and a.mov keep their suffix
+        video = folder / f"{name}.annotated{settings.video.suffix}"
+        if out != folder and len(locations) == 1:
+            video = out
+        plans.append(
+            OutputPlan(
+                location=location,
+                stem=name,
+                video=video if settings.video.enabled else None,
+                report=folder / f"{name}.report.html" if settings.report.html else None,
+                csv_folder=folder if settings.report.csv else None,
+            )
+        )
+    if not overwrite:
+        for plan in plans:
+            for path in (plan.video, plan.report):
+                if path and path.exists():
+                    raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder with -o")
+    make_folder(folder)
+    return plans
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder.
+
+    Raises:
+        StorageError: it cannot be made, or cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"output folder {folder} cannot be made ({error.strerror}): name another with -o") from error
+    if not os.access(folder, os.W_OK):
+        raise StorageError(f"output folder {folder} cannot be written to: name another with -o")
+
+
+def process_planned(
+    plan: OutputPlan,
+    pipeline: Pipeline,
+    database: Database,
+    settings: Settings,
+    *,
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ProcessResult:
+    """Run one planned video through a pipeline that is already built (see ``process_video``)."""
+    source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
+    record = RunRecord(
+        config_toml=to_toml(settings),
+        config_digest=digest(settings),
+        detector=pipeline.analyzer.detector.fingerprint,
+        classifier=pipeline.analyzer.classifier.fingerprint,
+        calibration=pipeline.calibrator.describe(),
+        fertrack_version=version("fertrack"),
+    )
+    store = DatabaseSink(database, source.info, record, settings.storage)
+    sinks: list[Sink] = [store]  # the database is finished last, so that it records how the others ended
+    if plan.video:
+        sinks.insert(0, AnnotatedVideoSink(plan.video, source.info, settings.video, overwrite=overwrite))
+    summary = pipeline.run(source, sinks, on_progress=on_progress)
+    report_path = None
+    if plan.report:
+        report_path = write_html(database, store.run_id, plan.report, settings.report, overwrite=overwrite)
+    csv_paths: list[Path] = []
+    if plan.csv_folder:
+        csv_paths = write_csv(database, store.run_id, plan.csv_folder, plan.stem, settings.report, overwrite=overwrite)
+    return ProcessResult(
+        run=store.run_id,
+        summary=summary,
+        database_url=database.url,
+        video_path=plan.video if plan.video and plan.video.exists() else None,
+        report_path=report_path,
+        csv_paths=tuple(csv_paths),
+    )
+
+
+_VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm"}
+
+
+def _out_folder(out: Path) -> Path:
+    return out.parent if out.suffix.lower() in _VIDEO_SUFFIXES and not out.is_dir() else out

@@ -1,0 +1,48 @@
+"""Keeps what each stage took, frame by frame, and sums it up."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+
+from fertrack.types import StageStats
+
+__all__ = ["StageClock"]
+
+
+class StageClock:
+    """Milliseconds per stage, four bytes a frame and stage: an hour at 30 fps is under half a megabyte a stage."""
+
+    def __init__(self) -> None:
+        self._ms: dict[str, array[float]] = {}
+
+    def add(self, stage: str, ms: float) -> None:
+        """Record what ``stage`` took for one frame."""
+        self._ms.setdefault(stage, array("f")).append(ms)
+
+    def extend(self, stage: str, ms: Iterable[float]) -> None:
+        """Record what ``stage`` took for several frames."""
+        self._ms.setdefault(stage, array("f")).extend(ms)
+
+    def stats(self) -> tuple[StageStats, ...]:
+        """One row per stage, in the order the stages were first seen."""
+        rows = []
+        for stage, recorded in self._ms.items():
+            ms = np.frombuffer(recorded, np.float32).astype(np.float64)
+            if not len(ms):
+                continue
+            p50, p95 = np.percentile(ms, [50, 95])
+            rows.append(
+                StageStats(
+                    stage=stage,
+                    frames=len(ms),
+                    total_s=float(ms.sum() / 1e3),
+                    mean_ms=float(ms.mean()),
+                    p50_ms=float(p50),
+                    p95_ms=float(p95),
+                    max_ms=float(ms.max()),
+                )
+            )
+        return tuple(rows)

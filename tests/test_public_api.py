@@ -1,0 +1,73 @@
+"""What is public is listed, importable and documented; the commands and the options are too."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import fertrack
+from fertrack.cli.main import app
+from fertrack.config import Settings, load_settings, to_toml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MODULES = [found.name for found in pkgutil.walk_packages(fertrack.__path__, "fertrack.") if found.name != "fertrack.__main__"]
+
+
+def test_all_is_exactly_what_can_be_imported() -> None:
+    assert fertrack.__all__ == sorted(fertrack.__all__, key=lambda name: (not name.isupper(), name))
+    assert set(dir(fertrack)) == set(fertrack.__all__)
+    for name in fertrack.__all__:
+        assert getattr(fertrack, name).__name__ if name != "EXPRESSIONS" else fertrack.EXPRESSIONS
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = fertrack.nonsense
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_lists_what_it_offers(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert loaded.__doc__, f"{module} has no docstring"
+    for name in getattr(loaded, "__all__", ()):
+        assert hasattr(loaded, name), f"{module}.__all__ names {name}, which is not there"
+
+
+def commands() -> list[str]:
+    def walk(command: object, prefix: str) -> list[str]:
+        children = getattr(command, "commands", None)
+        if not children:
+            return [prefix]
+        return [found for name, child in children.items() for found in walk(child, f"{prefix} {name}".strip())]
+
+    return walk(typer.main.get_command(app), "")
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_has_help_and_is_in_the_readme(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from fertrack.cli.main import run
+
+    assert run([*command.split(), "--help"]) == 0
+    assert len(capsys.readouterr().out.strip().splitlines()) > 3
+    assert f"fertrack {command}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_default_toml_lists_every_option_with_its_real_default() -> None:
+    shipped = (REPOSITORY / "configs" / "default.toml").read_text(encoding="utf-8")
+    assert shipped == to_toml(Settings(), comments=True), "run 'make config'"
+    assert load_settings([REPOSITORY / "configs" / "default.toml"]) == Settings()
+
+
+def test_every_option_says_what_it_does() -> None:
+    for section, table in Settings.model_fields.items():
+        assert table.description, section
+        for name, option in type(getattr(Settings(), section)).model_fields.items():
+            assert option.description, f"{section}.{name}"
+
+
+def test_readme_names_no_missing_file() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (REPOSITORY / target).exists(), f"README.md links to {target}, which is not there"
