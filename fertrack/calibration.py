@@ -1,0 +1,282 @@
+"""From a network's raw logits to probabilities that can be believed.
+
+Four steps in a fixed order, each of which can be switched off: temperature, prior correction, class bias (all in
+logit space, before the softmax), and, after smoothing, a threshold for each class. With z the logits::
+
+    y = z / T  -  s * ln(training_prior + eps)  +  s * ln(target_prior + eps)  +  bias  +  ln(boost)  -  ln(penalty)
+    p = softmax(y)
+
+T is the temperature of Guo et al. (2017), "On Calibration of Modern Neural Networks". The prior terms are the
+label-shift correction of Saerens, Latinne and Decaestecker (2002), eq. 4, raised to the strength s: s = 1 replaces
+the training set's class shares by the target's altogether, s = 0 leaves them in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, Field
+
+from fertrack.stage_config import StageConfig
+from fertrack.types import EXPRESSIONS, FloatArray
+
+__all__ = ["CalibrationConfig", "Calibrator", "ClassifierCalibration", "Expression", "PerClass", "Prior", "in_order"]
+
+Expression = Literal["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
+
+_Vector = npt.NDArray[np.float64]
+
+
+def _check_prior(shares: dict[Expression, float]) -> dict[Expression, float]:
+    missing = [name for name in EXPRESSIONS if name not in shares]
+    if missing:
+        raise ValueError(f"a prior must give all seven expressions; missing: {', '.join(missing)}")
+    if abs(math.fsum(shares.values()) - 1.0) > 0.005:
+        raise ValueError(f"a prior must sum to 1, this one sums to {math.fsum(shares.values()):.4f}")
+    return shares
+
+
+PerClass = dict[Expression, Annotated[float, Field(ge=-20.0, le=20.0)]]
+"""A number for some of the expressions, by name."""
+
+Prior = Annotated[dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]], AfterValidator(_check_prior)]
+"""A share for each of the seven expressions, by name, summing to 1."""
+
+Factors = dict[Expression, Annotated[float, Field(ge=1.0, le=100.0)]]
+Shares = dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]]
+
+
+class CalibrationConfig(StageConfig):
+    """How logits become probabilities, and which probability is enough for a label.
+
+    What is left unset is taken from the classifier's bundle; what is set here wins.
+    """
+
+    use_temperature: bool = Field(True, description="Divide the logits by the temperature.")
+    temperature: float | None = Field(
+        None, ge=0.05, le=20.0, description="Above 1 makes probabilities flatter, below 1 sharper; unset: the bundle's."
+    )
+    use_prior: bool = Field(True, description="Take the training set's class shares out and put the target's in.")
+    prior_strength: float | None = Field(
+        None, ge=0.0, le=1.0, description="How much of the prior correction to apply, 0 to 1; unset: the bundle's."
+    )
+    training_prior: Prior | None = Field(
+        None, description="Class shares the classifier was trained with; unset: the bundle's."
+    )
+    target_prior: Prior | None = Field(
+        None, description="Class shares to expect in the video; unset: the same share for each expression."
+    )
+    prior_eps: float = Field(
+        1e-8, ge=0.0, le=1e-2, description="Added to both priors inside the logarithm, so that a share of 0 is finite."
+    )
+    use_bias: bool = Field(True, description="Add the class biases, boosts and penalties to the logits.")
+    bias: PerClass | None = Field(
+        None,
+        description="Added to the calibrated logits, by expression (0 for those not named); unset: the bundle's.",
+    )
+    boost: Factors = Field(
+        {}, description="Multiplies an expression's odds, by expression; 1.08 adds ln 1.08 to its logit."
+    )
+    penalty: Factors = Field(
+        {}, description="Divides an expression's odds, by expression; 1.05 takes ln 1.05 from its logit."
+    )
+    use_thresholds: bool = Field(True, description="Call a face uncertain when its winning expression is too unlikely.")
+    thresholds: Shares | None = Field(
+        None,
+        description="Least smoothed probability at which a winning expression becomes the label; unset: the bundle's.",
+    )
+    fallback_threshold: float = Field(
+        0.40, ge=0.0, le=1.0, description="Threshold of the expressions that `thresholds` does not name."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierCalibration:
+    """What is known of a classifier's own calibration. All tuples are in ``EXPRESSIONS`` order.
+
+    Attributes:
+        classifier: name and version of the classifier.
+        calibrated: whether the values were fitted on labelled pictures; otherwise they are neutral stand-ins.
+        training_prior: class shares seen in training, seven, sum 1.
+        prior_strength: recommended strength of the prior correction, 0 to 1.
+        temperature: fitted temperature.
+        biases: seven numbers added to the calibrated logits.
+        thresholds: seven least probabilities for a label.
+    """
+
+    classifier: str
+    calibrated: bool
+    training_prior: tuple[float, ...] = (1 / 7,) * 7
+    prior_strength: float = 0.0
+    temperature: float = 1.0
+    biases: tuple[float, ...] = (0.0,) * 7
+    thresholds: tuple[float, ...] = (0.40,) * 7
+
+    def __post_init__(self) -> None:
+        for name in ("training_prior", "biases", "thresholds"):
+            values = getattr(self, name)
+            if len(values) != len(EXPRESSIONS) or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"{name} must be {len(EXPRESSIONS)} finite numbers, got {values}")
+        if not (math.isfinite(self.temperature) and self.temperature > 0.0):
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+
+    @classmethod
+    def uncalibrated(cls, classifier: str) -> Self:
+        """Neutral values for a classifier nobody has calibrated: T = 1, no prior, no bias, thresholds 0.40."""
+        return cls(classifier=classifier, calibrated=False)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The calibration a run was made with, from what ``Calibrator.describe`` stored with it.
+
+        Raises:
+            ValueError: the record does not describe a calibration.
+        """
+        try:
+            own = record["classifier_calibration"]
+            return cls(
+                classifier=str(own["classifier"]),
+                calibrated=bool(own["calibrated"]),
+                training_prior=in_order(own["training_prior"]),
+                prior_strength=float(own["prior_strength"]),
+                temperature=float(own["temperature"]),
+                biases=in_order(own["biases"]),
+                thresholds=in_order(own["thresholds"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the record of a calibration: {error!r} is missing or of another kind") from error
+
+    def to_record(self) -> dict[str, Any]:
+        """The same facts as plain JSON and TOML values, expressions by name."""
+        return {
+            "classifier": self.classifier,
+            "calibrated": self.calibrated,
+            "training_prior": _to_names(self.training_prior),
+            "prior_strength": self.prior_strength,
+            "temperature": self.temperature,
+            "biases": _to_names(self.biases),
+            "thresholds": _to_names(self.thresholds),
+        }
+
+
+class Calibrator:
+    """Applies a calibration: the classifier's own values, overridden by the configuration.
+
+    >>> calibrator = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("mine"))
+    >>> print(calibrator.probabilities(np.zeros((1, 7), np.float32))[0, 0].round(3))
+    0.143
+
+    Attributes:
+        config: what was asked for.
+        classifier: what the classifier's bundle says.
+        thresholds: float64 (7,), least smoothed probability for a label; all 0 when switched off. Read-only.
+    """
+
+    def __init__(self, config: CalibrationConfig, bundle: ClassifierCalibration) -> None:
+        self.config = config
+        self.classifier = bundle
+        self._temperature = _first(config.temperature, bundle.temperature) if config.use_temperature else 1.0
+        self._strength = _first(config.prior_strength, bundle.prior_strength) if config.use_prior else 0.0
+        self._training_prior = _vector(config.training_prior, bundle.training_prior)
+        self._target_prior = _vector(config.target_prior, (1 / len(EXPRESSIONS),) * len(EXPRESSIONS))
+        self._bias = _total_bias(config, bundle) if config.use_bias else np.zeros(len(EXPRESSIONS))
+        self._offset = self._bias + _prior_offset(
+            self._training_prior, self._target_prior, self._strength, config.prior_eps
+        )
+        self.thresholds = _thresholds(config, bundle)
+        self.thresholds.flags.writeable = False
+
+    def probabilities(self, logits: FloatArray) -> FloatArray:
+        """Calibrated probabilities of each face alone, before smoothing.
+
+        Args:
+            logits: float32 (N, 7), raw network output, columns as in ``EXPRESSIONS``.
+
+        Returns:
+            float32 (N, 7); every row sums to 1.
+
+        Raises:
+            ValueError: ``logits`` is not (N, 7).
+        """
+        if logits.ndim != 2 or logits.shape[1] != len(EXPRESSIONS):
+            raise ValueError(f"logits must be float32 (N, {len(EXPRESSIONS)}), got {logits.dtype} {logits.shape}")
+        z = logits.astype(np.float64)
+        z /= self._temperature
+        z += self._offset
+        z -= z.max(axis=1, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(axis=1, keepdims=True)
+        return z.astype(np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """The values in force, as plain JSON and TOML values, for the record of a run.
+
+        ``classifier_calibration`` holds the classifier's own values, so that a stored run can be rescored with
+        another configuration when the bundle is no longer there (``ClassifierCalibration.from_record``).
+        """
+        return {
+            "calibrated": self.classifier.calibrated,
+            "temperature": self._temperature,
+            "prior_strength": self._strength,
+            "training_prior": _to_names(self._training_prior),
+            "target_prior": _to_names(self._target_prior),
+            "prior_eps": self.config.prior_eps,
+            "bias": _to_names(self._bias),
+            "thresholds": _to_names(self.thresholds),
+            "classifier_calibration": self.classifier.to_record(),
+        }
+
+
+def _first(setting: float | None, otherwise: float) -> float:
+    return otherwise if setting is None else setting
+
+
+def _vector(by_name: Mapping[Expression, float] | None, otherwise: tuple[float, ...]) -> _Vector:
+    return np.array(otherwise if by_name is None else in_order(by_name), np.float64)
+
+
+def in_order(by_name: Mapping[Any, float], default: float | None = None) -> tuple[float, ...]:
+    """Values given by expression name, as a tuple in ``EXPRESSIONS`` order.
+
+    Args:
+        by_name: number for each expression.
+        default: stands for an expression that is not named; without it, all must be.
+
+    Raises:
+        KeyError: an expression is missing and there is no default.
+    """
+    if default is None:
+        return tuple(float(by_name[name]) for name in EXPRESSIONS)
+    return tuple(float(by_name.get(name, default)) for name in EXPRESSIONS)
+
+
+def _to_names(values: tuple[float, ...] | _Vector) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(EXPRESSIONS, values, strict=True)}
+
+
+def _prior_offset(training: _Vector, target: _Vector, strength: float, eps: float) -> _Vector:
+    if strength == 0.0:
+        return np.zeros(len(EXPRESSIONS))
+    # A share of 0 with eps = 0 would be an infinite logit; the smallest double keeps it finite and still hopeless.
+    floor = eps if eps > 0.0 else np.finfo(np.float64).tiny
+    offset: _Vector = strength * (np.log(target + floor) - np.log(training + floor))
+    return offset
+
+
+def _total_bias(config: CalibrationConfig, bundle: ClassifierCalibration) -> _Vector:
+    bias = np.array(bundle.biases if config.bias is None else in_order(config.bias, 0.0))
+    total: _Vector = bias + np.log(in_order(config.boost, 1.0)) - np.log(in_order(config.penalty, 1.0))
+    return total
+
+
+def _thresholds(config: CalibrationConfig, bundle: ClassifierCalibration) -> _Vector:
+    if not config.use_thresholds:
+        return np.zeros(len(EXPRESSIONS))
+    if config.thresholds is None:
+        return np.array(bundle.thresholds, np.float64)
+    return np.array(in_order(config.thresholds, config.fallback_threshold), np.float64)

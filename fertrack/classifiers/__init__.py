@@ -1,0 +1,1 @@
+"""Expression classifiers, one adapter a file; each has ``Options`` and ``build(options, bundle)``."""

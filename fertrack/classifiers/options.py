@@ -1,0 +1,25 @@
+"""What can be chosen about the expression classifier."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fertrack.stage_config import StageConfig
+
+__all__ = ["ClassificationConfig"]
+
+
+class ClassificationConfig(StageConfig):
+    """Which network estimates the expression, and what it runs on."""
+
+    bundle: str = Field(
+        "default", min_length=1, description='"default", or the folder of a bundle (bundle.toml beside its model.onnx).'
+    )
+    device: Literal["cpu", "cuda", "openvino", "coreml"] = Field(
+        "cpu", description="What the network runs on; asking for a device that is not available is an error."
+    )
+    threads: int = Field(
+        1, ge=1, le=64, description="CPU threads for one face; several faces at once are the engine's business."
+    )

@@ -1,0 +1,229 @@
+"""Memory over time: each track's probabilities, averaged so that one odd frame does not change the label.
+
+An exponential moving average whose weight depends on the time that passed, not on the number of frames, so that a
+video sampled at 15, 30 or 60 frames a second gives the same curve: a value's influence halves every half-life.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from fertrack.stage_config import StageConfig
+from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
+
+__all__ = ["ExpressionEMA", "LabelHold", "SmoothingConfig"]
+
+_FORMS = ("half_life_s", "alpha", "ema_past_weight")
+
+_INITIAL_SLOTS = 16
+
+
+class SmoothingConfig(StageConfig):
+    """How a track's probabilities are smoothed over time.
+
+    One of ``half_life_s``, ``alpha`` and ``ema_past_weight`` says how strongly. Setting one of the other two puts the
+    default half-life out of use; all three at 0 is no smoothing.
+    """
+
+    enabled: bool = Field(True, description="Smooth and hold labels over time; off: every frame stands alone.")
+    half_life_s: float = Field(
+        0.3, ge=0.0, le=60.0, description="Time after which what was seen counts half, s; 0: not used."
+    )
+    alpha: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Instead of half_life_s: weight of the newest value at reference_fps frames a second; 0: not used.",
+    )
+    reference_fps: float = Field(
+        30.0, gt=0.0, le=1000.0, description="Frame rate at which alpha is meant; used with alpha only."
+    )
+    ema_past_weight: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Instead of half_life_s: weight of the past, once per processed frame, however much time has "
+        "passed; 0: not used.",
+    )
+    hysteresis_margin: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="A label stays until another expression is more probable by more than this; 0: off.",
+    )
+    reset_after_s: float = Field(
+        2.0, ge=0.0, le=3600.0, description="A track unseen for longer than this starts afresh, s; 0: never."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_gives_way(cls, given: Any) -> Any:
+        if (
+            isinstance(given, dict)
+            and "half_life_s" not in given
+            and (given.get("alpha") or given.get("ema_past_weight"))
+        ):
+            return {**given, "half_life_s": 0.0}
+        return given
+
+    @model_validator(mode="after")
+    def _at_most_one_form(self) -> SmoothingConfig:
+        used = [name for name in _FORMS if getattr(self, name) > 0.0]
+        if len(used) > 1:
+            raise ValueError(f"{' and '.join(used)} contradict each other: keep one, set the others to 0")
+        return self
+
+    def past_weight(self, elapsed_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Weight of the past, 0 to 1, after ``elapsed_s`` seconds (>= 0): 0.5 ** (elapsed_s / half_life_s)."""
+        if self.ema_past_weight > 0.0:
+            return np.full(elapsed_s.shape, self.ema_past_weight)
+        half_life_s = self.equivalent_half_life_s
+        if not half_life_s:
+            return np.zeros(elapsed_s.shape)
+        weight: npt.NDArray[np.float64] = np.exp2(elapsed_s / -half_life_s)
+        return weight
+
+    @property
+    def equivalent_half_life_s(self) -> float | None:
+        """The half-life in force, s; None for ``ema_past_weight``, which counts frames and knows no time.
+
+        >>> round(SmoothingConfig(alpha=0.5, reference_fps=20.0).equivalent_half_life_s, 6)
+        0.05
+        """
+        if self.ema_past_weight > 0.0:
+            return None
+        if self.alpha == 0.0:
+            return self.half_life_s
+        if self.alpha == 1.0:
+            return 0.0
+        return -math.log(2.0) / (math.log1p(-self.alpha) * self.reference_fps)
+
+
+class _TrackRows:
+    """Gives each track a row in its owner's state array, and forgets tracks that would start afresh anyhow."""
+
+    def __init__(self, reset_after_s: float, width: int, dtype: npt.DTypeLike) -> None:
+        self._reset_after_s = reset_after_s if reset_after_s > 0.0 else math.inf
+        self._row_of: dict[int, int] = {}
+        self._last_s = np.empty(_INITIAL_SLOTS)
+        self.state = np.empty((_INITIAL_SLOTS, width), dtype)
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def advance(self, timestamp_s: float, track_ids: IntArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Rows of the tracks in ``state`` and seconds since each was last seen; inf for one that starts afresh."""
+        ids = track_ids.tolist()
+        new = [track_id for track_id in ids if track_id not in self._row_of]
+        if new:
+            self._make_room(len(new), timestamp_s)
+            for track_id in new:
+                if track_id not in self._row_of:
+                    self._last_s[len(self._row_of)] = -math.inf
+                    self._row_of[track_id] = len(self._row_of)
+        rows = np.fromiter((self._row_of[track_id] for track_id in ids), np.intp, len(ids))
+        elapsed_s = timestamp_s - self._last_s[rows]
+        elapsed_s[(elapsed_s > self._reset_after_s) | (elapsed_s < 0.0)] = math.inf
+        self._last_s[rows] = timestamp_s
+        return rows, elapsed_s
+
+    def _make_room(self, count: int, timestamp_s: float) -> None:
+        if len(self._row_of) + count <= len(self._last_s):
+            return
+        age_s = timestamp_s - self._last_s
+        kept = {k: row for k, row in self._row_of.items() if 0.0 <= age_s[row] <= self._reset_after_s}
+        size = max(_INITIAL_SLOTS, 2 * (len(kept) + count))
+        rows = np.fromiter(kept.values(), np.intp, len(kept))
+        last_s, state = self._last_s[rows], self.state[rows]
+        self._last_s = np.empty(size)
+        self.state = np.empty((size, state.shape[1]), state.dtype)
+        self._last_s[: len(rows)], self.state[: len(rows)] = last_s, state
+        self._row_of = {track_id: row for row, track_id in enumerate(kept)}
+
+
+class ExpressionEMA:
+    """Time-aware exponential moving average of the probabilities, one state per track.
+
+    A track's first value is taken as it is. Later ones enter with weight ``a = 1 - 0.5 ** (dt_s / half_life_s)``,
+    where ``dt_s`` is the time since the track was last seen. A track unseen for longer than ``reset_after_s``, or
+    seen at an earlier time than before, starts afresh.
+
+    >>> ema = ExpressionEMA(SmoothingConfig(half_life_s=1.0))
+    >>> _ = ema.update(0.0, np.array([1]), np.eye(7, dtype=np.float32)[:1])
+    >>> ema.update(1.0, np.array([1]), np.eye(7, dtype=np.float32)[1:2]).tolist()[0][:2]
+    [0.5, 0.5]
+    """
+
+    def __init__(self, config: SmoothingConfig) -> None:
+        self.config = config
+        self._tracks = _TrackRows(config.reset_after_s, len(EXPRESSIONS), np.float64)
+
+    def __len__(self) -> int:
+        """Number of tracks remembered."""
+        return len(self._tracks)
+
+    def update(self, timestamp_s: float, track_ids: IntArray, probabilities: FloatArray) -> FloatArray:
+        """Take one frame's values and return the smoothed ones.
+
+        Args:
+            timestamp_s: presentation time of the frame, seconds.
+            track_ids: int64 (N,), each at most once.
+            probabilities: float32 (N, 7), calibrated.
+
+        Returns:
+            float32 (N, 7), rows as given; the same array when smoothing is switched off.
+        """
+        if not self.config.enabled or len(track_ids) == 0:
+            return probabilities
+        rows, elapsed_s = self._tracks.advance(timestamp_s, track_ids)
+        fresh = np.isinf(elapsed_s)
+        past = self.config.past_weight(np.where(fresh, 0.0, elapsed_s))
+        past[fresh] = 0.0
+        before = np.where(fresh[:, None], 0.0, self._tracks.state[rows])
+        now = before * past[:, None] + probabilities * (1.0 - past)[:, None]
+        self._tracks.state[rows] = now
+        return now.astype(np.float32)
+
+
+class LabelHold:
+    """Turns smoothed probabilities into labels, with hysteresis: a label is not given up for a hair's breadth.
+
+    A track's label stays while its probability reaches its threshold and no other expression leads it by more than
+    ``hysteresis_margin``; otherwise the most probable expression becomes the label if it reaches its own threshold,
+    and the face is uncertain if not. So a label is never shown below its threshold.
+    """
+
+    def __init__(self, config: SmoothingConfig) -> None:
+        self.config = config
+        self._tracks = _TrackRows(config.reset_after_s, 1, np.int64)
+
+    def update(
+        self, timestamp_s: float, track_ids: IntArray, smoothed: FloatArray, thresholds: npt.NDArray[np.float64]
+    ) -> IntArray:
+        """Labels of one frame's rows.
+
+        Args:
+            timestamp_s: presentation time of the frame, seconds.
+            track_ids: int64 (N,), each at most once.
+            smoothed: float32 (N, 7).
+            thresholds: float64 (7,), least probability for each label.
+
+        Returns:
+            int64 (N,), index into ``EXPRESSIONS`` or -1 for uncertain.
+        """
+        winner = smoothed.argmax(axis=1).astype(np.int64)
+        every_row = np.arange(len(winner))
+        if self.config.enabled and self.config.hysteresis_margin > 0.0 and len(winner):
+            rows, elapsed_s = self._tracks.advance(timestamp_s, track_ids)
+            held = np.where(np.isinf(elapsed_s), winner, self._tracks.state[rows, 0])
+            held_probability = smoothed[every_row, held]
+            close = smoothed[every_row, winner] - held_probability <= self.config.hysteresis_margin
+            winner = np.where(close & (held_probability >= thresholds[held]), held, winner)
+            self._tracks.state[rows, 0] = winner
+        labels: IntArray = np.where(smoothed[every_row, winner] >= thresholds[winner], winner, UNCERTAIN)
+        return labels
