@@ -119,13 +119,12 @@ class _TrackRows:
     def advance(self, timestamp_s: float, track_ids: IntArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
         """Rows of the tracks in ``state`` and seconds since each was last seen; inf for one that starts afresh."""
         ids = track_ids.tolist()
-        new = [track_id for track_id in ids if track_id not in self._row_of]
-        if new:
-            self._make_room(len(new), timestamp_s)
-            for track_id in new:
-                if track_id not in self._row_of:
-                    self._last_s[len(self._row_of)] = -math.inf
-                    self._row_of[track_id] = len(self._row_of)
+        if len(self._row_of) + len(ids) > len(self._last_s):
+            self._make_room(len(ids), timestamp_s)
+        for track_id in ids:
+            if track_id not in self._row_of:
+                self._last_s[len(self._row_of)] = -math.inf
+                self._row_of[track_id] = len(self._row_of)
         rows = np.fromiter((self._row_of[track_id] for track_id in ids), np.intp, len(ids))
         elapsed_s = timestamp_s - self._last_s[rows]
         elapsed_s[(elapsed_s > self._reset_after_s) | (elapsed_s < 0.0)] = math.inf
@@ -133,8 +132,6 @@ class _TrackRows:
         return rows, elapsed_s
 
     def _make_room(self, count: int, timestamp_s: float) -> None:
-        if len(self._row_of) + count <= len(self._last_s):
-            return
         age_s = timestamp_s - self._last_s
         kept = {k: row for k, row in self._row_of.items() if 0.0 <= age_s[row] <= self._reset_after_s}
         size = max(_INITIAL_SLOTS, 2 * (len(kept) + count))
