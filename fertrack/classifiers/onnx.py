@@ -169,6 +169,7 @@ def _open_session(bundle: ClassifierBundle, options: ClassificationConfig) -> An
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the core to others
     settings.log_severity_level = 4  # whatever fails is raised below; nothing is printed
     content = bundle.read_model()
     try:
