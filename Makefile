@@ -40,8 +40,15 @@ types: $(VENV)/.dev
 
 check: lint types test
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m fertrack.evaluation.benchmark
+# CLIP is the clip to measure on; the peer gets a virtual environment of its own.
+CLIP ?= fertrack-out/demo.mp4
+bench: $(VENV)/.dev .venv-peer/bin/deface
+	@test -f $(CLIP) || $(BIN)/fertrack demo --clip-only
+	$(BIN)/python -m fertrack.evaluation.benchmark $(CLIP) --peer .venv-peer/bin/deface
+
+.venv-peer/bin/deface:
+	$(PYTHON) -m venv .venv-peer
+	.venv-peer/bin/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt deface onnxruntime
 
 # Writes configs/default.toml from the options' own descriptions and defaults.
 config: $(VENV)/.base

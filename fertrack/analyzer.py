@@ -18,6 +18,7 @@ from fertrack.types import Faces, Frame, FrameFaces, LookMs
 
 __all__ = ["FaceAnalyzer"]
 
+
 class FaceAnalyzer:
     """Detects, aligns and classifies the faces of frames. Safe to call from several threads at once.
 
@@ -65,7 +66,5 @@ class FaceAnalyzer:
                 align=(aligned - started) * 1e3,
                 classify=(classified - aligned) * 1e3,
             )
-            looked.append(
-                FrameFaces(frame.index, frame.timestamp_s, faces, frame.image if keep_images else None, ms)
-            )
+            looked.append(FrameFaces(frame.index, frame.timestamp_s, faces, frame.image if keep_images else None, ms))
         return looked

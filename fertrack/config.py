@@ -24,12 +24,12 @@ from fertrack.classifiers.options import ClassificationConfig
 from fertrack.detectors.options import DetectionConfig
 from fertrack.engines import EngineConfig
 from fertrack.errors import ConfigError
-from fertrack.reporting import ReportConfig
+from fertrack.reporting.config import ReportConfig
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.smoothing import SmoothingConfig
 from fertrack.sources import InputConfig
 from fertrack.stage_config import StageConfig
-from fertrack.storage.engine import StorageConfig
+from fertrack.storage.options import StorageConfig
 from fertrack.tracker import TrackerConfig
 
 __all__ = ["Settings", "digest", "load_settings", "preset_folder", "presets", "to_toml"]
@@ -47,11 +47,16 @@ class Settings(StageConfig):
     calibration: CalibrationConfig = Field(
         CalibrationConfig(), description="How logits become probabilities and labels."
     )
-    smoothing: SmoothingConfig = Field(SmoothingConfig(), description="How estimates are smoothed per person over time.")
+    smoothing: SmoothingConfig = Field(
+        SmoothingConfig(), description="How estimates are smoothed per person over time."
+    )
     engine: EngineConfig = Field(EngineConfig(), description="How the work is spread. Changes speed, never results.")
     video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
     storage: StorageConfig = Field(StorageConfig(), description="The database.")
     report: ReportConfig = Field(ReportConfig(), description="What is written besides video and database.")
+
+
+_ROW_SECTIONS = ("input", "detection", "tracking", "classification", "calibration", "smoothing")
 
 
 def preset_folder() -> Path:
@@ -66,8 +71,13 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for pattern in ("*.toml", "calibration/*.toml") for path in sorted(folder.glob(pattern))}
 
 
-def load_settings(configs: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Settings:
+def load_settings(configs: Sequence[str | Path] = (), overrides: Sequence[str] = (), *, base: str = "") -> Settings:
     """Compose settings from config files (or preset names) and ``section.key=value`` overrides; later ones win.
+
+    Args:
+        configs: paths of TOML files, or names of presets.
+        overrides: for example ``["tracking.max_age=15"]``.
+        base: TOML text to start from, for example what a stored run was made with; empty: the built-in defaults.
 
     Raises:
         ConfigError: a file is missing or not TOML, a key is unknown, or a value is out of range.
@@ -75,7 +85,7 @@ def load_settings(configs: Sequence[str | Path] = (), overrides: Sequence[str] =
     >>> load_settings(["fast"], ["tracking.max_age=15"]).tracking.max_age
     15
     """
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = tomllib.loads(base)
     origin: dict[tuple[str, ...], str] = {}
     for config in configs:
         path = _config_path(config)
@@ -114,8 +124,8 @@ def to_toml(settings: Settings, *, comments: bool = False) -> str:
 
 
 def digest(settings: Settings) -> str:
-    """SHA-256 of the settings, the same for equal settings whatever file or flag they came from."""
-    canonical = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    """SHA-256 over the options that can change a row: equal digests and weights mean equal rows for the same video."""
+    canonical = json.dumps(settings.model_dump(mode="json", include=set(_ROW_SECTIONS)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -25,7 +25,15 @@ from fertrack.types import RunSummary
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OutputPlan", "ProcessResult", "database_url", "make_folder", "plan_outputs", "process_planned", "process_video"]
+__all__ = [
+    "OutputPlan",
+    "ProcessResult",
+    "database_url",
+    "make_folder",
+    "plan_outputs",
+    "process_planned",
+    "process_video",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +188,7 @@ def process_planned(
     """Run one planned video through a pipeline that is already built (see ``process_video``)."""
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
     record = RunRecord(
-        config_toml=to_toml(settings),
+        config_toml=to_toml(_without_address(settings)),
         config_digest=digest(settings),
         detector=pipeline.analyzer.detector.fingerprint,
         classifier=pipeline.analyzer.classifier.fingerprint,
@@ -206,6 +214,11 @@ def process_planned(
         report_path=report_path,
         csv_paths=tuple(csv_paths),
     )
+
+
+def _without_address(settings: Settings) -> Settings:
+    """The settings as they are stored with a run: a database's URL may hold a password, and says nothing about rows."""
+    return settings.model_copy(update={"storage": settings.storage.model_copy(update={"url": ""})})
 
 
 _VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm"}

@@ -42,6 +42,10 @@ def _no_error_logs(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixt
     yield
     if request.node.get_closest_marker("expects_error_log"):
         return
-    errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR and r.name.startswith("fertrack")]
+    errors = [
+        r.getMessage()
+        for r in caplog.get_records("call")
+        if r.levelno >= logging.ERROR and r.name.startswith("fertrack")
+    ]
     if errors:
         pytest.fail(f"logged at ERROR: {errors}")

@@ -78,7 +78,7 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 
 def layer(module: str) -> int:
-    top = module.split(".")[0]
+    top = module.split(".", maxsplit=1)[0]
     for height, names in enumerate(LAYERS):
         if top in names:
             return height
@@ -94,7 +94,7 @@ def test_arrows_point_down(module: str) -> None:
         if not imported.startswith("fertrack.") or module == "__init__":
             continue
         target = imported.removeprefix("fertrack.")
-        same_folder = target.split(".")[0] == module.split(".")[0]
+        same_folder = target.split(".")[0] == module.split(".", maxsplit=1)[0]
         assert same_folder or layer(target) < layer(module), f"{module} must not import {target}"
 
 

@@ -15,7 +15,9 @@ from fertrack.cli.main import app
 from fertrack.config import Settings, load_settings, to_toml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MODULES = [found.name for found in pkgutil.walk_packages(fertrack.__path__, "fertrack.") if found.name != "fertrack.__main__"]
+MODULES = [
+    found.name for found in pkgutil.walk_packages(fertrack.__path__, "fertrack.") if found.name != "fertrack.__main__"
+]
 
 
 def test_all_is_exactly_what_can_be_imported() -> None:

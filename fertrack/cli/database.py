@@ -15,19 +15,18 @@ _DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 @app.command("upgrade")
 def upgrade(db: Database = _DEFAULT_DB) -> None:
     """Bring a database to this program's schema; rows are kept."""
-    from fertrack.storage.engine import current, mask_url
     from fertrack.storage.engine import upgrade as upgrade_database
 
-    before = current(db)
-    upgrade_database(db)
-    after = current(db)
-    change = "was already at" if before == after else f"upgraded from {before or 'nothing'} to"
-    typer.echo(f"{mask_url(db)} {change} revision {after}")
+    before, after = upgrade_database(db)
+    if before.revision == after.revision:
+        typer.echo(after.sentence)
+    else:
+        typer.echo(f"{after.database}: upgraded from {before.revision or 'no tables'} to {after.revision}")
 
 
 @app.command("current")
 def show_current(db: Database = _DEFAULT_DB) -> None:
-    """Show a database's schema revision, and the one this program needs."""
-    from fertrack.storage.engine import current, head
+    """Show how a database's schema compares with the one this program needs."""
+    from fertrack.storage.engine import current
 
-    typer.echo(f"database at revision {current(db) or 'none'}, program needs {head()}")
+    typer.echo(current(db).sentence)

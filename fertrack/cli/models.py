@@ -23,7 +23,7 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON
     if as_json:
         print_json(rows)
         return
-    columns = ["name", "role", "state", "mb", "licence", "training_data"]
+    columns = ["name", "role", "state", "size", "licence", "training_data"]
     print_table([column.replace("_", " ") for column in columns], [[row[column] for column in columns] for row in rows])
 
 

@@ -91,7 +91,9 @@ def timeline(
 
 def report(
     run: Run,
-    html: Annotated[bool, typer.Option("--html", help="Write the HTML report (default if --csv is not given).")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write the HTML report (default if --csv is not given).")
+    ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write the CSV files.")] = False,
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
@@ -126,21 +128,25 @@ def rescore(
 ) -> None:
     """Recompute the labels and the smoothing of a stored run from its raw logits, without the video.
 
+    Starts from the options the run was made with; only [calibration] and [smoothing] matter here.
+
     Example: fertrack rescore last --config rafdb --set smoothing.half_life_s=0.5
     """
-    from fertrack.build import build_calibrator
-    from fertrack.config import digest, to_toml
+    from fertrack.calibration import Calibrator, ClassifierCalibration
+    from fertrack.config import digest, load_settings, to_toml
     from fertrack.storage import queries
     from fertrack.storage.engine import open_database
     from fertrack.storage.rescore import rescore as rescore_run
 
-    settings = settings_from(config, overrides or [])
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
+        facts = queries.run_facts(database, number)
+        settings = load_settings(config or (), overrides or (), base=facts.config_toml)
+        calibrator = Calibrator(settings.calibration, ClassifierCalibration.from_record(facts.calibration))
         outcome = rescore_run(
             database,
             number,
-            build_calibrator(settings),
+            calibrator,
             settings.smoothing,
             config_toml=to_toml(settings),
             config_digest=digest(settings),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from fertrack.errors import FertrackError, ModelError, WeightsError
+from fertrack.errors import WeightsError
 from fertrack.models.bundle import load_bundle
-from fertrack.models.weights import KNOWN, find_weights
+from fertrack.models.weights import KNOWN, KnownWeights, expected_sha256, locate, verify
 
 __all__ = ["InventoryEntry", "inventory"]
 
@@ -19,33 +18,82 @@ class InventoryEntry:
 
     Attributes:
         name: name used in the configuration and by ``fertrack models pull``.
-        role: "detector" or "expression classifier".
-        state: "present", "verified", "hash differs", "no pinned hash" or "missing".
+        role: "expression classifier", or "detector".
+        state: "verified", "hash differs", "no known hash", "present" (not read) or "missing".
+        is_default: whether fertrack needs it without any option being set.
         path: where it is; empty if missing.
-        mb: size, megabytes.
-        licence: SPDX identifier or short text.
-        training_data: what it was trained on, with its terms.
-        sha256: expected hash; empty if none is pinned.
+        size: for people.
+        licence: of the weights.
+        training_data: what they were trained on, and under what terms.
+        sha256: expected hash; empty where none is known.
     """
 
     name: str
     role: str
     state: str
+    is_default: bool
     path: str
-    mb: float
+    size: str
     licence: str
     training_data: str
     sha256: str
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """The entry as a plain dict."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
 def inventory(*, check_hashes: bool = False) -> list[InventoryEntry]:
-    """List every known weights file.
+    """List the default classifier's bundle and every known detector file.
 
     Args:
         check_hashes: read each file that is present and compare its SHA-256.
     """
-    return [_bundle_entry(check_hashes), *(_detector_entry(name, check_hashes) for name in KNOWN)]
+    return [_default_bundle(), *(_detector(known, check_hashes) for known in KNOWN.values())]
+
+
+def _default_bundle() -> InventoryEntry:
+    try:
+        bundle = load_bundle("default")  # reads the file and compares its hash
+    except WeightsError as error:
+        return InventoryEntry("default", "expression classifier", "hash differs", True, str(error), "", "", "", "")
+    card, path = bundle.card, bundle.model_path
+    return InventoryEntry(
+        name=f"default ({card.name} {card.version})",
+        role="expression classifier",
+        state="verified",
+        is_default=True,
+        path=str(path),
+        size=f"{path.stat().st_size / 1e6:.1f} MB",
+        licence=card.licence,
+        training_data=card.training_data,
+        sha256=card.sha256,
+    )
+
+
+def _detector(known: KnownWeights, check_hash: bool) -> InventoryEntry:
+    path = locate(known.name)
+    expected = expected_sha256(known, path) if path else known.sha256
+    if path is None:
+        state = "missing"
+    elif not check_hash:
+        state = "present"
+    elif not expected:
+        state = "no known hash"
+    else:
+        try:
+            verify(known, path)
+            state = "verified"
+        except WeightsError:
+            state = "hash differs"
+    return InventoryEntry(
+        name=known.name,
+        role="detector",
+        state=state,
+        is_default=bool(known.package),
+        path=str(path or ""),
+        size=known.size_text,
+        licence=known.licence,
+        training_data=known.training_data,
+        sha256=expected,
+    )

@@ -1,0 +1,1 @@
+"""Measurements of fertrack itself: speed beside a peer, and memory."""

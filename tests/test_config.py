@@ -1,0 +1,71 @@
+"""Settings: layers, presets, and errors that name the place and what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fertrack.config import Settings, digest, load_settings, presets, to_toml
+from fertrack.errors import ConfigError
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text("[tracking]\nmax_age = 11\nmin_hits = 4\n")
+    second.write_text("[tracking]\nmax_age = 12\n")
+    settings = load_settings([first, second], ["tracking.min_hits=5", "detection.name=yunet"])
+    assert (settings.tracking.max_age, settings.tracking.min_hits) == (12, 5)
+    assert settings.detection.name == "yunet"
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_every_preset_is_valid_and_survives_a_round_trip(name: str) -> None:
+    settings = load_settings([name])
+    assert load_settings(base=to_toml(settings)) == settings
+    assert load_settings(base=to_toml(settings, comments=True)) == settings
+
+
+def test_presets_are_not_the_defaults() -> None:
+    assert {"default", "fast", "accurate", "rafdb"} <= set(presets())
+    for name in ("fast", "accurate", "rafdb"):
+        assert load_settings([name]) != Settings()
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("tracking.maxage=3", r"--set tracking\.maxage=3: unknown option 'tracking\.maxage'; did you mean 'max_age'\?"),
+        ("trackin.max_age=3", r"unknown table 'trackin'; did you mean 'tracking'\?"),
+        ("tracking.max_age=-3", r"--set tracking\.max_age=-3: tracking\.max_age = -3: .*greater than or equal"),
+        ("tracking.max_age=often", r"tracking\.max_age = 'often': .*valid integer"),
+        ("max_age=3", r"not of the form section\.key=value"),
+        ("tracking.max_age", r"not of the form section\.key=value"),
+    ],
+)
+def test_a_bad_override_is_one_sentence_that_names_it(override: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load_settings([], [override])
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    broken, unknown = tmp_path / "broken.toml", tmp_path / "unknown.toml"
+    broken.write_text("[tracking\n")
+    unknown.write_text("[smoothing]\nhalflife_s = 1.0\n")
+    with pytest.raises(ConfigError, match=r"broken\.toml cannot be read as TOML"):
+        load_settings([broken])
+    with pytest.raises(ConfigError, match=r"unknown\.toml: unknown option 'smoothing\.halflife_s'; did you mean"):
+        load_settings([unknown])
+    with pytest.raises(ConfigError, match=r"no config file 'fastt'.*did you mean 'fast'\?"):
+        load_settings(["fastt"])
+
+
+def test_the_digest_covers_what_can_change_a_row_and_nothing_else() -> None:
+    same = load_settings([], ["engine.workers=7", "video.crf=30", "storage.url=/elsewhere.db"])
+    assert digest(same) == digest(Settings())
+    assert digest(load_settings([], ["smoothing.half_life_s=0.9"])) != digest(Settings())
+
+
+def test_text_values_need_no_quotes() -> None:
+    assert load_settings([], ["storage.url=results/a.db"]).storage.url == "results/a.db"
+    assert load_settings([], ['storage.url="results/a.db"']).storage.url == "results/a.db"
