@@ -1,0 +1,1 @@
+"""Sinks: where results go while a run is in progress."""

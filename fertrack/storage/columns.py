@@ -1,0 +1,144 @@
+"""Rows of the database as numpy columns: what the queries are made of. All work on an open connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from fertrack.errors import RunNotFoundError
+from fertrack.storage.models import Face, FrameRow, Person, Run, TrackRow
+from fertrack.storage.packing import unpack_rows
+from fertrack.storage.spans import frame_ends
+from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray
+
+__all__ = [
+    "FaceColumns",
+    "LabelColumns",
+    "check_track",
+    "load_faces",
+    "load_frames",
+    "load_labels",
+    "person_names",
+    "shown",
+]
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+def check_track(connection: sa.Connection, run: int, track: int | None) -> None:
+    """Pass if the run has that track, or none is asked for.
+
+    Raises:
+        RunNotFoundError: it has not.
+    """
+    if track is None:
+        return
+    known = connection.scalars(sa.select(TrackRow.number).where(TrackRow.run_id == run).order_by(TrackRow.number)).all()
+    if track not in known:
+        stored = f"its tracks are {known[0]} to {known[-1]}" if known else "it has no confirmed tracks"
+        raise RunNotFoundError(f"run {run} has no track {track}: {stored}")
+
+
+def load_frames(
+    connection: sa.Connection, run: int, from_s: float | None = None, to_s: float | None = None
+) -> tuple[_Ints, _Floats]:
+    """Index and presentation time (s) of a run's frames, in order; (F,) each.
+
+    Args:
+        connection: an open connection.
+        run: number of the run.
+        from_s: only frames shown at this time or later.
+        to_s: only frames shown before this time.
+    """
+    statement = sa.select(FrameRow.frame_index, FrameRow.time_s).where(FrameRow.run_id == run)
+    if from_s is not None:
+        statement = statement.where(FrameRow.time_s >= from_s)
+    if to_s is not None:
+        statement = statement.where(FrameRow.time_s < to_s)
+    rows = _fetch(connection, statement.order_by(FrameRow.frame_index))
+    table = np.array(rows, np.float64).reshape(-1, 2)
+    return table[:, 0].astype(np.int64), table[:, 1]
+
+
+def shown(connection: sa.Connection, run: int, frame_index: _Ints) -> tuple[_Floats, _Floats]:
+    """From when to when each row's frame is shown, seconds."""
+    fps = connection.scalar(sa.select(Run.fps).where(Run.id == run)) or 0.0
+    frames, time_s = load_frames(connection, run)
+    position = np.searchsorted(frames, frame_index)
+    return time_s[position], frame_ends(time_s, fps)[position]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceColumns:
+    """Faces of one run. Arrays of one length N; ``track`` is -1 where none is confirmed."""
+
+    frame_index: _Ints
+    track: _Ints
+    label: _Ints
+    probability: FloatArray
+    score: FloatArray
+    xyxy: FloatArray
+    smoothed: FloatArray
+    probabilities: FloatArray
+
+
+def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> FaceColumns:
+    """The faces that meet all conditions, vectors unpacked all at once."""
+    statement = sa.select(
+        Face.frame_index,
+        Face.track,
+        Face.label,
+        Face.probability,
+        Face.score,
+        Face.xyxy,
+        Face.smoothed,
+        Face.probabilities,
+    ).where(*conditions)
+    rows = _fetch(connection, statement)
+    return FaceColumns(
+        frame_index=np.array([row[0] for row in rows], np.int64),
+        track=np.array([UNCONFIRMED if row[1] is None else row[1] for row in rows], np.int64),
+        label=np.array([row[2] for row in rows], np.int64),
+        probability=np.array([row[3] for row in rows], np.float32),
+        score=np.array([row[4] for row in rows], np.float32),
+        xyxy=unpack_rows([row[5] for row in rows], (4,)),
+        smoothed=unpack_rows([row[6] for row in rows], (len(EXPRESSIONS),)),
+        probabilities=unpack_rows([row[7] for row in rows], (len(EXPRESSIONS),)),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelColumns:
+    """Labels of the confirmed faces of one run. Arrays of one length N."""
+
+    track: _Ints
+    frame_index: _Ints
+    label: _Ints
+    probability: _Floats
+
+
+def load_labels(connection: sa.Connection, run: int, track: int | None = None) -> LabelColumns:
+    """Labels of a run, or of one track of it; SQLite answers this from the index alone."""
+    statement = sa.select(Face.track, Face.frame_index, Face.label, Face.probability).where(
+        Face.run_id == run, Face.track.is_not(None) if track is None else Face.track == track
+    )
+    table = np.array(_fetch(connection, statement), np.float64).reshape(-1, 4)
+    tracks, frame_index, label = (table[:, column].astype(np.int64) for column in range(3))
+    return LabelColumns(tracks, frame_index, label, table[:, 3])
+
+
+def person_names(connection: sa.Connection, run: int) -> dict[int, str]:
+    """Display names of those tracks of a run that are somebody known."""
+    statement = sa.select(TrackRow.number, Person.display_name).join(Person).where(TrackRow.run_id == run)
+    return {row.number: row.display_name for row in connection.execute(statement)}
+
+
+def _fetch(connection: sa.Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The driver's own tuples: SQLAlchemy's row objects would take twice the time of everything else together."""
+    cursor = connection.execute(statement).cursor
+    return [] if cursor is None else cast("list[tuple[Any, ...]]", cursor.fetchall())

@@ -1,0 +1,233 @@
+"""Opening a database: made at the current schema if new, refused with one sentence if it does not fit.
+
+A schema is never changed silently: only ``create=True`` on a database without tables, and ``upgrade``, change one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from fertrack.errors import SchemaOutOfDateError, StorageError
+from fertrack.storage.connection import (
+    IMMEDIATE,
+    describe,
+    make_engine,
+    parse_url,
+    sqlite_path,
+    translated,
+    use_wal,
+)
+from fertrack.storage.options import StorageConfig
+from fertrack.storage.schema import SchemaStatus, check, migrate, read_status
+
+__all__ = ["Database", "SchemaStatus", "StorageConfig", "current", "downgrade", "open_database", "upgrade"]
+
+BUSY_TIMEOUT_S = 10.0
+"""How long to wait for another program's lock before giving up, seconds."""
+
+
+class Database:
+    """An open database. Use it as a context manager, or call ``close``.
+
+    Attributes:
+        url: the full address, by which ``open_database`` opens it again; may hold a password, so never show it.
+        name: the address as people may see it.
+        engine: SQLAlchemy's engine.
+    """
+
+    def __init__(self, url: sa.URL, engine: sa.Engine) -> None:
+        self._address = url
+        self.engine = engine
+
+    @property
+    def url(self) -> str:
+        """The full address; may hold a password."""
+        path = sqlite_path(self._address)
+        return str(path) if path is not None else self._address.render_as_string(hide_password=False)
+
+    @property
+    def name(self) -> str:
+        """The address as people may see it: a file's path, or the URL with its password masked."""
+        return describe(self._address)
+
+    def __repr__(self) -> str:
+        return f"Database({self.name!r})"
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that sees one moment of the database, whatever is written meanwhile.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        with translated(self._address), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A connection in one transaction: committed at the end, rolled back if anything is raised.
+
+        Raises:
+            StorageError: the database cannot be written (full, locked, read-only).
+        """
+        with translated(self._address), self.engine.execution_options(**{IMMEDIATE: True}).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """An ORM session on the tables of ``storage.models``; nothing is committed unless you call ``commit``.
+
+        Raises:
+            StorageError: the database cannot be read or written.
+        """
+        with translated(self._address), Session(self.engine) as session:
+            yield session
+
+    def close(self) -> None:
+        """Close all connections. May be called more than once."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_database(url: str | Path, *, create: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
+    """Open a database of the current schema.
+
+    Args:
+        url: path of an SQLite file, or a URL of an SQLite or PostgreSQL database.
+        create: make the file and the tables if there are none yet.
+        busy_timeout_s: how long to wait for another program's lock, seconds.
+
+    Raises:
+        SchemaOutOfDateError: the schema is older (`fertrack db upgrade`) or newer (upgrade fertrack).
+        StorageError: the database is missing, not a database, not fertrack's, locked, read-only, or out of reach.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, open_database(f"{folder}/new.db", create=True) as database:
+    ...     database.name.endswith("new.db")
+    True
+    """
+    address = parse_url(url)
+    _check_file(address, create=create)
+    engine = make_engine(address, busy_timeout_s=busy_timeout_s)
+    try:
+        status = _status(address, engine)
+        if status.state == "empty" and create:
+            _create(address, busy_timeout_s)
+        else:
+            check(status)
+        with translated(address):
+            use_wal(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Database(address, engine)
+
+
+def current(url: str | Path) -> SchemaStatus:
+    """How a database's schema compares with this program's; changes nothing.
+
+    Raises:
+        StorageError: the database is missing, not a database, or out of reach.
+    """
+    address = parse_url(url)
+    _check_file(address, create=False)
+    with _engine(address) as engine:
+        return _status(address, engine)
+
+
+def upgrade(url: str | Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> tuple[SchemaStatus, SchemaStatus]:
+    """Bring a database to the current schema, keeping its rows; all of it happens, or none.
+
+    A database without tables gets them. One that is current stays as it is.
+
+    Returns:
+        The status before and after.
+
+    Raises:
+        SchemaOutOfDateError: the schema is newer than this program.
+        StorageError: the database is missing, not fertrack's, locked, or out of reach.
+    """
+    address = parse_url(url)
+    _check_file(address, create=False)
+    return _migrated(address, "head", down=False, busy_timeout_s=busy_timeout_s)
+
+
+def downgrade(url: str | Path, revision: str) -> tuple[SchemaStatus, SchemaStatus]:
+    """Take a database back to an earlier revision; what only later schemas can hold is lost. "base" removes all.
+
+    Raises:
+        SchemaOutOfDateError: the schema is newer than this program.
+        StorageError: the database is missing, not fertrack's, locked, or out of reach.
+    """
+    address = parse_url(url)
+    _check_file(address, create=False)
+    return _migrated(address, revision, down=True, busy_timeout_s=BUSY_TIMEOUT_S)
+
+
+def _check_file(address: sa.URL, *, create: bool) -> None:
+    path = sqlite_path(address)
+    if path is None:
+        return
+    if path.is_dir():
+        raise StorageError(f"{path} is a folder: give the path of a database file")
+    try:
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
+            raise StorageError(f"there is no database at {path}: `fertrack process` makes one, or name it with --db")
+    except OSError as error:
+        raise StorageError(f"database {path} cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def _engine(
+    address: sa.URL, busy_timeout_s: float = BUSY_TIMEOUT_S, *, enforce_foreign_keys: bool = True
+) -> Iterator[sa.Engine]:
+    engine = make_engine(address, busy_timeout_s=busy_timeout_s, enforce_foreign_keys=enforce_foreign_keys)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _status(address: sa.URL, engine: sa.Engine) -> SchemaStatus:
+    with translated(address), engine.connect() as connection:
+        return read_status(connection, describe(address))
+
+
+def _create(address: sa.URL, busy_timeout_s: float) -> None:
+    _, after = _migrated(address, "head", down=False, busy_timeout_s=busy_timeout_s)
+    check(after)
+
+
+def _migrated(
+    address: sa.URL, revision: str, *, down: bool, busy_timeout_s: float
+) -> tuple[SchemaStatus, SchemaStatus]:
+    name = describe(address)
+    with (
+        _engine(address, busy_timeout_s, enforce_foreign_keys=False) as engine,
+        translated(address),
+        engine.execution_options(**{IMMEDIATE: True}).begin() as connection,
+    ):
+        before = read_status(connection, name)  # again, under the lock: another program may have been first
+        if before.state == "newer":
+            raise SchemaOutOfDateError(before.sentence)
+        if before.state == "foreign":
+            raise StorageError(before.sentence)
+        if down or before.state != "current":
+            migrate(connection, revision, down=down)
+        return before, read_status(connection, name)

@@ -1,0 +1,255 @@
+"""The schema. Facts are stored once; what is derived from them can be recomputed without the video.
+
+::
+
+    sources 1─n runs 1─n frames 1─n faces n─1 tracks n─1 persons
+                 ├─n stage_timings
+                 └─n rescores
+
+Keys are natural: a frame is ``(run_id, frame_index)``, a face ``(run_id, frame_index, face_index)``, a track
+``(run_id, number)``. So all rows of a run lie together in frame order, one range scan reads them, and no key is
+stored twice. The two big tables are clustered on those keys (SQLite's WITHOUT ROWID), which together with packed
+vectors (``storage.packing``) keeps a face under 250 bytes, its index included.
+
+A face's facts are ``score``, ``xyxy``, ``landmarks`` and ``logits``; its ``track``, ``probabilities``, ``smoothed``,
+``label`` and ``probability`` are derived. Times are seconds of the video (``_s``) or microseconds of work (``_us``);
+moments are UTC.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+__all__ = [
+    "NAMING_CONVENTION",
+    "STATUSES",
+    "Base",
+    "Face",
+    "FrameRow",
+    "PackedFloats",
+    "Person",
+    "Rescore",
+    "Run",
+    "Source",
+    "StageTiming",
+    "TrackRow",
+    "UtcDateTime",
+]
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Every constraint and index has a predictable name, so that a later migration can change it on any database."""
+
+STATUSES = ("running", "complete", "failed", "interrupted")
+"""What ``runs.status`` may be. A run killed from outside stays "running"; see ``queries.runs``."""
+
+
+class UtcDateTime(sa.TypeDecorator[dt.datetime]):
+    """A moment: aware in Python, always UTC; SQLite, which knows no time zones, keeps it as naive UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """To UTC; without the zone for SQLite."""
+        if value is None:
+            return None
+        utc = value.astimezone(dt.UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """To aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class PackedFloats(sa.LargeBinary):
+    """Bytes handed to the driver as they are; wrapping each one first would take a third of a batch's time."""
+
+    def bind_processor(self, dialect: sa.Dialect) -> None:
+        """None: every supported driver takes bytes."""
+        return
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> None:
+        """None: every supported driver returns bytes."""
+        return
+
+
+class Base(DeclarativeBase):
+    """Root of all tables."""
+
+    metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)
+
+
+class Source(Base):
+    """A video file, picture folder, camera or stream that runs have read."""
+
+    __tablename__ = "sources"
+    __table_args__ = (sa.UniqueConstraint("path", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.Text)
+    path: Mapped[str] = mapped_column(sa.Text)
+
+
+class Run(Base):
+    """One pass over a source: with what, when, how it ended, and what it came to.
+
+    The counts are kept up to date with every batch, so a run that was killed still says what it holds.
+    ``host``, ``pid`` and ``heartbeat_at`` tell a run in progress from one whose process died.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('running', 'complete', 'failed', 'interrupted')", name="status"),
+        {"sqlite_autoincrement": True},  # the number of an erased run is never given to another
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(sa.ForeignKey("sources.id"), index=True)
+    status: Mapped[str] = mapped_column(sa.String(16))
+    error: Mapped[str] = mapped_column(sa.Text)
+    notes: Mapped[list[str]] = mapped_column(sa.JSON)
+    started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    heartbeat_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    host: Mapped[str] = mapped_column(sa.Text)
+    pid: Mapped[int]
+
+    fertrack_version: Mapped[str] = mapped_column(sa.Text)
+    config_toml: Mapped[str] = mapped_column(sa.Text)
+    config_digest: Mapped[str] = mapped_column(sa.Text)
+    detector: Mapped[str] = mapped_column(sa.Text)
+    classifier: Mapped[str] = mapped_column(sa.Text)
+    calibration: Mapped[dict[str, Any]] = mapped_column(sa.JSON)
+
+    width: Mapped[int]
+    height: Mapped[int]
+    fps: Mapped[float] = mapped_column(sa.Double)
+    frame_count: Mapped[int] = mapped_column(sa.BigInteger)
+    duration_s: Mapped[float] = mapped_column(sa.Double)
+    time_base: Mapped[str] = mapped_column(sa.String(48))
+    rotation: Mapped[int] = mapped_column(sa.SmallInteger)
+    has_audio: Mapped[bool]
+    codec: Mapped[str] = mapped_column(sa.Text)
+
+    frames: Mapped[int]
+    faces: Mapped[int]
+    tracks: Mapped[int]
+    dropped: Mapped[int]
+    decode_failures: Mapped[int]
+    video_s: Mapped[float] = mapped_column(sa.Double)
+    elapsed_s: Mapped[float] = mapped_column(sa.Double)
+
+
+class FrameRow(Base):
+    """One analysed frame, with or without faces; ``pred_index`` is NULL where it equals ``frame_index``."""
+
+    __tablename__ = "frames"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    frame_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    time_s: Mapped[float] = mapped_column(sa.Double)
+    pred_index: Mapped[int | None]
+    read_us: Mapped[int]
+    detect_us: Mapped[int]
+    align_us: Mapped[int]
+    classify_us: Mapped[int]
+    track_us: Mapped[int]
+
+
+class Person(Base):
+    """Somebody whom tracks of one or more runs have been said to be."""
+
+    __tablename__ = "persons"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    display_name: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class TrackRow(Base):
+    """One person followed through one run; ``number`` is the ID the user sees, 1 and up within the run."""
+
+    __tablename__ = "tracks"
+
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person_id: Mapped[int | None] = mapped_column(sa.ForeignKey("persons.id", ondelete="SET NULL"), index=True)
+    first_frame: Mapped[int]
+    last_frame: Mapped[int]
+    first_s: Mapped[float] = mapped_column(sa.Double)
+    last_s: Mapped[float] = mapped_column(sa.Double)
+    faces: Mapped[int]
+
+
+class Face(Base):
+    """One face in one frame. Vectors are packed little-endian float32.
+
+    ``track`` is NULL while no confirmed track has claimed the face; ``label`` is an index into ``EXPRESSIONS`` or -1
+    for uncertain; ``probability`` is the smoothed probability of the label (of the most likely expression where the
+    label is -1).
+    """
+
+    __tablename__ = "faces"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["run_id", "frame_index"], ["frames.run_id", "frames.frame_index"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["run_id", "track"], ["tracks.run_id", "tracks.number"]),
+        sa.Index(None, "run_id", "track", "label", "probability"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    frame_index: Mapped[int] = mapped_column(primary_key=True)
+    face_index: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
+    track: Mapped[int | None]
+    label: Mapped[int] = mapped_column(sa.SmallInteger)
+    probability: Mapped[float] = mapped_column(sa.REAL)
+    score: Mapped[float] = mapped_column(sa.REAL)
+    xyxy: Mapped[bytes] = mapped_column(PackedFloats)
+    landmarks: Mapped[bytes] = mapped_column(PackedFloats)
+    logits: Mapped[bytes] = mapped_column(PackedFloats)
+    probabilities: Mapped[bytes] = mapped_column(PackedFloats)
+    smoothed: Mapped[bytes] = mapped_column(PackedFloats)
+
+
+class StageTiming(Base):
+    """Time one stage of a finished run took, milliseconds per frame unless said otherwise."""
+
+    __tablename__ = "stage_timings"
+
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
+    stage: Mapped[str] = mapped_column(sa.String(32))
+    frames: Mapped[int]
+    total_s: Mapped[float] = mapped_column(sa.Double)
+    mean_ms: Mapped[float] = mapped_column(sa.Double)
+    p50_ms: Mapped[float] = mapped_column(sa.Double)
+    p95_ms: Mapped[float] = mapped_column(sa.Double)
+    max_ms: Mapped[float] = mapped_column(sa.Double)
+
+
+class Rescore(Base):
+    """What a run's labels were made with before they were recomputed; the run itself holds what is in force."""
+
+    __tablename__ = "rescores"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    rescored_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    fertrack_version: Mapped[str] = mapped_column(sa.Text)
+    config_toml: Mapped[str] = mapped_column(sa.Text)
+    config_digest: Mapped[str] = mapped_column(sa.Text)
+    calibration: Mapped[dict[str, Any]] = mapped_column(sa.JSON)

@@ -1,0 +1,128 @@
+"""The schema's age: where the migrations are, which revision a database has, and how it gets to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import sqlalchemy as sa
+
+from fertrack.errors import SchemaOutOfDateError, StorageError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = ["SchemaStatus", "check", "migrate", "migrations_folder", "read_status"]
+
+_VERSION_TABLE = "alembic_version"
+_OWN_TABLES = {"runs", "frames", "faces"}
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """How a database's schema compares with this program's.
+
+    Attributes:
+        database: the database, as people may see it.
+        revision: its schema's revision; empty if it has none.
+        head: the revision this program works with.
+        state: "current"; "older" or "newer" than this program; "empty" (no tables at all); "foreign" (another
+            program's tables).
+    """
+
+    database: str
+    revision: str
+    head: str
+    state: Literal["current", "older", "newer", "empty", "foreign"]
+
+    @property
+    def sentence(self) -> str:
+        """What is the matter and what to do about it."""
+        return {
+            "current": f"{self.database} has the current schema ({self.head})",
+            "older": f"{self.database} has an older schema ({self.revision}, this program needs {self.head}): "
+            "run `fertrack db upgrade` on it",
+            "newer": f"{self.database} has a newer schema ({self.revision}) than this program knows ({self.head}): "
+            "upgrade fertrack",
+            "empty": f"{self.database} has no fertrack tables yet: `fertrack process` makes them",
+            "foreign": f"{self.database} is another program's database: give another with --db",
+        }[self.state]
+
+
+def migrations_folder(package: Path | None = None) -> Path:
+    """The folder with ``env.py`` and ``versions/``: inside the installed package, or beside it in the source tree.
+
+    Args:
+        package: folder of the fertrack package; the one that is running if None.
+
+    Raises:
+        StorageError: neither is there.
+    """
+    package = package or Path(str(files("fertrack")))
+    for folder in (package / "_migrations", package.parent / "migrations"):
+        if (folder / "env.py").is_file() and (folder / "versions").is_dir():
+            return folder
+    raise StorageError(f"the migrations that belong to {package} are missing: install fertrack again")
+
+
+def read_status(connection: sa.Connection, database: str) -> SchemaStatus:
+    """Compare a database's schema with this program's; changes nothing."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(_config(None))
+    head = script.get_current_head() or ""
+    tables = set(sa.inspect(connection).get_table_names())
+    revision = ""
+    if _VERSION_TABLE in tables:
+        revision = connection.scalar(sa.text(f"SELECT version_num FROM {_VERSION_TABLE}")) or ""
+    state: Literal["current", "older", "newer", "empty", "foreign"]
+    if not tables - {_VERSION_TABLE, "sqlite_sequence"} and not revision:
+        state = "empty"
+    elif not revision or not tables >= _OWN_TABLES:
+        state = "foreign"
+    elif revision == head:
+        state = "current"
+    else:
+        state = "older" if revision in {known.revision for known in script.walk_revisions()} else "newer"
+    return SchemaStatus(database, revision, head, state)
+
+
+def check(status: SchemaStatus) -> None:
+    """Let only a current schema pass.
+
+    Raises:
+        SchemaOutOfDateError: it is older or newer than this program.
+        StorageError: the database is empty or another program's.
+    """
+    if status.state == "current":
+        return
+    raise (SchemaOutOfDateError if status.state in ("older", "newer") else StorageError)(status.sentence)
+
+
+def migrate(connection: sa.Connection, revision: str = "head", *, down: bool = False) -> None:
+    """Bring a database to another revision, inside the connection's transaction: it all happens, or none of it.
+
+    Foreign keys must not be enforced on this connection (see ``make_engine``); they are checked at the end.
+
+    Raises:
+        StorageError: the migration would leave rows that point nowhere.
+    """
+    from alembic import command
+
+    run = command.downgrade if down else command.upgrade
+    run(_config(connection), revision)
+    if connection.dialect.name == "sqlite":
+        dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        if dangling:
+            raise StorageError(f"not migrated: {len(dangling)} rows of table {dangling[0][0]} would point nowhere")
+
+
+def _config(connection: sa.Connection | None) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
