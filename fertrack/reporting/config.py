@@ -1,0 +1,37 @@
+"""What is written besides the annotated video and the database."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fertrack.stage_config import StageConfig
+
+__all__ = ["ReportConfig"]
+
+
+class ReportConfig(StageConfig):
+    """Options of the HTML report and of the CSV export."""
+
+    html: bool = Field(True, description="Write the HTML report: one file that opens offline.")
+    csv: bool = Field(False, description="Write two CSV files: every face of every frame, and every episode.")
+    min_episode_s: float = Field(
+        0.2, ge=0.0, le=60.0, description="Shortest episode of one expression that is listed and drawn, seconds."
+    )
+    max_gap_s: float = Field(
+        0.5,
+        ge=0.0,
+        le=60.0,
+        description="Longest time without a face that does not end an episode or break a line, seconds.",
+    )
+    max_points: int = Field(
+        1500,
+        ge=100,
+        le=20_000,
+        description="Most points drawn per line; longer lines keep the lowest and highest value of each time slice.",
+    )
+    max_charts: int = Field(
+        30,
+        ge=1,
+        le=200,
+        description="Most persons with a chart of their own, longest visible first; all persons are in the tables.",
+    )

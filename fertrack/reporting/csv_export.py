@@ -1,0 +1,131 @@
+"""CSV files of a run: one row per face per frame, and one row per episode.
+
+Both are RFC 4180: UTF-8, comma, CRLF, a header line, quotes where needed. Numbers have a fixed number of decimals and a
+point; an empty field means "not known". Times are seconds from the start of the video.
+
+``<stem>.faces.csv``, in order of frame, then track:
+
+==================  ====================================================================================
+run                 ID of the run in the database
+frame_index         exact 0-based frame number
+time_s              presentation time, s, 6 decimals
+track               ID of the person within the run; -1 = a detection that no confirmed track has claimed
+person              name given to that person, if any
+x1, y1, x2, y2      face box in px of the source frame, 2 decimals
+score               how sure the detector is that this is a face, 0 to 1
+label               expression estimate, or ``uncertain``
+probability         smoothed probability of the label; of the most likely expression where it is ``uncertain``
+p_<expression>      smoothed probabilities, seven columns that sum to 1
+raw_<expression>    calibrated probabilities of this frame alone, seven columns that sum to 1
+==================  ====================================================================================
+
+``<stem>.episodes.csv``, in order of track, then time:
+
+==================  ====================================================================================
+track, person       as above; detections that no track has claimed have no episodes
+expression          the expression estimate; the person may have been uncertain or unseen for short times in between
+start_s, end_s      when the first frame is shown and when the last one stops being shown, s, 6 decimals
+duration_s          end_s - start_s
+mean_probability    mean smoothed probability over the frames that show the expression
+peak_probability    its highest value
+frames              number of those frames
+==================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.output_file import check_free, replacing
+from fertrack.storage import queries
+from fertrack.types import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from fertrack.storage.engine import Database
+
+__all__ = ["EPISODE_COLUMNS", "FACE_COLUMNS", "write_csv"]
+
+FACE_COLUMNS: dict[str, int | None] = {
+    "run": None,
+    "frame_index": None,
+    "time_s": 6,
+    "track": None,
+    "person": None,
+    "x1": 2,
+    "y1": 2,
+    "x2": 2,
+    "y2": 2,
+    "score": 4,
+    "label": None,
+    "probability": 4,
+    **{f"p_{name}": 4 for name in EXPRESSIONS},
+    **{f"raw_{name}": 4 for name in EXPRESSIONS},
+}
+"""Columns of ``<stem>.faces.csv`` in order, with their decimals; None = written as it is."""
+
+EPISODE_COLUMNS: dict[str, int | None] = {
+    "track": None,
+    "person": None,
+    "expression": None,
+    "start_s": 6,
+    "end_s": 6,
+    "duration_s": 6,
+    "mean_probability": 4,
+    "peak_probability": 4,
+    "frames": None,
+}
+"""Columns of ``<stem>.episodes.csv`` in order, with their decimals; None = written as it is."""
+
+
+def write_csv(
+    db: Database, run: int, folder: Path, stem: str, config: ReportConfig | None = None, *, overwrite: bool = False
+) -> list[Path]:
+    """Write a run's faces and episodes as CSV; the columns are documented at the top of this module.
+
+    Args:
+        db: the open database.
+        run: ID of the run.
+        folder: where the files go; made if missing.
+        stem: what both file names begin with.
+        config: shortest episode and longest gap; the defaults if None.
+        overwrite: replace files of the same names.
+
+    Returns:
+        The two paths, faces first.
+
+    Raises:
+        OutputExistsError: one of the files is already there and ``overwrite`` is False; neither is written.
+        RunNotFoundError: there is no such run.
+        ReportError: a file could not be written.
+    """
+    config = config or ReportConfig()
+    faces_path, episodes_path = folder / f"{stem}.faces.csv", folder / f"{stem}.episodes.csv"
+    for path in (faces_path, episodes_path):
+        check_free(path, overwrite=overwrite)
+    episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
+    faces = queries.timeline(db, run, include_unconfirmed=True)
+    for path, table, columns in ((faces_path, faces, FACE_COLUMNS), (episodes_path, episodes, EPISODE_COLUMNS)):
+        text = _as_text(table, columns)
+        with replacing(path, overwrite=overwrite) as file:
+            text.to_csv(file, index=False, lineterminator="\r\n")
+    return [faces_path, episodes_path]
+
+
+def _as_text(table: pd.DataFrame, columns: dict[str, int | None]) -> pd.DataFrame:
+    """The columns in order, decimal numbers as text of fixed precision."""
+    text = {}
+    for name, decimals in columns.items():
+        column = table[name]
+        if decimals is None:
+            text[name] = column
+        else:
+            form = f"%.{decimals}f"
+            text[name] = pd.Series(
+                ["" if math.isnan(number) else form % number for number in column.tolist()], dtype=str
+            )
+    return pd.DataFrame({name: column.reset_index(drop=True) for name, column in text.items()})

@@ -1,0 +1,49 @@
+"""Files that are complete or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from fertrack.errors import OutputExistsError, ReportError
+
+__all__ = ["check_free", "replacing"]
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Make sure that ``path`` may be written.
+
+    Raises:
+        OutputExistsError: something is already there and ``overwrite`` is False.
+    """
+    if not overwrite and path.exists():
+        raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder")
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool) -> Iterator[TextIO]:
+    """Open a UTF-8 text file that appears at ``path`` only when the block ends without an error.
+
+    Line ends are written as given. Missing folders are made.
+
+    Raises:
+        OutputExistsError: something is already there and ``overwrite`` is False.
+        ReportError: the file cannot be written (read-only folder, disk full).
+    """
+    check_free(path, overwrite=overwrite)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise ReportError(f"{path} could not be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""What the report says about each person: when seen, for how long, and which expression estimates won."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fertrack.types import EXPRESSIONS
+
+__all__ = ["Person", "most_visible", "persons_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """One confirmed track of a run.
+
+    Attributes:
+        track: ID within the run.
+        name: display name; empty if none was given.
+        first_s: time of the first frame in which the person was seen.
+        last_s: end of the last one.
+        visible_s: time during which the person was seen.
+        frames: frames in which the person was seen.
+        shares: share of that time per expression estimate, in ``EXPRESSIONS`` order.
+        uncertain: share of that time in which no expression was certain enough.
+        rows: this person's part of the timeline.
+        episodes: this person's episodes.
+        seen: track, start_s, end_s of each unbroken stretch of time in which the person was seen.
+    """
+
+    track: int
+    name: str
+    first_s: float
+    last_s: float
+    visible_s: float
+    frames: int
+    shares: dict[str, float]
+    uncertain: float
+    rows: pd.DataFrame
+    episodes: pd.DataFrame
+    seen: pd.DataFrame
+
+    @property
+    def label(self) -> str:
+        """``ID 3``, as drawn in the video, with the name where there is one."""
+        return f"ID {self.track} · {self.name}" if self.name else f"ID {self.track}"
+
+
+def persons_of(
+    tracks: pd.DataFrame, timeline: pd.DataFrame, episodes: pd.DataFrame, *, gap_s: float, interval_s: float
+) -> list[Person]:
+    """All confirmed tracks of a run, in order of their ID.
+
+    Args:
+        tracks: as from ``queries.tracks``.
+        timeline: as from ``queries.timeline``, confirmed rows only.
+        episodes: as from ``queries.episodes``.
+        gap_s: longest time without a face that does not break a stretch, seconds.
+        interval_s: how long a frame is shown, seconds.
+    """
+    rows_of = dict(tuple(timeline.groupby("track")))
+    episodes_of = dict(tuple(episodes.groupby("track")))
+    persons = []
+    for record in tracks.to_dict("records"):
+        track = int(record["track"])
+        rows = rows_of.get(track, timeline.iloc[:0])
+        seen = _stretches(track, rows["time_s"].to_numpy(np.float64), gap_s, interval_s)
+        persons.append(
+            Person(
+                track=track,
+                name=record["person"] if isinstance(record["person"], str) else "",
+                first_s=float(record["first_s"]),
+                last_s=float(record["last_s"]) + interval_s,
+                visible_s=float((seen["end_s"] - seen["start_s"]).sum()),
+                frames=int(record["frames"]),
+                shares={name: float(record[f"share_{name}"]) for name in EXPRESSIONS},
+                uncertain=float(record["share_uncertain"]),
+                rows=rows,
+                episodes=episodes_of.get(track, episodes.iloc[:0]),
+                seen=seen,
+            )
+        )
+    return persons
+
+
+def most_visible(persons: Sequence[Person], count: int) -> list[Person]:
+    """The ``count`` persons seen for the longest time, in order of their ID."""
+    chosen = sorted(persons, key=lambda person: (-person.visible_s, person.track))[:count]
+    return sorted(chosen, key=lambda person: person.track)
+
+
+def _stretches(track: int, time_s: npt.NDArray[np.float64], gap_s: float, interval_s: float) -> pd.DataFrame:
+    starts = np.flatnonzero(np.diff(time_s, prepend=-np.inf) > gap_s + interval_s)
+    ends = np.append(starts[1:], len(time_s))[: len(starts)] - 1
+    return pd.DataFrame({"track": track, "start_s": time_s[starts], "end_s": time_s[ends] + interval_s})
