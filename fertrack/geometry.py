@@ -27,7 +27,7 @@ __all__ = [
 Float64Array = npt.NDArray[np.float64]
 
 _LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = range(5)
-_IOU_BLOCK_CELLS = 1 << 20  # bounds the temporaries at 8 MB each when thousands of boxes meet thousands
+_IOU_BLOCK_CELLS = 1 << 15  # keeps the temporaries in the processor's cache when thousands of boxes meet thousands
 
 
 def is_proper_box(xyxy: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -75,10 +75,11 @@ def iou_matrix(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Float64Array:
 
 def _proper_and_areas(boxes: Float64Array) -> tuple[npt.NDArray[np.bool_], Float64Array]:
     with np.errstate(all="ignore"):
-        size = boxes[:, 2:] - boxes[:, :2]
-        area: Float64Array = size[:, 0] * size[:, 1]
-        # A product that is not finite catches NaN and infinities; the sign test catches two negative sides.
-        proper: npt.NDArray[np.bool_] = (size[:, 0] > 0.0) & (area > 0.0) & np.isfinite(area)
+        left, top, right, bottom = boxes.T
+        width = right - left
+        area: Float64Array = width * (bottom - top)
+        # NaN fails every comparison, an infinite corner makes the area infinite; two negative sides fail the first.
+        proper: npt.NDArray[np.bool_] = (width > 0.0) & (area > 0.0) & (area < np.inf)
     return proper, area
 
 
@@ -93,12 +94,17 @@ def _boxes_and_areas(xyxy: npt.NDArray[Any], name: str) -> tuple[Float64Array, F
 
 
 def _iou_block(a: Float64Array, area_a: Float64Array, b: Float64Array, area_b: Float64Array) -> Float64Array:
-    size = np.minimum(a[:, None, 2:], b[:, 2:])
-    size -= np.maximum(a[:, None, :2], b[:, :2])
-    np.maximum(size, 0.0, out=size)
+    left_a, top_a, right_a, bottom_a = a.T[:, :, None]
+    left_b, top_b, right_b, bottom_b = b.T
+    width = np.minimum(right_a, right_b)
+    width -= np.maximum(left_a, left_b)
+    np.maximum(width, 0.0, out=width)
+    height = np.minimum(bottom_a, bottom_b)
+    height -= np.maximum(top_a, top_b)
+    np.maximum(height, 0.0, out=height)
     with np.errstate(over="ignore"):  # two boxes near the largest float: their union is infinite, their IoU 0
-        intersection: Float64Array = size[:, :, 0] * size[:, :, 1]
-        union = area_a[:, None] + area_b
+        intersection: Float64Array = np.multiply(width, height, out=width)
+        union = np.add(area_a[:, None], area_b, out=height)
     union -= intersection
     intersection /= union
     return intersection

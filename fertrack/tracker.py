@@ -1,0 +1,327 @@
+"""Gives detections identities over time: SORT, from its paper (arXiv 1602.00763).
+
+Each update predicts every track with a constant-velocity Kalman filter, assigns detections to the predictions by the
+Hungarian algorithm on their overlap, and lets unmatched detections found new, tentative tracks. A tentative track that
+is matched ``min_hits`` times in a row is confirmed and given a public ID; a track unmatched for more than ``max_age``
+updates ends, and its ID with it.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy.optimize import linear_sum_assignment
+
+from fertrack.geometry import iou_matrix, is_proper_box, xyxy_to_uvsr
+from fertrack.kalman import BoxKalman
+from fertrack.stage_config import StageConfig
+from fertrack.types import UNCONFIRMED, Detections, FloatArray, IntArray
+
+__all__ = ["PLAIN_SORT", "SortTracker", "Track", "TrackState", "TrackUpdate", "TrackerConfig"]
+
+
+class TrackerConfig(StageConfig):
+    """How detections become tracks with an ID; the defaults are for faces, ``PLAIN_SORT`` is the published way."""
+
+    min_hits: int = Field(
+        3, ge=1, le=1000, description="Detections in a row, its first one included, after which a track gets an ID."
+    )
+    max_age: int = Field(
+        30,
+        ge=0,
+        le=100_000,
+        description="A track with an ID ends after more than this many processed frames in a row without a match. "
+        "30 bridges a second of video at 30 fps: a hand before the face, a turned head.",
+    )
+    tentative_max_age: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="The same for a track without an ID. 0: a single miss ends it, so false faces die young.",
+    )
+    iou_threshold: float = Field(
+        0.3, gt=0.0, le=1.0, description="Smallest overlap (IoU) of a detection with a track's predicted box to match."
+    )
+    gating: Literal["before", "after"] = Field(
+        "before",
+        description="When pairs under iou_threshold are ruled out: before the assignment, so that they cannot push "
+        "good pairs aside, or after it, as in the SORT paper.",
+    )
+    reporting: Literal["confirmed", "streak"] = Field(
+        "confirmed",
+        description="confirmed: once a track has its ID, it is reported whenever it is matched. streak: as published "
+        "SORT does, only while it was matched in at least min_hits updates in a row, not counting the detection that "
+        "began it, and in any case during the first min_hits frames.",
+    )
+
+
+PLAIN_SORT = TrackerConfig(
+    min_hits=3, max_age=1, tentative_max_age=1, iou_threshold=0.3, gating="after", reporting="streak"
+)
+"""SORT as published, for comparison with the literature."""
+
+
+class TrackState(Enum):
+    """Where a living track stands."""
+
+    TENTATIVE = "tentative"
+    """Seen, but not often enough in a row; without an ID."""
+    CONFIRMED = "confirmed"
+    """Has an ID, and was matched in the last update."""
+    LOST = "lost"
+    """Has an ID, but was not matched in the last update; its box is predicted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A living track as it was when asked for.
+
+    Attributes:
+        id: public ID, from 1; -1 while tentative.
+        key: what ``TrackUpdate.keys`` calls it, from its first detection on.
+        state: tentative, confirmed or lost.
+        mean: float64 (7,), read-only: u, v (px), s (px²), r, and the velocities of u, v, s per frame.
+        covariance: float64 (7, 7), read-only.
+        xyxy: float64 (4,), read-only: its box, px.
+        age: frames since its first detection, gaps included.
+        hits: detections it was given, the first included.
+        time_since_update: updates since the last of them.
+    """
+
+    id: int
+    key: int
+    state: TrackState
+    mean: npt.NDArray[np.float64]
+    covariance: npt.NDArray[np.float64]
+    xyxy: npt.NDArray[np.float64]
+    age: int
+    hits: int
+    time_since_update: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackUpdate:
+    """What one update says of each detection; row i is detection i. Arrays are read-only.
+
+    Attributes:
+        track_ids: int64 (N,), the public ID reported now; -1 = none (yet).
+        keys: int64 (N,), >= 0, which track each row was given to, tentative or not; unlike IDs, set from the first
+            detection on (``SortTracker.track_id`` tells a key's ID later). A box without area, or with NaN, has a key
+            of its own that never gets an ID.
+        xyxy: float32 (N, 4), px: the track's filtered box; the detection's own where that has no area or NaN.
+    """
+
+    track_ids: IntArray
+    keys: IntArray
+    xyxy: FloatArray
+
+    def __post_init__(self) -> None:
+        for name in ("track_ids", "keys", "xyxy"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+
+_KEY, _ID, _AGE, _HITS, _STREAK, _MISSES = range(6)
+
+
+class SortTracker:
+    """SORT over the detections of one video or camera. One instance per run: IDs and keys count from it.
+
+    IDs start at 1, are given in the order of confirmation (from left to right where several are confirmed at once)
+    and are never used again, so they have no holes. The order of the rows has no influence on what each is given,
+    unless two detections overlap a track exactly equally.
+
+    Args:
+        config: its options.
+
+    Example:
+        >>> import numpy as np
+        >>> tracker = SortTracker(TrackerConfig(min_hits=2))
+        >>> def face(x):
+        ...     box = np.array([[x, 10, x + 40, 50]], np.float32)
+        ...     return Detections(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
+        >>> [tracker.update(face(10 + i), i).track_ids.tolist() for i in range(3)]
+        [[-1], [1], [1]]
+    """
+
+    def __init__(self, config: TrackerConfig | None = None) -> None:
+        self.config = config or TrackerConfig()
+        self._filters = BoxKalman()
+        self._lives = np.empty((0, 6), dtype=np.int64)  # one row per living track, in step with the filters
+        self._ids: dict[int, int] = {}  # key -> public ID, of every track that ever had one
+        self._next_key = 0
+        self._updates = 0
+        self._frame_index: int | None = None
+
+    @property
+    def confirmed_count(self) -> int:
+        """How many public IDs were given so far; the last one is equal to it."""
+        return len(self._ids)
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """The living tracks, oldest first, as they are now."""
+        means, covariances, boxes = self._filters.means, self._filters.covariances, self._filters.xyxy
+        for array in (means, covariances, boxes):
+            array.flags.writeable = False
+        return tuple(
+            Track(
+                id=life[_ID],
+                key=life[_KEY],
+                state=_state(life),
+                mean=means[row],
+                covariance=covariances[row],
+                xyxy=boxes[row],
+                age=life[_AGE],
+                hits=life[_HITS],
+                time_since_update=life[_MISSES],
+            )
+            for row, life in enumerate(self._lives.tolist())
+        )
+
+    def track_id(self, key: int) -> int:
+        """Public ID of the track that ``TrackUpdate.keys`` calls ``key``; -1 while, or if, it never got one."""
+        return self._ids.get(key, UNCONFIRMED)
+
+    def update(self, detections: Detections, frame_index: int) -> TrackUpdate:
+        """Take the detections of the next frame.
+
+        Frames may be left out: a jump of k in ``frame_index`` predicts k frames. A track's misses are counted in
+        updates, not in frames, so a rate of 5 a second with ``max_age`` 30 bridges six seconds.
+
+        Args:
+            detections: N faces, px; none is fine.
+            frame_index: index of the frame, larger than the last one's.
+
+        Returns:
+            N rows: row i is detection i.
+
+        Raises:
+            ValueError: ``frame_index`` is not larger than the last one's; the tracker is as before.
+        """
+        steps = self._advance(frame_index)
+        boxes = detections.xyxy.astype(np.float64)
+        proper = is_proper_box(boxes)
+        measured = xyxy_to_uvsr(boxes)
+
+        if len(self._filters):
+            self._filters.predict(steps)
+            self._lives[:, _AGE] += steps
+        tracks, rows = self._match(iou_matrix(self._filters.xyxy, boxes))
+        self._filters.update(tracks, measured[rows])
+        self._count(tracks)
+
+        track_of_row = np.full(len(boxes), -1, dtype=np.int64)
+        track_of_row[rows] = tracks
+        founders = np.flatnonzero(proper & (track_of_row < 0))
+        if len(founders):
+            founders = founders[_left_to_right(measured[founders])]
+            track_of_row[founders] = self._found(measured[founders])
+        self._confirm()
+
+        result = self._report(track_of_row, boxes, proper)
+        self._bury()
+        return result
+
+    def _advance(self, frame_index: int) -> int:
+        index = operator.index(frame_index)
+        previous = self._frame_index
+        if previous is not None and index <= previous:
+            raise ValueError(f"frame_index must grow from update to update, got {index} after {previous}")
+        self._frame_index = index
+        self._updates += 1
+        return 1 if previous is None else index - previous
+
+    def _match(self, iou: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Pair tracks with detections, overlaps (T, N), so that the summed overlap is largest; rows of either."""
+        allowed = iou >= self.config.iou_threshold
+        weights = np.where(allowed, iou, 0.0) if self.config.gating == "before" else iou
+        tracks, rows = linear_sum_assignment(weights, maximize=True)
+        kept = allowed[tracks, rows]
+        return tracks[kept], rows[kept]
+
+    def _count(self, matched: npt.NDArray[np.int64]) -> None:
+        lives = self._lives
+        lives[:, _MISSES] += 1
+        lives[matched, _MISSES] = 0
+        lives[matched, _HITS] += 1
+        lives[matched, _STREAK] += 1
+        lives[lives[:, _MISSES] > 0, _STREAK] = 0
+
+    def _found(self, measured: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Start a tentative track for each measured box; return their rows."""
+        first, count = len(self._lives), len(measured)
+        born = np.zeros((count, 6), dtype=np.int64)
+        born[:, _KEY] = self._new_keys(count)
+        born[:, _ID] = UNCONFIRMED
+        born[:, _HITS] = 1
+        born[:, _STREAK] = self.config.reporting == "confirmed"  # published SORT counts from the second on
+        self._filters.add(measured)
+        self._lives = np.concatenate([self._lives, born])
+        return np.arange(first, first + count)
+
+    def _new_keys(self, count: int) -> npt.NDArray[np.int64]:
+        keys = np.arange(self._next_key, self._next_key + count)
+        self._next_key += count
+        return keys
+
+    def _ripe(self) -> npt.NDArray[np.bool_]:
+        """Which tracks have been matched often enough in a row, this update included."""
+        ripe: npt.NDArray[np.bool_] = self._lives[:, _STREAK] >= self.config.min_hits
+        if self.config.reporting == "streak" and self._updates <= self.config.min_hits:
+            ripe = self._lives[:, _MISSES] == 0
+        return ripe
+
+    def _confirm(self) -> None:
+        due = np.flatnonzero(self._ripe() & (self._lives[:, _ID] == UNCONFIRMED))
+        if len(due):
+            due = due[_left_to_right(self._filters.means[due])]
+            self._lives[due, _ID] = np.arange(len(self._ids) + 1, len(self._ids) + 1 + len(due))
+            self._ids.update(self._lives[due][:, [_KEY, _ID]].tolist())
+
+    def _report(
+        self, track_of_row: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64], proper: npt.NDArray[np.bool_]
+    ) -> TrackUpdate:
+        if not proper.any():
+            none = np.full(len(boxes), UNCONFIRMED, dtype=np.int64)
+            return TrackUpdate(none, self._new_keys(len(boxes)), boxes.astype(np.float32))
+        lives = self._lives
+        ids = lives[:, _ID]
+        if self.config.reporting == "streak":
+            ids = np.where(self._ripe(), ids, UNCONFIRMED)
+        track_ids, keys = ids[track_of_row], lives[track_of_row, _KEY]
+        filtered = self._filters.xyxy[track_of_row]
+        if not proper.all():
+            stray = ~proper
+            track_ids[stray] = UNCONFIRMED
+            keys[stray] = self._new_keys(int(stray.sum()))
+            filtered[stray] = boxes[stray]
+        with np.errstate(over="ignore"):  # a filtered box near the largest float32 may pass it
+            return TrackUpdate(track_ids, keys, filtered.astype(np.float32))
+
+    def _bury(self) -> None:
+        """Drop the tracks that were missed too often."""
+        lives, config = self._lives, self.config
+        patience = np.where(lives[:, _ID] == UNCONFIRMED, config.tentative_max_age, config.max_age)
+        living = lives[:, _MISSES] <= patience
+        if not living.all():
+            self._lives = lives[living]
+            self._filters.keep(living)
+
+
+def _left_to_right(states: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Order of boxes u, v, ... by u, then by v."""
+    return np.lexsort((states[:, 1], states[:, 0]))
+
+
+def _state(life: list[int]) -> TrackState:
+    if life[_ID] == UNCONFIRMED:
+        return TrackState.TENTATIVE
+    return TrackState.LOST if life[_MISSES] else TrackState.CONFIRMED
