@@ -1,0 +1,48 @@
+"""Options of the video input."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from fertrack.errors import ConfigError
+from fertrack.stage_config import StageConfig
+
+__all__ = ["InputConfig"]
+
+
+class InputConfig(StageConfig):
+    """Which part of a source is read, how often, and which way up.
+
+    Times are those of the file's own clock, the same that the results carry: a video whose first picture is stamped
+    0.852 s starts at 0.852 s.
+
+    Raises:
+        ConfigError: ``from_s`` is not before ``to_s``.
+    """
+
+    rotate: Literal["auto", 0, 90, 180, 270] = Field(
+        "auto",
+        description='turn pictures clockwise by 0, 90, 180 or 270 degrees; "auto" does what the file says',
+    )
+    from_s: float = Field(0.0, ge=0.0, description="first time read, seconds; 0 = from the first picture")
+    to_s: float | None = Field(None, gt=0.0, description="reading stops before this time, seconds; unset = at the end")
+    rate_hz: float | None = Field(
+        None,
+        gt=0.0,
+        le=1000.0,
+        description="pictures analysed per second of video, chosen by time; unset = every picture",
+    )
+    image_fps: float = Field(
+        1.0, gt=0.0, le=1000.0, description="pictures per second that a folder of images is taken to show"
+    )
+    prefetch: int = Field(4, ge=1, le=64, description="decoded pictures held ready ahead of the analysis")
+
+    @model_validator(mode="after")
+    def _window_is_not_empty(self) -> Self:
+        if self.to_s is not None and self.from_s >= self.to_s:
+            raise ConfigError(
+                f"input.from_s = {self.from_s:g} is not before input.to_s = {self.to_s:g}: give a start before the end"
+            )
+        return self

@@ -1,0 +1,155 @@
+"""Opening a container and reading what it says about its video, with refusals in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from fertrack.errors import VideoOpenError
+
+__all__ = ["Timeline", "first_picture", "open_container", "video_stream"]
+
+_CONTAINER_TIME_BASE = Fraction(1, 1_000_000)
+_NO_TIMESTAMPS, _TS_DISCONT = 0x0080, 0x0200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a local file; playlists in it may name local files only.
+
+    Raises:
+        VideoOpenError: it is missing, unreadable, empty, or not a video.
+    """
+    if not path.exists():
+        raise VideoOpenError(f"{path} does not exist: check the spelling and the folder")
+    if not path.is_file():
+        raise VideoOpenError(f"{path} is not a file: give a video file or a folder of images")
+    try:
+        if path.stat().st_size == 0:
+            raise VideoOpenError(f"{path} is empty (0 bytes): copy or download it again")
+        return av.open(
+            str(path.absolute()),
+            mode="r",
+            container_options={"protocol_whitelist": "file,crypto,data"},
+            metadata_errors="replace",
+        )
+    except PermissionError as error:
+        raise VideoOpenError(f"{path} may not be read: check its permissions") from error
+    except (FFmpegError, OSError, ValueError) as error:
+        raise VideoOpenError(
+            f"{path} cannot be opened as a video: its format is unknown, or it was cut off before its index was written"
+        ) from error
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The video in a container: the one players show, never a cover picture.
+
+    Raises:
+        VideoOpenError: there is none, or no decoder for it.
+    """
+    candidates = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not candidates:
+        what = "only sound" if container.streams.audio else "nothing that can be shown"
+        raise VideoOpenError(f"{path} has no video in it, {what}: give a file with pictures")
+    best = container.streams.best("video")
+    stream = best if isinstance(best, VideoStream) and best in candidates else candidates[0]
+    if cast(object, stream.codec_context) is None:  # typed as always there; it is None without a decoder
+        raise VideoOpenError(f"{path} is encoded in a way that cannot be decoded here: convert it to H.264 first")
+    return stream
+
+
+def first_picture(path: Path) -> tuple[VideoFrame, Fraction | None]:
+    """The first picture that can be decoded, and the pixel aspect the stream names.
+
+    Raises:
+        VideoOpenError: there is none.
+    """
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        try:
+            for packet in container.demux(stream):
+                try:
+                    pictures = stream.decode(packet)
+                except FFmpegError:
+                    continue
+                if pictures:
+                    return pictures[0], stream.sample_aspect_ratio
+        except FFmpegError as error:
+            raise VideoOpenError(f"{path} has no picture that can be decoded: it is damaged from the start") from error
+    raise VideoOpenError(f"{path} has no pictures in it, or none that can be decoded")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What a container says about the times of its video. All but the time base may be wrong.
+
+    Attributes:
+        time_base: seconds per tick.
+        origin_ticks: stamp that counts as 0 s: 0, except in formats whose clock starts anywhere (MPEG-TS).
+        fps: average frame rate, 0 if unknown.
+        interval_ticks: about one frame, at least 1.
+        duration_s: length of the video, 0 if unknown.
+        end_s: time at which the video ends, None if unknown.
+        frame_count: pictures announced, 0 if not said.
+    """
+
+    time_base: Fraction
+    origin_ticks: int
+    fps: float
+    interval_ticks: int
+    duration_s: float
+    end_s: float | None
+    frame_count: int
+
+    @classmethod
+    def of(cls, container: InputContainer, stream: VideoStream) -> Timeline:
+        """Read it from an opened container."""
+        time_base = stream.time_base or Fraction(1, 90_000)
+        origin_ticks = 0
+        if container.format.flags & _TS_DISCONT and container.start_time is not None:
+            origin_ticks = round(container.start_time * _CONTAINER_TIME_BASE / time_base)
+        without_stamps = bool(container.format.flags & _NO_TIMESTAMPS)
+        rates = (stream.average_rate, stream.guessed_rate)
+        rate = next((r for r in (reversed(rates) if without_stamps else rates) if r), None)
+        start_s = float(((stream.start_time or 0) - (origin_ticks if stream.start_time is not None else 0)) * time_base)
+        own = _own_duration_s(stream, time_base)
+        whole = float(container.duration * _CONTAINER_TIME_BASE) if container.duration else 0.0
+        end_s = None
+        if own is not None:
+            end_s = start_s + own
+        elif whole and not container.streams.audio:  # with sound, the sound may be what lasts that long
+            end_s = start_s + whole
+        return cls(
+            time_base=time_base,
+            origin_ticks=origin_ticks,
+            fps=float(rate) if rate else 0.0,
+            interval_ticks=max(1, round(1 / (rate * time_base))) if rate else 1,
+            duration_s=own if own is not None else whole,
+            end_s=end_s,
+            frame_count=stream.frames,
+        )
+
+    @property
+    def expected_frames(self) -> int:
+        """About how many pictures there should be; 0 if unknown."""
+        return self.frame_count or round(self.duration_s * self.fps)
+
+
+def _own_duration_s(stream: VideoStream, time_base: Fraction) -> float | None:
+    """Length of the video stream itself: from its header, or from Matroska's per-stream tag ``00:00:03.666000000``."""
+    if stream.duration:
+        return float(stream.duration * time_base)
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return float(int(hours) * 3600 + int(minutes) * 60 + float(seconds))
+    except ValueError:
+        return None

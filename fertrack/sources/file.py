@@ -1,0 +1,291 @@
+"""Video files, read from the first packet to the last: exact times and ordinals, damage counted and skipped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from fertrack.errors import VideoOpenError, VideoReadError
+from fertrack.sources.config import InputConfig
+from fertrack.sources.container import Timeline, first_picture, open_container, video_stream
+from fertrack.sources.order import ByCount, ByRank, ByTime, PictureOrder
+from fertrack.sources.pictures import LARGE_PICTURE_PX, BgrConverter, Orientation, square_pixel_size
+from fertrack.sources.timing import FrameSelector, PresentationClock, Verdict
+from fertrack.types import Frame, Image, VideoInfo
+
+__all__ = ["FileSource"]
+
+logger = logging.getLogger(__name__)
+
+_PICTURE_PER_PACKET = frozenset({"av1", "dnxhd", "ffv1", "gif", "h264", "hevc", "mjpeg", "png", "prores", "vp9"})
+_PROGRESSIVE_OR_UNKNOWN = (0, 1)  # AVFieldOrder; interlaced H.264 may put a field in each packet
+_HDR_TRANSFERS = (16, 18)  # PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)
+_HELD_BYTES = 64 << 20
+_EARLY_END_S = 1.0
+_THREADS_LARGE = 4  # whatever the machine: damaged pictures are concealed differently with another number
+
+
+class FileSource:
+    """Pictures of a video file in presentation order, each with its exact decode ordinal and the container's time.
+
+    *Times* are the container's own (a first stamp of 0.852 s stays 0.852 s, so that sound fits), except in formats
+    whose clock starts anywhere (MPEG-TS, MPEG-PS, Ogg), where the container's start counts as 0. They strictly
+    increase; what happens to missing, equal or backward stamps is told in ``PresentationClock``.
+
+    *Ordinals* count every picture of the stream, also those that could not be decoded or were not asked for: a gap in
+    ``Frame.index`` is a picture that was lost or passed over. Reading from a later time starts decoding at the last
+    key frame before it, without losing count.
+
+    *Pixels* are upright BGR with square pixels, all of one size: should the size change within the file, later
+    pictures are scaled to the first. Interlaced video is not deinterlaced and HDR is not tone-mapped.
+
+    *Damage*: pictures that cannot be decoded, or are decoded with errors, are counted in ``decode_failures`` and
+    skipped. A file that ends before it says it does is read as far as it goes and a note says so.
+
+    Pictures are decoded as they are asked for, one at a time; wrap the source in ``Buffered`` to read ahead.
+
+    Args:
+        path: a local file in any container FFmpeg reads.
+        config: part, rate and rotation.
+
+    Raises:
+        VideoOpenError: missing, not a video, without a picture that can be decoded, or ending before ``from_s``.
+    """
+
+    def __init__(self, path: str | Path, config: InputConfig | None = None) -> None:
+        self.decode_failures = 0
+        self.dropped = 0
+        self.notes: list[str] = []
+        self._path = Path(path)
+        self._config = config or InputConfig()
+        first, stream_aspect = first_picture(self._path)
+        self._container: InputContainer = open_container(self._path)
+        self._stream: VideoStream = video_stream(self._container, self._path)
+        self._timeline = Timeline.of(self._container, self._stream)
+        rotate = self._config.rotate
+        orientation = Orientation.of(first) if rotate == "auto" else Orientation.clockwise(rotate)
+        stored_size = square_pixel_size(first, stream_aspect)
+        self._large = first.width * first.height > LARGE_PICTURE_PX
+        self._converter = BgrConverter(*stored_size, orientation)
+        self.info = self._describe(orientation, stored_size)
+        self._order = self._pick_order()
+        self._lock = threading.Lock()
+        self._started = False
+        self._closing = False
+        self._damaged = 0
+        self._fault_reported = False
+        self._cut_off = False
+        if first.color_trc in _HDR_TRANSFERS:
+            self.notes.append(f"{self.info.name}: the video is HDR; it is analysed without tone mapping")
+        end_s = self._timeline.end_s
+        if end_s is not None and self._config.from_s > end_s + _EARLY_END_S:
+            self.close()
+            raise VideoOpenError(
+                f"{self._path} ends at {end_s:.2f} s, before the start asked for ({self._config.from_s:g} s): "
+                "choose an earlier start"
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames; ``Frame.read_ms`` covers all reading since the frame before, pictures passed over too.
+
+        Raises:
+            ValueError: iterated a second time.
+            VideoOpenError: no picture lies in the part asked for (raised at the end).
+            VideoReadError: the pictures cannot be converted to BGR.
+        """
+        if self._started:
+            raise ValueError(f"{self.info.name} was read before: open it again to read it again")
+        self._started = True
+        return self._frames()
+
+    def close(self) -> None:
+        """Release the file; an iteration under way in another thread ends. May be called more than once."""
+        self._closing = True
+        with self._lock:
+            self._container.close()
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _describe(self, orientation: Orientation, stored_size: tuple[int, int]) -> VideoInfo:
+        width, height = orientation.size(*stored_size)
+        return VideoInfo(
+            name=self._path.name,
+            width=width,
+            height=height,
+            fps=self._timeline.fps,
+            frame_count=self._timeline.frame_count,
+            rotation=orientation.degrees_clockwise,
+            path=str(self._path.absolute()),
+            duration_s=self._timeline.duration_s,
+            time_base=self._timeline.time_base,
+            has_audio=bool(self._container.streams.audio),
+            codec=self._stream.codec_context.codec.canonical_name,
+        )
+
+    def _pick_order(self) -> PictureOrder:
+        if self._container.format.name == "avi":
+            return ByRank()
+        codec = self._stream.codec_context
+        if codec.codec.canonical_name in _PICTURE_PER_PACKET and codec.field_order in _PROGRESSIVE_OR_UNKNOWN:
+            return ByTime(self._from_ticks())
+        return ByCount()
+
+    def _from_ticks(self) -> int | None:
+        if self._config.from_s == 0:
+            return None
+        return int(self._config.from_s / self._timeline.time_base) + self._timeline.origin_ticks
+
+    def _frames(self) -> Generator[Frame, None, None]:
+        pictures = self._selected()
+        try:
+            while True:
+                started = time.perf_counter()
+                with self._lock:  # held while FFmpeg works, so that close() never frees what is in use
+                    picture = None if self._closing else next(pictures, None)
+                if picture is None:
+                    return
+                yield Frame(*picture, read_ms=(time.perf_counter() - started) * 1e3)
+        finally:
+            with self._lock:
+                pictures.close()
+
+    def _selected(self) -> Generator[tuple[int, float, Image], None, None]:
+        """Ordinal, time and pixels of the pictures asked for."""
+        selector = FrameSelector(self._config)
+        timeline = self._timeline
+        clock = PresentationClock(timeline.time_base, timeline.interval_ticks, timeline.origin_ticks)
+        end_s, read, to_the_end = 0.0, 0, True
+        for picture, ordinal, ticks in self._ordered():
+            timestamp_s = clock.stamp(ticks)
+            end_s = timestamp_s + float((picture.duration or timeline.interval_ticks) * timeline.time_base)
+            read = ordinal + 1 - self.decode_failures
+            verdict = selector.judge(timestamp_s)
+            if verdict is Verdict.STOP:
+                to_the_end = False
+                break
+            if verdict is Verdict.TAKE:
+                yield ordinal, timestamp_s, self._to_bgr(picture)
+        if self._closing:
+            return
+        self.notes.extend(clock.notes(self.info.name))
+        if self._converter.resized:
+            size = f"{self.info.width}x{self.info.height}"
+            self.notes.append(f"{self.info.name}: {self._converter.resized} pictures change size; shown at {size}")
+        if to_the_end:
+            self._note_early_end(end_s, read)
+        if not selector.taken:
+            raise VideoOpenError(
+                f"{self._path} has no picture between {self._config.from_s:g} s and "
+                f"{'the end' if self._config.to_s is None else f'{self._config.to_s:g} s'} "
+                f"({'it ends at' if to_the_end else 'nothing before'} {end_s:.2f} s): choose another part"
+            )
+
+    def _ordered(self) -> Iterator[tuple[VideoFrame, int, int | None]]:
+        """Sound pictures in presentation order with ordinal and stamp; damage is counted here."""
+        self._stream.thread_type = ThreadType.FRAME if self._large else ThreadType.NONE
+        self._stream.codec_context.thread_count = _THREADS_LARGE if self._large else 1
+        order, from_ticks = self._order, self._from_ticks()
+        for packet in self._packets_from_start():
+            if packet is not None and not packet.is_discard:
+                order.sent(packet.pts, packet.dts)
+            try:
+                pictures = self._stream.decode(packet)
+            except FFmpegError as error:
+                if packet is not None:
+                    order.failed(packet.pts, packet.dts)
+                self._report_fault(error)
+                pictures = []
+            for picture in pictures:
+                ordinal, ticks = order.placed(picture.pts, picture.dts)
+                if picture.is_corrupt:
+                    self._damaged += from_ticks is None or ticks is None or ticks >= from_ticks
+                    self._report_fault("the picture is damaged")
+                else:
+                    yield picture, ordinal, ticks
+                self.decode_failures = order.lost + self._damaged
+        if not self._closing:
+            order.ended()
+        self.decode_failures = order.lost + self._damaged
+
+    def _packets_from_start(self) -> Iterator[Packet[VideoStream] | None]:
+        """Packets to decode: those from the last key frame before ``from_s`` on, where the others can be counted."""
+        from_ticks, order = self._from_ticks(), self._order
+        packets = self._packets()
+        if from_ticks is None or not isinstance(order, ByTime):
+            yield from packets
+            return
+        held: list[Packet[VideoStream] | None] = []
+        held_bytes = 0
+        for packet in packets:
+            if packet is not None and packet.pts is not None and packet.is_keyframe and packet.pts <= from_ticks:
+                order.skip(sum(1 for skipped in held if skipped is not None and not skipped.is_discard))
+                held.clear()
+                held_bytes = 0
+            held.append(packet)
+            if packet is None or packet.pts is None or packet.dts is None or packet.dts > from_ticks:
+                break  # nothing shown before from_s can follow
+            held_bytes += packet.size
+            if held_bytes > _HELD_BYTES:
+                break  # key frames are too far apart to wait for the next one
+        yield from held
+        held.clear()
+        yield from packets
+
+    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
+        """The video's packets, then None to drain the decoder. A file that breaks off just ends."""
+        packets = self._container.demux(self._stream)
+        while not self._closing:
+            try:
+                packet = next(packets)
+            except (StopIteration, FFmpegError) as error:
+                if isinstance(error, FFmpegError):
+                    self._cut_off = True
+                    logger.warning("%s: reading stopped: %s", self.info.name, error)
+                break
+            if packet.size:  # the empty packet at the end means "drain"; others would end decoding too early
+                yield packet
+        if not self._closing:
+            yield None
+
+    def _to_bgr(self, picture: VideoFrame) -> Image:
+        try:
+            return self._converter.convert(picture)
+        except (FFmpegError, MemoryError) as error:
+            raise VideoReadError(
+                f"{self.info.name}: a {picture.width}x{picture.height} {picture.format.name} picture cannot be "
+                f"converted to BGR ({error})"
+            ) from error
+
+    def _report_fault(self, what: object) -> None:
+        level = logging.DEBUG if self._fault_reported else logging.WARNING
+        self._fault_reported = True
+        logger.log(level, "%s: a picture cannot be decoded and is skipped: %s", self.info.name, what)
+
+    def _note_early_end(self, end_s: float, read: int) -> None:
+        """Say so if reading ended well before the time the container announces."""
+        announced_s = self._timeline.end_s
+        short = announced_s is not None and end_s < announced_s - _EARLY_END_S
+        if self._cut_off or short:
+            expected = self._timeline.expected_frames
+            about = f" of about {expected}" if expected > read else ""
+            self.notes.append(f"{self.info.name}: the file ends early: {read}{about} frames could be read")

@@ -1,0 +1,143 @@
+"""Which picture is the how-manyth: pairs what comes out of a decoder with what went in.
+
+A decoder takes packets in decode order, gives pictures in presentation order some packets later, and drops what it
+cannot decode without saying which. Counting what comes out would number the pictures after a lost one too low, and
+would depend on how many threads decode.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Protocol
+
+__all__ = ["ByCount", "ByRank", "ByTime", "PictureOrder"]
+
+
+class PictureOrder(Protocol):
+    """Gives each picture its ordinal and its time stamp.
+
+    Attributes:
+        lost: pictures that went in and did not come out.
+    """
+
+    lost: int
+
+    def sent(self, pts: int | None, dts: int | None) -> None:
+        """A packet goes to the decoder."""
+        ...
+
+    def failed(self, pts: int | None, dts: int | None) -> None:
+        """The decoder refused that packet."""
+        ...
+
+    def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
+        """A picture came out: its 0-based ordinal, and its stamp in ticks if it has one."""
+        ...
+
+    def ended(self) -> None:
+        """The decoder was drained: what has not come out is lost."""
+        ...
+
+
+class ByTime:
+    """For streams whose packets are pictures with presentation stamps: paired by stamp, so exact whatever is lost.
+
+    Args:
+        count_from: pictures stamped earlier are not expected to come out (reading starts there), so not called lost.
+    """
+
+    def __init__(self, count_from: int | None = None) -> None:
+        self.lost = 0
+        self._count_from = count_from
+        self._expected: list[int] = []
+        self._ordinal = 0
+
+    def skip(self, packets: int) -> None:
+        """That many packets, all presented before any other, were not sent to the decoder at all."""
+        self._ordinal += packets
+
+    def sent(self, pts: int | None, dts: int | None) -> None:
+        """Expect a picture with that presentation stamp."""
+        if pts is not None:
+            heapq.heappush(self._expected, pts)
+
+    def failed(self, pts: int | None, dts: int | None) -> None:
+        """Nothing to do: the picture will be missed when a later one comes out."""
+
+    def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
+        """Number a picture; those stamped earlier that have not come out by now are lost."""
+        if pts is not None:
+            while self._expected and self._expected[0] < pts:
+                self._lose(heapq.heappop(self._expected))
+            if self._expected and self._expected[0] == pts:
+                heapq.heappop(self._expected)
+        ordinal = self._ordinal
+        self._ordinal += 1
+        return ordinal, pts if pts is not None else dts
+
+    def ended(self) -> None:
+        """Everything still expected is lost."""
+        while self._expected:
+            self._lose(heapq.heappop(self._expected))
+
+    def _lose(self, pts: int) -> None:
+        self._ordinal += 1
+        if self._count_from is None or pts >= self._count_from:
+            self.lost += 1
+
+
+class ByRank:
+    """For containers that stamp packets in decode order only (AVI): the i-th picture shown has the i-th stamp."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._stamps: list[int] = []
+        self._failed: set[int] = set()
+        self._ordinal = 0
+
+    def sent(self, pts: int | None, dts: int | None) -> None:
+        """Expect one more picture."""
+        if dts is not None:
+            heapq.heappush(self._stamps, dts)
+
+    def failed(self, pts: int | None, dts: int | None) -> None:
+        """Leave this packet's place empty."""
+        self.lost += 1
+        if dts is not None:
+            self._failed.add(dts)
+
+    def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
+        """Give the picture the earliest stamp left."""
+        while self._stamps and self._stamps[0] in self._failed:
+            self._failed.discard(heapq.heappop(self._stamps))
+            self._ordinal += 1
+        ordinal = self._ordinal
+        self._ordinal += 1
+        return ordinal, heapq.heappop(self._stamps) if self._stamps else None
+
+    def ended(self) -> None:
+        """Nothing to do: such streams may hold packets without a picture."""
+
+
+class ByCount:
+    """For streams where a packet may hold no picture, a field, or several: pictures are counted as they come out."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._ordinal = 0
+
+    def sent(self, pts: int | None, dts: int | None) -> None:
+        """Nothing to remember."""
+
+    def failed(self, pts: int | None, dts: int | None) -> None:
+        """One failure; whether it was a whole picture cannot be known, so no ordinal is used up."""
+        self.lost += 1
+
+    def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
+        """The next number, and the presentation stamp or else the decode stamp."""
+        ordinal = self._ordinal
+        self._ordinal += 1
+        return ordinal, pts if pts is not None else dts
+
+    def ended(self) -> None:
+        """Nothing to do."""
