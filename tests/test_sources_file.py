@@ -28,6 +28,7 @@ import fertrack.sources.file
 from fertrack.errors import ConfigError, VideoOpenError, VideoReadError
 from fertrack.protocols import VideoSource
 from fertrack.sources import FileSource, InputConfig
+from fertrack.sources.pictures import Orientation
 from fertrack.types import Frame
 
 
@@ -170,6 +171,18 @@ def test_a_mirrored_picture_is_mirrored_back(tmp_path: Path) -> None:
     _, frames = read(path)
     assert_upright(frames[1])
     assert number_of(frames[1].image) == 1
+
+
+@pytest.mark.parametrize(("counter_clockwise", "clockwise"), [(0, 0), (-90, 90), (90, 270), (-180, 180), (179, 180)])
+def test_rotation_is_found_beside_side_data_of_an_unknown_kind(counter_clockwise: int, clockwise: int) -> None:
+    class Picture:
+        rotation = counter_clockwise
+
+        @property
+        def side_data(self) -> object:
+            raise ValueError("30 is not a valid Type")  # what PyAV says of such a picture
+
+    assert Orientation.of(Picture()) == Orientation.clockwise(clockwise)
 
 
 def test_images_are_contiguous_bgr_bytes(tmp_path: Path) -> None:

@@ -41,7 +41,10 @@ class Orientation:
         The matrix maps a stored point (p, q), y down, to (a p + c q, b p + d q); it is stored as 9 integers
         a b u c d v x y w (ISO/IEC 14496-12, 8.3.2).
         """
-        side_data = cast(Any, picture.side_data).get("DISPLAYMATRIX")
+        try:
+            side_data = cast(Any, picture.side_data).get("DISPLAYMATRIX")
+        except ValueError:  # PyAV cannot list side data when the picture has a kind newer than PyAV knows
+            return cls.clockwise(round(-picture.rotation / 90) % 4 * 90)
         if not side_data:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
