@@ -114,6 +114,12 @@ def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
         InputConfig.model_validate(options)
 
 
+def test_degrees_may_come_as_text_from_a_command_line() -> None:
+    assert InputConfig.model_validate({"rotate": "90"}).rotate == 90
+    with pytest.raises(ValidationError):
+        InputConfig.model_validate({"rotate": "45"})
+
+
 def test_importing_loads_no_video_library() -> None:
     probe = "import sys, fertrack.sources; sys.exit(len({'av', 'cv2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fertrack.errors import ConfigError
 from fertrack.stage_config import StageConfig
@@ -38,6 +38,11 @@ class InputConfig(StageConfig):
         1.0, gt=0.0, le=1000.0, description="pictures per second that a folder of images is taken to show"
     )
     prefetch: int = Field(4, ge=1, le=64, description="decoded pictures held ready ahead of the analysis")
+
+    @field_validator("rotate", mode="before")
+    @classmethod
+    def _degrees_may_come_as_text(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
     @model_validator(mode="after")
     def _window_is_not_empty(self) -> Self:
