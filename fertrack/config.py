@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -113,12 +114,12 @@ def to_toml(settings: Settings, *, comments: bool = False) -> str:
         for name, option in type(config).model_fields.items():
             value = getattr(config, name)
             if comments and option.description:
-                lines.append(f"# {option.description}")
+                lines += textwrap.wrap(option.description, 110, initial_indent="# ", subsequent_indent="# ")
             if value is None:
                 if comments:
                     lines.append(f"# {name} =")
             else:
-                lines.append(tomli_w.dumps({name: _plain(value)}, multiline_strings=False).strip())
+                lines.append(f"{name} = {_toml_value(_plain(value))}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
@@ -210,6 +211,13 @@ def _known_keys(place: tuple[str, ...]) -> list[str]:
 def _suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _toml_value(value: Any) -> str:
+    """One TOML value on one line; a table inside a section becomes an inline table."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }" if value else "{}"
+    return tomli_w.dumps({"v": value}).partition("=")[2].strip()
 
 
 def _plain(value: Any) -> Any:

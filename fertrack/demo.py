@@ -33,8 +33,12 @@ _PORTRAITS = {
 }
 
 
-def compose_demo(path: Path) -> Path:
+def compose_demo(path: Path, *, frame_count: int = FRAME_COUNT) -> Path:
     """Write the demo clip: H.264 with a 440 Hz tone, 1280x720, 25 fps, 12 s. Replaces an earlier one.
+
+    Args:
+        path: file to write.
+        frame_count: stop after so many frames.
 
     Raises:
         ConfigError: scikit-image or matplotlib is not installed.
@@ -47,12 +51,12 @@ def compose_demo(path: Path) -> Path:
             video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
             video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             audio = container.add_stream("aac", rate=_AUDIO_RATE, layout="mono")
-            for index in range(FRAME_COUNT):
+            for index in range(frame_count):
                 picture = av.VideoFrame.from_ndarray(_picture(index, people), format="bgr24")
                 picture.pts, picture.time_base = index, Fraction(1, FPS)
                 container.mux(video.encode(picture))
             container.mux(video.encode(None))
-            for chunk in _tone(FRAME_COUNT / FPS):
+            for chunk in _tone(frame_count / FPS):
                 container.mux(audio.encode(chunk))
             container.mux(audio.encode(None))
     except OSError as error:

@@ -164,13 +164,15 @@ def _progress_bar(location: str, settings: Settings) -> Iterator[Callable[[Progr
 
     from fertrack.pipeline import Progress as RunProgress
 
+    console = err_console()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[fps]:.1f} fps · {task.fields[faces]} faces · {task.fields[tracks]} tracks"),
         TimeRemainingColumn(),
-        console=err_console(),
+        console=console,
+        disable=not console.is_terminal,
         transient=True,
         refresh_per_second=5,
     )
@@ -202,7 +204,7 @@ def _print_result(location: str, result: ProcessResult) -> None:
         shares = [column for column in persons.columns if column.startswith("share_")]
         rows = [
             (
-                f"ID {row['track']}" + (f" {row['person']}" if row["person"] else ""),
+                f"ID {row['track']}" + (f" {row['person']}" if isinstance(row["person"], str) else ""),
                 row["first_s"],
                 row["last_s"],
                 row["frames"],

@@ -1,0 +1,184 @@
+"""The main job, end to end, on a clip composed from public-domain portraits, with the models that ship."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import fertrack
+from fertrack.cli.main import run
+from fertrack.config import load_settings
+from fertrack.demo import compose_demo
+from fertrack.storage import queries
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people, 1.6 s, with sound."""
+    return compose_demo(tmp_path_factory.mktemp("clip") / "two people.mp4", frame_count=FRAMES)
+
+
+@pytest.fixture(scope="module")
+def processed(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> fertrack.ProcessResult:
+    return fertrack.process_video(clip, tmp_path_factory.mktemp("out"))
+
+
+def test_two_persons_are_found_and_followed(processed: fertrack.ProcessResult) -> None:
+    assert (processed.summary.status, processed.summary.frames, processed.summary.tracks) == ("complete", FRAMES, 2)
+    persons = processed.persons()
+    assert persons["track"].tolist() == [1, 2]
+    assert persons["frames"].tolist() == [FRAMES, FRAMES]
+    timeline = processed.timeline(track=2)
+    assert timeline["frame_index"].tolist() == list(range(FRAMES))
+    np.testing.assert_allclose(timeline["time_s"], np.arange(FRAMES) / 25)
+    assert (timeline["x1"].diff().dropna().abs() < 20).all()  # one smooth path: never the other face, 500 px away
+
+
+def test_the_annotated_video_plays_and_keeps_time_and_sound(clip: Path, processed: fertrack.ProcessResult) -> None:
+    assert processed.video_path is not None
+    with av.open(clip) as before, av.open(processed.video_path) as after:
+        for container in (before, after):
+            assert [stream.type for stream in container.streams] == ["video", "audio"]
+        video = after.streams.video[0]
+        assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
+        times = [[frame.time for frame in container.decode(video=0)] for container in (before, after)]
+        np.testing.assert_allclose(times[1], times[0], atol=1e-6)
+    assert processed.video_path.read_bytes().find(b"moov") < processed.video_path.read_bytes().find(b"mdat")
+
+
+def test_the_report_and_the_database_are_there(processed: fertrack.ProcessResult) -> None:
+    assert processed.report_path is not None
+    report = processed.report_path.read_text(encoding="utf-8")
+    assert "two people.mp4" in report
+    with fertrack.open_database(processed.database_url) as database:
+        facts = queries.run_facts(database, processed.run)
+        assert facts.status == "complete"
+        assert "centerface sha256:" in facts.detector
+        assert load_settings(base=facts.config_toml) == fertrack.Settings()
+
+
+@pytest.mark.parametrize(
+    "overrides", [["engine.workers=1"], ["engine.workers=3", "engine.batch=4", "input.prefetch=1"]]
+)
+def test_rows_do_not_depend_on_batch_size_or_threads(
+    clip: Path, processed: fertrack.ProcessResult, tmp_path: Path, overrides: list[str]
+) -> None:
+    settings = load_settings([], [*overrides, "video.enabled=false", "report.html=false"])
+    other = fertrack.process_video(clip, tmp_path, settings=settings)
+    expected, got = (result.timeline().drop(columns="run") for result in (processed, other))
+    assert got.equals(expected)
+
+
+def test_a_password_in_a_database_url_is_not_stored(clip: Path, tmp_path: Path) -> None:
+    from fertrack.process import _without_address
+
+    settings = load_settings([], ["storage.url=postgresql://me:secret@host/db"])
+    assert "secret" not in repr(_without_address(settings))
+
+
+def test_existing_outputs_are_refused_before_any_work(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    existing = tmp_path / "two people.annotated.mp4"
+    existing.write_bytes(b"precious")
+    assert run(["process", str(clip), "-o", str(tmp_path)]) == 1
+    assert "is already there: use --overwrite" in capsys.readouterr().err
+    assert existing.read_bytes() == b"precious"
+    assert not (tmp_path / "fertrack.db").exists()
+
+
+def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
+    long_clip = compose_demo(tmp_path / "long.mp4", frame_count=250)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "fertrack", "process", str(long_clip), "-o", str(out), "--set", "engine.workers=1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (out / "fertrack.db").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(2.5)
+        os.kill(process.pid, signal.SIGINT)
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130, complaint
+    assert "what was done so far is kept" in complaint
+    with fertrack.open_database(out / "fertrack.db") as database:
+        (stored,) = queries.runs(database).to_dict("records")
+        assert stored["status"] == "interrupted"
+        assert 0 < stored["frames"] < 250
+        rows = queries.timeline(database, 1)
+    assert rows["frame_index"].max() == stored["frames"] - 1
+    with av.open(out / "long.annotated.mp4") as video:
+        assert sum(1 for _ in video.decode(video=0)) == stored["frames"]
+
+
+def test_json_is_for_machines(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["process", str(clip), "-o", str(tmp_path), "--rate", "5", "--no-video", "--csv", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["status"] == "complete"
+    assert result["frames"] == 8
+    assert result["video"] is None
+    assert {Path(path).name for path in result["csv"]} == {"two people.faces.csv", "two people.episodes.csv"}
+    assert len(result["persons"]) == 2
+
+
+def test_one_bad_file_does_not_stop_the_others(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("not a video")
+    out = tmp_path / "out"
+    assert run(["process", str(bad), str(clip), "-o", str(out), "--to", "0.4", "--set", "report.html=false"]) == 1
+    printed = capsys.readouterr()
+    assert "bad.mp4" in printed.err
+    assert (out / "two people.annotated.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["nowhere.mp4"], 1, "nowhere.mp4"),
+        (["."], 1, ""),
+        (["{clip}", "--detector", "centreface"], 1, "did you mean 'centerface'"),
+        (["{clip}", "--detector", "retinaface"], 1, "retinaface"),
+        (["{clip}", "--set", "classification.bundle=/nowhere"], 1, "/nowhere"),
+        (["{clip}", "--set", "tracking.nonsense=1"], 1, "unknown option"),
+        (["{clip}", "--from", "2", "--to", "1"], 1, "from"),
+        (["{clip}", "--from", "60"], 1, "60"),
+        (["{clip}", "--rotate", "45"], 1, "input.rotate"),
+        (["{clip}", "--rate", "-1"], 1, "input.rate_hz"),
+        (["{clip}", "--db", "{folder}/other.txt"], 1, "other.txt"),
+        ([], 2, "Missing argument"),
+        (["{clip}", "--no-such-option"], 2, "No such option"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    arguments: list[str],
+    code: int,
+    sentence: str,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-cache"))
+    monkeypatch.setenv("DEEPFACE_HOME", str(tmp_path / "no-cache"))
+    (tmp_path / "other.txt").write_text(
+        "this is not a database, whatever its length is, and it is longer than a header"
+    )
+    given = [argument.format(clip=clip, folder=tmp_path) for argument in arguments]
+    assert run(["process", *given, *(["-o", "out"] if given else [])]) == code
+    complaint = capsys.readouterr().err
+    assert sentence in complaint
+    if code == 1:
+        assert complaint.startswith("error: ")
+        assert len(complaint.strip().splitlines()) == 1
+        assert "Traceback" not in complaint
