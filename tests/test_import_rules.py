@@ -17,9 +17,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "stage_config"),
     ("protocols", "geometry", "stage_clock", "calibration", "smoothing"),
-    ("kalman", "alignment", "fold", "sources", "palette"),
-    ("tracker", "models", "storage", "debug_overlay", "testing"),
-    ("drawing", "detectors", "classifiers"),
+    ("kalman", "alignment", "fold", "sources", "palette", "lettering", "label_layout"),
+    ("tracker", "models", "storage", "drawing", "testing"),
+    ("debug_overlay", "detectors", "classifiers"),
     ("sinks", "reporting", "analyzer"),
     ("engines",),
     ("pipeline",),
@@ -71,10 +71,10 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the direction of an arrow"
-            if node.module == "fertrack":
-                yield from (f"fertrack.{alias.name}" for alias in node.names)
-            elif node.module:
-                yield node.module
+            for alias in node.names:
+                path = PACKAGE.parent / (node.module or "").replace(".", "/") / alias.name
+                names_a_module = path.with_suffix(".py").exists() or path.is_dir()
+                yield f"{node.module}.{alias.name}" if names_a_module else node.module or ""
 
 
 def layer(module: str) -> int:
