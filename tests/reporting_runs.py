@@ -56,7 +56,6 @@ class ScriptedRun:
     notes: tuple[str, ...] = ()
     calibration: dict[str, Any] = field(default_factory=lambda: Calibrator(CalibrationConfig(), CALIBRATED).describe())
     config_toml: str = '[input]\nfrom_s = 0.0\n\n[detection]\nname = "centerface"\n'
-    finished: bool = True
 
 
 def store_run(db: Database, run: ScriptedRun) -> int:
@@ -76,9 +75,7 @@ def store_run(db: Database, run: ScriptedRun) -> int:
             result = _result(run, index)
             faces += len(result.faces)
             sink.write(result)
-        if run.finished:
-            confirmed = sum(person.confirmed for person in run.persons)
-            sink.finish(_summary(run, faces, confirmed))
+        sink.finish(_summary(run, faces, sum(person.confirmed for person in run.persons)))
         number = sink.run_id
     _name_persons(db, number, {i + 1: p.name for i, p in enumerate(run.persons) if p.name and p.confirmed})
     return number

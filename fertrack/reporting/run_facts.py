@@ -43,7 +43,7 @@ class Calibration:
     """The calibration in force, for people.
 
     Attributes:
-        state: "calibrated", "calibrated, changed by settings", "not calibrated" or "not recorded".
+        state: "calibrated" or "not calibrated", with ", changed by settings" where they do; or "not recorded".
         trusted: whether the classifier's values were fitted on labelled pictures.
         rows: name and value of each setting.
         table: per expression: name, training prior, target prior, bias, threshold, as text.
@@ -53,6 +53,11 @@ class Calibration:
     trusted: bool
     rows: tuple[tuple[str, str], ...]
     table: tuple[tuple[str, ...], ...]
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the run says how its probabilities were made."""
+        return bool(self.table)
 
 
 def read_calibration(record: dict[str, Any]) -> Calibration:
@@ -102,7 +107,14 @@ def notices(facts: RunFacts, calibration: Calibration, persons: int) -> list[Not
         found.append(
             Notice("The run was cut off", "Its program ended without finishing it; what it had stored is shown.")
         )
-    if not calibration.trusted:
+    if not calibration.recorded:
+        found.append(
+            Notice(
+                "The calibration is not recorded",
+                "The run does not say how its probabilities were made; read them as an order, not as frequencies.",
+            )
+        )
+    elif not calibration.trusted:
         found.append(
             Notice(
                 "The classifier is not calibrated",
