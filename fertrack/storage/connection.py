@@ -19,7 +19,9 @@ IMMEDIATE = "fertrack_immediate"
 """Execution option of a connection that will write: SQLite then takes its write lock when the transaction begins."""
 
 _SECRET = re.compile(r"pass|secret|token", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']*(?=@)")
+_URL_PASSWORD = re.compile(
+    r"(://[^\s:/@\"']*:)[^\s\"']*(?=@)|([?&][^=&\s\"']*(?:pass|secret|token)[^=&\s\"']*=)[^&\s\"']+"
+)
 _ASIDE = "give another with --db"
 
 _SQLITE_SENTENCES = {
@@ -89,7 +91,7 @@ def mask_passwords(text: str) -> str:
     >>> mask_passwords('url = "postgresql://me:secret@host/db"')
     'url = "postgresql://me:***@host/db"'
     """
-    return _URL_PASSWORD.sub(r"\1***", text)
+    return _URL_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: bool = True) -> sa.Engine:

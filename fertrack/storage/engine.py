@@ -182,15 +182,15 @@ def _check_file(address: sa.URL, *, create: bool) -> None:
     path = sqlite_path(address)
     if path is None:
         return
-    if path.is_dir():
-        raise StorageError(f"{path} is a folder: give the path of a database file")
     try:
+        if path.is_dir():
+            raise StorageError(f"{path} is a folder: give the path of a database file")
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.exists():
             raise StorageError(f"there is no database at {path}: `fertrack process` makes one, or name it with --db")
     except OSError as error:
-        raise StorageError(f"database {path} cannot be made: {error.strerror}") from error
+        raise StorageError(f"database {path} cannot be reached or made: {error.strerror}") from error
 
 
 @contextmanager

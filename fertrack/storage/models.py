@@ -249,7 +249,6 @@ class Rescore(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), index=True)
     rescored_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    fertrack_version: Mapped[str] = mapped_column(sa.Text)
     config_toml: Mapped[str] = mapped_column(sa.Text)
     config_digest: Mapped[str] = mapped_column(sa.Text)
     calibration: Mapped[dict[str, Any]] = mapped_column(sa.JSON)

@@ -19,7 +19,7 @@ from fertrack.storage.engine import Database
 from fertrack.storage.models import FrameRow, Rescore, Run, Source, StageTiming
 from fertrack.types import RunSummary, StageStats, VideoInfo
 
-__all__ = ["CRASHED", "RunFacts", "find_run", "resolve_run", "run_facts", "runs", "stage_timings"]
+__all__ = ["CRASHED", "RunFacts", "find_run", "resolve_run", "run_facts", "run_status", "runs", "stage_timings"]
 
 CRASHED = "crashed"
 """Status shown for a run that is stored as "running" but whose process is gone."""
@@ -99,7 +99,7 @@ def runs(db: Database) -> pd.DataFrame:
         {
             "run": np.array([row["id"] for row in rows], np.int64),
             **{name: pd.Series([row[name] for row in rows], dtype="str") for name in ("source", "path")},
-            "status": pd.Series([_status(row, now) for row in rows], dtype="str"),
+            "status": pd.Series([run_status(row, now) for row in rows], dtype="str"),
             **{
                 name: pd.Series(pd.to_datetime([row[name] for row in rows], utc=True)).dt.as_unit("us")
                 for name in ("started_at", "ended_at")
@@ -137,7 +137,7 @@ def run_facts(db: Database, run: int | str) -> RunFacts:
         )
         stages = _stored_timings(connection, number) or _measured_timings(connection, number)
         rescored_at = connection.scalar(sa.select(sa.func.max(Rescore.rescored_at)).where(Rescore.run_id == number))
-    status = _status(row, dt.datetime.now(dt.UTC))
+    status = run_status(row, dt.datetime.now(dt.UTC))
     return RunFacts(
         id=number,
         source_name=row["source"],
@@ -205,7 +205,7 @@ def find_run(connection: sa.Connection, database: str, run: int | str) -> int:
     raise RunNotFoundError(f"no run {text} in {database}: {known} stored there (`fertrack runs` lists them)")
 
 
-def _status(row: sa.RowMapping, now: dt.datetime) -> str:
+def run_status(row: sa.RowMapping, now: dt.datetime) -> str:
     """The stored status; "crashed" where a run says it is running but its process is gone."""
     if row["status"] != "running":
         return str(row["status"])

@@ -149,7 +149,6 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("run_id", sa.Integer(), nullable=False),
         sa.Column("rescored_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("fertrack_version", sa.Text(), nullable=False),
         sa.Column("config_toml", sa.Text(), nullable=False),
         sa.Column("config_digest", sa.Text(), nullable=False),
         sa.Column("calibration", sa.JSON(), nullable=False),

@@ -1,0 +1,140 @@
+CREATE TABLE alembic_version (
+version_num VARCHAR(32) NOT NULL,
+CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+CREATE TABLE faces (
+run_id INTEGER NOT NULL,
+frame_index INTEGER NOT NULL,
+face_index SMALLINT NOT NULL,
+track INTEGER,
+label SMALLINT NOT NULL,
+probability REAL NOT NULL,
+score REAL NOT NULL,
+xyxy BLOB NOT NULL,
+landmarks BLOB NOT NULL,
+logits BLOB NOT NULL,
+probabilities BLOB NOT NULL,
+smoothed BLOB NOT NULL,
+CONSTRAINT pk_faces PRIMARY KEY (run_id, frame_index, face_index),
+CONSTRAINT fk_faces_run_id_frame_index_frames FOREIGN KEY(run_id, frame_index) REFERENCES frames (run_id, frame_index) ON DELETE CASCADE,
+CONSTRAINT fk_faces_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number)
+)
+WITHOUT ROWID
+;
+
+CREATE TABLE frames (
+run_id INTEGER NOT NULL,
+frame_index INTEGER NOT NULL,
+time_s DOUBLE NOT NULL,
+pred_index INTEGER,
+read_us INTEGER NOT NULL,
+detect_us INTEGER NOT NULL,
+align_us INTEGER NOT NULL,
+classify_us INTEGER NOT NULL,
+track_us INTEGER NOT NULL,
+CONSTRAINT pk_frames PRIMARY KEY (run_id, frame_index),
+CONSTRAINT fk_frames_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+)
+WITHOUT ROWID
+;
+
+CREATE TABLE persons (
+id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+display_name TEXT NOT NULL,
+created_at DATETIME NOT NULL
+);
+
+CREATE TABLE rescores (
+id INTEGER NOT NULL,
+run_id INTEGER NOT NULL,
+rescored_at DATETIME NOT NULL,
+config_toml TEXT NOT NULL,
+config_digest TEXT NOT NULL,
+calibration JSON NOT NULL,
+CONSTRAINT pk_rescores PRIMARY KEY (id),
+CONSTRAINT fk_rescores_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+);
+
+CREATE TABLE runs (
+id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+source_id INTEGER NOT NULL,
+status VARCHAR(16) NOT NULL,
+error TEXT NOT NULL,
+notes JSON NOT NULL,
+started_at DATETIME NOT NULL,
+ended_at DATETIME,
+heartbeat_at DATETIME NOT NULL,
+host TEXT NOT NULL,
+pid INTEGER NOT NULL,
+fertrack_version TEXT NOT NULL,
+config_toml TEXT NOT NULL,
+config_digest TEXT NOT NULL,
+detector TEXT NOT NULL,
+classifier TEXT NOT NULL,
+calibration JSON NOT NULL,
+width INTEGER NOT NULL,
+height INTEGER NOT NULL,
+fps DOUBLE NOT NULL,
+frame_count BIGINT NOT NULL,
+duration_s DOUBLE NOT NULL,
+time_base VARCHAR(48) NOT NULL,
+rotation SMALLINT NOT NULL,
+has_audio BOOLEAN NOT NULL,
+codec TEXT NOT NULL,
+frames INTEGER NOT NULL,
+faces INTEGER NOT NULL,
+tracks INTEGER NOT NULL,
+dropped INTEGER NOT NULL,
+decode_failures INTEGER NOT NULL,
+video_s DOUBLE NOT NULL,
+elapsed_s DOUBLE NOT NULL,
+CONSTRAINT ck_runs_status CHECK (status IN ('running', 'complete', 'failed', 'interrupted')),
+CONSTRAINT fk_runs_source_id_sources FOREIGN KEY(source_id) REFERENCES sources (id)
+);
+
+CREATE TABLE sources (
+id INTEGER NOT NULL,
+name TEXT NOT NULL,
+path TEXT NOT NULL,
+CONSTRAINT pk_sources PRIMARY KEY (id),
+CONSTRAINT uq_sources_path_name UNIQUE (path, name)
+);
+
+CREATE TABLE sqlite_sequence(name,seq);
+
+CREATE TABLE stage_timings (
+run_id INTEGER NOT NULL,
+position SMALLINT NOT NULL,
+stage VARCHAR(32) NOT NULL,
+frames INTEGER NOT NULL,
+total_s DOUBLE NOT NULL,
+mean_ms DOUBLE NOT NULL,
+p50_ms DOUBLE NOT NULL,
+p95_ms DOUBLE NOT NULL,
+max_ms DOUBLE NOT NULL,
+CONSTRAINT pk_stage_timings PRIMARY KEY (run_id, position),
+CONSTRAINT fk_stage_timings_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+);
+
+CREATE TABLE tracks (
+run_id INTEGER NOT NULL,
+number INTEGER NOT NULL,
+person_id INTEGER,
+first_frame INTEGER NOT NULL,
+last_frame INTEGER NOT NULL,
+first_s DOUBLE NOT NULL,
+last_s DOUBLE NOT NULL,
+faces INTEGER NOT NULL,
+CONSTRAINT pk_tracks PRIMARY KEY (run_id, number),
+CONSTRAINT fk_tracks_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+CONSTRAINT fk_tracks_person_id_persons FOREIGN KEY(person_id) REFERENCES persons (id) ON DELETE SET NULL
+);
+
+CREATE INDEX ix_faces_run_id_track_label_probability ON faces (run_id, track, label, probability);
+
+CREATE INDEX ix_rescores_run_id ON rescores (run_id);
+
+CREATE INDEX ix_runs_source_id ON runs (source_id);
+
+CREATE INDEX ix_tracks_person_id ON tracks (person_id);

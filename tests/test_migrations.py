@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+from storage_scenes import result, store
+
+from fertrack.errors import SchemaOutOfDateError, StorageError
+from fertrack.storage import queries, schema
+from fertrack.storage.engine import current, downgrade, open_database, upgrade
+from fertrack.storage.models import NAMING_CONVENTION, Base, Face, FrameRow
+from fertrack.storage.schema import migrations_folder
+
+GOLDEN = Path(__file__).parent / "golden" / "schema.sql"
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("runs") as batch:
+        batch.add_column(sa.Column("purpose", sa.Text(), nullable=False, server_default=""))
+        batch.alter_column("error", type_=sa.String(500))
+    with op.batch_alter_table("tracks") as batch:
+        batch.drop_column("faces")
+
+
+def downgrade():
+    with op.batch_alter_table("tracks") as batch:
+        batch.add_column(sa.Column("faces", sa.Integer(), nullable=False, server_default="7"))
+    with op.batch_alter_table("runs") as batch:
+        batch.drop_column("purpose")
+        batch.alter_column("error", type_=sa.Text())
+"""
+
+
+@pytest.fixture
+def later_release(tmp_path: Path) -> Path:
+    """Migrations of a later release, which rebuilds two tables that others point to."""
+    folder = tmp_path / "later"
+    shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "0002_later.py").write_text(SECOND)
+    return folder
+
+
+def put_in_force(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "migrations_folder", lambda: release)
+
+
+def statements(path: Path) -> str:
+    with sqlite3.connect(path) as raw:
+        rows = raw.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name").fetchall()
+    raw.close()
+    return ";\n\n".join("\n".join(line.strip() for line in sql.splitlines()) for (sql,) in rows) + ";\n"
+
+
+def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    with sqlite3.connect(path) as raw:
+        found = {
+            table.name: raw.execute(f"SELECT * FROM {table.name}").fetchall() for table in Base.metadata.sorted_tables
+        }
+    raw.close()
+    return found
+
+
+def test_the_schema_is_the_published_one(tmp_path: Path) -> None:
+    open_database(tmp_path / "a.db", create=True).close()
+    assert statements(tmp_path / "a.db") == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_models_and_migrations_agree(tmp_path: Path) -> None:
+    with open_database(tmp_path / "a.db", create=True) as database, database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+    # autogenerate is blind to checks, WITHOUT ROWID and AUTOINCREMENT: compare the statements too
+    direct = sa.create_engine(f"sqlite:///{tmp_path}/direct.db")
+    Base.metadata.create_all(direct)
+    direct.dispose()
+
+    def parts(path: Path) -> set[frozenset[str]]:
+        every = statements(path).split(";\n\n")
+        return {frozenset(line.strip(" ,;") for line in each.splitlines()) for each in every if "alembic" not in each}
+
+    assert parts(tmp_path / "direct.db") == parts(tmp_path / "a.db")
+
+
+def test_the_schema_is_valid_for_postgresql() -> None:
+    dialect = postgresql.dialect()
+    faces = str(CreateTable(Face.__table__).compile(dialect=dialect))
+    assert "ROWID" not in faces
+    assert "smoothed BYTEA NOT NULL" in faces
+    assert "probability REAL NOT NULL" in faces
+    assert "time_s DOUBLE PRECISION" in str(CreateTable(FrameRow.__table__).compile(dialect=dialect))
+    for table in Base.metadata.sorted_tables:
+        names = [constraint.name for constraint in table.constraints] + [index.name for index in table.indexes]
+        assert all(name and len(str(name)) <= 63 for name in names), "PostgreSQL cuts longer names"
+        for index in table.indexes:
+            assert str(CreateIndex(index).compile(dialect=dialect)).startswith("CREATE INDEX ix_")
+    assert set(NAMING_CONVENTION) == {"ix", "uq", "ck", "fk", "pk"}
+
+
+def test_down_to_nothing_and_up_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_database(path, create=True) as database:
+        store(database, [result(0, 0.0, [(1, "anger", 0.5)])])
+    before, after = downgrade(path, "base")
+    assert (before.state, after.state) == ("current", "empty")
+    assert "CREATE TABLE runs" not in statements(path)
+    before, after = upgrade(path)
+    assert (before.state, after.state) == ("empty", "current")
+    assert statements(path) == GOLDEN.read_text(encoding="utf-8")
+    assert upgrade(path)[0] == upgrade(path)[1], "upgrading a current database changes nothing"
+
+
+def test_up_down_up_keeps_every_row(tmp_path: Path, later_release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.db"
+    with open_database(path, create=True) as database:
+        store(database, [result(i, i / 25, [(1, "anger", 0.5), (2, "fear", 0.6)]) for i in range(40)])
+        timeline = queries.timeline(database, "last")
+    first = content(path)
+    put_in_force(later_release, monkeypatch)
+    assert current(path).state == "older"
+
+    upgrade(path)
+    assert current(path).revision == "0002"
+    upgraded = content(path)
+    for table in ("sources", "frames", "faces", "stage_timings"):
+        assert upgraded[table] == first[table], f"{table} lost rows while the tables it points to were rebuilt"
+    assert upgraded["runs"] == [(*row, "") for row in first["runs"]]
+    assert "ON DELETE CASCADE" in statements(path)
+    assert "CONSTRAINT ck_runs_status CHECK" in statements(path)
+
+    downgrade(path, "0001")
+    again = content(path)
+    assert {**again, "tracks": None} == {**first, "tracks": None}
+    assert [row[:-1] for row in again["tracks"]] == [row[:-1] for row in first["tracks"]]
+    upgrade(path)
+    assert content(path)["faces"] == first["faces"]
+    downgrade(path, "0001")
+    monkeypatch.undo()
+    with open_database(path) as database:
+        assert queries.timeline(database, "last").equals(timeline)
+
+
+def test_an_older_schema_is_refused_by_name_and_upgraded_only_on_request(
+    tmp_path: Path, later_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.db"
+    open_database(path, create=True).close()
+    put_in_force(later_release, monkeypatch)
+    advice = r"older schema \(0001, this program needs 0002\): run `fertrack db upgrade`"
+    for create in (False, True):
+        with pytest.raises(SchemaOutOfDateError, match=advice):
+            open_database(path, create=create)
+    assert current(path).revision == "0001", "never upgraded silently"
+    assert upgrade(path)[1].state == "current"
+
+
+def test_a_migration_that_fails_halfway_changes_nothing(
+    tmp_path: Path, later_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.db"
+    with open_database(path, create=True) as database:
+        store(database, [result(0, 0.0, [(1, "anger", 0.5)])])
+    schema_before, rows_before = statements(path), content(path)
+    put_in_force(later_release, monkeypatch)
+    broken = later_release / "versions" / "0002_later.py"
+
+    last_step = 'batch.drop_column("faces")'
+    broken.write_text(SECOND.replace(last_step, f'{last_step}\n    op.drop_table("no_such")'))
+    with pytest.raises(StorageError, match="no_such"):
+        upgrade(path)
+    assert (statements(path), content(path)) == (schema_before, rows_before)
+
+    broken.write_text(SECOND.replace("def upgrade():", 'def upgrade():\n    op.execute("DELETE FROM frames")'))
+    with pytest.raises(StorageError, match="1 rows of table faces would point nowhere"):
+        upgrade(path)
+    assert (statements(path), content(path)) == (schema_before, rows_before)
+
+
+def test_migrations_are_found_in_the_wheel_and_in_the_source_tree(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "fertrack"
+    package.mkdir(parents=True)
+    with pytest.raises(StorageError, match="install fertrack again"):
+        migrations_folder(package)
+
+    # installed beside somebody else's top-level package that is called "migrations" too
+    (package.parent / "migrations").mkdir()
+    with pytest.raises(StorageError):
+        migrations_folder(package)
+
+    source = Path(__file__).parent.parent / "migrations"
+    shutil.copytree(source, package.parent / "migrations", dirs_exist_ok=True)
+    assert migrations_folder(package) == package.parent / "migrations"
+    shutil.copytree(source, package / "_migrations")
+    assert migrations_folder(package) == package / "_migrations"
+    assert migrations_folder().name in ("migrations", "_migrations")
+
+
+def test_migrations_leave_logging_alone(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    loggers = [root, *(logging.getLogger(name) for name in ("alembic", "sqlalchemy", "fertrack"))]
+    before = [(logger.level, logger.disabled, list(logger.handlers)) for logger in loggers]
+    open_database(tmp_path / "a.db", create=True).close()
+    assert [(logger.level, logger.disabled, list(logger.handlers)) for logger in loggers] == before
+
+
+def test_a_new_revision_names_database_types_only(tmp_path: Path, later_release: Path) -> None:
+    """The recipe in env.py works, and what it writes does not depend on the program's classes."""
+    (later_release / "versions" / "0002_later.py").unlink()
+    with (
+        open_database(tmp_path / "a.db", create=True) as database,
+        database.engine.connect() as connection,
+        (tmp_path / "said").open("w") as said,
+    ):
+        connection.exec_driver_sql("DROP TABLE rescores")
+        config = Config(stdout=said)
+        config.set_main_option("script_location", str(later_release))
+        config.attributes["connection"] = connection
+        command.revision(config, "what it does", autogenerate=True, rev_id="0002")
+    written = (later_release / "versions" / "0002_what_it_does.py").read_text()
+    assert "sa.Column('rescored_at', sa.DateTime(timezone=True), nullable=False)" in written
+    assert "batch_alter_table('rescores'" in written
+    assert "fertrack" not in written
