@@ -1,0 +1,97 @@
+"""ONNX Runtime sessions as the detectors use them: bounded threads, quiet, and with errors in our own words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from fertrack.errors import ModelError, WeightsError
+
+__all__ = ["fingerprint", "open_session", "read_weights", "run"]
+
+
+def read_weights(path: Path, what: str) -> bytes:
+    """Read a weights file.
+
+    Args:
+        path: the file.
+        what: name of the network, for the message.
+
+    Raises:
+        WeightsError: the file is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{what}: cannot read the weights file {path}: {error.strerror or error}") from error
+
+
+def fingerprint(name: str, weights: bytes) -> str:
+    """What a run was made with, short enough to be stored: name and the first eight digits of the SHA-256.
+
+    >>> fingerprint("mine", b"")
+    'mine sha256:e3b0c442'
+    """
+    return f"{name} sha256:{hashlib.sha256(weights).hexdigest()[:8]}"
+
+
+def open_session(model: bytes, threads: int, what: str, outputs: Sequence[str] | int) -> ort.InferenceSession:
+    """Open a session that uses ``threads`` threads a run and may be run from several threads at once.
+
+    Args:
+        model: serialised ONNX model.
+        threads: threads inside one run.
+        what: name of the network, for messages.
+        outputs: names the model must have among its outputs, or how many outputs it must have.
+
+    Raises:
+        WeightsError: ONNX Runtime cannot load the model.
+        ModelError: the model has other outputs.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Idle threads must sleep: the core they would spin on is busy decoding or encoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        raise WeightsError(
+            f"{what}: the weights are not an ONNX model that can be run ({_first_line(error)})"
+        ) from error
+    names = [output.name for output in session.get_outputs()]
+    missing = [] if isinstance(outputs, int) else [name for name in outputs if name not in names]
+    if missing or (isinstance(outputs, int) and len(names) != outputs) or len(session.get_inputs()) != 1:
+        expected = f"{outputs} outputs" if isinstance(outputs, int) else f"outputs {', '.join(outputs)}"
+        raise ModelError(
+            f"{what}: expected one input and {expected}, got {len(session.get_inputs())} inputs and outputs "
+            f"{', '.join(names)}: these are the weights of another network"
+        )
+    return session
+
+
+def run(
+    session: ort.InferenceSession, pixels: npt.NDArray[np.float32], what: str, outputs: Sequence[str] | None = None
+) -> list[npt.NDArray[np.float32]]:
+    """Run the network on one picture; all outputs in the model's order, or those named.
+
+    Raises:
+        ModelError: the network refuses the input, for instance because its input shape is fixed.
+    """
+    try:
+        return list(session.run(outputs, {session.get_inputs()[0].name: pixels}))
+    except Exception as error:  # as above
+        raise ModelError(
+            f"{what}: the network could not be run on an input of shape {pixels.shape} ({_first_line(error)})"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
