@@ -1,0 +1,1 @@
+"""Classifiers as files: bundles, weights, and the networks behind them."""
