@@ -14,7 +14,8 @@
     ├── StorageError           the database cannot be opened, read or written
     │   ├── SchemaOutOfDateError   its schema is older or newer than this program
     │   └── RunNotFoundError       no such run, track or person is stored
-    └── ReportError            a report or export could not be written
+    ├── ReportError            a report or export could not be written
+    └── EvaluationError        what is to be evaluated, or its ground truth, is missing or unreadable
 
 Misuse of the Python API (wrong dtype, wrong shape) raises ``TypeError`` or ``ValueError`` instead.
 Messages are one sentence: what is wrong, where, and what to do about it.
@@ -22,6 +23,7 @@ Messages are one sentence: what is wrong, where, and what to do about it.
 
 __all__ = [
     "ConfigError",
+    "EvaluationError",
     "FertrackError",
     "ModelError",
     "OutputExistsError",
@@ -87,3 +89,7 @@ class RunNotFoundError(StorageError):
 
 class ReportError(FertrackError):
     """A report or export could not be written."""
+
+
+class EvaluationError(FertrackError):
+    """What is to be evaluated, or its ground truth, is missing or unreadable."""

@@ -188,7 +188,7 @@ class _Run:
         self._sinks = sinks
         self._on_progress = on_progress
         self._clock = StageClock()
-        lookback = 0 if pipeline.live else pipeline.tracking.min_hits - 1
+        lookback = 0 if pipeline.live else pipeline.tracking.lookback
         self._fold = _Fold(pipeline.tracking, pipeline.calibrator, pipeline.smoothing, lookback)
         self._started = time.perf_counter()
         self._frames = 0

@@ -60,6 +60,11 @@ class TrackerConfig(StageConfig):
         "began it, and in any case during the first min_hits frames.",
     )
 
+    @property
+    def lookback(self) -> int:
+        """Frames to hold results back for, so that the rows a track had before its ID get it too; 0 = not possible."""
+        return self.min_hits - 1 if self.reporting == "confirmed" else 0
+
 
 PLAIN_SORT = TrackerConfig(
     min_hits=3, max_age=1, tentative_max_age=1, iou_threshold=0.3, gating="after", reporting="streak"

