@@ -1,0 +1,339 @@
+"""Writes the annotated video: draws and encodes beside the frame loop, adds the sound at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from av.error import FFmpegError
+
+from fertrack.debug_overlay import DebugOverlay
+from fertrack.drawing import NO_NAMES, draw_result
+from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError
+from fertrack.lettering import is_usable_font
+from fertrack.sinks.encoder import VideoEncoder
+from fertrack.sinks.finishing import cut_after_last_fragment, write_finished
+from fertrack.sinks.soundtrack import Part, Soundtrack, SourceTimes
+from fertrack.sinks.video_config import VideoOutputConfig, container_for
+from fertrack.types import FrameResult, Image, RunSummary, VideoInfo, check_image
+
+__all__ = ["AnnotatedVideoSink", "VideoOutputConfig"]
+
+logger = logging.getLogger(__name__)
+
+_DISK_TROUBLE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS)
+_SAME_TIME_S = 0.2
+
+
+class AnnotatedVideoSink:
+    """A ``Sink`` that writes an annotated copy of the video.
+
+    Frames are drawn on and encoded in a thread of its own; ``write`` only waits when ``queue_size`` frames are ahead of
+    it. Pictures keep their times to the tick, so a variable frame rate and the distance to the sound stay as they were.
+    Where only a later part of the source is processed, the annotated video starts at 0 with the part's first picture,
+    and its sound is cut to the part.
+
+    While frames come in, ``NAME.part.SUFFIX`` beside the target grows: pictures only, playable up to about its last
+    second whatever happens to the program. ``finish`` copies them into the target, together with the source's sound and
+    with the index in front, and renames it into place. If that fails, the pictures are kept under the target's name.
+    If no frame was written, no file is left.
+
+    Args:
+        path: the file; its suffix (.mp4, .mov, .mkv, .webm) says which container.
+        info: the source: size, time base, and where the sound is.
+        config: codec, quality, sound, debug panels.
+        overwrite: replace a file that is already there.
+        names: names to be shown instead of ``ID n``, by track ID.
+
+    Attributes:
+        notes: sentences the user should see; complete after ``finish``.
+        busy_s: seconds spent drawing and encoding so far, in the sink's own thread.
+
+    Raises:
+        ConfigError: the codec does not go into that kind of file, or the font cannot be loaded.
+        OutputExistsError: the file is there and ``overwrite`` is False.
+        ValueError: ``info`` has no size.
+    """
+
+    name = "video"
+    needs_image = True
+
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        config: VideoOutputConfig | None = None,
+        *,
+        overwrite: bool = False,
+        names: Mapping[int, str] = NO_NAMES,
+    ) -> None:
+        self.notes: list[str] = []
+        self.busy_s = 0.0
+        self._path = Path(path)
+        self._config = config or VideoOutputConfig()
+        self._info = info
+        self._names = names
+        self._overwrite = overwrite
+        self._container = container_for(self._path, self._config.codec)
+        self._part_path = self._path.with_name(f"{self._path.stem}.part{self._path.suffix}")
+        self._debug = DebugOverlay() if self._config.debug_overlay else None
+        if info.width < 1 or info.height < 1:
+            raise ValueError(f"info must say the video's size, got {info.width} x {info.height}")
+        if not is_usable_font(self._config.font):
+            raise ConfigError(
+                f'video.font: "{self._config.font}" is no TrueType font that can be loaded: name a .ttf file or "sans"'
+            )
+        self._refuse_to_replace()
+        self._queue: queue.Queue[tuple[FrameResult, Image] | None] = queue.Queue(self._config.queue_size)
+        self._encoder: VideoEncoder | None = None
+        self._thread: threading.Thread | None = None
+        self._times = SourceTimes()
+        self._shift_s = Fraction(0)
+        self._error: Exception | None = None
+        self._is_error_told = False
+        self._is_finished = False
+
+    def __enter__(self) -> Self:
+        """Open the output and start the thread.
+
+        Raises:
+            OutputExistsError: the file has appeared, and ``overwrite`` is False.
+            VideoWriteError: the folder cannot be written to, or the encoder cannot be set up.
+        """
+        self._refuse_to_replace()
+        if self._info.path:
+            self._times = SourceTimes.of(Path(self._info.path))
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._part_path.open("wb").close()
+        except OSError as error:
+            raise VideoWriteError(
+                f"annotated video {self._path} cannot be written ({error.strerror}): choose another folder"
+            ) from error
+        try:
+            self._encoder = VideoEncoder(self._part_path, self._info, self._config, self._container)
+        except (FFmpegError, ValueError) as error:
+            self._part_path.unlink(missing_ok=True)
+            raise VideoWriteError(
+                f"annotated video {self._path}: the {self._config.codec} encoder cannot be set up for "
+                f"{self._info.width}x{self._info.height} pictures ({error}): choose another video.codec"
+            ) from error
+        self._thread = threading.Thread(target=self._work, name="fertrack-video", daemon=True)
+        self._thread.start()
+        return self
+
+    def write(self, result: FrameResult, image: Image | None) -> None:
+        """Hand one frame to the thread.
+
+        Args:
+            result: what is known of the frame.
+            image: uint8 (H, W, 3), BGR; not changed. Must not be changed by the caller afterwards.
+
+        Raises:
+            VideoWriteError: an earlier frame could not be written; the file is playable up to there.
+            ValueError: no image, or the sink is not open.
+        """
+        if image is None:
+            raise ValueError("image must be given: an annotated video is made of pictures")
+        if self._thread is None or self._is_finished:
+            raise ValueError("the annotated video is not open: use it in a with statement")
+        self._tell_error()
+        self._queue.put((result, check_image("image", image)))
+
+    def finish(self, summary: RunSummary) -> None:
+        """Complete the file: wait for the thread, add the sound, put it into place.
+
+        Raises:
+            VideoWriteError: frames or the finished file could not be written; what is playable was kept.
+            OutputExistsError: another file has taken the name meanwhile; the work is kept beside it.
+        """
+        encoder = self._encoder
+        if encoder is None or self._is_finished:
+            return
+        self._stop_thread()
+        if self._error is not None or encoder.frames == 0:
+            self._keep_pictures()
+            self._is_finished = True
+            self._tell_error()
+            return
+        finished = self._path.with_name(f"{self._path.stem}.mux{self._path.suffix}")
+        try:
+            self._write_finished(encoder, finished, summary)
+            self._refuse_to_replace()
+            finished.replace(self._path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                finished.unlink(missing_ok=True)
+            if isinstance(error, OutputExistsError):
+                self._is_finished = True
+                raise OutputExistsError(f"{error}; the pictures were kept as {self._part_path}") from error
+            self._keep_pictures()
+            self._is_finished = True
+            if not isinstance(error, Exception):
+                raise
+            raise VideoWriteError(
+                f"annotated video {self._path} could not be finished ({_reason(error)}); all its pictures are kept, "
+                "without sound"
+            ) from error
+        self._part_path.unlink(missing_ok=True)
+        self._is_finished = True
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Join the thread; if the output was not finished, keep its pictures without sound."""
+        if self._encoder is None or self._is_finished:
+            return
+        self._stop_thread()
+        self._keep_pictures()
+        self._is_finished = True
+        if self._error is not None and not self._is_error_told:
+            logger.warning("%s", self._error_sentence())
+
+    # ---- the thread ----
+
+    def _work(self) -> None:
+        """Draw and encode until told to end. After an error, frames are taken and dropped, so nobody waits forever."""
+        encoder = self._encoder
+        assert encoder is not None
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                started = time.perf_counter()
+                try:
+                    self._draw_and_encode(encoder, *item)
+                except Exception as error:
+                    self._error = error
+                self.busy_s += time.perf_counter() - started
+            del item  # the picture is not held while waiting for the next
+        try:
+            if self._error is None:
+                end_s = self._times.end_s
+                encoder.close(None if end_s is None else end_s - float(self._shift_s))
+            else:
+                encoder.abandon()
+        except Exception as error:
+            self._error = self._error or error
+
+    def _draw_and_encode(self, encoder: VideoEncoder, result: FrameResult, image: Image) -> None:
+        if encoder.frames == 0:
+            self._shift_s = self._choose_shift(result.timestamp_s)
+        if image.shape == encoder.canvas().shape:
+            encoder.fill(image)
+            draw_result(encoder.canvas(), result, names=self._names, debug=self._debug, font=self._config.font)
+        else:  # boxes are in px of this picture
+            drawn = image.copy()
+            draw_result(drawn, result, names=self._names, debug=self._debug, font=self._config.font)
+            encoder.fill(drawn)
+        encoder.encode(Fraction(result.timestamp_s) - self._shift_s)
+
+    def _choose_shift(self, first_s: float) -> Fraction:
+        """What is subtracted from all times: 0 for the whole video, the first time for a later part of it."""
+        interval_s = 1.0 / self._info.fps if self._info.fps > 0 else 0.0
+        is_part = first_s - self._times.start_s > max(_SAME_TIME_S, 2 * interval_s)
+        if first_s >= 0 and not is_part:
+            return Fraction(0)
+        if is_part:
+            self.notes.append(f"the annotated video starts at {first_s:.2f} s of {self._info.name}; its own time is 0")
+        return Fraction(first_s)
+
+    # ---- the end ----
+
+    def _stop_thread(self) -> None:
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._queue.put(None)
+            thread.join()
+
+    def _tell_error(self) -> None:
+        """Raise what happened in the thread, once."""
+        if self._error is None or self._is_error_told:
+            return
+        self._is_error_told = True
+        raise self._error_sentence() from self._error
+
+    def _error_sentence(self) -> VideoWriteError:
+        error, encoder = self._error, self._encoder
+        assert error is not None
+        assert encoder is not None
+        at_s = f"{encoder.last_s + float(self._shift_s):.1f} s"
+        return VideoWriteError(
+            f"annotated video {self._path} could not be written beyond {at_s} ({_reason(error)}); what was written "
+            "until shortly before that is kept"
+        )
+
+    def _refuse_to_replace(self) -> None:
+        if not self._overwrite and self._path.exists():
+            raise OutputExistsError(f"{self._path} is already there: use --overwrite, or choose another name")
+
+    def _keep_pictures(self) -> None:
+        """Put what is there under the target's name; if there are no pictures in it, leave nothing."""
+        encoder, part = self._encoder, self._part_path
+        if encoder is None or not part.exists():
+            return
+        try:
+            is_playable = encoder.frames > 0 and part.stat().st_size > 0
+            if is_playable and self._error is not None and self._container.is_mp4:
+                is_playable = cut_after_last_fragment(part)
+            if not is_playable:
+                part.unlink()
+                self.notes.append("no frame was written, so there is no annotated video")
+                return
+            if self._overwrite or not self._path.exists():
+                part.replace(self._path)
+        except OSError as error:
+            logger.warning("%s could not be renamed to %s: %s", part, self._path, error)
+
+    def _write_finished(self, encoder: VideoEncoder, finished: Path, summary: RunSummary) -> None:
+        source = Path(self._info.path)
+        if not (self._config.audio and self._info.has_audio and source.is_file()):
+            write_finished(self._part_path, finished, self._container, None, end_s=encoder.end_s)
+            return
+        part = self._shown_part(encoder, summary)
+        try:
+            with Soundtrack(source, self._container, self._times.origin_s, part) as sound:
+                write_finished(
+                    self._part_path,
+                    finished,
+                    self._container,
+                    sound if sound.is_there else None,
+                    end_s=encoder.end_s,
+                )
+                note = sound.note if sound.is_there else "the sound cannot be read, so the annotated video has none"
+        except (FFmpegError, ValueError, VideoOpenError) as error:
+            if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+                raise
+            logger.warning("%s: sound: %s", self._path, error)
+            write_finished(self._part_path, finished, self._container, None, end_s=encoder.end_s)
+            note = f"the sound could not be added ({_reason(error)}), so the annotated video has none"
+        if note:
+            self.notes.append(note)
+
+    def _shown_part(self, encoder: VideoEncoder, summary: RunSummary) -> Part:
+        """Which sound belongs to the pictures: all of it, unless they cover only a part of the source."""
+        shift_s = float(self._shift_s)
+        is_later = self._shift_s > 0
+        interval_s = encoder.end_s - encoder.last_s
+        end_s = encoder.end_s + shift_s
+        slack_s = max(2 * interval_s, _SAME_TIME_S)
+        source_end_s = self._times.end_s
+        if source_end_s is None:  # sound may last a little longer than pictures, even where all were processed
+            end_s += _SAME_TIME_S
+        reaches_end = summary.status == "complete" and source_end_s is not None and end_s >= source_end_s - slack_s
+        return Part(shift_s if is_later else None, None if reaches_end else end_s, self._shift_s)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in the system's words."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full"
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or str(error) or type(error).__name__
