@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from fertrack.errors import OutputExistsError, StorageError
 from fertrack.pipeline import Pipeline, Progress
 from fertrack.protocols import Sink, VideoSource
 from fertrack.reporting import write_csv, write_html
+from fertrack.reporting.csv_export import csv_paths
 from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import Buffered, open_source
@@ -54,6 +55,12 @@ class OutputPlan:
     report: Path | None
     csv_folder: Path | None
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file that will be written."""
+        files = [path for path in (self.video, self.report) if path]
+        return files + (csv_paths(self.csv_folder, self.stem) if self.csv_folder else [])
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
@@ -62,7 +69,8 @@ class ProcessResult:
     Attributes:
         run: ID of the run in the database.
         summary: frames, faces, tracks, time per stage.
-        database_url: where the rows are.
+        database_url: where the rows are, as ``open_database`` takes it.
+        database_name: the same for people, without a password.
         video_path: the annotated video, or None.
         report_path: the HTML report, or None.
         csv_paths: the CSV files, if asked for.
@@ -70,7 +78,8 @@ class ProcessResult:
 
     run: int
     summary: RunSummary
-    database_url: str
+    database_url: str = field(repr=False)  # it may hold a password
+    database_name: str
     video_path: Path | None
     report_path: Path | None
     csv_paths: tuple[Path, ...] = ()
@@ -155,8 +164,8 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
         )
     if not overwrite:
         for plan in plans:
-            for path in (plan.video, plan.report):
-                if path and path.exists():
+            for path in plan.files:
+                if path.exists():
                     raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder with -o")
     make_folder(folder)
     return plans
@@ -203,16 +212,19 @@ def process_planned(
     report_path = None
     if plan.report:
         report_path = write_html(database, store.run_id, plan.report, settings.report, overwrite=overwrite)
-    csv_paths: list[Path] = []
+    csv_written: list[Path] = []
     if plan.csv_folder:
-        csv_paths = write_csv(database, store.run_id, plan.csv_folder, plan.stem, settings.report, overwrite=overwrite)
+        csv_written = write_csv(
+            database, store.run_id, plan.csv_folder, plan.stem, settings.report, overwrite=overwrite
+        )
     return ProcessResult(
         run=store.run_id,
         summary=summary,
         database_url=database.url,
+        database_name=database.name,
         video_path=plan.video if plan.video and plan.video.exists() else None,
         report_path=report_path,
-        csv_paths=tuple(csv_paths),
+        csv_paths=tuple(csv_written),
     )
 
 

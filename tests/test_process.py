@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -98,15 +100,23 @@ def test_existing_outputs_are_refused_before_any_work(
     assert not (tmp_path / "fertrack.db").exists()
 
 
+def stored_frames(path: Path) -> int:
+    """Frames committed so far by another process."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM frames").fetchone()[0])
+    except sqlite3.OperationalError:  # not there yet, or still being made
+        return 0
+
+
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
     long_clip = compose_demo(tmp_path / "long.mp4", frame_count=250)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "fertrack", "process", str(long_clip), "-o", str(out), "--set", "engine.workers=1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while not (out / "fertrack.db").exists() and time.monotonic() < deadline:
+        while stored_frames(out / "fertrack.db") < 10 and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(2.5)
         os.kill(process.pid, signal.SIGINT)
         _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130, complaint

@@ -228,7 +228,7 @@ def _print_result(location: str, result: ProcessResult) -> None:
         ("annotated video", result.video_path or "none"),
         ("report", result.report_path or "none"),
         *(("csv", path) for path in result.csv_paths),
-        ("database", result.database_url),
+        ("database", result.database_name),
     ]
     print_table([Path(location).name, ""], facts)
 
@@ -242,7 +242,7 @@ def _as_json(result: ProcessResult) -> dict[str, Any]:
         "video": result.video_path,
         "report": result.report_path,
         "csv": list(result.csv_paths),
-        "database": result.database_url,
+        "database": result.database_name,
         "persons": result.persons().to_dict("records"),
     }
 

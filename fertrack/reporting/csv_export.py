@@ -48,7 +48,7 @@ from fertrack.types import EXPRESSIONS
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
 
-__all__ = ["EPISODE_COLUMNS", "FACE_COLUMNS", "write_csv"]
+__all__ = ["EPISODE_COLUMNS", "FACE_COLUMNS", "csv_paths", "write_csv"]
 
 FACE_COLUMNS: dict[str, int | None] = {
     "run": None,
@@ -82,6 +82,11 @@ EPISODE_COLUMNS: dict[str, int | None] = {
 """Columns of ``<stem>.episodes.csv`` in order, with their decimals; None = written as it is."""
 
 
+def csv_paths(folder: Path, stem: str) -> list[Path]:
+    """The two files that ``write_csv`` writes: faces, then episodes."""
+    return [folder / f"{stem}.faces.csv", folder / f"{stem}.episodes.csv"]
+
+
 def write_csv(
     db: Database, run: int, folder: Path, stem: str, config: ReportConfig | None = None, *, overwrite: bool = False
 ) -> list[Path]:
@@ -104,7 +109,7 @@ def write_csv(
         ReportError: a file could not be written.
     """
     config = config or ReportConfig()
-    faces_path, episodes_path = folder / f"{stem}.faces.csv", folder / f"{stem}.episodes.csv"
+    faces_path, episodes_path = csv_paths(folder, stem)
     for path in (faces_path, episodes_path):
         check_free(path, overwrite=overwrite)
     episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
