@@ -29,7 +29,7 @@ from fertrack.protocols import Sink, VideoSource
 from fertrack.smoothing import SmoothingConfig
 from fertrack.stage_clock import StageClock
 from fertrack.tracker import SortTracker, TrackerConfig, TrackUpdate
-from fertrack.types import UNCONFIRMED, FrameFaces, FrameResult, RunSummary
+from fertrack.types import UNCONFIRMED, FrameFaces, FrameResult, RunSummary, StageStats
 
 __all__ = ["Pipeline", "Progress"]
 
@@ -257,6 +257,7 @@ class _Run:
         for sink in self._sinks:
             try:
                 sink.finish(summary)
+                summary = replace(summary, notes=(*summary.notes, *sink.notes), stages=self._stages())
             except Exception as error:
                 if cause is None:
                     cause = error
@@ -282,10 +283,17 @@ class _Run:
             decode_failures=self._source.decode_failures,
             elapsed_s=time.perf_counter() - self._started,
             video_s=covered_s,
-            stages=self._clock.stats(),
+            stages=self._stages(),
             notes=(*self._source.notes, *self._own_notes()),
             error=error,
         )
+
+    def _stages(self) -> tuple[StageStats, ...]:
+        """Time per stage; a sink that works in a thread of its own is charged what it spent there."""
+        for sink in self._sinks:
+            if sink.work_ms:
+                self._clock.replace(sink.name, sink.work_ms)
+        return self._clock.stats()
 
     def _own_notes(self) -> list[str]:
         if self._frames and not self._faces:

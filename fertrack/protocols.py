@@ -95,10 +95,16 @@ class Sink(Protocol):
     Attributes:
         name: stage name under which its time is reported, e.g. ``"store"`` or ``"video"``.
         needs_image: whether ``write`` must be given the frame's pixels.
+        notes: sentences the user must see; complete after ``finish``.
+        work_ms: milliseconds spent on each frame in a thread of the sink's own; empty if all is done in ``write``.
     """
 
     name: str
     needs_image: bool
+    notes: list[str]
+
+    @property
+    def work_ms(self) -> Sequence[float]: ...
 
     def __enter__(self) -> Self:
         """Open the output. Raises a ``FertrackError`` if that cannot be done."""

@@ -22,9 +22,9 @@ class StageClock:
         """Record what ``stage`` took for one frame."""
         self._ms.setdefault(stage, array("f")).append(ms)
 
-    def extend(self, stage: str, ms: Iterable[float]) -> None:
-        """Record what ``stage`` took for several frames."""
-        self._ms.setdefault(stage, array("f")).extend(ms)
+    def replace(self, stage: str, ms: Iterable[float]) -> None:
+        """Record what ``stage`` took for every frame, in place of what was recorded before."""
+        self._ms[stage] = array("f", ms)
 
     def stats(self) -> tuple[StageStats, ...]:
         """One row per stage, in the order the stages were first seen."""

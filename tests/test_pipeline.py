@@ -37,6 +37,8 @@ class Collector:
     ):
         self.name = name
         self.needs_image = needs_image
+        self.notes: list[str] = []
+        self.work_ms: tuple[float, ...] = ()
         self.results: list[FrameResult] = []
         self.images: list[Image | None] = []
         self.summary: RunSummary | None = None
@@ -220,6 +222,18 @@ def test_every_stage_is_timed() -> None:
     stages = {stage.stage: stage for stage in summary.stages}
     assert list(stages) == ["store", "read", "detect", "align", "classify", "track"]
     assert all(stage.frames == 50 and stage.p50_ms <= stage.p95_ms <= stage.max_ms for stage in stages.values())
+
+
+def test_what_a_sink_has_to_say_reaches_the_summary_and_the_sinks_after_it() -> None:
+    first, last = Collector("video"), Collector("store")
+    first.notes.append("the sound was re-encoded")
+    first.work_ms = (10.0, 30.0)
+    summary = pipeline_for(TWO_PEOPLE).run(SceneSource(TWO_PEOPLE), [first, last])
+    assert "the sound was re-encoded" in summary.notes
+    assert last.summary is not None
+    assert "the sound was re-encoded" in last.summary.notes
+    (video,) = (stage for stage in summary.stages if stage.stage == "video")
+    assert (video.frames, video.mean_ms) == (2, 20.0)
 
 
 class CountingSource(SceneSource):

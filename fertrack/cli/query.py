@@ -79,6 +79,11 @@ def timeline(
 
     if episodes and output_format is TimelineFormat.MOT:
         raise typer.BadParameter("mot has one row per frame: leave out --episodes", param_hint="--format")
+    if expression is not None:
+        try:
+            queries.label_index(expression)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--expression") from error
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
         if episodes:

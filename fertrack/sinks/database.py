@@ -48,6 +48,8 @@ class DatabaseSink:
         self._record = run
         self._config = config or StorageConfig()
         self._writer: RunWriter | None = None
+        self.notes: list[str] = []
+        self.work_ms: tuple[float, ...] = ()  # all of its work is done in write
         self._pending: list[FrameResult] = []
         self._pending_rows = 0
         self._flushed_at = 0.0

@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 import time
+from array import array
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -56,7 +57,7 @@ class AnnotatedVideoSink:
 
     Attributes:
         notes: sentences the user should see; complete after ``finish``.
-        busy_s: seconds spent drawing and encoding so far, in the sink's own thread.
+        work_ms: milliseconds spent drawing and encoding each frame so far, in the sink's own thread.
 
     Raises:
         ConfigError: the codec does not go into that kind of file, or the font cannot be loaded.
@@ -77,7 +78,7 @@ class AnnotatedVideoSink:
         names: Mapping[int, str] = NO_NAMES,
     ) -> None:
         self.notes: list[str] = []
-        self.busy_s = 0.0
+        self.work_ms = array("f")
         self._path = Path(path)
         self._config = config or VideoOutputConfig()
         self._info = info
@@ -212,7 +213,7 @@ class AnnotatedVideoSink:
                     self._draw_and_encode(encoder, *item)
                 except Exception as error:
                     self._error = error
-                self.busy_s += time.perf_counter() - started
+                self.work_ms.append((time.perf_counter() - started) * 1e3)
             del item  # the picture is not held while waiting for the next
         try:
             if self._error is None:

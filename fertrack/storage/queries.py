@@ -33,6 +33,7 @@ from fertrack.types import EXPRESSIONS, UNCERTAIN
 __all__ = [
     "RunFacts",
     "episodes",
+    "label_index",
     "resolve_run",
     "run_facts",
     "runs",
@@ -77,7 +78,7 @@ def timeline(
         RunNotFoundError: no such run, or no such track in it.
         ValueError: no such expression, or an empty range of time.
     """
-    label = None if expression is None else _label_index(expression)
+    label = None if expression is None else label_index(expression)
     if from_s is not None and to_s is not None and from_s >= to_s:
         raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
     with db.reading() as connection:
@@ -214,7 +215,12 @@ def tracks(db: Database, run: int | str) -> pd.DataFrame:
     return table
 
 
-def _label_index(expression: str) -> int:
+def label_index(expression: str) -> int:
+    """Index of a label's name; -1 for "uncertain".
+
+    Raises:
+        ValueError: there is no such label; the message says what was probably meant.
+    """
     if expression == "uncertain":
         return UNCERTAIN
     if expression in EXPRESSIONS:
