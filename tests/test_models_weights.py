@@ -101,7 +101,7 @@ def test_missing_weights_name_file_size_and_command() -> None:
     with pytest.raises(WeightsError) as caught:
         find_weights("retinaface")
     assert str(caught.value) == (
-        "the weights of retinaface are missing (retinaface.onnx, about 109 MB); "
+        "the weights of retinaface are missing (retinaface.onnx, about 118 MB); "
         "get them with: fertrack models pull retinaface"
     )
 

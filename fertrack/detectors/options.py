@@ -1,6 +1,6 @@
 """Options of face detection: what every detector takes, and the ``[detection]`` section of the configuration."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -50,6 +50,12 @@ class DetectorOptions(StageConfig):
     threads: Threads = 1
 
 
+def _own(option: str) -> Any:
+    """A field that is not set unless it is given; its description is that of the detectors' option."""
+    field = DetectorOptions.model_fields[option]
+    return Field(None, description=f"{field.description} Unset: the detector's own, usually {field.default}.")
+
+
 class DetectionConfig(StageConfig):
     """The ``[detection]`` section: which detector, and its options. What is not set is the detector's own default."""
 
@@ -62,8 +68,8 @@ class DetectionConfig(StageConfig):
     weights: str | None = Field(
         None, min_length=1, description="Path of the weights file; where it is not set, the detector's known file."
     )
-    long_side: LongSide | None = None
-    score_threshold: ScoreThreshold | None = None
-    nms_iou: NmsIou | None = None
-    min_face_px: MinFacePx | None = None
-    threads: Threads | None = None
+    long_side: LongSide | None = _own("long_side")
+    score_threshold: ScoreThreshold | None = _own("score_threshold")
+    nms_iou: NmsIou | None = _own("nms_iou")
+    min_face_px: MinFacePx | None = _own("min_face_px")
+    threads: Threads | None = _own("threads")

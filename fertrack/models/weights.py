@@ -93,7 +93,7 @@ KNOWN: Mapping[str, KnownWeights] = MappingProxyType(
             KnownWeights(
                 name="retinaface",
                 file_name="retinaface.onnx",
-                bytes=109_000_000,
+                bytes=117_650_000,
                 sha256="",
                 detector="retinaface",
                 licence="MIT",
