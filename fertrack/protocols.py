@@ -104,7 +104,9 @@ class Sink(Protocol):
     notes: list[str]
 
     @property
-    def work_ms(self) -> Sequence[float]: ...
+    def work_ms(self) -> Sequence[float]:
+        """See the class."""
+        ...
 
     def __enter__(self) -> Self:
         """Open the output. Raises a ``FertrackError`` if that cannot be done."""

@@ -309,7 +309,7 @@ def test_drawn_in_the_file_and_not_on_the_callers_picture(tmp_path: Path) -> Non
         sink.write(one_face(0, 0.0), image)
         sink.write(one_face(1, 0.04), image)
         sink.finish(summary())
-        assert sink.busy_s > 0
+        assert len(sink.work_ms) > 0
     assert (image == 90).all()
     decoded = pictures(path)[0].astype(int)
     assert np.abs(decoded[60, 10] - 90).max() > 40  # the box
