@@ -233,6 +233,10 @@ def test_resnet_outputs_become_boxes_and_landmarks_of_the_frame() -> None:
     assert found.xyxy[1].tolist() == [0, 0, 2 * (40 + 256), 2 * (40 + 256)]
 
 
+def test_resnet_announces_its_smallest_anchor() -> None:
+    assert resnet(StubSession()).smallest_face_px(1280, 960) == pytest.approx(32)
+
+
 def test_resnet_threshold_and_batch() -> None:
     images = [np.zeros((64, 96, 3), np.uint8), np.zeros((1280, 1280, 3), np.uint8)]
     assert [len(found) for found in resnet(StubSession(), score_threshold=0.96).detect(images)] == [1, 1]

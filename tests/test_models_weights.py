@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import struct
 import threading
 import zlib
 from collections.abc import Iterator
@@ -372,6 +373,30 @@ def test_a_connection_that_is_dropped_is_one_sentence() -> None:
         with pytest.raises(WeightsError, match="cannot be reached"):
             pull_weights(entry(Server(url=f"http://127.0.0.1:{listener.getsockname()[1]}/net.onnx")))
         thread.join()
+
+
+def test_a_connection_that_is_reset_midway_keeps_what_came(cache: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def reset() -> None:
+            connection = listener.accept()[0]
+            connection.recv(4096)
+            connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "v1"\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n')
+            received.wait(5)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+        received = threading.Event()
+        thread = threading.Thread(target=reset)
+        thread.start()
+        known = entry(Server(url=f"http://127.0.0.1:{listener.getsockname()[1]}/net.onnx"), sha256="")
+        threading.Timer(0.2, received.set).start()
+        with pytest.raises(WeightsError, match=r"the transfer was cut after \d+ bytes"):
+            pull_weights(known, confirm=lambda sha256: True)
+        thread.join()
+    assert not (cache / "net.onnx").exists()
 
 
 def test_what_is_not_downloaded_says_how_to_get_it() -> None:
