@@ -1,0 +1,69 @@
+"""What the README shows works as shown."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from fertrack.cli.main import run
+from fertrack.demo import compose_demo
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_example_gives_a_timeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    compose_demo(tmp_path / "clip.mp4", frame_count=12)
+    names: dict[str, object] = {}
+    example = next(block for block in blocks("python") if "process_video" in block)
+    exec(compile(example, "README.md", "exec"), names)  # the example itself is what is tested
+    timeline = names["timeline"]
+    assert list(timeline.columns) == ["time_s", "label", "probability"]  # type: ignore[attr-defined]  # a DataFrame
+    assert len(timeline) == 12  # type: ignore[arg-type]  # a DataFrame
+
+
+def test_the_commands_shown_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    compose_demo(tmp_path / "clip.mp4", frame_count=8)
+    (tmp_path / "day1").mkdir()
+    compose_demo(tmp_path / "day1" / "morning.mov", frame_count=8)
+    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("fertrack ")]
+    assert len(commands) >= 4
+    for command in commands:
+        words = [word.strip("'") for word in command.split()[1:]]
+        if "vp9" in command:
+            words.append("--overwrite")
+        assert run(words) == 0, f"{command}: {capsys.readouterr().err}"
+
+
+def test_the_detector_recipe_is_a_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = next(block for block in blocks("python") if "DetectorOptions" in block)
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "mine.py").write_text(recipe, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from fertrack.detectors import build_detector
+    from fertrack.detectors.options import DetectionConfig
+
+    assert build_detector(DetectionConfig(name="my_package.mine")).fingerprint == "mine 1.0"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["types", "config", "calibration", "geometry", "alignment", "tracker", "kalman", "models.bundle", "models.weights"],
+)
+def test_examples_in_docstrings_run(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"fertrack.{module}"))
+    assert result.failed == 0
+    assert result.attempted > 0
