@@ -30,9 +30,10 @@ def build_pipeline(settings: Settings, *, live: bool = False) -> Pipeline:
     detector = build_detector(settings.detection)
     classifier = OnnxClassifier(load_bundle(settings.classification.bundle), settings.classification)
     return Pipeline(
-        FaceAnalyzer(detector, classifier),
+        FaceAnalyzer(detector, classifier, sign=settings.shots.enabled),
         build_calibrator(settings),
         tracking=settings.tracking,
+        shots=settings.shots,
         smoothing=settings.smoothing,
         engine=settings.engine,
         live=live,

@@ -26,6 +26,7 @@ from fertrack.detectors.options import DetectionConfig
 from fertrack.engines import EngineConfig
 from fertrack.errors import ConfigError
 from fertrack.reporting.config import ReportConfig
+from fertrack.shots import ShotConfig
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.smoothing import SmoothingConfig
 from fertrack.sources import InputConfig
@@ -41,6 +42,7 @@ class Settings(StageConfig):
 
     input: InputConfig = Field(InputConfig(), description="Which part of the video is read, how often, which way up.")
     detection: DetectionConfig = Field(DetectionConfig(), description="How faces are found.")
+    shots: ShotConfig = Field(ShotConfig(), description="How cuts between shots are found; no track crosses one.")
     tracking: TrackerConfig = Field(TrackerConfig(), description="How detections become persons with an ID (SORT).")
     classification: ClassificationConfig = Field(
         ClassificationConfig(), description="Which network estimates the expression."
@@ -57,7 +59,7 @@ class Settings(StageConfig):
     report: ReportConfig = Field(ReportConfig(), description="What is written besides video and database.")
 
 
-_ROW_SECTIONS = ("input", "detection", "tracking", "classification", "calibration", "smoothing")
+_ROW_SECTIONS = ("input", "detection", "shots", "tracking", "classification", "calibration", "smoothing")
 
 
 def preset_folder() -> Path:

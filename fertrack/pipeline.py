@@ -2,7 +2,7 @@
 
 ::
 
-    source -> look_in_order (stateless, several frames at once) -> track -> calibrate, smooth -> sinks
+    source -> look_in_order (stateless, several frames at once) -> find cuts, track -> calibrate, smooth -> sinks
 
 Offline, results are held back by ``min_hits - 1`` frames, so that the rows a track had before it was confirmed carry
 its ID too, are smoothed with it and drawn with it.
@@ -26,6 +26,7 @@ from fertrack.engines import EngineConfig, look_in_order
 from fertrack.errors import FertrackError, VideoReadError
 from fertrack.fold import ExpressionFold
 from fertrack.protocols import Sink, VideoSource
+from fertrack.shots import CutDetector, ShotConfig
 from fertrack.smoothing import SmoothingConfig
 from fertrack.stage_clock import StageClock
 from fertrack.tracker import SortTracker, TrackerConfig, TrackUpdate
@@ -52,31 +53,39 @@ class Progress:
 
 
 class _Fold:
-    """The stateful half of one run: tracks, calibrates and smooths frames in order. Microseconds a frame."""
+    """The stateful half of one run: finds cuts, tracks, calibrates and smooths. Microseconds a frame."""
 
-    def __init__(
-        self, tracking: TrackerConfig, calibrator: Calibrator, smoothing: SmoothingConfig, lookback: int
-    ) -> None:
-        self.tracker = SortTracker(tracking)
-        self._expressions = ExpressionFold(calibrator, smoothing)
-        self._lookback = lookback
-        self._held: deque[tuple[FrameFaces, TrackUpdate, float]] = deque()
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.tracker = SortTracker(pipeline.tracking)
+        self._cuts = CutDetector(pipeline.shots)
+        self._expressions = ExpressionFold(pipeline.calibrator, pipeline.smoothing)
+        self._lookback = 0 if pipeline.live else pipeline.tracking.lookback
+        self._held: deque[tuple[FrameFaces, TrackUpdate, bool, float]] = deque()
 
     def push(self, looked: FrameFaces) -> list[tuple[FrameFaces, FrameResult]]:
         """Take one frame; return the frames whose track IDs are now settled."""
-        started = time.perf_counter()
-        update = self.tracker.update(looked.faces.detections, looked.frame_index)
-        self._held.append((looked, update, time.perf_counter() - started))
+        self._follow(self._cuts.push, looked)
         return self._release(self._lookback)
 
     def flush(self) -> list[tuple[FrameFaces, FrameResult]]:
         """Return the frames still held back."""
+        self._follow(self._cuts.flush)
         return self._release(0)
+
+    def _follow(self, find_cuts: Callable[..., list[tuple[FrameFaces, bool]]], *looked: FrameFaces) -> None:
+        """Track the frames that the cut detector lets pass, from nothing where a new shot begins."""
+        started = time.perf_counter()
+        for passed, is_cut in find_cuts(*looked):
+            if is_cut:
+                self.tracker.cut()
+            update = self.tracker.update(passed.faces.detections, passed.frame_index)
+            self._held.append((passed, update, is_cut, time.perf_counter() - started))
+            started = time.perf_counter()
 
     def _release(self, keep: int) -> list[tuple[FrameFaces, FrameResult]]:
         settled = []
         while len(self._held) > keep:
-            looked, update, track_s = self._held.popleft()
+            looked, update, is_cut, track_s = self._held.popleft()
             started = time.perf_counter()
             track_ids = update.track_ids
             if self._lookback:  # a track confirmed since then claims this row too
@@ -96,6 +105,7 @@ class _Fold:
                 pred_index=looked.frame_index,
                 ms=looked.ms,
                 track_ms=(track_s + time.perf_counter() - started) * 1e3,
+                is_cut=is_cut,
             )
             settled.append((looked, result))
         return settled
@@ -109,8 +119,10 @@ class Pipeline:
         tracking: the tracker's options.
         calibrator: turns logits into calibrated probabilities.
         smoothing: smoothing and hysteresis per track.
+        shots: how shot cuts are found; an analyzer that does not sign its frames finds none.
         engine: threads and batch size.
-        live: emit each frame at once instead of holding back ``min_hits - 1`` frames for earlier rows' IDs.
+        live: emit each frame at once instead of holding back ``min_hits - 1`` frames for earlier rows' IDs. Only where
+            a cut is suspected, a frame waits for the next one.
     """
 
     def __init__(
@@ -120,6 +132,7 @@ class Pipeline:
         *,
         tracking: TrackerConfig | None = None,
         smoothing: SmoothingConfig | None = None,
+        shots: ShotConfig | None = None,
         engine: EngineConfig | None = None,
         live: bool = False,
     ) -> None:
@@ -127,6 +140,7 @@ class Pipeline:
         self.calibrator = calibrator
         self.tracking = tracking or TrackerConfig()
         self.smoothing = smoothing or SmoothingConfig()
+        self.shots = shots or ShotConfig()
         self.engine = engine or EngineConfig()
         self.live = live
         self._stop = threading.Event()
@@ -188,8 +202,7 @@ class _Run:
         self._sinks = sinks
         self._on_progress = on_progress
         self._clock = StageClock()
-        lookback = 0 if pipeline.live else pipeline.tracking.lookback
-        self._fold = _Fold(pipeline.tracking, pipeline.calibrator, pipeline.smoothing, lookback)
+        self._fold = _Fold(pipeline)
         self._started = time.perf_counter()
         self._frames = 0
         self._faces = 0

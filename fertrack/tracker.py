@@ -235,6 +235,11 @@ class SortTracker:
         self._bury()
         return result
 
+    def cut(self) -> None:
+        """End every track, because a new shot begins with the next frame; IDs, keys and frames go on counting."""
+        self._lives = self._lives[:0]
+        self._filters.keep(np.zeros(len(self._filters), dtype=np.bool_))
+
     def _advance(self, frame_index: int) -> int:
         index = operator.index(frame_index)
         previous = self._frame_index

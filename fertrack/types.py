@@ -223,6 +223,7 @@ class FrameFaces:
         faces: the faces and their raw network outputs.
         image: uint8 (H, W, 3) BGR, kept only where a sink needs pixels, else None.
         ms: time spent per stage.
+        signature: float32 (S,), what shot cuts are found with (``shots.signature``); S = 0 where none are looked for.
     """
 
     frame_index: int
@@ -230,6 +231,11 @@ class FrameFaces:
     faces: Faces
     image: Image | None = None
     ms: LookMs = field(default_factory=LookMs)
+    signature: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __post_init__(self) -> None:
+        size = self.signature.size if isinstance(self.signature, np.ndarray) else 0
+        object.__setattr__(self, "signature", _column("signature", self.signature, np.float32, (size,)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,6 +254,7 @@ class FrameResult:
         pred_index: frame whose prediction is shown (equal to ``frame_index`` unless a live view reuses an older one).
         ms: time spent per stage of the stateless half.
         track_ms: time spent tracking, calibrating and smoothing.
+        is_cut: whether a new shot begins with this frame; no track is carried across.
     """
 
     frame_index: int
@@ -261,6 +268,7 @@ class FrameResult:
     pred_index: int
     ms: LookMs = field(default_factory=LookMs)
     track_ms: float = 0.0
+    is_cut: bool = False
 
     def __post_init__(self) -> None:
         n, classes = len(self.faces), len(EXPRESSIONS)

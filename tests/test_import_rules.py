@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "stage_config"),
     ("protocols", "geometry", "stage_clock", "calibration", "smoothing"),
-    ("kalman", "alignment", "fold", "sources", "palette", "lettering", "label_layout"),
+    ("kalman", "alignment", "fold", "shots", "sources", "palette", "lettering", "label_layout"),
     ("tracker", "models", "storage", "drawing", "testing"),
     ("debug_overlay", "detectors", "classifiers"),
     ("sinks", "reporting", "analyzer"),

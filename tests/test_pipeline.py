@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibr
 from fertrack.engines import EngineConfig, look_in_order
 from fertrack.errors import StorageError, VideoReadError
 from fertrack.pipeline import Pipeline, Progress
+from fertrack.shots import ShotConfig
 from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SceneSource, SyntheticScene
 from fertrack.tracker import TrackerConfig
 from fertrack.types import EXPRESSIONS, Frame, FrameResult, Image, RunSummary
@@ -80,12 +82,15 @@ class BreakingSource(SceneSource):
             yield frame
 
 
-def pipeline_for(scene: SyntheticScene, *, live: bool = False, engine: EngineConfig | None = None) -> Pipeline:
+def pipeline_for(
+    scene: SyntheticScene, *, live: bool = False, engine: EngineConfig | None = None, shots: ShotConfig | None = None
+) -> Pipeline:
     calibrator = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("fake"))
     return Pipeline(
         FaceAnalyzer(FakeDetector(scene), FakeClassifier()),
         calibrator,
         tracking=TrackerConfig(min_hits=3),
+        shots=shots,
         engine=engine or EngineConfig(workers=2),
         live=live,
     )
@@ -271,3 +276,52 @@ def test_closing_early_waits_for_what_was_started() -> None:
 
 def test_an_empty_batch_is_nothing() -> None:
     assert FaceAnalyzer(FakeDetector(TWO_PEOPLE), FakeClassifier()).look([]) == []
+
+
+class CutScene(SceneSource):
+    """Two shots of the same persons in the same places; only what is behind them changes, at frame 25."""
+
+    CUT = 25
+
+    def __iter__(self) -> Iterator[Frame]:
+        grounds = [
+            cv2.resize(np.random.default_rng(seed).uniform(0, 200, (4, 6, 3)).astype(np.uint8), (320, 240))
+            for seed in (1, 2)
+        ]
+        for frame in super().__iter__():
+            ground = grounds[frame.index >= self.CUT]
+            behind = (frame.image == 60).all(axis=2, keepdims=True)
+            yield Frame(frame.index, frame.timestamp_s, np.where(behind, ground, frame.image))
+
+
+def ids_of(results: list[FrameResult], frames: range) -> set[int]:
+    return {number for result in results if result.frame_index in frames for number in result.track_ids.tolist()}
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_no_track_is_carried_across_a_cut(live: bool) -> None:
+    sink = Collector()
+    pipeline_for(TWO_PEOPLE, live=live).run(CutScene(TWO_PEOPLE), [sink])
+    assert [result.frame_index for result in sink.results] == list(range(50))
+    assert [result.frame_index for result in sink.results if result.is_cut] == [CutScene.CUT]
+    before, after = ids_of(sink.results, range(25)) - {-1}, ids_of(sink.results, range(25, 50)) - {-1}
+    assert before == {1, 2}
+    assert after == {3, 4}
+    first = sink.results[CutScene.CUT].track_ids.tolist()
+    assert first == ([-1, -1] if live else [3, 4]), "offline, the new tracks own their first frame too"
+
+
+def test_a_track_that_was_still_tentative_at_a_cut_never_gets_an_id() -> None:
+    late = SyntheticScene((ScenePerson((160, 120), visible_s=((23 / 25, 2.0),)),), frame_count=50)
+    sink = Collector()
+    pipeline_for(late).run(CutScene(late), [sink])
+    ids = {result.frame_index: result.track_ids.tolist() for result in sink.results}
+    assert (ids[23], ids[24]) == ([-1], [-1])
+    assert ids[25] == [1]
+
+
+def test_cuts_are_not_looked_for_when_switched_off() -> None:
+    sink = Collector()
+    pipeline_for(TWO_PEOPLE, shots=ShotConfig(enabled=False)).run(CutScene(TWO_PEOPLE), [sink])
+    assert not any(result.is_cut for result in sink.results)
+    assert ids_of(sink.results, range(50)) - {-1} == {1, 2}
