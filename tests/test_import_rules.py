@@ -35,7 +35,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # Library: the only places that may import it.
 HOMES: dict[str, tuple[str, ...]] = {
     "torch": ("models", "classifiers", "evaluation"),
-    "onnxscript": ("models",),
     "retinaface": ("detectors",),
     "onnxruntime": ("detectors", "classifiers", "models.convert", "doctor"),
     "onnx": ("detectors", "models", "doctor"),

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
-from fertrack.cli.output import print_json, print_table
+from fertrack.cli.output import err_console, print_json, print_table
 
 __all__ = ["app"]
 
@@ -51,13 +52,23 @@ def pull(
     def confirm(sha256: str) -> bool:
         return yes or typer.confirm(f"{name}: sha256 {sha256}. Is this the hash you expect?")
 
-    typer.echo(pull_weights(name, confirm=confirm))
+    console = err_console()
+    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+
+        def show(received: int, total: int) -> None:
+            bar.update(task, completed=received, total=total or None)
+
+        path = pull_weights(name, confirm=confirm, progress=show)
+    typer.echo(path)
 
 
 @app.command("convert")
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="RetinaFace MobileNet-0.25 checkpoint (.pth).")],
-    out: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="RetinaFace MobileNet-0.25 checkpoint (.pth). [default: the pulled one]")
+    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="ONNX file to write. [default: where --detector finds it]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Turn the public PyTorch checkpoint of RetinaFace MobileNet-0.25 into ONNX (needs fertrack[torch])."""
