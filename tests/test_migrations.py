@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ SECOND = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -53,7 +54,7 @@ def later_release(tmp_path: Path) -> Path:
     """Migrations of a later release, which rebuilds two tables that others point to."""
     folder = tmp_path / "later"
     shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_later.py").write_text(SECOND)
+    (folder / "versions" / "0003_later.py").write_text(SECOND)
     return folder
 
 
@@ -69,10 +70,12 @@ def statements(path: Path) -> str:
 
 
 def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    return content_of(path, [table.name for table in Base.metadata.sorted_tables])
+
+
+def content_of(path: Path, tables: Sequence[str]) -> dict[str, list[tuple[object, ...]]]:
     with sqlite3.connect(path) as raw:
-        found = {
-            table.name: raw.execute(f"SELECT * FROM {table.name}").fetchall() for table in Base.metadata.sorted_tables
-        }
+        found = {table: raw.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
     raw.close()
     return found
 
@@ -92,7 +95,7 @@ def test_models_and_migrations_agree(tmp_path: Path) -> None:
     direct.dispose()
 
     def parts(path: Path) -> set[frozenset[str]]:
-        every = statements(path).split(";\n\n")
+        every = statements(path).replace('"', "").split(";\n\n")  # SQLite quotes the name of a table it has renamed
         return {frozenset(line.strip(" ,;") for line in each.splitlines()) for each in every if "alembic" not in each}
 
     assert parts(tmp_path / "direct.db") == parts(tmp_path / "a.db")
@@ -136,7 +139,7 @@ def test_up_down_up_keeps_every_row(tmp_path: Path, later_release: Path, monkeyp
     assert current(path).state == "older"
 
     upgrade(path)
-    assert current(path).revision == "0002"
+    assert current(path).revision == "0003"
     upgraded = content(path)
     for table in ("sources", "frames", "faces", "stage_timings"):
         assert upgraded[table] == first[table], f"{table} lost rows while the tables it points to were rebuilt"
@@ -144,16 +147,43 @@ def test_up_down_up_keeps_every_row(tmp_path: Path, later_release: Path, monkeyp
     assert "ON DELETE CASCADE" in statements(path)
     assert "CONSTRAINT ck_runs_status CHECK" in statements(path)
 
-    downgrade(path, "0001")
+    downgrade(path, "0002")
     again = content(path)
     assert {**again, "tracks": None} == {**first, "tracks": None}
     assert [row[:-1] for row in again["tracks"]] == [row[:-1] for row in first["tracks"]]
     upgrade(path)
     assert content(path)["faces"] == first["faces"]
-    downgrade(path, "0001")
+    downgrade(path, "0002")
     monkeypatch.undo()
     with open_database(path) as database:
         assert queries.timeline(database, "last").equals(timeline)
+
+
+def test_persons_keep_their_names_when_they_get_numbers_and_lose_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_database(path, create=True) as database:
+        store(database, [result(i, i / 25, [(1, "anger", 0.5), (2, "fear", 0.6)]) for i in range(3)])
+    downgrade(path, "0001")
+    with sqlite3.connect(path) as raw:
+        raw.execute("INSERT INTO persons (id, display_name, created_at) VALUES (7, 'Zoë 李', '2026-01-02 03:04:05')")
+        raw.execute("UPDATE tracks SET person_id = 7 WHERE number = 2")
+    raw.close()
+    first = content_of(path, ("persons", "tracks", "faces"))
+
+    upgrade(path)
+    assert content_of(path, ("persons",))["persons"] == [(*first["persons"][0], 7)]
+    with sqlite3.connect(path) as raw:
+        raw.execute("INSERT INTO persons (display_name, created_at, number) VALUES ('', '2026-01-02 03:04:05', 3)")
+    raw.close()
+    with open_database(path) as database:
+        assert queries.tracks(database, "last")["person"].tolist()[1] == "Zoë 李"
+
+    downgrade(path, "0001")
+    again = content_of(path, ("persons", "tracks", "faces"))
+    assert [row[:2] for row in again["persons"]] == [(7, "Zoë 李"), (8, "P3")], "no number is given twice, no name lost"
+    assert (again["tracks"], again["faces"]) == (first["tracks"], first["faces"])
+    assert upgrade(path)[1].state == "current"
+    assert statements(path) == GOLDEN.read_text(encoding="utf-8")
 
 
 def test_an_older_schema_is_refused_by_name_and_upgraded_only_on_request(
@@ -162,11 +192,11 @@ def test_an_older_schema_is_refused_by_name_and_upgraded_only_on_request(
     path = tmp_path / "a.db"
     open_database(path, create=True).close()
     put_in_force(later_release, monkeypatch)
-    advice = r"older schema \(0001, this program needs 0002\): run `fertrack db upgrade`"
+    advice = r"older schema \(0002, this program needs 0003\): run `fertrack db upgrade`"
     for create in (False, True):
         with pytest.raises(SchemaOutOfDateError, match=advice):
             open_database(path, create=create)
-    assert current(path).revision == "0001", "never upgraded silently"
+    assert current(path).revision == "0002", "never upgraded silently"
     assert upgrade(path)[1].state == "current"
 
 
@@ -178,7 +208,7 @@ def test_a_migration_that_fails_halfway_changes_nothing(
         store(database, [result(0, 0.0, [(1, "anger", 0.5)])])
     schema_before, rows_before = statements(path), content(path)
     put_in_force(later_release, monkeypatch)
-    broken = later_release / "versions" / "0002_later.py"
+    broken = later_release / "versions" / "0003_later.py"
 
     last_step = 'batch.drop_column("faces")'
     broken.write_text(SECOND.replace(last_step, f'{last_step}\n    op.drop_table("no_such")'))
@@ -221,7 +251,7 @@ def test_migrations_leave_logging_alone(tmp_path: Path) -> None:
 
 def test_a_new_revision_names_database_types_only(tmp_path: Path, later_release: Path) -> None:
     """The recipe in env.py works, and what it writes does not depend on the program's classes."""
-    (later_release / "versions" / "0002_later.py").unlink()
+    (later_release / "versions" / "0003_later.py").unlink()
     with (
         open_database(tmp_path / "a.db", create=True) as database,
         database.engine.connect() as connection,
@@ -231,8 +261,8 @@ def test_a_new_revision_names_database_types_only(tmp_path: Path, later_release:
         config = Config(stdout=said)
         config.set_main_option("script_location", str(later_release))
         config.attributes["connection"] = connection
-        command.revision(config, "what it does", autogenerate=True, rev_id="0002")
-    written = (later_release / "versions" / "0002_what_it_does.py").read_text()
+        command.revision(config, "what it does", autogenerate=True, rev_id="0003")
+    written = (later_release / "versions" / "0003_what_it_does.py").read_text()
     assert "sa.Column('rescored_at', sa.DateTime(timezone=True), nullable=False)" in written
     assert "batch_alter_table('rescores'" in written
     assert "fertrack" not in written

@@ -3,8 +3,9 @@
 ::
 
     sources 1─n runs 1─n frames 1─n faces n─1 tracks n─1 persons
-                 ├─n stage_timings
-                 └─n rescores
+                 ├─n stage_timings         ├─n links n─1 ─┤
+                 ├─n rescores              └─n embeddings ┘
+                 └─n person_actions
 
 Keys are natural: a frame is ``(run_id, frame_index)``, a face ``(run_id, frame_index, face_index)``, a track
 ``(run_id, number)``. So all rows of a run lie together in frame order, one range scan reads them, and no key is
@@ -25,13 +26,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
+    "LINK_STATES",
     "NAMING_CONVENTION",
     "STATUSES",
     "Base",
+    "Embedding",
     "Face",
     "FrameRow",
+    "Link",
     "PackedFloats",
     "Person",
+    "PersonAction",
     "Rescore",
     "Run",
     "Source",
@@ -51,6 +56,10 @@ NAMING_CONVENTION = {
 
 STATUSES = ("running", "complete", "failed", "interrupted")
 """What ``runs.status`` may be. A run killed from outside stays "running"; see ``queries.runs``."""
+
+
+LINK_STATES = ("accepted", "suggested", "rejected", "manual")
+"""What ``links.state`` may be: made by the program, proposed by it, taken back by a person, made by a person."""
 
 
 class UtcDateTime(sa.TypeDecorator[dt.datetime]):
@@ -170,7 +179,11 @@ class FrameRow(Base):
 
 
 class Person(Base):
-    """Somebody whom tracks of one or more runs have been said to be."""
+    """Somebody whom tracks of one or more runs have been said to be.
+
+    ``display_name`` is empty until somebody gives one; till then the person is shown as ``P`` and ``number``, which
+    counts from 1 within the run (or the runs processed together) in which the person was first seen.
+    """
 
     __tablename__ = "persons"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -178,6 +191,7 @@ class Person(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     display_name: Mapped[str] = mapped_column(sa.Text)
     created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    number: Mapped[int] = mapped_column(default=0)
 
 
 class TrackRow(Base):
@@ -252,3 +266,64 @@ class Rescore(Base):
     config_toml: Mapped[str] = mapped_column(sa.Text)
     config_digest: Mapped[str] = mapped_column(sa.Text)
     calibration: Mapped[dict[str, Any]] = mapped_column(sa.JSON)
+
+
+class Link(Base):
+    """That a track was found, proposed, said or denied to be a person. ``similarity`` is NULL where people said so."""
+
+    __tablename__ = "links"
+    __table_args__ = (
+        sa.CheckConstraint("state IN ('accepted', 'suggested', 'rejected', 'manual')", name="state"),
+        sa.ForeignKeyConstraint(["run_id", "track"], ["tracks.run_id", "tracks.number"], ondelete="CASCADE"),
+        sa.UniqueConstraint("run_id", "track", "person_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int]
+    track: Mapped[int]
+    person_id: Mapped[int] = mapped_column(sa.ForeignKey("persons.id", ondelete="CASCADE"), index=True)
+    similarity: Mapped[float | None] = mapped_column(sa.Double)
+    state: Mapped[str] = mapped_column(sa.String(16))
+    embedder: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class PersonAction(Base):
+    """One change of who is who: the audit log, and what undo needs.
+
+    ``before`` and ``after`` hold the rows of persons, tracks and links that differ, as they were and as they became.
+    An undo is an action too; ``undoes`` says which one it took back.
+    """
+
+    __tablename__ = "person_actions"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    sentence: Mapped[str] = mapped_column(sa.Text)
+    done_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    before: Mapped[list[Any]] = mapped_column(sa.JSON)
+    after: Mapped[list[Any]] = mapped_column(sa.JSON)
+    undoes: Mapped[int | None] = mapped_column(sa.ForeignKey("person_actions.id", ondelete="SET NULL"))
+
+
+class Embedding(Base):
+    """A vector by which a person's face is recognised in later runs. Only with ``--store-embeddings``, only for a time.
+
+    Deleted with its person, its track or its run, and when it expires. ``vector`` is packed little-endian float32.
+    """
+
+    __tablename__ = "embeddings"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["run_id", "track"], ["tracks.run_id", "tracks.number"], ondelete="CASCADE"),
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    track: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
+    person_id: Mapped[int] = mapped_column(sa.ForeignKey("persons.id", ondelete="CASCADE"), index=True)
+    embedder: Mapped[str] = mapped_column(sa.Text)
+    quality: Mapped[float] = mapped_column(sa.REAL)
+    vector: Mapped[bytes] = mapped_column(PackedFloats)
+    expires_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)

@@ -3,6 +3,20 @@ version_num VARCHAR(32) NOT NULL,
 CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
+CREATE TABLE embeddings (
+run_id INTEGER NOT NULL,
+track INTEGER NOT NULL,
+position SMALLINT NOT NULL,
+person_id INTEGER NOT NULL,
+embedder TEXT NOT NULL,
+quality REAL NOT NULL,
+vector BLOB NOT NULL,
+expires_at DATETIME NOT NULL,
+CONSTRAINT pk_embeddings PRIMARY KEY (run_id, track, position),
+CONSTRAINT fk_embeddings_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number) ON DELETE CASCADE,
+CONSTRAINT fk_embeddings_person_id_persons FOREIGN KEY(person_id) REFERENCES persons (id) ON DELETE CASCADE
+);
+
 CREATE TABLE faces (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
@@ -39,10 +53,40 @@ CONSTRAINT fk_frames_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DEL
 WITHOUT ROWID
 ;
 
-CREATE TABLE persons (
+CREATE TABLE links (
+id INTEGER NOT NULL,
+run_id INTEGER NOT NULL,
+track INTEGER NOT NULL,
+person_id INTEGER NOT NULL,
+similarity DOUBLE,
+state VARCHAR(16) NOT NULL,
+embedder TEXT NOT NULL,
+created_at DATETIME NOT NULL,
+CONSTRAINT pk_links PRIMARY KEY (id),
+CONSTRAINT ck_links_state CHECK (state IN ('accepted', 'suggested', 'rejected', 'manual')),
+CONSTRAINT fk_links_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number) ON DELETE CASCADE,
+CONSTRAINT fk_links_person_id_persons FOREIGN KEY(person_id) REFERENCES persons (id) ON DELETE CASCADE,
+CONSTRAINT uq_links_run_id_track_person_id UNIQUE (run_id, track, person_id)
+);
+
+CREATE TABLE person_actions (
+id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+run_id INTEGER NOT NULL,
+kind VARCHAR(16) NOT NULL,
+sentence TEXT NOT NULL,
+done_at DATETIME NOT NULL,
+"before" JSON NOT NULL,
+"after" JSON NOT NULL,
+undoes INTEGER,
+CONSTRAINT fk_person_actions_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+CONSTRAINT fk_person_actions_undoes_person_actions FOREIGN KEY(undoes) REFERENCES person_actions (id) ON DELETE SET NULL
+);
+
+CREATE TABLE "persons" (
 id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 display_name TEXT NOT NULL,
-created_at DATETIME NOT NULL
+created_at DATETIME NOT NULL,
+number INTEGER NOT NULL
 );
 
 CREATE TABLE rescores (
@@ -131,7 +175,15 @@ CONSTRAINT fk_tracks_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DEL
 CONSTRAINT fk_tracks_person_id_persons FOREIGN KEY(person_id) REFERENCES persons (id) ON DELETE SET NULL
 );
 
+CREATE INDEX ix_embeddings_expires_at ON embeddings (expires_at);
+
+CREATE INDEX ix_embeddings_person_id ON embeddings (person_id);
+
 CREATE INDEX ix_faces_run_id_track_label_probability ON faces (run_id, track, label, probability);
+
+CREATE INDEX ix_links_person_id ON links (person_id);
+
+CREATE INDEX ix_person_actions_run_id ON person_actions (run_id);
 
 CREATE INDEX ix_rescores_run_id ON rescores (run_id);
 
