@@ -32,7 +32,7 @@ class SmoothingConfig(StageConfig):
 
     enabled: bool = Field(True, description="Smooth and hold labels over time; off: every frame stands alone.")
     half_life_s: float = Field(
-        0.3, ge=0.0, le=60.0, description="Time after which what was seen counts half, s; 0: not used."
+        0.25, ge=0.0, le=60.0, description="Time after which what was seen counts half, s; 0: not used."
     )
     alpha: float = Field(
         0.0,

@@ -86,7 +86,8 @@ class MeasuredCard(StageConfig):
     setting: str = Field("", description="What was switched on: prior correction, temperature, detector in the loop.")
     accuracy: _Share
     mean_class_recall: _Share
-    ece: _Share | None = Field(None, description="Expected calibration error, 15 bins.")
+    ece: _Share | None = Field(None, description="Expected calibration error, 15 bins, at the set's class shares.")
+    ece_equal_shares: _Share | None = Field(None, description="The same with every class weighing the same.")
 
 
 class BundleCard(StageConfig):

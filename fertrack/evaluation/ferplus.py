@@ -1,0 +1,151 @@
+"""FER2013's pictures with the FER+ raters' votes, as a labelled set.
+
+Pictures: ICML 2013 challenge (Goodfellow et al. 2013). Votes: Barsoum et al. (2016), ten raters a picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fertrack.alignment import align_faces
+from fertrack.errors import ConfigError
+from fertrack.protocols import Classifier, Detector
+from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+
+__all__ = ["VotedPictures", "classify_pictures", "load_ferplus", "twins_among"]
+
+_ENLARGED_PX = 160
+_PADDING_PX = 32
+"""A detector wants more than 48 px and some margin; black, so that no second face appears at the border."""
+
+_LEAST_VOTES = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VotedPictures:
+    """Pictures whose votes agree enough on one of the seven expressions.
+
+    Attributes:
+        images: uint8 (N, 48, 48), grey.
+        labels: int64 (N,), index into ``EXPRESSIONS``: the expression with most votes.
+        votes: float32 (N, 7), shares of the votes for the seven.
+        tied: bool (N,), another of the seven has as many votes; the first in the file's order was taken.
+    """
+
+    images: Image
+    labels: IntArray
+    votes: FloatArray
+    tied: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_ferplus(path: Path, split: str = "PublicTest") -> VotedPictures:
+    """Read one split.
+
+    A picture counts if contempt, unknown or "not a face" did not get most votes and the seven expressions have at
+    least four votes together; of expressions with equally many votes the first in the file's order is the label.
+
+    Args:
+        path: npz file with ``images``, ``split``, ``split_names``, ``ferplus_votes`` and ``ferplus_vote_names``.
+        split: "Training" or "PublicTest".
+
+    Raises:
+        ConfigError: the file cannot be read, or is of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            contents = {name: stored[name] for name in ("split", "split_names", "ferplus_votes", "ferplus_vote_names")}
+            rows = np.flatnonzero(contents["split"] == contents["split_names"].tolist().index(split))
+            votes = contents["ferplus_votes"][rows].astype(np.int64)
+            return _select(stored["images"][rows], votes, contents["ferplus_vote_names"].tolist())
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {error}") from error
+
+
+def _select(images: Any, votes: npt.NDArray[np.int64], names: list[str]) -> VotedPictures:
+    seven = [names.index(name) for name in EXPRESSIONS]
+    most = votes.max(axis=1)
+    first = votes.argmax(axis=1)
+    counts = (most > 0) & np.isin(first, seven) & (votes[:, seven].sum(axis=1) >= _LEAST_VOTES)
+    place = np.full(len(names), -1)
+    place[seven] = np.arange(len(seven))
+    of_seven = votes[counts][:, seven]
+    return VotedPictures(
+        images=images[counts],
+        labels=place[first[counts]],
+        votes=(of_seven / of_seven.sum(axis=1, keepdims=True)).astype(np.float32),
+        tied=(of_seven == of_seven.max(axis=1, keepdims=True)).sum(axis=1) > 1,
+    )
+
+
+def classify_pictures(
+    images: Image, detector: Detector, classifier: Classifier
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Logits of face pictures, with the detector and the alignment in the loop.
+
+    The detector sees each picture enlarged and padded; the crop is cut from the picture itself. Where no face is
+    found, the landmarks of the average face of the set stand in, so that no picture is left out.
+
+    Args:
+        images: uint8 (N, H, W), grey, one face filling each.
+        detector: finds the landmarks.
+        classifier: answers.
+
+    Returns:
+        Logits float32 (N, 7), and bool (N,): whether a face was found.
+    """
+    colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) for image in images]
+    landmarks = np.full((len(images), 5, 2), np.nan, np.float32)
+    pad = _PADDING_PX
+    for row, image in enumerate(colour):
+        enlarged = cv2.resize(image, (_ENLARGED_PX, _ENLARGED_PX), interpolation=cv2.INTER_CUBIC)
+        padded = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
+        faces = detector.detect([np.asarray(padded, np.uint8)])[0]
+        if len(faces):
+            # Pixel centres: px j of the enlarged picture lies at (j + 1/2) * scale - 1/2 of the original.
+            scale = image.shape[0] / _ENLARGED_PX
+            landmarks[row] = (faces.landmarks[0] - pad + 0.5) * scale - 0.5
+    found = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
+    if found.any():
+        landmarks[~found] = landmarks[found].mean(axis=0)
+    logits = [
+        classifier.logits(
+            align_faces(np.asarray(image, np.uint8), points[None], classifier.template, classifier.crop_size)
+        )
+        for image, points in zip(colour, landmarks, strict=True)
+    ]
+    return np.concatenate([np.empty((0, len(EXPRESSIONS)), np.float32), *logits]), found
+
+
+def twins_among(images: Image, others: Image, *, correlation: float = 0.99) -> npt.NDArray[np.bool_]:
+    """Which pictures are also, exactly or nearly, among others.
+
+    Args:
+        images: uint8 (N, H, W).
+        others: uint8 (M, H, W).
+        correlation: of 16 x 16 thumbnails; above it, two pictures are the same.
+
+    Returns:
+        bool (N,).
+    """
+    known, twins = _thumbnails(others), np.zeros(len(images), np.bool_)
+    for start in range(0, len(images), 256):
+        alike = _thumbnails(images[start : start + 256]) @ known.T
+        twins[start : start + 256] = (alike > correlation).any(axis=1)
+    return twins
+
+
+def _thumbnails(images: Image) -> FloatArray:
+    small = np.array([cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA) for image in images], np.float32)
+    flat = small.reshape(len(images), 256)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
+    return flat
