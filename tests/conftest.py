@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every run: a red suite must mean a changed program.
+settings.register_profile("fertrack", derandomize=True, deadline=None)
+settings.load_profile("fertrack")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
