@@ -506,6 +506,7 @@ def test_refusals_say_what_is_wrong(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "absent.mp4")
     assert "is not a file" in refusal(tmp_path)
     assert "its format is unknown" in refusal(text)
+    assert "is a text file, not a video" in refusal(text.rename(tmp_path / "text.txt"))
     assert "empty (0 bytes)" in refusal(empty)
     assert "cut off before its index was written" in refusal(cut)
 

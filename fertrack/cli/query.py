@@ -154,7 +154,7 @@ def rescore(
 
     Starts from the options the run was made with; only [calibration] and [smoothing] matter here.
 
-    Example: fertrack rescore last --config rafdb --set smoothing.half_life_s=0.5
+    Examples: fertrack rescore last --config rafdb · fertrack rescore last --set smoothing.half_life_s=0.5
     """
     from fertrack.calibration import Calibrator, ClassifierCalibration
     from fertrack.config import digest, load_settings, to_toml

@@ -22,6 +22,10 @@ _CONTAINER_TIME_BASE = Fraction(1, 1_000_000)
 _NO_TIMESTAMPS, _TS_DISCONT = 0x0080, 0x0200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT
 
 
+_TEXT_AS_PICTURES = {"ansi", "bintext", "idf", "xbin"}
+"""Decoders with which FFmpeg shows any .txt file as a film of scrolling letters."""
+
+
 def open_container(path: Path) -> InputContainer:
     """Open a local file; playlists in it may name local files only.
 
@@ -63,6 +67,8 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = best if isinstance(best, VideoStream) and best in candidates else candidates[0]
     if cast(object, stream.codec_context) is None:  # typed as always there; it is None without a decoder
         raise VideoOpenError(f"{path} is encoded in a way that cannot be decoded here: convert it to H.264 first")
+    if stream.codec_context.name in _TEXT_AS_PICTURES:
+        raise VideoOpenError(f"{path} is a text file, not a video: give a file with pictures")
     return stream
 
 
