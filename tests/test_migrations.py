@@ -12,6 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from storage_scenes import result, store
@@ -22,14 +23,15 @@ from fertrack.storage.engine import current, downgrade, open_database, upgrade
 from fertrack.storage.models import NAMING_CONVENTION, Base, Face, FrameRow
 from fertrack.storage.schema import migrations_folder
 
+HEAD = ScriptDirectory(str(migrations_folder())).get_current_head() or ""
 GOLDEN = Path(__file__).parent / "golden" / "schema.sql"
 
-SECOND = """
+LATER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "later"
+down_revision = "HEAD"
 
 
 def upgrade():
@@ -46,7 +48,7 @@ def downgrade():
     with op.batch_alter_table("runs") as batch:
         batch.drop_column("purpose")
         batch.alter_column("error", type_=sa.Text())
-"""
+""".replace("HEAD", HEAD)
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def later_release(tmp_path: Path) -> Path:
     """Migrations of a later release, which rebuilds two tables that others point to."""
     folder = tmp_path / "later"
     shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0003_later.py").write_text(SECOND)
+    (folder / "versions" / "later.py").write_text(LATER)
     return folder
 
 
@@ -139,7 +141,7 @@ def test_up_down_up_keeps_every_row(tmp_path: Path, later_release: Path, monkeyp
     assert current(path).state == "older"
 
     upgrade(path)
-    assert current(path).revision == "0003"
+    assert current(path).revision == "later"
     upgraded = content(path)
     for table in ("sources", "frames", "faces", "stage_timings"):
         assert upgraded[table] == first[table], f"{table} lost rows while the tables it points to were rebuilt"
@@ -147,13 +149,13 @@ def test_up_down_up_keeps_every_row(tmp_path: Path, later_release: Path, monkeyp
     assert "ON DELETE CASCADE" in statements(path)
     assert "CONSTRAINT ck_runs_status CHECK" in statements(path)
 
-    downgrade(path, "0002")
+    downgrade(path, HEAD)
     again = content(path)
     assert {**again, "tracks": None} == {**first, "tracks": None}
     assert [row[:-1] for row in again["tracks"]] == [row[:-1] for row in first["tracks"]]
     upgrade(path)
     assert content(path)["faces"] == first["faces"]
-    downgrade(path, "0002")
+    downgrade(path, HEAD)
     monkeypatch.undo()
     with open_database(path) as database:
         assert queries.timeline(database, "last").equals(timeline)
@@ -192,11 +194,11 @@ def test_an_older_schema_is_refused_by_name_and_upgraded_only_on_request(
     path = tmp_path / "a.db"
     open_database(path, create=True).close()
     put_in_force(later_release, monkeypatch)
-    advice = r"older schema \(0002, this program needs 0003\): run `fertrack db upgrade`"
+    advice = rf"older schema \({HEAD}, this program needs later\): run `fertrack db upgrade`"
     for create in (False, True):
         with pytest.raises(SchemaOutOfDateError, match=advice):
             open_database(path, create=create)
-    assert current(path).revision == "0002", "never upgraded silently"
+    assert current(path).revision == HEAD, "never upgraded silently"
     assert upgrade(path)[1].state == "current"
 
 
@@ -208,15 +210,15 @@ def test_a_migration_that_fails_halfway_changes_nothing(
         store(database, [result(0, 0.0, [(1, "anger", 0.5)])])
     schema_before, rows_before = statements(path), content(path)
     put_in_force(later_release, monkeypatch)
-    broken = later_release / "versions" / "0003_later.py"
+    broken = later_release / "versions" / "later.py"
 
     last_step = 'batch.drop_column("faces")'
-    broken.write_text(SECOND.replace(last_step, f'{last_step}\n    op.drop_table("no_such")'))
+    broken.write_text(LATER.replace(last_step, f'{last_step}\n    op.drop_table("no_such")'))
     with pytest.raises(StorageError, match="no_such"):
         upgrade(path)
     assert (statements(path), content(path)) == (schema_before, rows_before)
 
-    broken.write_text(SECOND.replace("def upgrade():", 'def upgrade():\n    op.execute("DELETE FROM frames")'))
+    broken.write_text(LATER.replace("def upgrade():", 'def upgrade():\n    op.execute("DELETE FROM frames")'))
     with pytest.raises(StorageError, match="1 rows of table faces would point nowhere"):
         upgrade(path)
     assert (statements(path), content(path)) == (schema_before, rows_before)
@@ -251,7 +253,7 @@ def test_migrations_leave_logging_alone(tmp_path: Path) -> None:
 
 def test_a_new_revision_names_database_types_only(tmp_path: Path, later_release: Path) -> None:
     """The recipe in env.py works, and what it writes does not depend on the program's classes."""
-    (later_release / "versions" / "0003_later.py").unlink()
+    (later_release / "versions" / "later.py").unlink()
     with (
         open_database(tmp_path / "a.db", create=True) as database,
         database.engine.connect() as connection,
@@ -261,8 +263,21 @@ def test_a_new_revision_names_database_types_only(tmp_path: Path, later_release:
         config = Config(stdout=said)
         config.set_main_option("script_location", str(later_release))
         config.attributes["connection"] = connection
-        command.revision(config, "what it does", autogenerate=True, rev_id="0003")
-    written = (later_release / "versions" / "0003_what_it_does.py").read_text()
+        command.revision(config, "what it does", autogenerate=True, rev_id="later")
+    written = (later_release / "versions" / "later_what_it_does.py").read_text()
     assert "sa.Column('rescored_at', sa.DateTime(timezone=True), nullable=False)" in written
     assert "batch_alter_table('rescores'" in written
     assert "fertrack" not in written
+
+
+def test_a_run_stored_before_events_were_is_kept_and_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_database(path, create=True) as database:
+        store(database, [result(i, i / 25, [(1, "anger", 0.5)]) for i in range(5)])
+        timeline = queries.timeline(database, "last")
+    downgrade(path, "0002")
+    assert "CREATE TABLE events" not in statements(path)
+    upgrade(path)
+    with open_database(path) as database:
+        assert queries.timeline(database, "last").equals(timeline)
+        assert queries.events(database, "last").empty

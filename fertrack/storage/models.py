@@ -3,6 +3,7 @@
 ::
 
     sources 1─n runs 1─n frames 1─n faces n─1 tracks n─1 persons
+                 ├─n events (of a frame)   │                │
                  ├─n stage_timings         ├─n links n─1 ─┤
                  ├─n rescores              └─n embeddings ┘
                  └─n person_actions
@@ -26,11 +27,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
+    "CUT",
     "LINK_STATES",
     "NAMING_CONVENTION",
     "STATUSES",
     "Base",
     "Embedding",
+    "EventRow",
     "Face",
     "FrameRow",
     "Link",
@@ -60,6 +63,10 @@ STATUSES = ("running", "complete", "failed", "interrupted")
 
 LINK_STATES = ("accepted", "suggested", "rejected", "manual")
 """What ``links.state`` may be: made by the program, proposed by it, taken back by a person, made by a person."""
+
+
+CUT = "cut"
+"""Kind of the event that a new shot begins with a frame (``events.kind``)."""
 
 
 class UtcDateTime(sa.TypeDecorator[dt.datetime]):
@@ -237,6 +244,22 @@ class Face(Base):
     logits: Mapped[bytes] = mapped_column(PackedFloats)
     probabilities: Mapped[bytes] = mapped_column(PackedFloats)
     smoothed: Mapped[bytes] = mapped_column(PackedFloats)
+
+
+class EventRow(Base):
+    """Something that happened at a frame: ``kind`` "cut", a new shot begins with it."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["run_id", "frame_index"], ["frames.run_id", "frames.frame_index"], ondelete="CASCADE"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    frame_index: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    time_s: Mapped[float] = mapped_column(sa.Double)
+    details: Mapped[dict[str, Any]] = mapped_column(sa.JSON)
 
 
 class StageTiming(Base):

@@ -25,6 +25,7 @@ from fertrack.storage.columns import (
     shown,
 )
 from fertrack.storage.engine import Database
+from fertrack.storage.events import events
 from fertrack.storage.models import Face, TrackRow
 from fertrack.storage.runs import RunFacts, find_run, resolve_run, run_facts, runs, stage_timings
 from fertrack.storage.spans import find_spans, label_seconds
@@ -33,6 +34,7 @@ from fertrack.types import EXPRESSIONS, UNCERTAIN
 __all__ = [
     "RunFacts",
     "episodes",
+    "events",
     "label_index",
     "resolve_run",
     "run_facts",

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
-from fertrack.storage.models import Face, FrameRow, Run, Source, StageTiming, TrackRow
+from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, Source, StageTiming, TrackRow
 from fertrack.storage.packing import pack_rows
 from fertrack.types import UNCERTAIN, UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
 
@@ -135,6 +135,9 @@ class RunWriter:
             face_rows = _face_rows(self.run_id, results)
             if face_rows:
                 connection.execute(sa.insert(Face), face_rows)
+            event_rows = _event_rows(self.run_id, results)
+            if event_rows:
+                connection.execute(sa.insert(EventRow), event_rows)
             connection.execute(sa.update(Run).where(Run.id == self.run_id).values(**progress))
         self._frames, self._faces, self._first_s, self._last_s = frames, faces, first_s, last_s
         self._tracks.update(touched)
@@ -259,6 +262,20 @@ def _frame_row(run_id: int, result: FrameResult) -> dict[str, Any]:
         "classify_us": round(result.ms.classify * 1e3),
         "track_us": round(result.track_ms * 1e3),
     }
+
+
+def _event_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": run_id,
+            "frame_index": result.frame_index,
+            "kind": CUT,
+            "time_s": result.timestamp_s,
+            "details": {},
+        }
+        for result in results
+        if result.is_cut
+    ]
 
 
 def _face_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, Any]]:

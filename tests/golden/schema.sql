@@ -17,6 +17,18 @@ CONSTRAINT fk_embeddings_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENC
 CONSTRAINT fk_embeddings_person_id_persons FOREIGN KEY(person_id) REFERENCES persons (id) ON DELETE CASCADE
 );
 
+CREATE TABLE events (
+run_id INTEGER NOT NULL,
+frame_index INTEGER NOT NULL,
+kind VARCHAR(16) NOT NULL,
+time_s DOUBLE NOT NULL,
+details JSON NOT NULL,
+CONSTRAINT pk_events PRIMARY KEY (run_id, frame_index, kind),
+CONSTRAINT fk_events_run_id_frame_index_frames FOREIGN KEY(run_id, frame_index) REFERENCES frames (run_id, frame_index) ON DELETE CASCADE
+)
+WITHOUT ROWID
+;
+
 CREATE TABLE faces (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
