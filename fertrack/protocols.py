@@ -8,7 +8,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from fertrack.types import Detections, FloatArray, Frame, FrameResult, Image, RunSummary, VideoInfo
 
-__all__ = ["Classifier", "Detector", "Sink", "VideoSource"]
+__all__ = ["Classifier", "Detector", "Embedder", "Sink", "VideoSource"]
 
 
 @runtime_checkable
@@ -50,6 +50,28 @@ class Classifier(Protocol):
 
     def logits(self, crops: Image) -> FloatArray:
         """Uncalibrated logits, float32 (N, 7) in ``EXPRESSIONS`` order, for crops uint8 (N, S, S, 3) BGR."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns aligned crops into vectors that lie close together for one person. Stateless, safe from several threads.
+
+    Attributes:
+        crop_size: S, the side of the square crops it takes, px.
+        template: float32 (5, 2), where the five landmarks lie in such a crop, px.
+        fingerprint: name and hash of what is run; vectors of different fingerprints cannot be compared.
+        recognises: whether near vectors mean the same person at any time and place; if not, they only mean that two
+            faces look alike at the moment.
+    """
+
+    crop_size: int
+    template: FloatArray
+    fingerprint: str
+    recognises: bool
+
+    def embed(self, crops: Image) -> FloatArray:
+        """Vectors, float32 (N, D), for crops uint8 (N, S, S, 3) BGR; 1 minus their Euclidean distance is similarity."""
         ...
 
 

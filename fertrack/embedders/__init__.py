@@ -1,0 +1,34 @@
+"""What faces are compared by, one adapter a file: a face recognition network, or a stand-in that needs none."""
+
+from __future__ import annotations
+
+from fertrack.protocols import Embedder
+
+__all__ = ["build_embedder", "can_recognise"]
+
+
+def can_recognise() -> bool:
+    """Whether face recognition is installed (extra ``[reid]``); found out without loading it."""
+    from fertrack.embedders.dlib_resnet import is_available
+
+    return is_available()
+
+
+def build_embedder(*, recognise: bool) -> Embedder:
+    """Build an embedder.
+
+    Args:
+        recognise: the face recognition network; else the stand-in that compares looks.
+
+    Raises:
+        ConfigError: face recognition is not installed.
+        WeightsError: its weights are not the expected file.
+        ModelError: they cannot be read.
+    """
+    if recognise:
+        from fertrack.embedders.dlib_resnet import build
+
+        return build()
+    from fertrack.embedders.appearance import AppearanceEmbedder
+
+    return AppearanceEmbedder()

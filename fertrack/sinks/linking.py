@@ -1,0 +1,196 @@
+"""The sink that finds out which tracks are one person, from each track's best faces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from fertrack.alignment import align_faces
+from fertrack.linking.config import LinkingConfig
+from fertrack.linking.gallery import FaceGallery, KeptFace
+from fertrack.linking.linker import KnownPerson, LinkPlan, may_link, plan_links
+from fertrack.linking.live import LivePersons
+from fertrack.linking.quality import pose_quality, sharpness
+from fertrack.linking.tracklets import Tracklet, TrackletLog
+from fertrack.protocols import Embedder
+from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, Image, RunSummary
+
+__all__ = ["LinkingSink"]
+
+_MOST_CHIPS = 512
+"""Aligned faces kept at once: 35 MB at 150 px. Beyond, the tracks unseen for longest are embedded early."""
+
+_LIVE_FACES = 2
+_LIVE_SPAN_S = 0.5
+
+
+class LinkingSink:
+    """Keeps each track's best faces in memory while the run lasts, compares them at its end, and forgets them.
+
+    Offline nothing is compared before the end, and then only tracks that can be somebody else's continuation: two
+    people who are in the picture together all the time cost nothing. Live, a track is compared once, as soon as it has
+    shown two good faces half a second apart, one track a frame, and ``persons`` says who it is.
+
+    Args:
+        embedder: what faces are compared by.
+        config: thresholds, faces per track.
+        known: persons of earlier runs that a track may belong to.
+        embed_all: embed every track, because the embeddings themselves are wanted.
+        live: decide while the run goes on.
+
+    Attributes:
+        name: "link".
+        needs_image: True.
+        notes: what the user should know; complete after ``finish``.
+        plan: who is who; None until ``finish``.
+        tracklets: all tracks with their embeddings; empty until ``finish``.
+        persons: live only: position of the person of each track decided so far, known persons first.
+    """
+
+    name = "link"
+    needs_image = True
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        config: LinkingConfig | None = None,
+        *,
+        known: Sequence[KnownPerson] = (),
+        embed_all: bool = False,
+        live: bool = False,
+    ) -> None:
+        self.embedder = embedder
+        self.notes: list[str] = []
+        self.plan: LinkPlan | None = None
+        self.tracklets: list[Tracklet] = []
+        self._config = config or LinkingConfig()
+        self._known = known
+        self._embed_all = embed_all or bool(known)
+        self._log = TrackletLog()
+        self._gallery = FaceGallery(self._config.faces_per_track)
+        self._embedded: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self._last_seen_s: dict[int, float] = {}
+        self._live = LivePersons(self._config, known) if live else None
+        self._work_ms: list[float] = []
+
+    @property
+    def persons(self) -> dict[int, int]:
+        """Live only: position of the person of each track decided so far."""
+        return self._live.persons if self._live else {}
+
+    @property
+    def work_ms(self) -> Sequence[float]:
+        """Milliseconds per frame, and as the last one those that the end took."""
+        return self._work_ms
+
+    def __enter__(self) -> Self:
+        """Return self; everything is in memory."""
+        return self
+
+    def write(self, result: FrameResult, image: Image | None) -> None:
+        """Take one frame.
+
+        Raises:
+            ValueError: no image.
+        """
+        started = time.perf_counter()
+        if image is None:
+            raise ValueError("image must be given: faces are compared by their pixels")
+        self._log.add(result)
+        self._keep_faces(result, image)
+        if self._live is not None:
+            self._live.seen(track for track in result.track_ids.tolist() if track != UNCONFIRMED)
+            self._decide_one(self._live, result.timestamp_s)
+        while len(self._gallery) > _MOST_CHIPS:
+            tracks = self._gallery.tracks
+            if len(tracks) == 1:
+                break
+            self._embed(min(tracks, key=lambda track: self._last_seen_s[track]))
+        self._work_ms.append((time.perf_counter() - started) * 1e3)
+
+    def finish(self, summary: RunSummary) -> None:
+        """Embed what can be linked, and link; nothing if the run failed.
+
+        Raises:
+            ModelError: the embedder failed.
+        """
+        if summary.status == "failed":
+            return
+        started = time.perf_counter()
+        tracklets = self._log.tracklets({})
+        recognises = self.embedder.recognises
+        wanted = self._log.tracks if self._embed_all else may_link(tracklets, self._config, recognises=recognises)
+        for track in wanted:
+            self._embed(track)
+        self.tracklets = self._log.tracklets(self._embedded)
+        self.plan = plan_links(self.tracklets, self._config, recognises=recognises, known=self._known)
+        self._tell(set(wanted))
+        self._work_ms.append((time.perf_counter() - started) * 1e3)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Forget the faces."""
+        self._gallery = FaceGallery(self._config.faces_per_track)
+
+    def _keep_faces(self, result: FrameResult, image: Image) -> None:
+        detections = result.faces.detections
+        at_best = pose_quality(detections.landmarks, detections.score)
+        time_s = result.timestamp_s
+        for row, track in enumerate(result.track_ids.tolist()):
+            if track == UNCONFIRMED:
+                continue
+            self._last_seen_s[track] = time_s
+            best = float(at_best[row])
+            if best < self._config.min_quality or not self._gallery.wants(track, time_s, best):
+                continue
+            (chip,) = align_faces(
+                image, detections.landmarks[row : row + 1], self.embedder.template, self.embedder.crop_size
+            )
+            # The stand-in compares colours: a blurred face serves it as well as a sharp one.
+            quality = best * sharpness(chip) if self.embedder.recognises else best
+            self._gallery.offer(track, KeptFace(time_s, quality, chip))
+
+    def _embed(self, track: int) -> None:
+        faces = [face for face in self._gallery.take(track) if face.quality >= self._config.min_quality]
+        if not faces:
+            return
+        vectors = self.embedder.embed(np.stack([face.chip for face in faces]))
+        quality = np.array([face.quality for face in faces], np.float32)
+        if track in self._embedded:
+            earlier = self._embedded[track]
+            vectors, quality = np.concatenate([earlier[0], vectors]), np.concatenate([earlier[1], quality])
+        best = np.sort(np.argsort(-quality, kind="stable")[: self._config.faces_per_track])
+        self._embedded[track] = vectors[best], quality[best]
+
+    def _decide_one(self, live: LivePersons, time_s: float) -> None:
+        """Decide who one track is, if one has shown enough and is still undecided."""
+        for track in self._gallery.tracks:
+            faces = self._gallery.best(track)
+            good = [face for face in faces if face.quality >= self._config.min_quality]
+            if track in live.persons or len(good) < _LIVE_FACES or time_s - good[0].time_s < _LIVE_SPAN_S:
+                continue
+            live.add(track, self.embedder.embed(np.stack([face.chip for face in good[:_LIVE_FACES]])))
+            return
+
+    def _tell(self, wanted: set[int]) -> None:
+        plan = self.plan
+        if plan is None or len(self.tracklets) == 0:
+            return
+        if not self.embedder.recognises:
+            if len(self.tracklets) > 1:
+                self.notes.append(
+                    f"persons were linked by their looks alone, over gaps up to {self._config.appearance_gap_s:g} s: "
+                    "pip install 'fertrack[reid]' recognises faces after any gap"
+                )
+            return
+        blank = [each.track for each in self.tracklets if each.track in wanted and not len(each.embeddings)]
+        if blank:
+            count = f"{len(blank)} of {len(self.tracklets)} tracks"
+            self.notes.append(
+                f"{count} show no face large, frontal and sharp enough to be recognised: each counts as a person"
+            )
