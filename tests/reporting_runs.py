@@ -46,6 +46,7 @@ class ScriptedRun:
 
     persons: Sequence[ScriptedPerson] = ()
     frames: int = 50
+    cuts: tuple[int, ...] = ()
     fps: float = 25.0
     first_s: float = 0.0
     source_name: str = "clip.mp4"
@@ -107,6 +108,7 @@ def _result(run: ScriptedRun, index: int) -> FrameResult:
         smoothed=probabilities.copy(),
         labels=labels,
         pred_index=index,
+        is_cut=index in run.cuts,
     )
 
 

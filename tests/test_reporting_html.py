@@ -425,6 +425,23 @@ def test_every_trace_has_a_colour_in_both_themes(page: Page) -> None:
             assert trace["meta"]["expression"] in palette.LIGHT.keys() & palette.DARK.keys()
 
 
+def test_cuts_are_counted_and_marked_on_every_time_axis(db: Database, tmp_path: Path) -> None:
+    shots = report(db, ScriptedRun([ScriptedPerson([(0, 2)])], cuts=(10, 30)), tmp_path)
+    for name, ends in (("overview", (-0.5, 0.5)), ("person-1", (0.0, 1.02))):
+        (marks,) = (trace for trace in shots.figures[name]["data"] if trace["meta"]["kind"] == "cut")
+        x, y = moments(marks["x"]).reshape(2, 3), moments(marks["y"]).reshape(2, 3)
+        np.testing.assert_array_equal(x[:, :2] - charts.MIDNIGHT_MS, [[400, 400], [1200, 1200]])
+        np.testing.assert_allclose(y[:, :2], [ends, ends], rtol=1e-6)
+        assert np.isnan(y[:, 2]).all()
+    assert "cut to another shot (2)" in shots.text
+    assert "3, 2 cuts between them" in shots.text
+
+
+def test_a_video_of_one_shot_speaks_of_no_cuts(page: Page) -> None:
+    assert all(t["meta"]["kind"] != "cut" for figure in page.figures.values() for t in figure["data"])
+    assert "cut to another shot" not in page.text
+
+
 def test_a_part_of_a_video_is_drawn_as_that_part(db: Database, tmp_path: Path) -> None:
     part = ScriptedRun([ScriptedPerson([(100.5, 200)])], first_s=100.0, config_toml="[input]\nfrom_s = 100.0\n")
     axis = report(db, part, tmp_path).figures["overview"]["layout"]["xaxis"]

@@ -46,13 +46,14 @@ DRAWING_ORDER = ("neutral", *(name for name in EXPRESSIONS if name != "neutral")
 _PACKED = {"float64": "f8", "float32": "f4", "int32": "i4", "uint16": "u2", "uint8": "u1"}
 
 
-def overview(persons: Sequence[Person], start_s: float, end_s: float) -> dict[str, Any]:
+def overview(persons: Sequence[Person], start_s: float, end_s: float, cuts_s: npt.ArrayLike = ()) -> dict[str, Any]:
     """All persons' episodes on one time axis, one row per person, first row on top.
 
     Args:
         persons: who is drawn, in the order of the rows.
         start_s: start of the time axis, seconds.
         end_s: its end.
+        cuts_s: when new shots begin, seconds.
     """
     rows = np.arange(len(persons), dtype=np.uint16)
     seen = pd.concat([person.seen for person in persons])
@@ -71,6 +72,7 @@ def overview(persons: Sequence[Person], start_s: float, end_s: float) -> dict[st
         ]
         if text:
             traces.append(_band(expression, mine, row_of_episode[chosen], 0.7) | _hover(text))
+    traces += _cut_marks(cuts_s, -0.5, len(persons) - 0.5)
     layout = {
         "height": 56 + len(persons) * (ROW_PX if len(persons) <= 20 else DENSE_ROW_PX),
         "barmode": "overlay",
@@ -91,7 +93,9 @@ def overview(persons: Sequence[Person], start_s: float, end_s: float) -> dict[st
     return {"data": traces, "layout": layout}
 
 
-def person_chart(lines: ThinLines, person: Person, start_s: float, end_s: float) -> dict[str, Any]:
+def person_chart(
+    lines: ThinLines, person: Person, start_s: float, end_s: float, cuts_s: npt.ArrayLike = ()
+) -> dict[str, Any]:
     """Smoothed probabilities of one person as lines, and below them the episodes as a coloured band.
 
     Args:
@@ -99,6 +103,7 @@ def person_chart(lines: ThinLines, person: Person, start_s: float, end_s: float)
         person: whose lines they are.
         start_s: start of the time axis, seconds; the same for all persons, so that charts can be compared by eye.
         end_s: its end.
+        cuts_s: when new shots begin, seconds.
     """
     moments = _moments(lines.time_s)
     traces: list[dict[str, Any]] = [
@@ -120,6 +125,7 @@ def person_chart(lines: ThinLines, person: Person, start_s: float, end_s: float)
         mine = person.episodes[person.episodes["expression"] == expression]
         if not mine.empty:
             traces.append(_band(expression, mine, np.zeros(len(mine), np.uint8), 1.0) | below)
+    traces += _cut_marks(cuts_s, 0.0, 1.02)
     layout = {
         "height": 300,
         "barmode": "overlay",
@@ -193,6 +199,25 @@ def _bars(spans: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str
     base = _moments(spans["start_s"])
     length_ms = np.maximum(_moments(spans["end_s"]) - base, 1).astype(np.float32)
     return {"type": "bar", "orientation": "h", "base": base, "x": length_ms, "y": rows, "width": width}
+
+
+def _cut_marks(cuts_s: npt.ArrayLike, low: float, high: float) -> list[dict[str, Any]]:
+    """Upright lines where new shots begin, as one trace however many they are; none: no trace."""
+    moments = _moments(cuts_s)
+    if not len(moments):
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "cut",
+            "meta": {"kind": "cut"},
+            "x": np.repeat(moments, 3),
+            "y": np.tile(np.array([low, high, np.nan], np.float32), len(moments)),
+            "connectgaps": False,
+            "hoverinfo": "skip",
+        }
+    ]
 
 
 def _hover(text: list[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
 from fertrack.errors import ReportError
@@ -78,23 +79,30 @@ def write_html(
         gap_s=config.max_gap_s,
         interval_s=interval_s,
     )
-    page = _render(facts, persons, queries.stage_timings(db, run), config, interval_s)
+    cuts_s = queries.events(db, run, kind="cut")["time_s"].to_numpy(np.float64)
+    page = _render(facts, persons, queries.stage_timings(db, run), cuts_s=cuts_s, config=config, interval_s=interval_s)
     with replacing(path, overwrite=overwrite) as file:
         file.write(page)
     return path
 
 
 def _render(
-    facts: RunFacts, persons: list[Person], timings: pd.DataFrame, config: ReportConfig, interval_s: float
+    facts: RunFacts,
+    persons: list[Person],
+    timings: pd.DataFrame,
+    *,
+    cuts_s: npt.NDArray[np.float64],
+    config: ReportConfig,
+    interval_s: float,
 ) -> str:
     calibration = read_calibration(facts.calibration)
     start_s, end_s = _time_range(facts, persons)
     charted = most_visible(persons, config.max_charts)
     in_overview = most_visible(persons, MAX_OVERVIEW_ROWS)
     lines = {person.track: _lines(person, config.max_points, config.max_gap_s + interval_s) for person in charted}
-    figures = {f"person-{p.track}": charts.person_chart(lines[p.track], p, start_s, end_s) for p in charted}
+    figures = {f"person-{p.track}": charts.person_chart(lines[p.track], p, start_s, end_s, cuts_s) for p in charted}
     if persons:
-        figures["overview"] = charts.overview(in_overview, start_s, end_s)
+        figures["overview"] = charts.overview(in_overview, start_s, end_s, cuts_s)
     themes = {
         "light": {"page": palette.PAGE_LIGHT, "expressions": palette.LIGHT},
         "dark": {"page": palette.PAGE_DARK, "expressions": palette.DARK},
@@ -113,7 +121,8 @@ def _render(
             notices=notices(facts, calibration, len(persons)),
             calibration=calibration,
             cards=cards(facts, len(persons), uncertain),
-            facts_rows=source_rows(facts, calibration),
+            facts_rows=source_rows(facts, calibration, len(cuts_s)),
+            cuts=len(cuts_s),
             persons=persons,
             charted=charted,
             in_overview=in_overview,

@@ -171,7 +171,7 @@ def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
     ]
 
 
-def source_rows(facts: RunFacts, calibration: Calibration) -> list[tuple[str, str]]:
+def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> list[tuple[str, str]]:
     """What was analysed, when and with what, as name and value. Folders are left out: reports are handed on."""
     info, summary = facts.info, facts.summary
     picture = f"{info.width} × {info.height} px"
@@ -183,6 +183,7 @@ def source_rows(facts: RunFacts, calibration: Calibration) -> list[tuple[str, st
         ("Source", facts.source_name),
         ("Picture", picture),
         ("Analysed", f"{plural(summary.frames, 'frame')}, {duration(summary.video_s)} of video"),
+        ("Shots", f"{cuts + 1}, {plural(cuts, 'cut')} between them" if cuts else ""),
         ("Frames dropped", count(summary.dropped)),
         ("Not decodable, skipped", count(summary.decode_failures)),
         ("Run", f"{facts.id}, {facts.status}"),

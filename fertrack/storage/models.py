@@ -3,7 +3,7 @@
 ::
 
     sources 1─n runs 1─n frames 1─n faces n─1 tracks n─1 persons
-                 ├─n events (of a frame)   │                │
+                 ├─n events (of a frame)   │              │
                  ├─n stage_timings         ├─n links n─1 ─┤
                  ├─n rescores              └─n embeddings ┘
                  └─n person_actions

@@ -17,8 +17,9 @@
   };
   let printing = false;
 
-  function paintTrace(trace, colours) {
+  function paintTrace(trace, colours, page) {
     const { expression, kind } = trace.meta;
+    if (kind === "cut") return { ...trace, line: { color: page.muted, width: 1, dash: "dot" } };
     const colour = colours[expression];
     if (kind === "line") {
       const width = expression === "neutral" ? 1.2 : 1.8;
@@ -56,7 +57,7 @@
         if (zoom) painted[name].range = zoom.slice();
       }
     }
-    return Plotly.react(element, data.map((trace) => paintTrace(trace, theme.expressions)), painted, {
+    return Plotly.react(element, data.map((trace) => paintTrace(trace, theme.expressions, colour)), painted, {
       ...CONFIG,
       displayModeBar: element.dataset.figure === "overview" ? false : CONFIG.displayModeBar,
     });
