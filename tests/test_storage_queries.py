@@ -33,7 +33,21 @@ SCENE = [
 ]
 
 TIMELINE = [
-    *("run", "frame_index", "time_s", "track", "person", "x1", "y1", "x2", "y2", "score", "label", "probability"),
+    *(
+        "run",
+        "frame_index",
+        "face_index",
+        "time_s",
+        "track",
+        "person",
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+        "score",
+        "label",
+        "probability",
+    ),
     *(f"p_{name}" for name in EXPRESSIONS),
     *(f"raw_{name}" for name in EXPRESSIONS),
 ]
@@ -139,11 +153,11 @@ def test_stage_timings(database: Database) -> None:
 def test_timeline_columns_types_and_units(database: Database) -> None:
     table = queries.timeline(database, 2)
     assert list(table.columns) == TIMELINE
-    assert {str(table[name].dtype) for name in ("run", "frame_index", "track")} == {"int64"}
+    assert {str(table[name].dtype) for name in ("run", "frame_index", "face_index", "track")} == {"int64"}
     assert {str(table[name].dtype) for name in ("x1", "score", "probability", "p_fear", "raw_fear")} == {"float32"}
     assert str(table["time_s"].dtype) == "float64"
     assert list(table["label"].cat.categories) == [*EXPRESSIONS, "uncertain"]
-    assert set(table.attrs["units"]) == set(TIMELINE) - {"run", "frame_index", "track", "person", "label"}
+    assert set(table.attrs["units"]) == set(TIMELINE) - {"run", "frame_index", "face_index", "track", "person", "label"}
     assert table.attrs["units"]["x1"] == "px"
 
 

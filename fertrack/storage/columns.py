@@ -78,6 +78,7 @@ class FaceColumns:
     """Faces of one run. Arrays of one length N; ``track`` is -1 where none is confirmed."""
 
     frame_index: _Ints
+    face_index: _Ints
     track: _Ints
     label: _Ints
     probability: FloatArray
@@ -98,6 +99,7 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
         Face.xyxy,
         Face.smoothed,
         Face.probabilities,
+        Face.face_index,
     ).where(*conditions)
     # The order in which they lie in the table: whatever the statistics say, no detour through the index for whole runs.
     rows = _fetch(connection, statement.order_by(Face.frame_index, Face.face_index))
@@ -110,6 +112,7 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
         xyxy=unpack_rows([row[5] for row in rows], (4,)),
         smoothed=unpack_rows([row[6] for row in rows], (len(EXPRESSIONS),)),
         probabilities=unpack_rows([row[7] for row in rows], (len(EXPRESSIONS),)),
+        face_index=np.array([row[8] for row in rows], np.int64),
     )
 
 

@@ -71,7 +71,8 @@ def timeline(
         include_unconfirmed: with the faces that no confirmed track has claimed (track -1).
 
     Returns:
-        Columns run, frame_index, time_s (s), track, person (display name, missing if none was given), x1, y1, x2, y2
+        Columns run, frame_index, face_index (which of the frame's faces, from 0), time_s (s), track, person (display
+        name, missing if none was given), x1, y1, x2, y2
         (px in the source frame), score (0 to 1), label (categorical: an expression or "uncertain"), probability
         (smoothed, of the label; of the most likely expression where uncertain), p_<expression> (smoothed; seven),
         raw_<expression> (calibrated, of this frame alone; seven).
@@ -251,6 +252,7 @@ def _timeline_table(
         {
             "run": np.full(len(order), run, np.int64),
             "frame_index": faces.frame_index[order],
+            "face_index": faces.face_index[order],
             "time_s": time_s[order],
             "track": faces.track[order],
             "person": _names_of(faces.track[order], names),
