@@ -137,9 +137,13 @@ def load_labels(connection: sa.Connection, run: int, track: int | None = None) -
 
 
 def person_names(connection: sa.Connection, run: int) -> dict[int, str]:
-    """Display names of those tracks of a run that are somebody known."""
-    statement = sa.select(TrackRow.number, Person.display_name).join(Person).where(TrackRow.run_id == run)
-    return {row.number: row.display_name for row in connection.execute(statement)}
+    """What the persons of a run's tracks are called, by track: their names, or ``P3`` for those without one."""
+    statement = (
+        sa.select(TrackRow.number, Person.display_name, Person.number.label("person"))
+        .join(Person)
+        .where(TrackRow.run_id == run)
+    )
+    return {row.number: row.display_name or f"P{row.person}" for row in connection.execute(statement)}
 
 
 def _fetch(connection: sa.Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -27,6 +27,7 @@ from fertrack.storage.columns import (
 from fertrack.storage.engine import Database
 from fertrack.storage.events import events
 from fertrack.storage.models import Face, TrackRow
+from fertrack.storage.persons import links, persons
 from fertrack.storage.runs import RunFacts, find_run, resolve_run, run_facts, runs, stage_timings
 from fertrack.storage.spans import find_spans, label_seconds
 from fertrack.types import EXPRESSIONS, UNCERTAIN
@@ -36,6 +37,8 @@ __all__ = [
     "episodes",
     "events",
     "label_index",
+    "links",
+    "persons",
     "resolve_run",
     "run_facts",
     "runs",
