@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(help="How good the results are, against ground truth.", no_args_is_help=True)
-
-
-@app.callback()
-def _evaluate() -> None:
-    """Keep ``tracking`` a sub-command, though it is the only one."""
 
 
 @app.command("tracking")
@@ -61,6 +57,49 @@ def tracking(
         print_json([asdict(row) for row in scores])
     else:
         _print_scores(scores)
+
+
+@app.command("faces")
+def faces(
+    clips: Annotated[
+        Path, typer.Argument(metavar="CLIPS", help="Folder with the single-person clips that scenes are composed of.")
+    ],
+    scene: Annotated[list[str] | None, typer.Option("--scene", help="Only this scene; may be repeated.")] = None,
+    work: Annotated[
+        Path | None, typer.Option("--work", help="Keep the composed videos and their database in this folder.")
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="JSON", help="Write the figures there, and face_tracking.md beside it."),
+    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score face tracking end to end on composed scenes with known identities: crossings, returns, cuts and more.
+
+    Heads are cut from real clips and moved on scripted paths, so who is who is certain. Scores are given for tracks
+    and, where re-linking is on, for the persons it makes of them. Needs the extra "eval".
+    """
+    from fertrack.cli.output import err_console
+    from fertrack.evaluation.face_tracking import evaluate_faces, to_markdown, write_quality
+    from fertrack.process import make_folder
+
+    if work:
+        make_folder(work)
+    scores = evaluate_faces(
+        clips,
+        settings_from(config, overrides or []),
+        only=scene or (),
+        work=work,
+        on_scene=lambda name: err_console().print(f"scene {name}"),
+    )
+    if write:
+        write_quality(scores, write)
+    if as_json:
+        print_json([asdict(row) for row in scores])
+    else:
+        sys.stdout.write(to_markdown(scores))
 
 
 def _print_scores(scores: list[TrackingScores]) -> None:

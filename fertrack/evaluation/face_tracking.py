@@ -1,0 +1,378 @@
+"""Face tracking measured end to end on composed scenes, where every identity is known for certain.
+
+Each scene is composed, processed by fertrack as a user would, and scored twice: with the tracks' IDs, and with the
+persons that re-linking made of them. A face of which less than half can be seen counts neither way: a box on it is not
+wrong, and none is not missed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fertrack.build import build_pipeline
+from fertrack.config import Settings
+from fertrack.detectors import build_detector
+from fertrack.errors import EvaluationError, ReportError
+from fertrack.evaluation.mot import MotRows
+from fertrack.evaluation.performers import CLIPS, Performer, load_performer
+from fertrack.evaluation.scene_scripts import SCENES
+from fertrack.evaluation.scenes import Scene, Truth, compose
+from fertrack.evaluation.tracking import TOGETHER, SequenceResult, TrackingScores, score
+from fertrack.geometry import iou_matrix
+from fertrack.process import plan_outputs, process_planned
+from fertrack.storage import queries
+from fertrack.storage.engine import open_database
+
+__all__ = [
+    "COMPOSITE",
+    "FaceScores",
+    "SceneScores",
+    "evaluate_faces",
+    "read_composite_truth",
+    "to_markdown",
+    "write_quality",
+]
+
+COMPOSITE = "composite_5faces"
+"""A composed video that exists as a file, with its ground truth beside it."""
+
+_EXPLAINED = """\
+Made by `fertrack evaluate faces CLIPS --write reports/quality.json`. Heads cut from real clips are moved
+on scripted paths over a background (`fertrack/evaluation/scene_scripts.py`), so identities are known for certain. Each
+scene is processed end to end. A face of which less than half can be seen counts neither way. *Found*: how many persons
+fertrack says there are; *after linking*: with tracks joined to persons. Scores by TrackEval, at an overlap (IoU) of
+0.5, HOTA averaged over 0.05 to 0.95."""
+
+_SEEN = 0.5
+"""Share of a face that must be visible for it to count."""
+_SAME = 0.3
+"""Overlap (IoU) from which on a box is taken to be on a face that does not count."""
+_CAST_LONG_SIDE = 320
+"""Detector input for cutting out heads: they are large in their clips."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceScores:
+    """How well identities hold in one scene, or in all of them.
+
+    Attributes:
+        idf1: share of faces that carry the right identity.
+        hota: mean of detection and association quality.
+        mota: 1 - (missed + false + switches) / true faces.
+        switches: how often the ID on a person changed.
+        fragmentations: how often a person's track was interrupted.
+        missed: true faces without a box.
+        false: boxes without a true face.
+        found: how many persons fertrack said there were.
+    """
+
+    idf1: float
+    hota: float
+    mota: float
+    switches: int
+    fragmentations: int
+    missed: int
+    false: int
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class SceneScores:
+    """What one scene came to.
+
+    Attributes:
+        scene: its name, or ``TOGETHER``.
+        shows: what happens in it.
+        people: how many persons are in it.
+        meets_px: height of the smaller face where faces cross, px; 0 if none do.
+        tracks: with the tracks' own IDs.
+        persons: after re-linking; None where it is not available or switched off.
+        cuts: frames with which a new shot begins.
+        cuts_found: frames at which fertrack saw one.
+    """
+
+    scene: str
+    shows: str
+    people: int
+    meets_px: float
+    tracks: FaceScores
+    persons: FaceScores | None
+    cuts: tuple[int, ...] = ()
+    cuts_found: tuple[int, ...] = ()
+
+    @property
+    def best(self) -> FaceScores:
+        """After re-linking where that was done."""
+        return self.persons or self.tracks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Filmed:
+    """A video with its truth."""
+
+    scene: str
+    shows: str
+    people: int
+    meets_px: float
+    cuts: tuple[int, ...]
+    video: Path
+    truth: Truth
+
+
+def evaluate_faces(
+    clips: Path,
+    settings: Settings | None = None,
+    *,
+    only: Sequence[str] = (),
+    work: Path | None = None,
+    on_scene: Callable[[str], None] | None = None,
+) -> list[SceneScores]:
+    """Compose the scenes, process them, and score the result.
+
+    Args:
+        clips: folder with the single-person clips (``performers.CLIPS``) and, if it is to be scored,
+            ``composite_5faces.mp4`` with its ``_gt.txt``.
+        settings: of fertrack; the defaults if None. Nothing is drawn or reported, whatever they say.
+        only: names of scenes; all if empty.
+        work: folder for the videos and the database; a temporary one, removed afterwards, if None.
+        on_scene: told the name of each scene before it begins.
+
+    Returns:
+        One entry for each scene; with more than one, a last one for all ``TOGETHER``.
+
+    Raises:
+        EvaluationError: there is no scene of that name, or a clip shows no face where it should.
+        VideoOpenError: a clip is missing.
+        ConfigError: TrackEval is not installed.
+    """
+    known = [*(scene.name for scene in SCENES), COMPOSITE]
+    for name in only:
+        if name not in known:
+            raise EvaluationError(f"no scene {name!r}: there are {', '.join(known)}")
+    if work is None:
+        with tempfile.TemporaryDirectory(prefix="fertrack-scenes-") as folder:
+            return evaluate_faces(clips, settings, only=only, work=Path(folder), on_scene=on_scene)
+    settings = _quiet(settings or Settings())
+    pipeline = build_pipeline(settings)
+    results: list[tuple[_Filmed, pd.DataFrame, tuple[int, ...]]] = []
+    with open_database(work / "scenes.db", create=True) as database:
+        for filmed in _films(clips, work, [name for name in known if not only or name in only], on_scene):
+            (plan,) = plan_outputs([str(filmed.video)], work, settings, overwrite=True)
+            run = process_planned(plan, pipeline, database, settings, overwrite=True).run
+            cuts_found = tuple(queries.events(database, run, kind="cut")["frame_index"].tolist())
+            results.append((filmed, queries.timeline(database, run), cuts_found))
+    return _score(results)
+
+
+def read_composite_truth(path: Path) -> Truth:
+    """Read the ground truth of ``composite_5faces``: MOT16 text, whose ninth column says how much is visible.
+
+    Raises:
+        EvaluationError: it cannot be read.
+    """
+    try:
+        table = np.loadtxt(path, delimiter=",", ndmin=2)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path} cannot be read: {error}") from error
+    if table.shape[1] < 9:
+        raise EvaluationError(f"{path} has {table.shape[1]} columns instead of 9: it does not say what is visible")
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    return Truth(
+        table[:, 0].astype(np.int64) - 1,
+        table[:, 1].astype(np.int64),
+        np.hstack([table[:, 2:4], table[:, 2:4] + table[:, 4:6]]),
+        table[:, 8],
+    )
+
+
+def write_quality(scores: Sequence[SceneScores], path: Path) -> None:
+    """Write scores into the file of quality figures, and as ``face_tracking.md`` beside it.
+
+    Args:
+        scores: as from ``evaluate_faces``.
+        path: JSON file; its "face_tracking" is replaced, what else is in it stays.
+
+    Raises:
+        ReportError: one of the files cannot be read or written.
+    """
+    shown = [f"- **{row.scene}**: {row.shows}" for row in scores if row.scene != TOGETHER]
+    page = "\n".join(["# Face tracking on composed scenes", "", _EXPLAINED, "", to_markdown(scores), *shown, ""])
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        content["face_tracking"] = {row.scene: _plain(row) for row in scores}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        path.with_name("face_tracking.md").write_text(page, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} cannot be written: {error}") from error
+
+
+def to_markdown(scores: Sequence[SceneScores]) -> str:
+    """Scores as a table for people."""
+    lines = [
+        "| scene | people | found | after linking | IDF1 | after linking | HOTA | after linking "
+        "| switches | after linking | cuts: true / found |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in scores:
+        before, after = row.tracks, row.persons
+        cells = [row.scene, row.people, before.found, after.found if after else "-"]
+        cells += [f"{before.idf1:.3f}", f"{after.idf1:.3f}" if after else "-"]
+        cells += [f"{before.hota:.3f}", f"{after.hota:.3f}" if after else "-"]
+        cells += [
+            before.switches,
+            after.switches if after else "-",
+            f"{len(row.cuts)} / {len(row.cuts_found)}" if row.scene != TOGETHER else "",
+        ]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(row: SceneScores) -> dict[str, Any]:
+    rounded = {
+        name: {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(part).items()}
+        for name, part in (("tracks", row.tracks), ("persons", row.persons))
+        if part is not None
+    }
+    return {
+        "shows": row.shows,
+        "people": row.people,
+        "meets_px": row.meets_px,
+        **rounded,
+        "cuts": list(row.cuts),
+        "cuts_found": list(row.cuts_found),
+    }
+
+
+def _quiet(settings: Settings) -> Settings:
+    return settings.model_copy(
+        update={
+            "video": settings.video.model_copy(update={"enabled": False}),
+            "report": settings.report.model_copy(update={"html": False, "csv": False}),
+        }
+    )
+
+
+def _films(clips: Path, work: Path, names: Sequence[str], on_scene: Callable[[str], None] | None) -> Iterable[_Filmed]:
+    """Compose one scene after another; heads are cut out when they are first needed."""
+    detector = None
+    cast: dict[str, Performer] = {}
+    for scene in SCENES:
+        if scene.name not in names:
+            continue
+        if on_scene:
+            on_scene(scene.name)
+        for who in scene.cast:
+            if who not in cast:
+                detector = detector or build_detector(_cast_detection())
+                cast[who] = load_performer(CLIPS[who], clips, detector)
+        yield _film(scene, cast, work / f"{scene.name}.mp4")
+    if COMPOSITE in names:
+        if on_scene:
+            on_scene(COMPOSITE)
+        truth = read_composite_truth(clips / f"{COMPOSITE}_gt.txt")
+        shows = "five faces: two cross with one hidden, one enters and is covered, one leaves, one appears"
+        yield _Filmed(COMPOSITE, shows, 5, 90.0, (), clips / f"{COMPOSITE}.mp4", truth)
+
+
+def _cast_detection() -> Any:
+    return Settings().detection.model_copy(update={"long_side": _CAST_LONG_SIDE})
+
+
+def _film(scene: Scene, cast: dict[str, Performer], path: Path) -> _Filmed:
+    truth = compose(scene, cast, path)
+    return _Filmed(scene.name, scene.shows, len(scene.cast), scene.meets_px, scene.cuts, path, truth)
+
+
+def _score(results: Sequence[tuple[_Filmed, pd.DataFrame, tuple[int, ...]]]) -> list[SceneScores]:
+    linked = any("person" in rows and rows["person"].notna().any() for _, rows, _ in results)
+    by_track = [_sequence(filmed, rows, rows["track"].to_numpy(np.int64)) for filmed, rows, _ in results]
+    by_person = [_sequence(filmed, rows, _person_numbers(rows)) for filmed, rows, _ in results] if linked else []
+    track_scores, person_scores = score(by_track), score(by_person) if linked else []
+    found = [(len(np.unique(rows["track"])), len(np.unique(_person_numbers(rows)))) for _, rows, _ in results]
+    if len(results) > 1:
+        found.append((sum(tracks for tracks, _ in found), sum(persons for _, persons in found)))
+    rows = []
+    for position, scores in enumerate(track_scores):
+        tracks, persons = found[position]
+        plain = SceneScores(
+            scene=scores.sequence,
+            shows="all scenes together",
+            people=sum(filmed.people for filmed, _, _ in results),
+            meets_px=0.0,
+            tracks=_face_scores(scores, tracks),
+            persons=_face_scores(person_scores[position], persons) if linked else None,
+        )
+        if scores.sequence != TOGETHER:
+            filmed, _, cuts_found = results[position]
+            plain = replace(
+                plain,
+                shows=filmed.shows,
+                people=filmed.people,
+                meets_px=filmed.meets_px,
+                cuts=filmed.cuts,
+                cuts_found=cuts_found,
+            )
+        rows.append(plain)
+    return rows
+
+
+def _face_scores(scores: TrackingScores, found: int) -> FaceScores:
+    return FaceScores(
+        idf1=scores.idf1,
+        hota=scores.hota,
+        mota=scores.mota,
+        switches=scores.switches,
+        fragmentations=scores.fragmentations,
+        missed=scores.missed,
+        false=scores.false,
+        found=found,
+    )
+
+
+def _person_numbers(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """A number for each person; a track that was not linked is a person of its own."""
+    names = rows["person"].astype(object).where(rows["person"].notna(), "track " + rows["track"].astype(str))
+    return pd.factorize(names)[0].astype(np.int64) + 1
+
+
+def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: npt.NDArray[np.int64]) -> SequenceResult:
+    """What is scored: visible faces, and the boxes that are not on faces which do not count."""
+    truth = filmed.truth
+    faces = MotRows(truth.frame_index + 1, truth.identity, truth.xyxy, truth.visible)
+    boxes = MotRows(
+        rows["frame_index"].to_numpy(np.int64) + 1,
+        ids,
+        rows[["x1", "y1", "x2", "y2"]].to_numpy(np.float64),
+        rows["score"].to_numpy(np.float64),
+    )
+    counts = [
+        _count(inside, found)
+        for inside, found in zip(
+            faces.per_frame(max(faces.last_frame, boxes.last_frame)),
+            boxes.per_frame(max(faces.last_frame, boxes.last_frame)),
+            strict=True,
+        )
+    ]
+    kept = np.concatenate(counts) if counts else np.empty(0, np.bool_)
+    return SequenceResult(filmed.scene, boxes.at(kept), faces.at(faces.confidence >= _SEEN))
+
+
+def _count(faces: MotRows, boxes: MotRows) -> npt.NDArray[np.bool_]:
+    """Which boxes of one frame count: all but those whose nearest face is hardly visible."""
+    overlap = iou_matrix(boxes.xyxy, faces.xyxy)
+    if not overlap.size:
+        return np.ones(len(boxes), np.bool_)
+    nearest = overlap.argmax(axis=1)
+    hidden = faces.confidence[nearest] < _SEEN
+    counted: npt.NDArray[np.bool_] = ~(hidden & (overlap.max(axis=1) >= _SAME))
+    return counted
