@@ -14,6 +14,7 @@ one time; the absolute figures say little about another.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import psutil
 
 from fertrack.alignment import align_faces
 from fertrack.build import build_pipeline
@@ -56,23 +58,28 @@ class Cost:
 
 
 def run_costed(command: Sequence[str]) -> Cost:
-    """Run a program and measure its wall time, CPU time and peak memory, its children's included.
+    """Run a program and measure its wall time, CPU time (its children's included) and peak memory (its own).
 
     Raises:
         RuntimeError: it failed; the message has the end of what it printed.
     """
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complained:
         started = time.perf_counter()
-        with subprocess.Popen(command, stdout=printed, stderr=complained, stdin=subprocess.DEVNULL) as process:
-            _, status, usage = os.wait4(process.pid, 0)
+        with psutil.Popen(command, stdout=printed, stderr=complained, stdin=subprocess.DEVNULL) as process:
+            peak_bytes = 0
+            # The kernel's own figure for a finished child begins with the memory of the parent it was forked from.
+            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+                with contextlib.suppress(psutil.Error):
+                    peak_bytes = max(peak_bytes, process.memory_info().rss)
+                time.sleep(0.01)
             wall_s = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(ended[1])
         for file in (printed, complained):
             file.seek(0)
-        if process.returncode:
-            raise RuntimeError(f"{command[0]} ended with {process.returncode}: {complained.read().decode()[-2000:]}")
-        peak_mb = usage.ru_maxrss / 1024 if sys.platform != "darwin" else usage.ru_maxrss / 2**20
-        return Cost(wall_s, usage.ru_utime + usage.ru_stime, peak_mb, printed.read().decode())
+        if code:
+            raise RuntimeError(f"{command[0]} ended with {code}: {complained.read().decode()[-2000:]}")
+        usage = ended[2]
+        return Cost(wall_s, usage.ru_utime + usage.ru_stime, peak_bytes / 2**20, printed.read().decode())
 
 
 def stage_cpu(clip: Path, settings: Settings) -> tuple[dict[str, float], int]:
