@@ -7,6 +7,7 @@ from fertrack.calibration import Calibrator
 from fertrack.classifiers.onnx import OnnxClassifier
 from fertrack.config import Settings
 from fertrack.detectors import build_detector
+from fertrack.detectors.options import DetectionConfig
 from fertrack.models.bundle import load_bundle
 from fertrack.pipeline import Pipeline
 
@@ -27,7 +28,7 @@ def build_pipeline(settings: Settings, *, live: bool = False) -> Pipeline:
         WeightsError: a weights file is missing, or its hash differs.
         ModelError: a model is not what its bundle says.
     """
-    detector = build_detector(settings.detection)
+    detector = build_detector(_detection(settings))
     classifier = OnnxClassifier(load_bundle(settings.classification.bundle), settings.classification)
     return Pipeline(
         FaceAnalyzer(detector, classifier, sign=settings.shots.enabled),
@@ -38,6 +39,14 @@ def build_pipeline(settings: Settings, *, live: bool = False) -> Pipeline:
         engine=settings.engine,
         live=live,
     )
+
+
+def _detection(settings: Settings) -> DetectionConfig:
+    """The detector's options; it reports all that the tracker can use, unless it was told otherwise."""
+    lowest = settings.tracking.low_score
+    if settings.detection.score_threshold is not None or not lowest:
+        return settings.detection
+    return settings.detection.model_copy(update={"score_threshold": min(max(lowest, 0.01), 0.99)})
 
 
 def build_calibrator(settings: Settings) -> Calibrator:

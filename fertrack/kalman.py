@@ -12,7 +12,7 @@ zero and certain, every step is arithmetic on (T, 4) columns, without a matrix p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ __all__ = ["BoxKalman", "BoxNoise"]
 Float64Array = npt.NDArray[np.float64]
 
 _AREA = 2
+_LONGEST_LINE = 60
+"""Frames over which a straight line is believed."""
 _MOVING = 3  # channels u, v, s have a velocity; r has none
 
 
@@ -41,6 +43,11 @@ class BoxNoise:
     initial: tuple[float, float, float, float, float, float, float] = (10.0, 10.0, 10.0, 10.0, 1e4, 1e4, 1e4)
     process: tuple[float, float, float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 0.01, 0.01, 1e-4)
     measurement: tuple[float, float, float, float] = (1.0, 1.0, 10.0, 10.0)
+
+    def with_velocity_noise(self, factor: float) -> BoxNoise:
+        """The same with the velocities' process noise multiplied by ``factor``: changes of speed are likelier."""
+        u, v, s, r, u_speed, v_speed, s_speed = self.process
+        return replace(self, process=(u, v, s, r, factor * u_speed, factor * v_speed, factor * s_speed))
 
 
 class BoxKalman:
@@ -60,13 +67,17 @@ class BoxKalman:
     """
 
     def __init__(self, noise: BoxNoise | None = None) -> None:
-        noise = noise or BoxNoise()
+        self._noise = noise = noise or BoxNoise()
         self._initial_position, self._initial_velocity = _by_channel(noise.initial)
         self._process_position, self._process_velocity = _by_channel(noise.process)
         self._measurement = np.array(noise.measurement)
         self._single_step_noise = self._noise_over(1.0)
         # Position, velocity, and the variance of each, with the covariance between: (5, T, 4).
         self._state = np.empty((5, 0, 4))
+        # The same as it was after the last measurement, that measurement, and the frames predicted since: for retrace.
+        self._settled = np.empty((5, 0, 4))
+        self._measured = np.empty((0, 4))
+        self._frames_since = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return self._state.shape[1]
@@ -98,10 +109,16 @@ class BoxKalman:
         born[2] = self._initial_position
         born[4] = self._initial_velocity
         self._state = np.concatenate([self._state, born], axis=1)
+        self._settled = np.concatenate([self._settled, born], axis=1)
+        self._measured = np.concatenate([self._measured, uvsr])
+        self._frames_since = np.concatenate([self._frames_since, np.zeros(len(uvsr), dtype=np.int64)])
 
     def keep(self, rows: npt.NDArray[Any]) -> None:
         """Keep only the filters at ``rows`` (a boolean mask (T,) or integer indices), in that order."""
         self._state = self._state[:, rows]
+        self._settled = self._settled[:, rows]
+        self._measured = self._measured[rows]
+        self._frames_since = self._frames_since[rows]
 
     def predict(self, steps: int = 1) -> None:
         """Move every filter on by ``steps`` frames: x = F x, P = F P Fᵀ + Q, each frame.
@@ -122,6 +139,7 @@ class BoxKalman:
         variance += 2.0 * k * covariance + (k * k) * speed_variance + added
         covariance += k * speed_variance + added_covariance
         speed_variance += added_speed
+        self._frames_since += steps
 
     def _noise_over(self, k: float) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Process noise gathered in k steps, by channel: sums of Fⁱ Q Fᵀⁱ, hence of 1, i and i² for i = 0 .. k - 1."""
@@ -171,9 +189,52 @@ class BoxKalman:
         variance *= rest
         variance *= rest
         variance += gain * noise * gain
-        self._state[:, rows] = chosen
+        self._state[:, rows] = self._settled[:, rows] = chosen
+        self._measured[rows] = uvsr
+        self._frames_since[rows] = 0
+
+    def retrace(self, rows: npt.NDArray[np.integer[Any]], uvsr: npt.NDArray[Any]) -> None:
+        """Before the update that ends a gap: estimate the motion across it anew, from both its ends.
+
+        A filter without measurements runs on with the speed it had, and its variance grows; the first measurement
+        after a gap then throws its velocity about. So it goes back to where it was before the gap, and takes boxes on
+        the straight line from the last measurement to this one instead, one for each frame in between
+        (observation-centric re-update, OC-SORT, arXiv 2203.14360, section 4.1).
+
+        Args:
+            rows: int (K,), which filters are about to be updated; those measured in the frame before stay as they are,
+                and so do those unseen for longer than a straight line can be believed in.
+            uvsr: (K, 4), their new measurements.
+        """
+        gaps = self._frames_since[rows]
+        if not (gaps > 1).any():
+            return
+        for gap in np.unique(gaps[(gaps > 1) & (gaps <= _LONGEST_LINE)]).tolist():
+            returned = rows[gaps == gap]
+            start, end = _sized(self._measured[returned]), _sized(uvsr[gaps == gap])
+            again = BoxKalman(self._noise)
+            again.add(self._measured[returned])
+            again._state = self._settled[:, returned]
+            everyone = np.arange(len(returned))
+            for frame in range(1, gap):
+                again.predict()
+                again.update(everyone, _unsized(start + (end - start) * (frame / gap)))
+            again.predict()
+            self._state[:, returned] = again._state
 
 
 def _by_channel(diagonal: tuple[float, ...]) -> tuple[Float64Array, Float64Array]:
     """Split seven variances into those of the positions (4,) and of the velocities (4,), r's being 0."""
     return np.array(diagonal[:4]), np.array([*diagonal[4:], 0.0])
+
+
+def _sized(uvsr: Float64Array) -> Float64Array:
+    """Centre, area, ratio (N, 4) as centre, width, height."""
+    width = np.sqrt(uvsr[:, 2] * uvsr[:, 3])
+    return np.column_stack([uvsr[:, :2], width, uvsr[:, 2] / width])
+
+
+def _unsized(sized: Float64Array) -> Float64Array:
+    """Inverse of ``_sized``."""
+    width, height = sized[:, 2], sized[:, 3]
+    return np.column_stack([sized[:, :2], width * height, width / height])

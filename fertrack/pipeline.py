@@ -75,11 +75,13 @@ class _Fold:
     def _follow(self, find_cuts: Callable[..., list[tuple[FrameFaces, bool]]], *looked: FrameFaces) -> None:
         """Track the frames that the cut detector lets pass, from nothing where a new shot begins."""
         started = time.perf_counter()
-        for passed, is_cut in find_cuts(*looked):
+        for seen, is_cut in find_cuts(*looked):
             if is_cut:
                 self.tracker.cut()
-            update = self.tracker.update(passed.faces.detections, passed.frame_index)
-            self._held.append((passed, update, is_cut, time.perf_counter() - started))
+            update = self.tracker.update(seen.faces.detections, seen.frame_index)
+            # What the detector is not sure of is a face only where a track bears it out.
+            faces = seen if update.kept.all() else replace(seen, faces=seen.faces.select(update.kept))
+            self._held.append((faces, update.select(update.kept), is_cut, time.perf_counter() - started))
             started = time.perf_counter()
 
     def _release(self, keep: int) -> list[tuple[FrameFaces, FrameResult]]:

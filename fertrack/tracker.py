@@ -1,138 +1,32 @@
-"""Gives detections identities over time: SORT, from its paper (arXiv 1602.00763).
+"""Gives detections identities over time: SORT, from its paper (arXiv 1602.00763), and improvements on it.
 
-Each update predicts every track with a constant-velocity Kalman filter, assigns detections to the predictions by the
-Hungarian algorithm on their overlap, and lets unmatched detections found new, tentative tracks. A tentative track that
-is matched ``min_hits`` times in a row is confirmed and given a public ID; a track unmatched for more than ``max_age``
-updates ends, and its ID with it.
+Each update predicts every track with a constant-velocity Kalman filter, assigns detections to the predictions
+(``fertrack.association``), and lets sure detections that are left over found new, tentative tracks. A tentative track
+that is matched ``min_hits`` times in a row is confirmed and given a public ID; a track unmatched for more than
+``max_age`` updates ends, and its ID with it.
+
+Each improvement is an option of ``TrackerConfig``; without them, as in ``PLAIN_SORT``, this is SORT as published.
 """
 
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
-from scipy.optimize import linear_sum_assignment
 
-from fertrack.geometry import iou_matrix, is_proper_box, xyxy_to_uvsr
-from fertrack.kalman import BoxKalman
-from fertrack.stage_config import StageConfig
-from fertrack.types import UNCONFIRMED, Detections, FloatArray, IntArray
+from fertrack.association import Candidates, associate
+from fertrack.geometry import is_proper_box, xyxy_to_uvsr
+from fertrack.kalman import BoxKalman, BoxNoise
+from fertrack.track import Track, TrackState, TrackUpdate
+from fertrack.tracker_config import PLAIN_SORT, TrackerConfig
+from fertrack.types import UNCONFIRMED, Detections
 
 __all__ = ["PLAIN_SORT", "SortTracker", "Track", "TrackState", "TrackUpdate", "TrackerConfig"]
 
 
-class TrackerConfig(StageConfig):
-    """How detections become tracks with an ID; the defaults are for faces, ``PLAIN_SORT`` is the published way."""
-
-    min_hits: int = Field(
-        3, ge=1, le=1000, description="Detections in a row, its first one included, after which a track gets an ID."
-    )
-    max_age: int = Field(
-        30,
-        ge=0,
-        le=100_000,
-        description="A track with an ID ends after more than this many processed frames in a row without a match. "
-        "30 bridges a second of video at 30 fps: a hand before the face, a turned head.",
-    )
-    tentative_max_age: int = Field(
-        0,
-        ge=0,
-        le=100_000,
-        description="The same for a track without an ID. 0: a single miss ends it, so false faces die young.",
-    )
-    iou_threshold: float = Field(
-        0.3, gt=0.0, le=1.0, description="Smallest overlap (IoU) of a detection with a track's predicted box to match."
-    )
-    gating: Literal["before", "after"] = Field(
-        "before",
-        description="When pairs under iou_threshold are ruled out: before the assignment, so that they cannot push "
-        "good pairs aside, or after it, as in the SORT paper.",
-    )
-    reporting: Literal["confirmed", "streak"] = Field(
-        "confirmed",
-        description="confirmed: once a track has its ID, it is reported whenever it is matched. streak: as published "
-        "SORT does, only while it was matched in at least min_hits updates in a row, not counting the detection that "
-        "began it, and in any case during the first min_hits frames.",
-    )
-
-    @property
-    def lookback(self) -> int:
-        """Frames to hold results back for, so that the rows a track had before its ID get it too; 0 = not possible."""
-        return self.min_hits - 1 if self.reporting == "confirmed" else 0
-
-
-PLAIN_SORT = TrackerConfig(
-    min_hits=3, max_age=1, tentative_max_age=1, iou_threshold=0.3, gating="after", reporting="streak"
-)
-"""SORT as published, for comparison with the literature."""
-
-
-class TrackState(Enum):
-    """Where a living track stands."""
-
-    TENTATIVE = "tentative"
-    """Seen, but not often enough in a row; without an ID."""
-    CONFIRMED = "confirmed"
-    """Has an ID, and was matched in the last update."""
-    LOST = "lost"
-    """Has an ID, but was not matched in the last update; its box is predicted."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Track:
-    """A living track as it was when asked for.
-
-    Attributes:
-        id: public ID, from 1; -1 while tentative.
-        key: what ``TrackUpdate.keys`` calls it, from its first detection on.
-        state: tentative, confirmed or lost.
-        mean: float64 (7,), read-only: u, v (px), s (px²), r, and the velocities of u, v, s per frame.
-        covariance: float64 (7, 7), read-only.
-        xyxy: float64 (4,), read-only: its box, px.
-        age: frames since its first detection, gaps included.
-        hits: detections it was given, the first included.
-        time_since_update: updates since the last of them.
-    """
-
-    id: int
-    key: int
-    state: TrackState
-    mean: npt.NDArray[np.float64]
-    covariance: npt.NDArray[np.float64]
-    xyxy: npt.NDArray[np.float64]
-    age: int
-    hits: int
-    time_since_update: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackUpdate:
-    """What one update says of each detection; row i is detection i. Arrays are read-only.
-
-    Attributes:
-        track_ids: int64 (N,), the public ID reported now; -1 = none (yet).
-        keys: int64 (N,), >= 0, which track each row was given to, tentative or not; unlike IDs, set from the first
-            detection on (``SortTracker.track_id`` tells a key's ID later). A box without area, or with NaN, has a key
-            of its own that never gets an ID.
-        xyxy: float32 (N, 4), px: the track's filtered box; the detection's own where that has no area or NaN.
-    """
-
-    track_ids: IntArray
-    keys: IntArray
-    xyxy: FloatArray
-
-    def __post_init__(self) -> None:
-        for name in ("track_ids", "keys", "xyxy"):
-            view = getattr(self, name).view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
-
-
+_NONE = -1
+"""In place of a track's row: the detection was given to none."""
 _KEY, _ID, _AGE, _HITS, _STREAK, _MISSES = range(6)
 
 
@@ -158,7 +52,7 @@ class SortTracker:
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
-        self._filters = BoxKalman()
+        self._filters = BoxKalman(BoxNoise().with_velocity_noise(self.config.velocity_noise))
         self._lives = np.empty((0, 6), dtype=np.int64)  # one row per living track, in step with the filters
         self._ids: dict[int, int] = {}  # key -> public ID, of every track that ever had one
         self._next_key = 0
@@ -215,23 +109,29 @@ class SortTracker:
         boxes = detections.xyxy.astype(np.float64)
         proper = is_proper_box(boxes)
         measured = xyxy_to_uvsr(boxes)
+        high = detections.score >= self.config.high_score
+        sure = proper & high
+        unsure = proper & ~high & (detections.score >= self.config.low_score)
 
         if len(self._filters):
             self._filters.predict(steps)
             self._lives[:, _AGE] += steps
-        tracks, rows = self._match(iou_matrix(self._filters.xyxy, boxes))
+        candidates = Candidates(self._filters.xyxy, self._lives[:, _ID] != UNCONFIRMED, self._lives[:, _MISSES])
+        tracks, rows = associate(candidates, boxes, sure, unsure, self.config)
+        if self.config.retrace:
+            self._filters.retrace(tracks, measured[rows])
         self._filters.update(tracks, measured[rows])
         self._count(tracks)
 
-        track_of_row = np.full(len(boxes), -1, dtype=np.int64)
+        track_of_row = np.full(len(boxes), _NONE)
         track_of_row[rows] = tracks
-        founders = np.flatnonzero(proper & (track_of_row < 0))
+        founders = np.flatnonzero(sure & (track_of_row == _NONE) & (detections.score >= self.config.new_track_score))
         if len(founders):
             founders = founders[_left_to_right(measured[founders])]
             track_of_row[founders] = self._found(measured[founders])
         self._confirm()
 
-        result = self._report(track_of_row, boxes, proper)
+        result = self._report(track_of_row, boxes, high)
         self._bury()
         return result
 
@@ -248,14 +148,6 @@ class SortTracker:
         self._frame_index = index
         self._updates += 1
         return 1 if previous is None else index - previous
-
-    def _match(self, iou: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Pair tracks with detections, overlaps (T, N), so that the summed overlap is largest; rows of either."""
-        allowed = iou >= self.config.iou_threshold
-        weights = np.where(allowed, iou, 0.0) if self.config.gating == "before" else iou
-        tracks, rows = linear_sum_assignment(weights, maximize=True)
-        kept = allowed[tracks, rows]
-        return tracks[kept], rows[kept]
 
     def _count(self, matched: npt.NDArray[np.int64]) -> None:
         lives = self._lives
@@ -297,24 +189,26 @@ class SortTracker:
             self._ids.update(self._lives[due][:, [_KEY, _ID]].tolist())
 
     def _report(
-        self, track_of_row: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64], proper: npt.NDArray[np.bool_]
+        self, track_of_row: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64], high: npt.NDArray[np.bool_]
     ) -> TrackUpdate:
-        if not proper.any():
+        given = track_of_row != _NONE
+        kept = given | high
+        if not given.any():
             none = np.full(len(boxes), UNCONFIRMED, dtype=np.int64)
-            return TrackUpdate(none, self._new_keys(len(boxes)), boxes.astype(np.float32))
+            return TrackUpdate(none, self._new_keys(len(boxes)), boxes.astype(np.float32), kept)
         lives = self._lives
         ids = lives[:, _ID]
         if self.config.reporting == "streak":
             ids = np.where(self._ripe(), ids, UNCONFIRMED)
         track_ids, keys = ids[track_of_row], lives[track_of_row, _KEY]
         filtered = self._filters.xyxy[track_of_row]
-        if not proper.all():
-            stray = ~proper
+        if not given.all():
+            stray = ~given
             track_ids[stray] = UNCONFIRMED
             keys[stray] = self._new_keys(int(stray.sum()))
             filtered[stray] = boxes[stray]
         with np.errstate(over="ignore"):  # a filtered box near the largest float32 may pass it
-            return TrackUpdate(track_ids, keys, filtered.astype(np.float32))
+            return TrackUpdate(track_ids, keys, filtered.astype(np.float32), kept)
 
     def _bury(self) -> None:
         """Drop the tracks that were missed too often."""

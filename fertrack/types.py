@@ -197,6 +197,10 @@ class Faces:
     def __len__(self) -> int:
         return len(self.detections)
 
+    def select(self, rows: npt.NDArray[Any]) -> Faces:
+        """The faces at ``rows`` (a boolean mask or integer indices), all columns together."""
+        return Faces(self.detections.select(rows), self.logits[rows], self.embeddings[rows])
+
     @classmethod
     def empty(cls) -> Faces:
         """No faces."""

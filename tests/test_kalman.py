@@ -199,3 +199,63 @@ def test_fast_enough() -> None:
         filters.update(rows, measured)
         times.append(time.perf_counter() - start)
     assert min(times) < 1e-3, "about 0.06 ms is usual for 100 tracks"
+
+
+class TestRetrace:
+    def test_equals_a_filter_that_saw_the_straight_line(self) -> None:
+        """Two filters miss 4 frames, a third misses none; the line is straight in centre, width and height."""
+        start, end = np.array([[100.0, 50, 400, 1.0]]), np.array([[140.0, 30, 900, 1.0]])
+        lost, seen = BoxKalman(), BoxKalman()
+        for filters in (lost, seen):
+            filters.add(start)
+            for _ in range(3):
+                filters.predict()
+                filters.update(np.array([0]), start)
+        for frame in range(1, 6):
+            lost.predict()
+            seen.predict()
+            side = 20 + 10 * frame / 5
+            if frame < 5:
+                line = np.array([[100 + 8 * frame, 50 - 4 * frame, side * side, 1.0]])
+                seen.update(np.array([0]), line)
+        assert abs(lost.means[0, 0] - seen.means[0, 0]) > 10
+        lost.retrace(np.array([0]), end)
+        np.testing.assert_allclose(lost.means, seen.means, rtol=1e-12)
+        np.testing.assert_allclose(lost.covariances, seen.covariances, rtol=1e-12)
+
+    def test_each_goes_back_by_its_own_gap_and_those_without_one_stay(self) -> None:
+        rng = np.random.default_rng(0)
+        filters, alone = BoxKalman(), [BoxKalman() for _ in range(3)]
+        first, last = measure(rng, 3), measure(rng, 3)
+        filters.add(first)
+        for one, box in zip(alone, first, strict=True):
+            one.add(box[None])
+        for frame in range(6):
+            measured = [row for row, gap in enumerate((1, 3, 5)) if frame < 6 - gap]
+            filters.predict()
+            filters.update(np.array(measured, dtype=int), first[measured])
+            for row, one in enumerate(alone):
+                one.predict()
+                if row in measured:
+                    one.update(np.array([0]), first[[row]])
+        before = filters.means[0].copy()
+        filters.retrace(np.arange(3), last)
+        for row, one in enumerate(alone):
+            one.retrace(np.array([0]), last[[row]])
+        np.testing.assert_allclose(filters.means, np.concatenate([one.means for one in alone]), rtol=1e-12)
+        np.testing.assert_array_equal(filters.means[0], before)
+        assert np.abs(filters.means[1:, :2] - first[1:, :2]).min() > 1
+
+    def test_over_too_long_a_gap_nothing_is_believed(self) -> None:
+        filters = BoxKalman()
+        filters.add(np.array([[100.0, 50, 400, 1.0]]))
+        filters.predict(1000)
+        before = filters.means
+        filters.retrace(np.array([0]), np.array([[500.0, 50, 400, 1.0]]))
+        np.testing.assert_array_equal(filters.means, before)
+
+
+def test_velocity_noise_multiplies_the_velocities_only() -> None:
+    noise = BoxNoise().with_velocity_noise(6.0)
+    assert noise.process == pytest.approx((1, 1, 1, 1, 0.06, 0.06, 6e-4))
+    assert (noise.initial, noise.measurement) == (BoxNoise().initial, BoxNoise().measurement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ Array = npt.NDArray[Any]
 Box = tuple[float, float, float, float]
 
 
-def detections(boxes: Iterable[Sequence[float]] | Array) -> Detections:
+def detections(boxes: Iterable[Sequence[float]] | Array, score: Sequence[float] | None = None) -> Detections:
     xyxy = np.asarray(list(boxes), dtype=np.float32).reshape(-1, 4)
-    return Detections(xyxy, np.ones(len(xyxy), np.float32), np.zeros((len(xyxy), 5, 2), np.float32))
+    scores = np.ones(len(xyxy), np.float32) if score is None else np.asarray(score, np.float32)
+    return Detections(xyxy, scores, np.zeros((len(xyxy), 5, 2), np.float32))
 
 
 def square(x: float, y: float = 100.0, side: float = 40.0) -> Box:
@@ -74,7 +76,7 @@ class TestLife:
         assert tracker.confirmed_count == 0
 
     def test_tentative_tracks_may_be_given_patience(self) -> None:
-        tracker = SortTracker(TrackerConfig(tentative_max_age=1))
+        tracker = SortTracker(TrackerConfig(min_hits=3, tentative_max_age=1))
         script: list[list[Box]] = [[square(100)], [square(100)], [], [square(100)], [square(100)], [square(100)]]
         assert follow(tracker, script) == [[-1], [-1], [], [-1], [-1], [1]], "the miss starts the count again"
         assert tracker.tracks[0].hits == 5
@@ -120,20 +122,20 @@ class TestLife:
 
     def test_two_trackers_do_not_share_ids(self) -> None:
         for _ in range(2):
-            assert follow(SortTracker(), [[square(100)]] * 3)[-1] == [1]
+            assert follow(SortTracker(), [[square(100)]] * 4)[-1] == [1]
 
 
 class TestMotion:
     def test_crossing_boxes_keep_their_ids(self) -> None:
         tracker = SortTracker()
         script = [[square(100 + 4 * i), square(500 - 4 * i, 110)] for i in range(100)]
-        assert follow(tracker, script)[2:] == [[1, 2]] * 98
+        assert follow(tracker, script)[3:] == [[1, 2]] * 97
 
     def test_crossing_with_the_rear_one_hidden(self) -> None:
         tracker = SortTracker()
         script = [[square(100 + 4 * i)] + [square(500 - 4 * i, 110)] * (not 44 <= i <= 56) for i in range(100)]
         seen = follow(tracker, script)
-        assert {tuple(ids) for ids in seen[2:]} == {(1, 2), (1,)}
+        assert {tuple(ids) for ids in seen[3:]} == {(1, 2), (1,)}
         assert seen[-1] == [1, 2]
 
     @pytest.mark.parametrize("gap", [2, 5, 9])
@@ -161,7 +163,7 @@ class TestMotion:
 
     def test_a_first_frame_index_far_from_zero_is_no_gap(self) -> None:
         tracker = SortTracker()
-        for index in range(10**6, 10**6 + 3):
+        for index in range(10**6, 10**6 + 4):
             update = tracker.update(detections([square(100)]), index)
         assert update.track_ids.tolist() == [1]
 
@@ -181,7 +183,7 @@ class TestMotion:
 class TestAssignment:
     def test_overlap_below_the_threshold_is_no_match(self) -> None:
         for shift, expected in ((15, 1), (25, -1)):  # IoU 0.45 and 0.23
-            tracker = SortTracker()
+            tracker = SortTracker(TrackerConfig(iou_threshold=0.3, buffer=0.0))
             follow(tracker, [[square(100)]] * 5)
             assert tracker.update(detections([square(100 + shift)]), 5).track_ids.tolist() == [expected]
 
@@ -193,7 +195,7 @@ class TestAssignment:
 
     @pytest.mark.parametrize(("gating", "expected"), [("before", [-1, 1]), ("after", [-1, -1])])
     def test_gating_before_keeps_a_pair_that_gating_after_gives_away(self, gating: Any, expected: list[int]) -> None:
-        tracker = SortTracker(TrackerConfig(gating=gating, iou_threshold=0.5))
+        tracker = SortTracker(TrackerConfig(gating=gating, iou_threshold=0.5, buffer=0.0))
         follow(tracker, [[square(100), square(126)]] * 30)
         # Overlaps [[0.36, 0.54], [0, 0.48]]: the best sum is the diagonal's, both of whose pairs are under the limit.
         assert tracker.update(detections([square(81), square(112)]), 30).track_ids.tolist() == expected
@@ -312,14 +314,14 @@ class TestOddInput:
         low = rng.uniform(0, 8000, (2000, 2))
         boxes = np.hstack([low, low + rng.uniform(10, 60, (2000, 2))])
         tracker = SortTracker()
-        for index in range(3):
+        for index in range(4):
             update = tracker.update(detections(boxes), index)
         assert (update.track_ids > 0).mean() > 0.99
         assert len(set(update.track_ids.tolist())) >= 1990
 
     def test_results_are_read_only(self) -> None:
         update = SortTracker().update(detections([square(100)]), 0)
-        for array in (update.track_ids, update.keys, update.xyxy):
+        for array in (update.track_ids, update.keys, update.xyxy, update.kept):
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 0
 
@@ -331,6 +333,7 @@ class TestOddInput:
             {"iou_threshold": 0.0},
             {"iou_threshold": 1.5},
             {"gating": "never"},
+            {"high_score": 0.4, "low_score": 0.5},
             {"x": 1},
         ],
     )
@@ -354,14 +357,21 @@ any_config = st.builds(
     tentative_max_age=st.integers(0, 2),
     iou_threshold=st.floats(0.05, 1.0),
     gating=st.sampled_from(["before", "after"]),
+    buffer=st.sampled_from([0.0, 0.5]),
+    largest_size_ratio=st.sampled_from([0.0, 2.0]),
+    confirmed_first=st.booleans(),
+    retrace=st.booleans(),
+    velocity_noise=st.sampled_from([1.0, 6.0]),
     reporting=st.sampled_from(["confirmed", "streak"]),
 )
 
 
 class TestForAnyInput:
     @settings(max_examples=150)
-    @given(any_frames, any_config, st.lists(st.integers(1, 50), min_size=12, max_size=12))
-    def test_what_always_holds(self, frames: list[Array], config: TrackerConfig, jumps: list[int]) -> None:
+    @given(any_frames, any_config, st.lists(st.integers(1, 50), min_size=12, max_size=12), st.randoms())
+    def test_what_always_holds(
+        self, frames: list[Array], config: TrackerConfig, jumps: list[int], random: Random
+    ) -> None:
         tracker = SortTracker(config)
         ended: set[int] = set()
         id_of_key: dict[int, int] = {}
@@ -369,7 +379,11 @@ class TestForAnyInput:
         for boxes, jump in zip(frames, jumps, strict=False):
             index += jump
             living_before = {track.id for track in tracker.tracks} - {-1}
-            update: TrackUpdate = tracker.update(detections(boxes), index)
+            scores = [random.choice([0.1, 0.4, 0.65, 0.9, 0.9]) for _ in boxes]
+            update: TrackUpdate = tracker.update(detections(boxes, scores), index)
+            assert update.kept[np.array(scores) >= config.high_score].all()
+            assert update.kept[update.track_ids > 0].all(), "what continues a track is a face"
+            assert not update.kept[np.array(scores) < config.low_score].any()
             keys, ids = update.keys.tolist(), update.track_ids.tolist()
             assert update.track_ids.dtype == update.keys.dtype == np.int64
             assert update.xyxy.shape == (len(boxes), 4)

@@ -69,7 +69,11 @@ class DetectionConfig(StageConfig):
         None, min_length=1, description="Path of the weights file; where it is not set, the detector's known file."
     )
     long_side: LongSide | None = _own("long_side")
-    score_threshold: ScoreThreshold | None = _own("score_threshold")
+    score_threshold: ScoreThreshold | None = Field(
+        None,
+        description="Faces that the network is less sure of are dropped. Unset: tracking.low_score, so that a face that "
+        "turns away can still be followed.",
+    )
     nms_iou: NmsIou | None = _own("nms_iou")
     min_face_px: MinFacePx | None = _own("min_face_px")
     threads: Threads | None = _own("threads")

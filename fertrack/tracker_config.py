@@ -1,0 +1,130 @@
+"""Options of the tracker, and SORT's published settings among them."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from fertrack.stage_config import StageConfig
+
+__all__ = ["PLAIN_SORT", "TrackerConfig"]
+
+
+class TrackerConfig(StageConfig):
+    """How detections become tracks with an ID; the defaults are for faces, ``PLAIN_SORT`` is the published way."""
+
+    min_hits: int = Field(
+        4, ge=1, le=1000, description="Detections in a row, its first one included, after which a track gets an ID."
+    )
+    max_age: int = Field(
+        30,
+        ge=0,
+        le=100_000,
+        description="A track with an ID ends after more than this many processed frames in a row without a match. "
+        "30 bridges a second of video at 30 fps: a hand before the face, a turned head.",
+    )
+    tentative_max_age: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="The same for a track without an ID. 0: a single miss ends it, so false faces die young.",
+    )
+    high_score: float = Field(
+        0.6,
+        ge=0.0,
+        le=1.0,
+        description="Detections that the detector is at least so sure of are matched first. 0: all are.",
+    )
+    low_score: float = Field(
+        0.3,
+        ge=0.0,
+        le=1.0,
+        description="Detections from here up to high_score continue a track with an ID that was seen a moment ago and "
+        "that no surer one continues (a face turning away); otherwise they are dropped, as are those below. The "
+        "detector is asked for detections from here on. Equal to high_score: no such second look.",
+    )
+    new_track_score: float = Field(
+        0.7, ge=0.0, le=1.0, description="Only detections that the detector is at least so sure of begin a track."
+    )
+    iou_threshold: float = Field(
+        0.2, gt=0.0, le=1.0, description="Smallest overlap (IoU) of a detection with a track's predicted box to match."
+    )
+    low_iou_threshold: float = Field(
+        0.3, gt=0.0, le=1.0, description="The same for detections between low_score and high_score."
+    )
+    buffer: float = Field(
+        0.5,
+        ge=0.0,
+        le=5.0,
+        description="Tracks with an ID and detections that are left over are compared once more, with boxes grown on "
+        "every side by this share of their size: small and fast faces. 0: they are not.",
+    )
+    buffered_iou_threshold: float = Field(
+        0.3, gt=0.0, le=1.0, description="Smallest overlap (IoU) of the grown boxes to match."
+    )
+    largest_size_ratio: float = Field(
+        2.0,
+        ge=0.0,
+        le=100.0,
+        description="A box more than so many times as high as the other never matches it. 0: any may.",
+    )
+    confirmed_first: bool = Field(
+        True, description="No track with an ID loses its detection to one without, however well that one fits."
+    )
+    velocity_noise: float = Field(
+        6.0,
+        gt=0.0,
+        le=1000.0,
+        description="How readily the motion model believes in a change of speed, as a multiple of SORT's own constant. "
+        "Heads turn and stop more suddenly than SORT's pedestrians.",
+    )
+    retrace: bool = Field(
+        True,
+        description="A track found again after a gap has its motion estimated anew along a straight line across the "
+        "gap, instead of from where it was guessed to be.",
+    )
+    gating: Literal["before", "after"] = Field(
+        "before",
+        description="When pairs under iou_threshold are ruled out: before the assignment, so that they cannot push "
+        "good pairs aside, or after it, as in the SORT paper.",
+    )
+    reporting: Literal["confirmed", "streak"] = Field(
+        "confirmed",
+        description="confirmed: once a track has its ID, it is reported whenever it is matched. streak: as published "
+        "SORT does, only while it was matched in at least min_hits updates in a row, not counting the detection that "
+        "began it, and in any case during the first min_hits frames.",
+    )
+
+    @model_validator(mode="after")
+    def _scores_in_order(self) -> Self:
+        if self.low_score > self.high_score:
+            raise ValueError(
+                f"low_score ({self.low_score}) must not be above high_score ({self.high_score}): set them equal to "
+                "leave out the second look"
+            )
+        return self
+
+    @property
+    def lookback(self) -> int:
+        """Frames to hold results back for, so that the rows a track had before its ID get it too; 0 = not possible."""
+        return self.min_hits - 1 if self.reporting == "confirmed" else 0
+
+
+PLAIN_SORT = TrackerConfig(
+    min_hits=3,
+    max_age=1,
+    tentative_max_age=1,
+    high_score=0.0,
+    low_score=0.0,
+    new_track_score=0.0,
+    iou_threshold=0.3,
+    buffer=0.0,
+    largest_size_ratio=0.0,
+    confirmed_first=False,
+    velocity_noise=1.0,
+    retrace=False,
+    gating="after",
+    reporting="streak",
+)
+"""SORT as published, for comparison with the literature."""
