@@ -18,6 +18,7 @@ from fertrack.smoothing import SmoothingConfig
 from fertrack.storage.columns import load_frames
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
+from fertrack.storage.episode_store import store_episodes
 from fertrack.storage.models import Face, Rescore, Run
 from fertrack.storage.packing import pack_rows, unpack_rows
 from fertrack.storage.runs import find_run, run_status
@@ -98,6 +99,7 @@ def rescore(
             connection.execute(_UPDATE, rows)
             frames, faces, changed = frames + in_frames, faces + len(rows), changed + labels_changed
         _record(connection, record, calibrator, config_toml, config_digest)
+        store_episodes(connection, number)
     return RescoreReport(number, frames, faces, changed, time.perf_counter() - started)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 import socket
 import time
@@ -13,13 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
+from fertrack.errors import StorageError
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
+from fertrack.storage.episode_store import store_episodes
 from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, Source, StageTiming, TrackRow
 from fertrack.storage.packing import pack_rows
 from fertrack.types import UNCERTAIN, UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
 
 __all__ = ["RunRecord", "RunWriter", "label_probability"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +148,7 @@ class RunWriter:
         self._tracks.update(touched)
 
     def finish(self, summary: RunSummary) -> None:
-        """Store how the run ended, what it came to, and its time per stage.
+        """Store how the run ended, what it came to, its time per stage, and its episodes.
 
         Raises:
             StorageError: this was not written; the rows before it were.
@@ -167,6 +172,11 @@ class RunWriter:
             )
             if timings:
                 connection.execute(sa.insert(StageTiming), timings)
+        try:  # apart: that the run has ended must be stored even where there is no room for more
+            with self._db.writing() as connection:
+                store_episodes(connection, self.run_id)
+        except StorageError as error:
+            logger.warning("run %d: its episodes are computed whenever they are asked for: %s", self.run_id, error)
 
     def so_far(self, status: str, error: str = "") -> RunSummary:
         """What has been written, for a run whose own summary is missing or says more than was stored."""

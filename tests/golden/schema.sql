@@ -17,6 +17,31 @@ CONSTRAINT fk_embeddings_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENC
 CONSTRAINT fk_embeddings_person_id_persons FOREIGN KEY(person_id) REFERENCES persons (id) ON DELETE CASCADE
 );
 
+CREATE TABLE episode_sets (
+run_id INTEGER NOT NULL,
+shown_s DOUBLE NOT NULL,
+stored_at DATETIME NOT NULL,
+CONSTRAINT pk_episode_sets PRIMARY KEY (run_id),
+CONSTRAINT fk_episode_sets_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+);
+
+CREATE TABLE episodes (
+run_id INTEGER NOT NULL,
+track INTEGER NOT NULL,
+first_frame INTEGER NOT NULL,
+label SMALLINT NOT NULL,
+frames INTEGER NOT NULL,
+start_s DOUBLE NOT NULL,
+apex_s DOUBLE NOT NULL,
+end_s DOUBLE NOT NULL,
+mean_probability DOUBLE NOT NULL,
+peak_probability DOUBLE NOT NULL,
+CONSTRAINT pk_episodes PRIMARY KEY (run_id, track, first_frame),
+CONSTRAINT fk_episodes_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number) ON DELETE CASCADE
+)
+WITHOUT ROWID
+;
+
 CREATE TABLE events (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
@@ -79,6 +104,17 @@ CONSTRAINT ck_links_state CHECK (state IN ('accepted', 'suggested', 'rejected', 
 CONSTRAINT fk_links_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number) ON DELETE CASCADE,
 CONSTRAINT fk_links_person_id_persons FOREIGN KEY(person_id) REFERENCES persons (id) ON DELETE CASCADE,
 CONSTRAINT uq_links_run_id_track_person_id UNIQUE (run_id, track, person_id)
+);
+
+CREATE TABLE markers (
+id INTEGER NOT NULL,
+run_id INTEGER NOT NULL,
+time_s DOUBLE NOT NULL,
+end_s DOUBLE,
+label TEXT NOT NULL,
+note TEXT NOT NULL,
+CONSTRAINT pk_markers PRIMARY KEY (id),
+CONSTRAINT fk_markers_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 );
 
 CREATE TABLE person_actions (
@@ -194,6 +230,8 @@ CREATE INDEX ix_embeddings_person_id ON embeddings (person_id);
 CREATE INDEX ix_faces_run_id_track_label_probability ON faces (run_id, track, label, probability);
 
 CREATE INDEX ix_links_person_id ON links (person_id);
+
+CREATE INDEX ix_markers_run_id_time_s ON markers (run_id, time_s);
 
 CREATE INDEX ix_person_actions_run_id ON person_actions (run_id);
 

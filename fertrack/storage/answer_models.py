@@ -1,0 +1,71 @@
+"""Tables that only questions are asked of: stored episodes, and markers. The others are in ``storage.models``.
+
+::
+
+    runs 1─n markers
+     │ └─1 episode_sets
+     └─n tracks 1─n episodes
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fertrack.storage.models import Base, UtcDateTime
+
+__all__ = ["EpisodeRow", "EpisodeSet", "Marker"]
+
+
+class EpisodeRow(Base):
+    """A stretch of frames without a gap in which a track kept one label, -1 for uncertain included.
+
+    Derived from ``faces``, so that statistics over many runs need not read every face. Kept per track, whoever that
+    is, and without gaps: episodes of persons, over gaps of any length, are joined from these when asked for.
+    ``apex_s`` is when the frame of the highest probability is shown.
+    """
+
+    __tablename__ = "episodes"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["run_id", "track"], ["tracks.run_id", "tracks.number"], ondelete="CASCADE"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    track: Mapped[int] = mapped_column(primary_key=True)
+    first_frame: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[int] = mapped_column(sa.SmallInteger)
+    frames: Mapped[int]
+    start_s: Mapped[float] = mapped_column(sa.Double)
+    apex_s: Mapped[float] = mapped_column(sa.Double)
+    end_s: Mapped[float] = mapped_column(sa.Double)
+    mean_probability: Mapped[float] = mapped_column(sa.Double)
+    peak_probability: Mapped[float] = mapped_column(sa.Double)
+
+
+class EpisodeSet(Base):
+    """That the episodes of a run are stored and fit its faces; with the time its frames were shown, seconds."""
+
+    __tablename__ = "episode_sets"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    shown_s: Mapped[float] = mapped_column(sa.Double)
+    stored_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class Marker(Base):
+    """A moment or a stretch of a run that somebody named, such as when a stimulus was shown; a reference time."""
+
+    __tablename__ = "markers"
+    __table_args__ = (sa.Index(None, "run_id", "time_s"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"))
+    time_s: Mapped[float] = mapped_column(sa.Double)
+    end_s: Mapped[float | None] = mapped_column(sa.Double)
+    label: Mapped[str] = mapped_column(sa.Text)
+    note: Mapped[str] = mapped_column(sa.Text)
