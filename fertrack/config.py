@@ -25,6 +25,7 @@ from fertrack.classifiers.options import ClassificationConfig
 from fertrack.detectors.options import DetectionConfig
 from fertrack.engines import EngineConfig
 from fertrack.errors import ConfigError
+from fertrack.linking.config import LinkingConfig
 from fertrack.reporting.config import ReportConfig
 from fertrack.shots import ShotConfig
 from fertrack.sinks.video import VideoOutputConfig
@@ -53,6 +54,7 @@ class Settings(StageConfig):
     smoothing: SmoothingConfig = Field(
         SmoothingConfig(), description="How estimates are smoothed per person over time."
     )
+    linking: LinkingConfig = Field(LinkingConfig(), description="How tracks are linked to persons after a gap.")
     engine: EngineConfig = Field(EngineConfig(), description="How the work is spread. Changes speed, never results.")
     video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
     storage: StorageConfig = Field(StorageConfig(), description="The database.")

@@ -14,6 +14,7 @@ from fertrack.config import Settings, digest, to_toml
 from fertrack.errors import OutputExistsError, StorageError
 from fertrack.pipeline import Pipeline, Progress
 from fertrack.protocols import Sink, VideoSource
+from fertrack.relinking import Relinker, build_relinker
 from fertrack.reporting import write_csv, write_html
 from fertrack.reporting.csv_export import csv_paths
 from fertrack.sinks.database import DatabaseSink, RunRecord
@@ -85,9 +86,9 @@ class ProcessResult:
     csv_paths: tuple[Path, ...] = ()
 
     def persons(self) -> pd.DataFrame:
-        """One row per person found: when seen, and the share of time per expression estimate."""
+        """One row per person found: by which tracks, when seen, and the share of time per expression estimate."""
         with open_database(self.database_url) as database:
-            return queries.tracks(database, self.run)
+            return queries.persons(database, self.run)
 
     def timeline(self, track: int | None = None) -> pd.DataFrame:
         """One row per face and frame, of one person or of all."""
@@ -128,9 +129,11 @@ def process_video(
     """
     settings = settings or Settings()
     (plan,) = plan_outputs([str(video)], Path(out), settings, overwrite=overwrite)
-    pipeline = build_pipeline(settings)
+    pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
     with open_database(database_url(settings, Path(out)), create=True) as database:
-        return process_planned(plan, pipeline, database, settings, overwrite=overwrite, on_progress=on_progress)
+        return process_planned(
+            plan, pipeline, database, settings, relinker=relinker, overwrite=overwrite, on_progress=on_progress
+        )
 
 
 def database_url(settings: Settings, out: Path) -> str:
@@ -191,10 +194,15 @@ def process_planned(
     database: Database,
     settings: Settings,
     *,
+    relinker: Relinker | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ProcessResult:
-    """Run one planned video through a pipeline that is already built (see ``process_video``)."""
+    """Run one planned video through a pipeline that is already built (see ``process_video``).
+
+    With a ``relinker``, tracks are linked to persons at the end. The annotated video is drawn before that is known,
+    with track IDs; ``fertrack.render`` draws it again with persons.
+    """
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
     record = RunRecord(
         config_toml=to_toml(_without_address(settings)),
@@ -208,7 +216,12 @@ def process_planned(
     sinks: list[Sink] = [store]  # the database is finished last, so that it records how the others ended
     if plan.video:
         sinks.insert(0, AnnotatedVideoSink(plan.video, source.info, settings.video, overwrite=overwrite))
+    linking = relinker.sink(database) if relinker else None
+    if linking:
+        sinks.insert(0, linking)
     summary = pipeline.run(source, sinks, on_progress=on_progress)
+    if relinker and linking:
+        relinker.store(database, store.run_id, linking)
     report_path = None
     if plan.report:
         report_path = write_html(database, store.run_id, plan.report, settings.report, overwrite=overwrite)

@@ -57,6 +57,14 @@ def process(
     debug_overlay: Annotated[
         bool, typer.Option("--debug-overlay", help="Draw frame numbers, times, aligned faces and all probabilities.")
     ] = False,
+    link_across: Annotated[
+        bool,
+        typer.Option("--link-across", help="Recognise persons of one file in the others, and stored ones in all."),
+    ] = False,
+    store_embeddings: Annotated[
+        bool,
+        typer.Option("--store-embeddings", help="Keep what faces are recognised by in the database, for a time."),
+    ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV files too.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs of the same name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -74,6 +82,8 @@ def process(
         "video.audio": False if no_audio else None,
         "video.enabled": False if no_video else None,
         "video.debug_overlay": True if debug_overlay else None,
+        "linking.across": True if link_across else None,
+        "linking.store_embeddings": True if store_embeddings else None,
         "report.csv": True if csv else None,
         "storage.url": db or None,
     }
@@ -103,12 +113,13 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
     from fertrack.build import build_pipeline
     from fertrack.errors import FertrackError
     from fertrack.process import database_url, plan_outputs, process_planned
+    from fertrack.relinking import build_relinker
     from fertrack.sources import expand_inputs
     from fertrack.storage.engine import open_database
 
     locations = [str(path) for path in expand_inputs(videos)]
     plans = plan_outputs(locations, out, settings, overwrite=overwrite)
-    pipeline = build_pipeline(settings)
+    pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
     results: list[ProcessResult] = []
     failed = False
     with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline):
@@ -116,7 +127,13 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
             try:
                 with _progress_bar(plan.location, settings) as on_progress:
                     result = process_planned(
-                        plan, pipeline, database, settings, overwrite=overwrite, on_progress=on_progress
+                        plan,
+                        pipeline,
+                        database,
+                        settings,
+                        relinker=relinker,
+                        overwrite=overwrite,
+                        on_progress=on_progress,
                     )
             except FertrackError as error:
                 if len(plans) == 1:
@@ -204,7 +221,8 @@ def _print_result(location: str, result: ProcessResult) -> None:
         shares = [column for column in persons.columns if column.startswith("share_")]
         rows = [
             (
-                f"ID {row['track']}" + (f" {row['person']}" if isinstance(row["person"], str) else ""),
+                row["person"] if isinstance(row["person"], str) else "",
+                row["tracks"],
                 row["first_s"],
                 row["last_s"],
                 row["frames"],
@@ -216,7 +234,12 @@ def _print_result(location: str, result: ProcessResult) -> None:
             )
             for row in persons.to_dict("records")
         ]
-        print_table(["person", "first_s", "last_s", "frames", "expression estimates, share of time"], rows)
+        print_table(["person", "ID", "first_s", "last_s", "frames", "expression estimates, share of time"], rows)
+        if result.video_path and any("," in row["tracks"] for row in persons.to_dict("records")):
+            console.print(
+                f"note: the annotated video shows IDs; 'fertrack render {result.run}' draws it with persons",
+                markup=False,
+            )
         typer.echo("")
     facts: list[tuple[str, Any]] = [
         ("run", f"{result.run} ({summary.status})"),

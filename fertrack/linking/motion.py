@@ -15,8 +15,8 @@ __all__ = ["impossible_pairs"]
 _Floats = npt.NDArray[np.float64]
 _Mask = npt.NDArray[np.bool_]
 
-_REACH_FACES = 1.0
-_FASTEST_FACES_PER_S = 2.0  # a face that would have moved faster than this, in widths of its own, is another one
+_REACH_FACES = 0.5
+_FASTEST_FACES_PER_S = 1.5  # a face that would have moved faster than this, in widths of its own, is another one
 _LARGEST_SCALING = 1.8
 
 

@@ -45,6 +45,7 @@ class LinkingSink:
     Attributes:
         name: "link".
         needs_image: True.
+        known: persons of earlier runs that a track may belong to.
         notes: what the user should know; complete after ``finish``.
         plan: who is who; None until ``finish``.
         tracklets: all tracks with their embeddings; empty until ``finish``.
@@ -64,11 +65,11 @@ class LinkingSink:
         live: bool = False,
     ) -> None:
         self.embedder = embedder
+        self.known = known
         self.notes: list[str] = []
         self.plan: LinkPlan | None = None
         self.tracklets: list[Tracklet] = []
         self._config = config or LinkingConfig()
-        self._known = known
         self._embed_all = embed_all or bool(known)
         self._log = TrackletLog()
         self._gallery = FaceGallery(self._config.faces_per_track)
@@ -127,7 +128,7 @@ class LinkingSink:
         for track in wanted:
             self._embed(track)
         self.tracklets = self._log.tracklets(self._embedded)
-        self.plan = plan_links(self.tracklets, self._config, recognises=recognises, known=self._known)
+        self.plan = plan_links(self.tracklets, self._config, recognises=recognises, known=self.known)
         self._tell(set(wanted))
         self._work_ms.append((time.perf_counter() - started) * 1e3)
 

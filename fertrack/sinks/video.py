@@ -24,10 +24,10 @@ from fertrack.lettering import is_usable_font
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finishing import cut_after_last_fragment, write_finished
 from fertrack.sinks.soundtrack import Part, Soundtrack, SourceTimes
-from fertrack.sinks.video_config import VideoOutputConfig, container_for
+from fertrack.sinks.video_config import CONTAINERS, VideoOutputConfig, container_for
 from fertrack.types import FrameResult, Image, RunSummary, VideoInfo, check_image
 
-__all__ = ["AnnotatedVideoSink", "VideoOutputConfig"]
+__all__ = ["CONTAINERS", "AnnotatedVideoSink", "VideoOutputConfig"]
 
 logger = logging.getLogger(__name__)
 

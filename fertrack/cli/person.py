@@ -1,0 +1,152 @@
+"""``fertrack person``: who the tracks of a run are, and what people say about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fertrack.cli.options import DEFAULT_OUT, Database, Run
+from fertrack.cli.output import frame_to
+from fertrack.cli.query import Format, OutputFormat
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Who the tracks of a run are: list, name, merge, split, undo.", no_args_is_help=True)
+_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
+
+Person = Annotated[str, typer.Argument(metavar="PERSON", help="A name, P3, or 'ID 5' for whoever that track is.")]
+
+
+@app.command("list")
+def list_persons(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = _DEFAULT_DB) -> None:
+    """List the persons of a run: their tracks, how alike these are, and who they may be too.
+
+    'link' is the lowest similarity that holds a person's tracks together (1 = the same face); 'may be' names persons
+    who are alike, but not enough to be linked: fertrack person merge says that they are one.
+    """
+    from fertrack.storage import queries
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        persons, links = queries.persons(database, run), queries.links(database, run)
+    frame_to(_with_links(persons, links), output_format)
+
+
+@app.command("rename")
+def rename(
+    run: Run,
+    person: Person,
+    name: Annotated[str, typer.Argument(help="The name, in any script; '' takes it away again.")],
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Give a person a name, in all runs the person is in.
+
+    Example: fertrack person rename last P1 'Ann Lee'
+    """
+    from fertrack.storage import person_actions
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        typer.echo(person_actions.rename(database, run, person, name))
+
+
+@app.command("merge")
+def merge(
+    run: Run,
+    person: Person,
+    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Who is the same person.")],
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Say that OTHER is PERSON. Refused where both are seen in one frame.
+
+    Example: fertrack person merge last P1 P4 'ID 7'
+    """
+    from fertrack.storage import person_actions
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        typer.echo(person_actions.merge(database, run, person, others))
+
+
+@app.command("split")
+def split(
+    run: Run,
+    person: Person,
+    tracks: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[TRACK]...", help="IDs that are somebody else, together; none: each is somebody else."),
+    ] = None,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Say that tracks are not PERSON, but somebody else.
+
+    Example: fertrack person split last P1 4
+    """
+    from fertrack.storage import person_actions
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        typer.echo(person_actions.split(database, run, person, tracks or ()))
+
+
+@app.command("undo")
+def undo(run: Run, db: Database = _DEFAULT_DB) -> None:
+    """Take back the last rename, merge or split of a run; again for the one before."""
+    from fertrack.storage import person_actions
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        typer.echo(f"undone: {person_actions.undo(database, run)}")
+
+
+@app.command("log")
+def show_log(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = _DEFAULT_DB) -> None:
+    """Show what was done to the persons of a run, oldest first."""
+    from fertrack.storage import person_actions
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        frame_to(person_actions.actions(database, run), output_format)
+
+
+@app.command("forget")
+def forget(
+    run: Run,
+    person: Person,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Delete a person: name, links, stored embeddings, and what the log says. The faces stay, as nobody's tracks."""
+    from fertrack.storage import person_actions
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        if not yes:
+            typer.confirm(f"Forget {person}? This cannot be undone", abort=True)
+        typer.echo(person_actions.forget(database, run, person))
+
+
+def _with_links(persons: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
+    """Persons with the similarity that holds their tracks together, and whom they resemble."""
+    rows = []
+    for person in persons.to_dict("records"):
+        mine = links[links["track"].isin([int(track) for track in person["tracks"].split(", ")])]
+        holding = mine.loc[mine["state"].isin(["accepted", "manual"]), "similarity"]
+        maybe = mine[mine["state"] == "suggested"]
+        rows.append(
+            (
+                holding.min(),
+                ", ".join(
+                    f"{who} ({alike:.2f})" for who, alike in zip(maybe["person"], maybe["similarity"], strict=True)
+                ),
+            )
+        )
+    shown = persons[["person", "tracks", "first_s", "last_s", "frames"]].copy()
+    shown["link"] = [alike for alike, _ in rows]
+    shown["may be"] = [maybe for _, maybe in rows]
+    shown["person"] = shown["person"].where(shown["person"].notna(), "")
+    return shown

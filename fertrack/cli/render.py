@@ -1,0 +1,74 @@
+"""``fertrack render``: the annotated video of a stored run, with persons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fertrack.cli.options import DEFAULT_OUT, Database, Run
+from fertrack.cli.output import err_console
+
+__all__ = ["register"]
+
+_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command("render")(render)
+
+
+def render(
+    run: Run,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The video, or a folder. [default: fertrack-out/runN.NAME.annotated.mp4]"),
+    ] = None,
+    debug_overlay: Annotated[
+        bool, typer.Option("--debug-overlay", help="Draw frame numbers, times, aligned faces and all probabilities.")
+    ] = False,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Drop the sound.")] = False,
+    source: Annotated[
+        Path | None, typer.Option("--source", help="Where the source video is now. [default: where it was]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of the same name.")] = False,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Draw the annotated video of a stored run again, with persons instead of track IDs, without analysing anything.
+
+    Example: fertrack person rename last P1 Ann && fertrack render last -o ann.mp4
+    """
+    from rich.progress import Progress
+
+    from fertrack.config import load_settings
+    from fertrack.render import render_run
+    from fertrack.sinks.video import CONTAINERS
+    from fertrack.storage import queries
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        number = queries.resolve_run(database, run)
+        facts = queries.run_facts(database, number)
+        video = load_settings(base=facts.config_toml).video
+        changes = {"enabled": True, "debug_overlay": debug_overlay or video.debug_overlay}
+        video = video.model_copy(update={**changes, "audio": video.audio and not no_audio})
+        path = out or DEFAULT_OUT
+        if path.suffix.lower() not in CONTAINERS or path.is_dir():
+            path /= f"run{number}.{Path(facts.source_name).stem}.annotated{video.suffix}"
+        console = err_console()
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+            task = bar.add_task(facts.source_name, total=None)
+            result = render_run(
+                database,
+                number,
+                path,
+                video,
+                source=source,
+                overwrite=overwrite,
+                on_progress=lambda drawn, total: bar.update(task, completed=drawn, total=total),
+            )
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
+    typer.echo(result.path)

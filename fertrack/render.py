@@ -1,0 +1,132 @@
+"""Draws a stored run's video again, from the database and the source video, without any network.
+
+The video that a run writes while it analyses can only show track IDs. Here persons are known: every track of a person
+is drawn in the colour of the person's first one, with the person's name or ``P3``; ``ID 5`` stays where a track is
+nobody's. Boxes are the detections' own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fertrack.config import Settings, load_settings
+from fertrack.errors import StorageError, VideoOpenError
+from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
+from fertrack.sources import Buffered, open_source
+from fertrack.storage import queries
+from fertrack.storage.engine import Database
+from fertrack.storage.replay import first_track_of_person, names_of_tracks, stored_results
+from fertrack.types import UNCONFIRMED, FrameResult, RunSummary
+
+__all__ = ["RenderResult", "render_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderResult:
+    """What rendering came to.
+
+    Attributes:
+        path: the video.
+        frames: frames drawn.
+        elapsed_s: wall-clock time.
+        notes: sentences the user should see.
+    """
+
+    path: Path
+    frames: int
+    elapsed_s: float
+    notes: tuple[str, ...]
+
+
+def render_run(
+    database: Database,
+    run: int | str,
+    path: Path,
+    video: VideoOutputConfig | None = None,
+    *,
+    source: str | Path | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> RenderResult:
+    """Draw the annotated video of a stored run, with its persons' names.
+
+    Args:
+        database: the open database.
+        run: number of the run, or "last".
+        path: the video to write.
+        video: codec, quality, sound, debug panels; as the run had them if None.
+        source: where the source video is now; where it was if None.
+        overwrite: replace a file that is already there.
+        on_progress: called after every frame with the frames drawn and the frames to be drawn.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+        VideoOpenError: the source video is not there any more, or is another one.
+        OutputExistsError: ``path`` is already there.
+        FertrackError: the video cannot be read or written.
+    """
+    started = time.perf_counter()
+    number = queries.resolve_run(database, run)
+    facts = queries.run_facts(database, number)
+    if facts.status == "running":
+        raise StorageError(f"run {number} is still being written: render it when it has ended")
+    settings = load_settings(base=facts.config_toml)
+    location = _location(number, facts.source_path, source)
+    frames = open_source(location, settings.input)
+    if (frames.info.width, frames.info.height) != (facts.info.width, facts.info.height):
+        frames.close()
+        raise VideoOpenError(
+            f"{location} is {frames.info.width}x{frames.info.height}, but run {number} was of a video of "
+            f"{facts.info.width}x{facts.info.height}: name the right one with --source"
+        )
+    first_track = first_track_of_person(database, number)
+    names = names_of_tracks(database, number)
+    sink = AnnotatedVideoSink(path, frames.info, video or _as_the_run(settings), overwrite=overwrite, names=names)
+    drawn, total = 0, facts.summary.frames
+    results = stored_results(database, number)
+    result = next(results, None)
+    with Buffered(frames, settings.input.prefetch) as source_frames, sink:
+        for frame in source_frames:
+            if result is None:
+                break
+            if frame.index != result.frame_index:  # the run lost this one, or another program reads the file
+                continue
+            sink.write(_as_persons(result, first_track), frame.image)
+            drawn += 1
+            result = next(results, None)
+            if on_progress:
+                on_progress(drawn, total)
+        sink.finish(_summary(drawn, facts.summary, is_whole=result is None and facts.status == "complete"))
+    notes = list(sink.notes)
+    if result is not None:
+        notes.append(f"only {drawn} of {total} frames were drawn: {location} is not the video that was analysed")
+    return RenderResult(path, drawn, time.perf_counter() - started, tuple(notes))
+
+
+def _location(run: int, stored: str, given: str | Path | None) -> Path:
+    if given is None and (not stored or "://" in stored):
+        raise VideoOpenError(f"run {run} was not of a video file, so it cannot be drawn again")
+    location = Path(given) if given is not None else Path(stored)
+    if not location.exists():
+        raise VideoOpenError(f"the video of run {run} is not at {location}: say where it is with --source")
+    return location
+
+
+def _as_the_run(settings: Settings) -> VideoOutputConfig:
+    return settings.video.model_copy(update={"enabled": True})
+
+
+def _as_persons(result: FrameResult, first_track: Mapping[int, int]) -> FrameResult:
+    """The result with each track replaced by the first one of its person, by which it is coloured and named."""
+    ids = [first_track.get(track, UNCONFIRMED) for track in result.track_ids.tolist()]
+    return replace(result, track_ids=np.array(ids, np.int64))
+
+
+def _summary(drawn: int, whole: RunSummary, *, is_whole: bool) -> RunSummary:
+    """What the sink must know of the run: whether the pictures go on to the end, and the sound with them."""
+    return replace(whole, status="complete" if is_whole else "interrupted", frames=drawn)
