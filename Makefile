@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
 
-.PHONY: demo test lint types check bench config clean help
+.PHONY: demo test lint types check bench bench-tracking config clean help
 
 help:
 	@echo "make demo   install the base, compose a clip of two people, process it, name the files it made"
@@ -49,6 +49,14 @@ bench: $(VENV)/.dev .venv-peer/bin/deface
 .venv-peer/bin/deface:
 	$(PYTHON) -m venv .venv-peer
 	.venv-peer/bin/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt deface onnxruntime
+
+# The tracker alone, beside roboflow's trackers.
+bench-tracking: $(VENV)/.dev .venv-peer-trackers/bin/python
+	$(BIN)/python -m fertrack.evaluation.tracking_speed --peer .venv-peer-trackers/bin/python
+
+.venv-peer-trackers/bin/python:
+	$(PYTHON) -m venv .venv-peer-trackers
+	.venv-peer-trackers/bin/python -m pip install --disable-pip-version-check --quiet 'trackers>=2.6,<3'
 
 # Writes configs/default.toml from the options' own descriptions and defaults.
 config: $(VENV)/.base

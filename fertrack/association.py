@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from fertrack.geometry import iou_matrix
+from fertrack.geometry import iou_of_proper
 from fertrack.tracker_config import TrackerConfig
 
 __all__ = ["Candidates", "associate", "grown"]
@@ -55,7 +55,8 @@ def associate(
 
     Args:
         tracks: T tracks.
-        boxes: float64 (N, 4), the detections, px; those that are neither sure nor unsure are not looked at.
+        boxes: float64 (N, 4), the detections, px, finite and with an area; those that are neither sure nor unsure are
+            not looked at.
         is_sure: bool (N,), taken by passes 1 and 3.
         is_unsure: bool (N,), taken by pass 2.
         config: thresholds and switches.
@@ -65,7 +66,7 @@ def associate(
     """
     if not len(tracks.xyxy) or not len(boxes):
         return np.empty(0, np.intp), np.empty(0, np.intp)
-    overlaps = iou_matrix(tracks.xyxy, boxes)
+    overlaps = iou_of_proper(tracks.xyxy, boxes)
     frame = _Frame(tracks.has_id, _similar_size(tracks.xyxy, boxes, config.largest_size_ratio), config)
     left, sure = np.arange(len(tracks.xyxy)), np.flatnonzero(is_sure)
     pairs = [frame.pair(left, sure, _part(overlaps, left, sure), config.iou_threshold)]
@@ -79,7 +80,7 @@ def associate(
 
     if config.buffer and len(left) and len(sure):
         left = left[tracks.has_id[left]]
-        near = iou_matrix(grown(tracks.xyxy[left], config.buffer), grown(boxes[sure], config.buffer))
+        near = iou_of_proper(grown(tracks.xyxy[left], config.buffer), grown(boxes[sure], config.buffer))
         pairs.append(frame.pair(left, sure, near, config.buffered_iou_threshold))
     if len(pairs) == 1:
         return pairs[0]
@@ -127,8 +128,8 @@ def _similar_size(a: Float64Array, b: Float64Array, largest_ratio: float) -> Mas
     if not largest_ratio:
         return None
     height_a, height_b = (a[:, 3] - a[:, 1])[:, None], b[:, 3] - b[:, 1]
-    with np.errstate(all="ignore"):
-        similar: Mask = (height_a <= largest_ratio * height_b) & (height_b <= largest_ratio * height_a)
+    similar: Mask = height_a <= largest_ratio * height_b
+    similar &= height_b <= largest_ratio * height_a
     return similar
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "eye_line_angle_deg",
     "eye_mouth_distance_px",
     "iou_matrix",
+    "iou_of_proper",
     "is_proper_box",
     "similarity_transform",
     "transform_points",
@@ -60,8 +61,16 @@ def iou_matrix(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Float64Array:
         >>> iou_matrix(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3)
         array([[0.333, 0.   ]])
     """
-    boxes_a, area_a = _boxes_and_areas(a, "a")
-    boxes_b, area_b = _boxes_and_areas(b, "b")
+    return _iou(*_boxes_and_areas(a, "a"), *_boxes_and_areas(b, "b"))
+
+
+def iou_of_proper(a: Float64Array, b: Float64Array) -> Float64Array:
+    """As ``iou_matrix``, a little faster, for boxes known to be finite; those of ``b`` must have an area."""
+    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    return _iou(a, size_a[:, 0] * size_a[:, 1], b, size_b[:, 0] * size_b[:, 1])
+
+
+def _iou(boxes_a: Float64Array, area_a: Float64Array, boxes_b: Float64Array, area_b: Float64Array) -> Float64Array:
     n, m = len(boxes_a), len(boxes_b)
     if n * m <= _IOU_BLOCK_CELLS:
         return _iou_block(boxes_a, area_a, boxes_b, area_b)
@@ -94,17 +103,14 @@ def _boxes_and_areas(xyxy: npt.NDArray[Any], name: str) -> tuple[Float64Array, F
 
 
 def _iou_block(a: Float64Array, area_a: Float64Array, b: Float64Array, area_b: Float64Array) -> Float64Array:
-    left_a, top_a, right_a, bottom_a = a.T[:, :, None]
-    left_b, top_b, right_b, bottom_b = b.T
-    width = np.minimum(right_a, right_b)
-    width -= np.maximum(left_a, left_b)
-    np.maximum(width, 0.0, out=width)
-    height = np.minimum(bottom_a, bottom_b)
-    height -= np.maximum(top_a, top_b)
-    np.maximum(height, 0.0, out=height)
+    low_a, high_a = a.T[:2, :, None], a.T[2:, :, None]  # (2, N, 1): x and y at once
+    low_b, high_b = b.T[:2, None, :], b.T[2:, None, :]
+    size = np.minimum(high_a, high_b)
+    size -= np.maximum(low_a, low_b)
+    np.maximum(size, 0.0, out=size)
     with np.errstate(over="ignore"):  # two boxes near the largest float: their union is infinite, their IoU 0
-        intersection: Float64Array = np.multiply(width, height, out=width)
-        union = np.add(area_a[:, None], area_b, out=height)
+        intersection: Float64Array = size[0] * size[1]
+        union = np.add(area_a[:, None], area_b)
     union -= intersection
     intersection /= union
     return intersection
@@ -140,15 +146,15 @@ def uvsr_to_xyxy(uvsr: npt.NDArray[Any]) -> Float64Array:
     """
     states = _float64(uvsr, "uvsr", (4,))
     area, ratio = states[:, 2], states[:, 3]
-    half = np.zeros((len(states), 2))
+    half = np.empty((len(states), 2))
+    width = half[:, 0]
     with np.errstate(all="ignore"):
-        width = np.sqrt(area * ratio)
-        half[:, 0] = width
-        half[:, 1] = area / width
+        np.multiply(area, ratio, out=width)
+        np.sqrt(width, out=width)
+        np.divide(area, width, out=half[:, 1])
     half *= 0.5
-    flat = ~((area > 0.0) & (ratio > 0.0))
-    if flat.any():
-        half[flat] = 0.0
+    if not half.min(initial=1.0) > 0.0:  # NaN included
+        half[~((area > 0.0) & (ratio > 0.0))] = 0.0
     boxes = np.empty_like(states)
     np.subtract(states[:, :2], half, out=boxes[:, :2])
     np.add(states[:, :2], half, out=boxes[:, 2:])

@@ -2,8 +2,8 @@
 
 State and model are those of Bewley et al., "Simple Online and Realtime Tracking" (arXiv 1602.00763), section 3.2:
 x = [u, v, s, r, u̇, v̇, ṡ] with centre u, v in px, area s in px², aspect ratio r = width / height held constant, and
-velocities per frame. Only [u, v, s, r] is measured. Prediction and update are the textbook ones in the form filterpy
-defines them (the update of the covariance in Joseph form), so the numbers agree with ``filterpy.kalman.KalmanFilter``.
+velocities per frame. Only [u, v, s, r] is measured. Prediction and update are the textbook ones, and the numbers agree
+with ``filterpy.kalman.KalmanFilter``.
 
 Each of u, v and s depends on its own velocity only, the noises are diagonal, and so the 7 x 7 covariances consist of
 three 2 x 2 blocks and one number for ever. The filter keeps just those: with r as a fourth channel whose velocity is
@@ -162,33 +162,21 @@ class BoxKalman:
     def update(self, rows: npt.NDArray[np.integer[Any]], uvsr: npt.NDArray[Any]) -> None:
         """Take one measurement each for some filters.
 
-        K = P Hᵀ S⁻¹ with S = H P Hᵀ + R, x = x + K (z - H x), P = (I - K H) P (I - K H)ᵀ + K R Kᵀ. S is diagonal here,
-        so the inverse is a division.
+        K = P Hᵀ S⁻¹ with S = H P Hᵀ + R, x = x + K (z - H x), P = (I - K H) P. S is diagonal here, so the inverse is a
+        division. (Equal to filterpy's P = (I - K H) P (I - K H)ᵀ + K R Kᵀ for this K.)
 
         Args:
             rows: int (K,), which filters, each at most once.
             uvsr: (K, 4), their measurements: centre px, area px², width / height; all finite.
         """
-        position, velocity, variance, covariance, speed_variance = chosen = self._state[:, rows]
-        noise = self._measurement
-        innovation = uvsr - position
-        inverse = 1.0 / (variance + noise)
-        gain = variance * inverse
-        speed_gain = covariance * inverse
-        rest = 1.0 - gain
-        position += gain * innovation
-        velocity += speed_gain * innovation
-        # Per channel I - K H = [[rest, 0], [-speed_gain, 1]]. Its products with P are kept in the textbook's order: new
-        # tracks' velocity variances shrink by six orders of magnitude, and other orders round differently.
-        crossed = covariance - speed_gain * variance
-        speed_variance -= speed_gain * covariance
-        speed_variance -= speed_gain * crossed
-        speed_variance += speed_gain * noise * speed_gain
-        np.multiply(crossed, rest, out=covariance)
-        covariance += speed_gain * noise * gain
-        variance *= rest
-        variance *= rest
-        variance += gain * noise * gain
+        chosen = self._state[:, rows]
+        position, variance, covariance, speed_variance = chosen[0], chosen[2], chosen[3], chosen[4]
+        gains = chosen[2:4] * (1.0 / (variance + self._measurement))  # of position and velocity
+        chosen[:2] += gains * (uvsr - position)
+        speed_variance -= gains[1] * covariance
+        # What is left of variance and covariance is 1 - gain of them, which is the gain times the measurement's noise:
+        # without a difference of nearly equal numbers, as new tracks' variances shrink by orders of magnitude.
+        np.multiply(gains, self._measurement, out=chosen[2:4])
         self._state[:, rows] = self._settled[:, rows] = chosen
         self._measured[rows] = uvsr
         self._frames_since[rows] = 0

@@ -25,6 +25,7 @@ from fertrack.types import UNCONFIRMED, Detections
 __all__ = ["PLAIN_SORT", "SortTracker", "Track", "TrackState", "TrackUpdate", "TrackerConfig"]
 
 
+_UNIT_BOX = (0.0, 0.0, 1.0, 1.0)
 _NONE = -1
 """In place of a track's row: the detection was given to none."""
 _KEY, _ID, _AGE, _HITS, _STREAK, _MISSES = range(6)
@@ -117,7 +118,8 @@ class SortTracker:
             self._filters.predict(steps)
             self._lives[:, _AGE] += steps
         candidates = Candidates(self._filters.xyxy, self._lives[:, _ID] != UNCONFIRMED, self._lives[:, _MISSES])
-        tracks, rows = associate(candidates, boxes, sure, unsure, self.config)
+        matchable = boxes if proper.all() else np.where(proper[:, None], boxes, _UNIT_BOX)
+        tracks, rows = associate(candidates, matchable, sure, unsure, self.config)
         if self.config.retrace:
             self._filters.retrace(tracks, measured[rows])
         self._filters.update(tracks, measured[rows])
@@ -150,12 +152,14 @@ class SortTracker:
         return 1 if previous is None else index - previous
 
     def _count(self, matched: npt.NDArray[np.int64]) -> None:
-        lives = self._lives
-        lives[:, _MISSES] += 1
-        lives[matched, _MISSES] = 0
-        lives[matched, _HITS] += 1
-        lives[matched, _STREAK] += 1
-        lives[lives[:, _MISSES] > 0, _STREAK] = 0
+        hit = np.zeros(len(self._lives), dtype=np.int64)
+        hit[matched] = 1
+        lives = self._lives.T
+        lives[_MISSES] += 1
+        lives[_MISSES] *= 1 - hit
+        lives[_HITS] += hit
+        lives[_STREAK] += hit
+        lives[_STREAK] *= hit
 
     def _found(self, measured: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Start a tentative track for each measured box; return their rows."""
