@@ -182,35 +182,37 @@ def test_a_clip_without_one_clear_face_is_refused(tmp_path: Path) -> None:
         load_performer(Clip("clip"), tmp_path, OneFace())
 
 
-def timeline(rows: list[tuple[int, int, str | None, float]]) -> pd.DataFrame:
-    """frame_index, track, person, left edge of a box of 40 x 40 px."""
-    return pd.DataFrame(
+def outcome(
+    rows: list[tuple[int, int, float]], person_of: dict[int, int] | None = None, cuts: tuple[int, ...] = ()
+) -> face_tracking._Outcome:
+    """Rows of frame_index, track, left edge of a box of 40 x 40 px."""
+    table = pd.DataFrame(
         {
             "frame_index": [row[0] for row in rows],
             "track": [row[1] for row in rows],
-            "person": pd.Series([row[2] for row in rows], dtype="str"),
-            "x1": [row[3] for row in rows],
+            "x1": [row[2] for row in rows],
             "y1": 10.0,
-            "x2": [row[3] + 40 for row in rows],
+            "x2": [row[2] + 40 for row in rows],
             "y2": 50.0,
             "score": 0.9,
         }
     )
+    return face_tracking._Outcome(table, person_of, cuts)
 
 
-def filmed(visible: list[float]) -> face_tracking._Filmed:
+def filmed(visible: list[float], name: str = "one", cuts: tuple[int, ...] = ()) -> face_tracking._Filmed:
     """One person who stands still, as visible in each frame as said."""
     n = len(visible)
     truth = Truth(
         np.arange(n), np.ones(n, np.int64), np.tile([100.0, 10.0, 140.0, 50.0], (n, 1)), np.array(visible, np.float64)
     )
-    return face_tracking._Filmed("one", "one person", 1, 0.0, (), Path("one.mp4"), truth)
+    return face_tracking._Filmed(name, "one person", 1, 0.0, cuts, Path("one.mp4"), truth)
 
 
 def test_a_track_that_breaks_is_two_persons_until_it_is_linked() -> None:
     pytest.importorskip("trackeval")
-    broken = [(0, 1, "P1", 100.0), (1, 1, "P1", 100.0), (2, 2, "P1", 100.0), (3, 2, "P1", 100.0)]
-    (row,) = face_tracking._score([(filmed([1.0] * 4), timeline(broken), ())])
+    broken = [(0, 1, 100.0), (1, 1, 100.0), (2, 2, 100.0), (3, 2, 100.0)]
+    (row,) = face_tracking._score([(filmed([1.0] * 4), outcome(broken, {1: 1, 2: 1}))])
     assert (row.tracks.found, row.tracks.switches, row.tracks.idf1) == (2, 1, pytest.approx(0.5))
     assert row.persons is not None
     assert (row.persons.found, row.persons.switches, row.persons.idf1) == (1, 0, pytest.approx(1.0))
@@ -219,32 +221,36 @@ def test_a_track_that_breaks_is_two_persons_until_it_is_linked() -> None:
 
 def test_without_linking_there_are_tracks_only_and_all_scenes_are_summed() -> None:
     pytest.importorskip("trackeval")
-    rows = timeline([(0, 1, None, 100.0), (1, 1, None, 100.0)])
-    other = face_tracking._Filmed("two", "", 1, 0.0, (1,), Path("two.mp4"), filmed([1.0, 1.0]).truth)
-    found = face_tracking._score([(filmed([1.0, 1.0]), rows, ()), (other, rows.iloc[:1], (1,))])
+    first = filmed([1.0, 1.0]), outcome([(0, 1, 100.0), (1, 1, 100.0)])
+    second = filmed([1.0, 1.0], "two", (1,)), outcome([(0, 1, 100.0)], cuts=(1,))
+    found = face_tracking._score([first, second])
     assert [row.scene for row in found] == ["one", "two", "together"]
     assert [row.persons for row in found] == [None] * 3
     assert [row.tracks.found for row in found] == [1, 1, 2]
     assert [row.people for row in found] == [1, 1, 2]
     assert found[1].tracks.missed == 1
     assert (found[1].cuts, found[1].cuts_found) == ((1,), (1,))
+    assert found[0].best == found[0].tracks
 
 
 def test_hardly_visible_faces_count_neither_way() -> None:
     pytest.importorskip("trackeval")
     visible = filmed([1.0, 0.4, 0.4, 1.0])
-    on_hidden = timeline([(0, 1, None, 100.0), (1, 1, None, 100.0), (3, 1, None, 100.0)])
-    (row,) = face_tracking._score([(visible, on_hidden, ())])
+    (row,) = face_tracking._score([(visible, outcome([(0, 1, 100.0), (1, 1, 100.0), (3, 1, 100.0)]))])
     assert (row.tracks.missed, row.tracks.false) == (0, 0)
-    elsewhere = timeline([(0, 1, None, 100.0), (1, 2, None, 300.0), (3, 1, None, 100.0)])
-    (row,) = face_tracking._score([(visible, elsewhere, ())])
+    (row,) = face_tracking._score([(visible, outcome([(0, 1, 100.0), (1, 2, 300.0), (3, 1, 100.0)]))])
     assert (row.tracks.missed, row.tracks.false, row.tracks.found) == (0, 1, 2)
 
 
 def test_a_video_in_which_nobody_is_followed_is_scored() -> None:
     pytest.importorskip("trackeval")
-    (row,) = face_tracking._score([(filmed([1.0, 1.0]), timeline([]), ())])
+    (row,) = face_tracking._score([(filmed([1.0, 1.0]), outcome([], {}))])
     assert (row.tracks.found, row.tracks.missed, row.tracks.idf1) == (0, 2, 0.0)
+
+
+def test_persons_are_read_from_their_tracks() -> None:
+    persons = pd.DataFrame({"tracks": pd.Series(["1, 4", "2"], dtype="str")})
+    assert face_tracking._person_of(persons) == {1: 1, 4: 1, 2: 2}
 
 
 SCORES = FaceScores(0.98765432, 0.9, 0.95, 0, 1, 2, 3, 2)

@@ -29,6 +29,7 @@ from fertrack.evaluation.scenes import Scene, Truth, compose
 from fertrack.evaluation.tracking import TOGETHER, SequenceResult, TrackingScores, score
 from fertrack.geometry import iou_matrix
 from fertrack.process import plan_outputs, process_planned
+from fertrack.relinking import build_relinker
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
 
@@ -98,6 +99,7 @@ class SceneScores:
         persons: after re-linking; None where it is not available or switched off.
         cuts: frames with which a new shot begins.
         cuts_found: frames at which fertrack saw one.
+        linked_by: fingerprint of what faces were compared by; empty without re-linking.
     """
 
     scene: str
@@ -108,11 +110,21 @@ class SceneScores:
     persons: FaceScores | None
     cuts: tuple[int, ...] = ()
     cuts_found: tuple[int, ...] = ()
+    linked_by: str = ""
 
     @property
     def best(self) -> FaceScores:
         """After re-linking where that was done."""
         return self.persons or self.tracks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """What fertrack made of a video: the timeline, which tracks are one person (None: not linked), and cuts."""
+
+    rows: pd.DataFrame
+    person_of: dict[int, int] | None = None
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,15 +174,20 @@ def evaluate_faces(
         with tempfile.TemporaryDirectory(prefix="fertrack-scenes-") as folder:
             return evaluate_faces(clips, settings, only=only, work=Path(folder), on_scene=on_scene)
     settings = _quiet(settings or Settings())
-    pipeline = build_pipeline(settings)
-    results: list[tuple[_Filmed, pd.DataFrame, tuple[int, ...]]] = []
+    pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
+    results: list[tuple[_Filmed, _Outcome]] = []
     with open_database(work / "scenes.db", create=True) as database:
         for filmed in _films(clips, work, [name for name in known if not only or name in only], on_scene):
             (plan,) = plan_outputs([str(filmed.video)], work, settings, overwrite=True)
-            run = process_planned(plan, pipeline, database, settings, overwrite=True).run
-            cuts_found = tuple(queries.events(database, run, kind="cut")["frame_index"].tolist())
-            results.append((filmed, queries.timeline(database, run), cuts_found))
-    return _score(results)
+            run = process_planned(plan, pipeline, database, settings, relinker=relinker, overwrite=True).run
+            outcome = _Outcome(
+                queries.timeline(database, run),
+                _person_of(queries.persons(database, run)) if relinker else None,
+                tuple(queries.events(database, run, kind="cut")["frame_index"].tolist()),
+            )
+            results.append((filmed, outcome))
+    linked_by = relinker.embedder.fingerprint if relinker else ""
+    return [replace(row, linked_by=linked_by) for row in _score(results)]
 
 
 def read_composite_truth(path: Path) -> Truth:
@@ -250,6 +267,7 @@ def _plain(row: SceneScores) -> dict[str, Any]:
         **rounded,
         "cuts": list(row.cuts),
         "cuts_found": list(row.cuts_found),
+        **({"linked_by": row.linked_by} if row.persons else {}),
     }
 
 
@@ -293,36 +311,34 @@ def _film(scene: Scene, cast: dict[str, Performer], path: Path) -> _Filmed:
     return _Filmed(scene.name, scene.shows, len(scene.cast), scene.meets_px, scene.cuts, path, truth)
 
 
-def _score(results: Sequence[tuple[_Filmed, pd.DataFrame, tuple[int, ...]]]) -> list[SceneScores]:
-    linked = any("person" in rows and rows["person"].notna().any() for _, rows, _ in results)
-    by_track = [_sequence(filmed, rows, rows["track"].to_numpy(np.int64)) for filmed, rows, _ in results]
-    by_person = [_sequence(filmed, rows, _person_numbers(rows)) for filmed, rows, _ in results] if linked else []
-    track_scores, person_scores = score(by_track), score(by_person) if linked else []
-    found = [(len(np.unique(rows["track"])), len(np.unique(_person_numbers(rows)))) for _, rows, _ in results]
+def _score(results: Sequence[tuple[_Filmed, _Outcome]]) -> list[SceneScores]:
+    linked = all(outcome.person_of is not None for _, outcome in results)
+    by_track = score(_sequence(filmed, outcome.rows, _tracks(outcome)) for filmed, outcome in results)
+    by_person = score(_sequence(filmed, outcome.rows, _persons(outcome)) for filmed, outcome in results)
+    counts = [(len(np.unique(_tracks(outcome))), len(np.unique(_persons(outcome)))) for _, outcome in results]
     if len(results) > 1:
-        found.append((sum(tracks for tracks, _ in found), sum(persons for _, persons in found)))
+        counts.append((sum(tracks for tracks, _ in counts), sum(persons for _, persons in counts)))
     rows = []
-    for position, scores in enumerate(track_scores):
-        tracks, persons = found[position]
-        plain = SceneScores(
-            scene=scores.sequence,
+    for position, (tracks, persons) in enumerate(counts):
+        row = SceneScores(
+            scene=by_track[position].sequence,
             shows="all scenes together",
-            people=sum(filmed.people for filmed, _, _ in results),
+            people=sum(filmed.people for filmed, _ in results),
             meets_px=0.0,
-            tracks=_face_scores(scores, tracks),
-            persons=_face_scores(person_scores[position], persons) if linked else None,
+            tracks=_face_scores(by_track[position], tracks),
+            persons=_face_scores(by_person[position], persons) if linked else None,
         )
-        if scores.sequence != TOGETHER:
-            filmed, _, cuts_found = results[position]
-            plain = replace(
-                plain,
+        if row.scene != TOGETHER:
+            filmed, outcome = results[position]
+            row = replace(
+                row,
                 shows=filmed.shows,
                 people=filmed.people,
                 meets_px=filmed.meets_px,
                 cuts=filmed.cuts,
-                cuts_found=cuts_found,
+                cuts_found=outcome.cuts,
             )
-        rows.append(plain)
+        rows.append(row)
     return rows
 
 
@@ -339,10 +355,25 @@ def _face_scores(scores: TrackingScores, found: int) -> FaceScores:
     )
 
 
-def _person_numbers(rows: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """A number for each person; a track that was not linked is a person of its own."""
-    names = rows["person"].astype(object).where(rows["person"].notna(), "track " + rows["track"].astype(str))
-    return pd.factorize(names)[0].astype(np.int64) + 1
+def _tracks(outcome: _Outcome) -> npt.NDArray[np.int64]:
+    return outcome.rows["track"].to_numpy(np.int64)
+
+
+def _persons(outcome: _Outcome) -> npt.NDArray[np.int64]:
+    """Whose face each row is; the track itself where nothing was linked."""
+    tracks = _tracks(outcome)
+    if outcome.person_of is None:
+        return tracks
+    return np.array([outcome.person_of[track] for track in tracks.tolist()], np.int64)
+
+
+def _person_of(persons: pd.DataFrame) -> dict[int, int]:
+    """Number of the person that each track is, from 1; ``persons`` as from ``queries.persons``."""
+    return {
+        int(track): number
+        for number, tracks in enumerate(persons["tracks"], start=1)
+        for track in str(tracks).split(",")
+    }
 
 
 def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: npt.NDArray[np.int64]) -> SequenceResult:
