@@ -84,11 +84,13 @@ def _iou(boxes_a: Float64Array, area_a: Float64Array, boxes_b: Float64Array, are
 
 def _proper_and_areas(boxes: Float64Array) -> tuple[npt.NDArray[np.bool_], Float64Array]:
     with np.errstate(all="ignore"):
-        left, top, right, bottom = boxes.T
-        width = right - left
-        area: Float64Array = width * (bottom - top)
-        # NaN fails every comparison, an infinite corner makes the area infinite; two negative sides fail the first.
-        proper: npt.NDArray[np.bool_] = (width > 0.0) & (area > 0.0) & (area < np.inf)
+        size = boxes[:, 2:] - boxes[:, :2]
+        width = size[:, 0]
+        area: Float64Array = width * size[:, 1]
+    # NaN fails every comparison, an infinite corner makes the area infinite; two negative sides fail the first.
+    proper: npt.NDArray[np.bool_] = width > 0.0
+    proper &= area > 0.0
+    proper &= area < np.inf
     return proper, area
 
 
@@ -129,9 +131,11 @@ def xyxy_to_uvsr(xyxy: npt.NDArray[Any]) -> Float64Array:
     uvsr = np.empty_like(boxes)
     with np.errstate(all="ignore"):
         size = boxes[:, 2:] - boxes[:, :2]
-        uvsr[:, :2] = boxes[:, :2] + 0.5 * size
-        uvsr[:, 2] = size[:, 0] * size[:, 1]
-        uvsr[:, 3] = size[:, 0] / size[:, 1]
+        width, height = size[:, 0], size[:, 1]
+        np.multiply(size, 0.5, out=uvsr[:, :2])
+        uvsr[:, :2] += boxes[:, :2]
+        np.multiply(width, height, out=uvsr[:, 2])
+        np.divide(width, height, out=uvsr[:, 3])
     return uvsr
 
 

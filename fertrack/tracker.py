@@ -186,7 +186,10 @@ class SortTracker:
         return ripe
 
     def _confirm(self) -> None:
-        due = np.flatnonzero(self._ripe() & (self._lives[:, _ID] == UNCONFIRMED))
+        tentative = self._lives[:, _ID] == UNCONFIRMED
+        if not tentative.any():
+            return
+        due = np.flatnonzero(self._ripe() & tentative)
         if len(due):
             due = due[_left_to_right(self._filters.means[due])]
             self._lives[due, _ID] = np.arange(len(self._ids) + 1, len(self._ids) + 1 + len(due))
@@ -217,6 +220,8 @@ class SortTracker:
     def _bury(self) -> None:
         """Drop the tracks that were missed too often."""
         lives, config = self._lives, self.config
+        if not lives[:, _MISSES].any():
+            return
         patience = np.where(lives[:, _ID] == UNCONFIRMED, config.tentative_max_age, config.max_age)
         living = lives[:, _MISSES] <= patience
         if not living.all():

@@ -17,6 +17,7 @@ from fertrack.config import load_settings
 from fertrack.errors import ConfigError, EvaluationError
 from fertrack.evaluation.mot import MotRows, find_sequences, read_ground_truth, read_mot
 from fertrack.evaluation.tracking import TOGETHER, SequenceResult, evaluate, run_tracker, score
+from fertrack.evaluation.tracking_ablation import TUNED_ON
 from fertrack.reporting.mot_export import to_mot
 from fertrack.storage.engine import open_database
 from fertrack.tracker import PLAIN_SORT, TrackerConfig
@@ -307,3 +308,19 @@ class TestPublishedValues:
         assert together.mota >= 0.53
         measured: dict[str, Any] = {"idf1": 0.491, "switches": 225}
         assert {"idf1": round(together.idf1, 3), "switches": together.switches} == measured
+
+    def test_the_default_tracker_is_better_on_every_score(self, shared_data: Path) -> None:
+        sequences = find_sequences(shared_data / "mot", [])
+        ours, plain = evaluate(sequences, TrackerConfig())[-1], evaluate(sequences, PLAIN_SORT)[-1]
+        assert ours.mota >= 0.545
+        assert ours.idf1 >= 0.60
+        assert ours.switches <= 150
+        assert ours.hota > plain.hota + 0.03
+        assert ours.mostly_lost <= plain.mostly_lost
+
+    def test_it_is_so_on_the_sequences_it_was_not_tuned_on_too(self, shared_data: Path) -> None:
+        kept_apart = [s for s in find_sequences(shared_data / "mot", []) if s.name not in TUNED_ON]
+        assert len(kept_apart) == 3
+        ours, plain = evaluate(kept_apart, TrackerConfig())[-1], evaluate(kept_apart, PLAIN_SORT)[-1]
+        assert ours.mota > plain.mota
+        assert ours.switches < plain.switches
