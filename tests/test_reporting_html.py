@@ -22,12 +22,14 @@ from reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
 from fertrack.errors import OutputExistsError, ReportError, RunNotFoundError
+from fertrack.linking.linker import LinkPlan, PersonLink, PlannedPerson
 from fertrack.reporting import ReportConfig, charts, palette, wording, write_html
 from fertrack.reporting.persons import persons_of
 from fertrack.reporting.run_facts import notices, read_calibration, source_rows
 from fertrack.reporting.thinning import thin_lines
 from fertrack.storage import queries
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.links import store_plan
 from fertrack.types import EXPRESSIONS
 
 TWO_PERSONS = ScriptedRun(
@@ -343,6 +345,26 @@ def test_arrays_are_packed_as_plotly_reads_them() -> None:
         charts.to_json(float("nan"))
 
 
+def test_a_person_of_several_tracks_is_one_person(db: Database, tmp_path: Path) -> None:
+    returns = ScriptedRun(
+        (
+            ScriptedPerson([(0.0, 1.0)], [(0.0, "happiness")]),
+            ScriptedPerson([(0.0, 4.0)]),
+            ScriptedPerson([(2.0, 4.0)], [(0.0, "anger")]),
+        ),
+        frames=100,
+    )
+    number = store_run(db, returns)
+    plan = LinkPlan((PlannedPerson((1, 3)), PlannedPerson((2,))), (PersonLink(3, 0, 0.75, "accepted"),))
+    store_plan(db, number, plan, embedder="net")
+    path = write_html(db, number, tmp_path / "report.html")
+    found = Page(path.read_text(encoding="utf-8"))
+    assert found.figures["overview"]["layout"]["yaxis"]["ticktext"] == ["ID 1, 3 · P1", "ID 2 · P2"]
+    assert "ID 1, 3 · P1 0:00.0 – 0:04.0 3 s anger 67% happiness 33%" in found.text
+    lines = [trace for trace in found.figures["person-1"]["data"] if trace["name"] == "anger"]
+    assert lines, "the person's one chart shows what the second track showed"
+
+
 def test_the_users_own_folder_is_not_in_the_settings(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,7 +479,7 @@ def test_hours_are_written_where_there_are_hours(db: Database, tmp_path: Path) -
 def test_a_slowly_sampled_video_is_not_torn_apart(db: Database) -> None:
     run = store_run(db, ScriptedRun([ScriptedPerson([(0, 20)])], frames=20, fps=1.0))
     (person,) = persons_of(
-        queries.tracks(db, run), queries.timeline(db, run), queries.episodes(db, run), gap_s=0.5, interval_s=1.0
+        queries.persons(db, run), queries.timeline(db, run), queries.episodes(db, run), gap_s=0.5, interval_s=1.0
     )
     assert len(person.seen) == len(person.episodes) == 1
     assert person.visible_s == pytest.approx(20.0)

@@ -73,7 +73,7 @@ def write_html(
     facts = queries.run_facts(db, run)
     interval_s = facts.summary.video_s / facts.summary.frames if facts.summary.frames else 0.0
     persons = persons_of(
-        queries.tracks(db, run),
+        queries.persons(db, run),
         queries.timeline(db, run),
         queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s),
         gap_s=config.max_gap_s,

@@ -13,14 +13,17 @@ from fertrack.types import EXPRESSIONS
 
 __all__ = ["Person", "most_visible", "persons_of"]
 
+_LISTED_TRACKS = 3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """One confirmed track of a run.
+    """One person of a run: a confirmed track, or several that were linked.
 
     Attributes:
-        track: ID within the run.
-        name: display name; empty if none was given.
+        track: ID of the first track.
+        tracks: IDs of all of them, as text such as "1, 4".
+        name: display name, or ``P3``; empty if no person is recorded for the track.
         first_s: time of the first frame in which the person was seen.
         last_s: end of the last one.
         visible_s: time during which the person was seen.
@@ -33,6 +36,7 @@ class Person:
     """
 
     track: int
+    tracks: str
     name: str
     first_s: float
     last_s: float
@@ -46,32 +50,37 @@ class Person:
 
     @property
     def label(self) -> str:
-        """``ID 3``, as drawn in the video, with the name where there is one."""
-        return f"ID {self.track} · {self.name}" if self.name else f"ID {self.track}"
+        """``ID 3``, as drawn in the video, with the name where there is one; of many IDs the first three."""
+        first = self.tracks.split(", ")[:_LISTED_TRACKS]
+        ids = f"ID {', '.join(first)}" + ("…" if self.tracks.count(",") >= _LISTED_TRACKS else "")
+        return f"{ids} · {self.name}" if self.name else ids
 
 
 def persons_of(
-    tracks: pd.DataFrame, timeline: pd.DataFrame, episodes: pd.DataFrame, *, gap_s: float, interval_s: float
+    persons: pd.DataFrame, timeline: pd.DataFrame, episodes: pd.DataFrame, *, gap_s: float, interval_s: float
 ) -> list[Person]:
-    """All confirmed tracks of a run, in order of their ID.
+    """Everybody in a run, in order of their first ID.
 
     Args:
-        tracks: as from ``queries.tracks``.
+        persons: as from ``queries.persons``.
         timeline: as from ``queries.timeline``, confirmed rows only.
         episodes: as from ``queries.episodes``.
         gap_s: longest time without a face that does not break a stretch, seconds.
         interval_s: how long a frame is shown, seconds.
     """
-    rows_of = dict(tuple(timeline.groupby("track")))
-    episodes_of = dict(tuple(episodes.groupby("track")))
-    persons = []
-    for record in tracks.to_dict("records"):
+    together = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
+    owner = {int(track): first for first, tracks in together for track in tracks.split(", ")}
+    rows_of = dict(tuple(timeline.groupby(timeline["track"].map(owner))))
+    episodes_of = dict(tuple(episodes.sort_values("start_s", kind="stable").groupby(episodes["track"].map(owner))))
+    found = []
+    for record in persons.sort_values("track").to_dict("records"):
         track = int(record["track"])
         rows = rows_of.get(track, timeline.iloc[:0])
         seen = _stretches(track, rows["time_s"].to_numpy(np.float64), gap_s, interval_s)
-        persons.append(
+        found.append(
             Person(
                 track=track,
+                tracks=record["tracks"],
                 name=record["person"] if isinstance(record["person"], str) else "",
                 first_s=float(record["first_s"]),
                 last_s=float(record["last_s"]) + interval_s,
@@ -84,7 +93,7 @@ def persons_of(
                 seen=seen,
             )
         )
-    return persons
+    return found
 
 
 def most_visible(persons: Sequence[Person], count: int) -> list[Person]:
