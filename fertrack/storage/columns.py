@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Face, FrameRow, Person, Run, TrackRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.spans import frame_ends
+from fertrack.storage.tuples import fetch_tuples
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray
 
 __all__ = [
@@ -60,7 +60,7 @@ def load_frames(
         statement = statement.where(FrameRow.time_s >= from_s)
     if to_s is not None:
         statement = statement.where(FrameRow.time_s < to_s)
-    rows = _fetch(connection, statement.order_by(FrameRow.frame_index))
+    rows = fetch_tuples(connection, statement.order_by(FrameRow.frame_index))
     table = np.array(rows, np.float64).reshape(-1, 2)
     return table[:, 0].astype(np.int64), table[:, 1]
 
@@ -102,7 +102,7 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
         Face.face_index,
     ).where(*conditions)
     # The order in which they lie in the table: whatever the statistics say, no detour through the index for whole runs.
-    rows = _fetch(connection, statement.order_by(Face.frame_index, Face.face_index))
+    rows = fetch_tuples(connection, statement.order_by(Face.frame_index, Face.face_index))
     return FaceColumns(
         frame_index=np.array([row[0] for row in rows], np.int64),
         track=np.array([UNCONFIRMED if row[1] is None else row[1] for row in rows], np.int64),
@@ -131,7 +131,7 @@ def load_labels(connection: sa.Connection, run: int, track: int | None = None) -
     statement = sa.select(Face.track, Face.frame_index, Face.label, Face.probability).where(
         Face.run_id == run, Face.track.is_not(None) if track is None else Face.track == track
     )
-    table = np.array(_fetch(connection, statement), np.float64).reshape(-1, 4)
+    table = np.array(fetch_tuples(connection, statement), np.float64).reshape(-1, 4)
     tracks, frame_index, label = (table[:, column].astype(np.int64) for column in range(3))
     return LabelColumns(tracks, frame_index, label, table[:, 3])
 
@@ -144,9 +144,3 @@ def person_names(connection: sa.Connection, run: int) -> dict[int, str]:
         .where(TrackRow.run_id == run)
     )
     return {row.number: row.display_name or f"P{row.person}" for row in connection.execute(statement)}
-
-
-def _fetch(connection: sa.Connection, statement: sa.Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The driver's own tuples: SQLAlchemy's row objects would take twice the time of everything else together."""
-    cursor = connection.execute(statement).cursor
-    return [] if cursor is None else cast("list[tuple[Any, ...]]", cursor.fetchall())
