@@ -61,7 +61,7 @@ class Variant:
     def overrides(self) -> str:
         """How to ask for it."""
         if self.base is PLAIN_SORT:
-            return " ".join(["plain_sort", *(f"{key}={value}" for key, value in self.changed.items())])
+            return "--config plain_sort"
         return " ".join(f"{key}={str(value).lower()}" for key, value in self.changed.items()) or "-"
 
 
@@ -82,7 +82,6 @@ VARIANTS = (
     Variant("min_hits 3 as in SORT", {"min_hits": 3}),
     Variant("max_age 1 as in SORT", {"max_age": 1}),
     Variant("plain SORT", {}, PLAIN_SORT),
-    Variant("plain SORT, scores from 0.5", {"high_score": 0.5, "low_score": 0.5, "new_track_score": 0.5}, PLAIN_SORT),
 )
 
 
@@ -180,7 +179,9 @@ def _judged_faces(video: Path, judge: DetectionConfig) -> Iterator[str]:
 
 def to_markdown(sections: Iterable[tuple[str, Iterable[str]]]) -> str:
     """Sections of a title and lines, as one report."""
-    parts = [f"# What each improvement of the tracker is worth, {datetime.date.today().isoformat()}", __doc__ or ""]
+    title, _, what = (__doc__ or "").partition(": ")
+    command, _, explained = what.partition("\n\n")
+    parts = [f"# {title}, {datetime.date.today().isoformat()}", f"Made by {command}", explained]
     for title, lines in sections:
         parts.append("\n".join([f"## {title}", "", *lines, ""]))
     return "\n\n".join(part.strip() for part in parts) + "\n"
