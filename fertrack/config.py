@@ -26,6 +26,7 @@ from fertrack.detectors.options import DetectionConfig
 from fertrack.engines import EngineConfig
 from fertrack.errors import ConfigError
 from fertrack.linking.config import LinkingConfig
+from fertrack.privacy import PrivacyConfig
 from fertrack.reporting.config import ReportConfig
 from fertrack.shots import ShotConfig
 from fertrack.sinks.video import VideoOutputConfig
@@ -59,6 +60,9 @@ class Settings(StageConfig):
     video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
     storage: StorageConfig = Field(StorageConfig(), description="The database.")
     report: ReportConfig = Field(ReportConfig(), description="What is written besides video and database.")
+    privacy: PrivacyConfig = Field(
+        PrivacyConfig(), description="What the run is for, on what consent, and for how long it is kept."
+    )
 
 
 _ROW_SECTIONS = ("input", "detection", "shots", "tracking", "classification", "calibration", "smoothing")

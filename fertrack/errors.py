@@ -15,6 +15,7 @@
     │   ├── SchemaOutOfDateError   its schema is older or newer than this program
     │   └── RunNotFoundError       no such run, track or person is stored
     ├── ReportError            a report or export could not be written
+    ├── LabelsError            a file of labels to be imported is unreadable, or a label in it unknown
     └── EvaluationError        what is to be evaluated, or its ground truth, is missing or unreadable
 
 Misuse of the Python API (wrong dtype, wrong shape) raises ``TypeError`` or ``ValueError`` instead.
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "EvaluationError",
     "FertrackError",
+    "LabelsError",
     "ModelError",
     "OutputExistsError",
     "ReportError",
@@ -89,6 +91,10 @@ class RunNotFoundError(StorageError):
 
 class ReportError(FertrackError):
     """A report or export could not be written."""
+
+
+class LabelsError(FertrackError):
+    """A file of labels to be imported is unreadable, or a label in it is unknown."""
 
 
 class EvaluationError(FertrackError):

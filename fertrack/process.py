@@ -13,6 +13,7 @@ from fertrack.build import build_pipeline
 from fertrack.config import Settings, digest, to_toml
 from fertrack.errors import OutputExistsError, StorageError
 from fertrack.pipeline import Pipeline, Progress
+from fertrack.privacy import check_stated
 from fertrack.protocols import Sink, VideoSource
 from fertrack.relinking import Relinker, build_relinker
 from fertrack.reporting import write_csv, write_html
@@ -145,9 +146,11 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
     """Name the outputs of every video and make their folder, before any work starts.
 
     Raises:
+        ConfigError: a purpose has to be stated and is not.
         OutputExistsError: an output is already there and ``overwrite`` is False.
         StorageError: the output folder cannot be made.
     """
+    check_stated(settings.privacy)
     folder = _out_folder(out)
     stems = [Path(location).stem or Path(location).resolve().name for location in locations]
     plans = []
@@ -211,6 +214,10 @@ def process_planned(
         classifier=pipeline.analyzer.classifier.fingerprint,
         calibration=pipeline.calibrator.describe(),
         fertrack_version=version("fertrack"),
+        purpose=settings.privacy.purpose,
+        consent=settings.privacy.consent,
+        privacy_override=settings.privacy.override,
+        retention_days=settings.privacy.retention_days,
     )
     store = DatabaseSink(database, source.info, record, settings.storage)
     sinks: list[Sink] = [store]  # the database is finished last, so that it records how the others ended

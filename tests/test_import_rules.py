@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "fertrack"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "stage_config"),
-    ("protocols", "geometry", "tracker_config", "stage_clock", "calibration", "smoothing"),
+    ("protocols", "geometry", "tracker_config", "stage_clock", "calibration", "smoothing", "privacy"),
     (
         "kalman",
         "association",

@@ -36,7 +36,7 @@ down_revision = "HEAD"
 
 def upgrade():
     with op.batch_alter_table("runs") as batch:
-        batch.add_column(sa.Column("purpose", sa.Text(), nullable=False, server_default=""))
+        batch.add_column(sa.Column("remark", sa.Text(), nullable=False, server_default=""))
         batch.alter_column("error", type_=sa.String(500))
     with op.batch_alter_table("tracks") as batch:
         batch.drop_column("faces")
@@ -46,7 +46,7 @@ def downgrade():
     with op.batch_alter_table("tracks") as batch:
         batch.add_column(sa.Column("faces", sa.Integer(), nullable=False, server_default="7"))
     with op.batch_alter_table("runs") as batch:
-        batch.drop_column("purpose")
+        batch.drop_column("remark")
         batch.alter_column("error", type_=sa.Text())
 """.replace("HEAD", HEAD)
 
@@ -281,3 +281,20 @@ def test_a_run_stored_before_events_were_is_kept_and_has_none(tmp_path: Path) ->
     with open_database(path) as database:
         assert queries.timeline(database, "last").equals(timeline)
         assert queries.events(database, "last").empty
+
+
+def test_a_run_stored_before_purposes_were_is_kept_and_states_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with open_database(path, create=True) as database:
+        run = store(database, [result(i, i / 25, [(1, "anger", 0.5)]) for i in range(5)])
+        timeline = queries.timeline(database, run)
+    downgrade(path, "0004")
+    assert "CREATE TABLE corrections" not in statements(path)
+    before = content_of(path, ("runs", "faces", "tracks"))
+    upgrade(path)
+    after = content_of(path, ("runs", "faces", "tracks"))
+    assert after["runs"] == [(*row, "", "", "", None) for row in before["runs"]]
+    assert (after["faces"], after["tracks"]) == (before["faces"], before["tracks"])
+    assert statements(path) == GOLDEN.read_text(encoding="utf-8")
+    with open_database(path) as database:
+        assert queries.timeline(database, run).equals(timeline)

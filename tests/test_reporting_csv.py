@@ -26,11 +26,13 @@ RUN = ScriptedRun(
 )
 
 FACES_HEADER = (
-    "run,frame_index,time_s,track,person,x1,y1,x2,y2,score,label,probability,"
+    "run,frame_index,face_index,time_s,track,person,x1,y1,x2,y2,score,label,corrected,probability,"
     "p_surprise,p_fear,p_disgust,p_happiness,p_sadness,p_anger,p_neutral,"
     "raw_surprise,raw_fear,raw_disgust,raw_happiness,raw_sadness,raw_anger,raw_neutral"
 )
-EPISODES_HEADER = "track,person,expression,start_s,end_s,duration_s,mean_probability,peak_probability,frames"
+EPISODES_HEADER = (
+    "run,track,person,expression,start_s,end_s,duration_s,mean_probability,peak_probability,frames,corrected"
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +53,15 @@ def test_golden_files(db: Database, run: int, tmp_path: Path) -> None:
     lines = faces.split("\r\n")
     assert lines[0] == FACES_HEADER
     assert lines[1] == (
-        f"{run},0,0.000000,-1,,150.00,40.00,194.25,100.00,0.9876,uncertain,0.7000,"
+        f"{run},0,2,0.000000,-1,,150.00,40.00,194.25,100.00,0.9876,uncertain,,0.7000,"
         "0.0500,0.0500,0.0500,0.0500,0.0500,0.0500,0.7000,0.0500,0.0500,0.0500,0.0500,0.0500,0.0500,0.7000"
     )
-    assert lines[2].startswith(f'{run},0,0.000000,1,"Ana ""Ö"", 李",50.00,40.00,94.25,100.00,0.9876,neutral,0.7000,')
+    assert lines[2].startswith(f'{run},0,0,0.000000,1,"Ana ""Ö"", 李",50.00,40.00,94.25,100.00,0.9876,neutral,,0.7000,')
     assert episodes == (
         f"{EPISODES_HEADER}\r\n"
-        '1,"Ana ""Ö"", 李",neutral,0.000000,0.520000,0.520000,0.7000,0.7000,13\r\n'
-        '1,"Ana ""Ö"", 李",happiness,0.520000,0.800000,0.280000,0.7000,0.7000,7\r\n'
-        "2,,sadness,0.000000,1.000000,1.000000,0.7000,0.7000,25\r\n"
+        f'{run},1,"Ana ""Ö"", 李",neutral,0.000000,0.520000,0.520000,0.7000,0.7000,13,\r\n'
+        f'{run},1,"Ana ""Ö"", 李",happiness,0.520000,0.800000,0.280000,0.7000,0.7000,7,\r\n'
+        f"{run},2,,sadness,0.000000,1.000000,1.000000,0.7000,0.7000,25,\r\n"
     )
 
 
@@ -113,7 +115,7 @@ def test_nothing_is_replaced_unless_asked(db: Database, run: int, tmp_path: Path
     assert there.read_text() == "precious"
     assert not (tmp_path / "clip.faces.csv").exists()
     write_csv(db, run, tmp_path, "clip", overwrite=True)
-    assert there.read_text().startswith("track,")
+    assert there.read_text().startswith("run,track,")
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(db: Database, run: int, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli import database, evaluate, models, person, process, query, render, setup
+from fertrack.cli import database, evaluate, export, models, person, privacy, process, query, render, setup
 from fertrack.errors import FertrackError
 
 __all__ = ["app", "main", "run"]
@@ -27,6 +27,8 @@ app = typer.Typer(
 process.register(app)
 query.register(app)
 render.register(app)
+export.register(app)
+privacy.register(app)
 setup.register(app)
 app.add_typer(person.app, name="person")
 app.add_typer(models.app, name="models")

@@ -66,6 +66,8 @@ def process(
         typer.Option("--store-embeddings", help="Keep what faces are recognised by in the database, for a time."),
     ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV files too.")] = False,
+    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What the analysis is for; stored and reported.")] = "",
+    consent: Annotated[str, typer.Option(metavar="TEXT", help="On what consent; stored and reported.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs of the same name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -86,6 +88,8 @@ def process(
         "linking.store_embeddings": True if store_embeddings else None,
         "report.csv": True if csv else None,
         "storage.url": db or None,
+        "privacy.purpose": purpose or None,
+        "privacy.consent": consent or None,
     }
     given = [f"{key}={_toml(value)}" for key, value in flags.items() if value is not None]
     settings = settings_from(config, [*(overrides or []), *given])
@@ -106,12 +110,14 @@ def demo(
     if clip_only:
         typer.echo(clip)
         return
-    _process_all([str(clip)], out, settings_from(None, []), overwrite=True, as_json=False)
+    purpose = ["privacy.purpose=demonstration", "privacy.consent=public-domain portraits"]
+    _process_all([str(clip)], out, settings_from(None, purpose), overwrite=True, as_json=False)
 
 
 def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
     from fertrack.build import build_pipeline
     from fertrack.errors import FertrackError
+    from fertrack.privacy import UNSTATED
     from fertrack.process import database_url, plan_outputs, process_planned
     from fertrack.relinking import build_relinker
     from fertrack.sources import expand_inputs
@@ -148,6 +154,8 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
                 break
     if as_json:
         print_json([_as_json(result) for result in results])
+    if results and not settings.privacy.purpose:
+        err_console().print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
     if any(result.summary.status == "interrupted" for result in results):
         err_console().print("interrupted: what was done so far is kept")
         raise typer.Exit(_INTERRUPTED)

@@ -1,19 +1,25 @@
 """CSV files of a run: one row per face per frame, and one row per episode.
 
 Both are RFC 4180: UTF-8, comma, CRLF, a header line, quotes where needed. Numbers have a fixed number of decimals and a
-point; an empty field means "not known". Times are seconds from the start of the video.
+point; an empty field means "not known". Times are seconds from the start of the video. A name that a spreadsheet would
+take for a formula (it begins with = + - @ or a tab) has an apostrophe put in front of it.
+
+Write the right expression (or ``uncertain``) into ``corrected`` and give the file to ``fertrack import-labels``: see
+``fertrack.reporting.label_import``.
 
 ``<stem>.faces.csv``, in order of frame, then track:
 
 ==================  ====================================================================================
 run                 ID of the run in the database
 frame_index         exact 0-based frame number
+face_index          which of the frame's faces, from 0; with frame_index, the face's key in the database
 time_s              presentation time, s, 6 decimals
 track               ID of the person within the run; -1 = a detection that no confirmed track has claimed
 person              name given to that person, if any
 x1, y1, x2, y2      face box in px of the source frame, 2 decimals
 score               how sure the detector is that this is a face, 0 to 1
 label               expression estimate, or ``uncertain``
+corrected           what a person said the face shows, if anybody did
 probability         smoothed probability of the label; of the most likely expression where it is ``uncertain``
 p_<expression>      smoothed probabilities, seven columns that sum to 1
 raw_<expression>    calibrated probabilities of this frame alone, seven columns that sum to 1
@@ -22,13 +28,14 @@ raw_<expression>    calibrated probabilities of this frame alone, seven columns 
 ``<stem>.episodes.csv``, in order of track, then time:
 
 ==================  ====================================================================================
-track, person       as above; detections that no track has claimed have no episodes
+run, track, person  as above; detections that no track has claimed have no episodes
 expression          the expression estimate; the person may have been uncertain or unseen for short times in between
 start_s, end_s      when the first frame is shown and when the last one stops being shown, s, 6 decimals
 duration_s          end_s - start_s
 mean_probability    mean smoothed probability over the frames that show the expression
 peak_probability    its highest value
 frames              number of those frames
+corrected           what a person said it shows, if all faces of the person in that time were corrected alike
 ==================  ====================================================================================
 """
 
@@ -42,17 +49,20 @@ import pandas as pd
 
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.output_file import check_free, replacing
+from fertrack.reporting.spreadsheet import defused
 from fertrack.storage import queries
+from fertrack.storage.corrections import corrections
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
 
-__all__ = ["EPISODE_COLUMNS", "FACE_COLUMNS", "csv_paths", "write_csv"]
+__all__ = ["EPISODE_COLUMNS", "FACE_COLUMNS", "csv_paths", "episode_table", "face_table", "write_csv"]
 
 FACE_COLUMNS: dict[str, int | None] = {
     "run": None,
     "frame_index": None,
+    "face_index": None,
     "time_s": 6,
     "track": None,
     "person": None,
@@ -62,6 +72,7 @@ FACE_COLUMNS: dict[str, int | None] = {
     "y2": 2,
     "score": 4,
     "label": None,
+    "corrected": None,
     "probability": 4,
     **{f"p_{name}": 4 for name in EXPRESSIONS},
     **{f"raw_{name}": 4 for name in EXPRESSIONS},
@@ -69,6 +80,7 @@ FACE_COLUMNS: dict[str, int | None] = {
 """Columns of ``<stem>.faces.csv`` in order, with their decimals; None = written as it is."""
 
 EPISODE_COLUMNS: dict[str, int | None] = {
+    "run": None,
     "track": None,
     "person": None,
     "expression": None,
@@ -78,6 +90,7 @@ EPISODE_COLUMNS: dict[str, int | None] = {
     "mean_probability": 4,
     "peak_probability": 4,
     "frames": None,
+    "corrected": None,
 }
 """Columns of ``<stem>.episodes.csv`` in order, with their decimals; None = written as it is."""
 
@@ -88,7 +101,14 @@ def csv_paths(folder: Path, stem: str) -> list[Path]:
 
 
 def write_csv(
-    db: Database, run: int, folder: Path, stem: str, config: ReportConfig | None = None, *, overwrite: bool = False
+    db: Database,
+    run: int,
+    folder: Path,
+    stem: str,
+    config: ReportConfig | None = None,
+    *,
+    track: int | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write a run's faces and episodes as CSV; the columns are documented at the top of this module.
 
@@ -98,6 +118,7 @@ def write_csv(
         folder: where the files go; made if missing.
         stem: what both file names begin with.
         config: shortest episode and longest gap; the defaults if None.
+        track: only this person's; all, and faces that no track has claimed, if None.
         overwrite: replace files of the same names.
 
     Returns:
@@ -105,15 +126,15 @@ def write_csv(
 
     Raises:
         OutputExistsError: one of the files is already there and ``overwrite`` is False; neither is written.
-        RunNotFoundError: there is no such run.
+        RunNotFoundError: there is no such run, or no such track in it.
         ReportError: a file could not be written.
     """
     config = config or ReportConfig()
     faces_path, episodes_path = csv_paths(folder, stem)
     for path in (faces_path, episodes_path):
         check_free(path, overwrite=overwrite)
-    episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
-    faces = queries.timeline(db, run, include_unconfirmed=True)
+    faces = face_table(db, run, track)
+    episodes = episode_table(db, run, config, faces, track)
     for path, table, columns in ((faces_path, faces, FACE_COLUMNS), (episodes_path, episodes, EPISODE_COLUMNS)):
         text = _as_text(table, columns)
         with replacing(path, overwrite=overwrite) as file:
@@ -121,12 +142,52 @@ def write_csv(
     return [faces_path, episodes_path]
 
 
+def face_table(db: Database, run: int, track: int | None = None) -> pd.DataFrame:
+    """The rows of ``<stem>.faces.csv``, numbers as they are stored.
+
+    Raises:
+        RunNotFoundError: there is no such run, or no such track in it.
+    """
+    faces = queries.timeline(db, run, track=track, include_unconfirmed=track is None)
+    given = corrections(db, run).set_index(["frame_index", "face_index"])["corrected"].astype("str")
+    keys = pd.MultiIndex.from_frame(faces[["frame_index", "face_index"]])
+    faces["corrected"] = given.reindex(keys).to_numpy()
+    return faces[list(FACE_COLUMNS)]
+
+
+def episode_table(
+    db: Database, run: int, config: ReportConfig, faces: pd.DataFrame, track: int | None = None
+) -> pd.DataFrame:
+    """The rows of ``<stem>.episodes.csv``, numbers as they are stored.
+
+    Args:
+        db: the open database.
+        run: ID of the run.
+        config: shortest episode and longest gap.
+        faces: as from ``face_table``.
+        track: only this person's; all if None.
+    """
+    episodes = queries.episodes(db, run, track=track, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
+    of_track = dict(tuple(faces.groupby("track"))) if faces["corrected"].notna().any() else {}
+    agreed: list[str | None] = []
+    for number, start_s, end_s in zip(episodes["track"], episodes["start_s"], episodes["end_s"], strict=True):
+        rows = of_track.get(number, faces.iloc[:0])
+        labels = rows.loc[(rows["time_s"] >= start_s) & (rows["time_s"] < end_s), "corrected"]
+        same = len(labels) > 0 and labels.notna().all() and labels.nunique() == 1
+        agreed.append(str(labels.iloc[0]) if same else None)
+    episodes["corrected"] = pd.Series(agreed, index=episodes.index, dtype="str")
+    episodes["run"] = run
+    return episodes[list(EPISODE_COLUMNS)]
+
+
 def _as_text(table: pd.DataFrame, columns: dict[str, int | None]) -> pd.DataFrame:
     """The columns in order, decimal numbers as text of fixed precision."""
     text = {}
     for name, decimals in columns.items():
         column = table[name]
-        if decimals is None:
+        if name == "person":
+            text[name] = column.map(defused, na_action="ignore")
+        elif decimals is None:
             text[name] = column
         else:
             form = f"%.{decimals}f"

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from fertrack.errors import OutputExistsError, ReportError
 
-__all__ = ["check_free", "replacing"]
+__all__ = ["check_free", "drafted", "replacing"]
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
@@ -33,14 +33,27 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[TextIO]:
         OutputExistsError: something is already there and ``overwrite`` is False.
         ReportError: the file cannot be written (read-only folder, disk full).
     """
+    with drafted(path, overwrite=overwrite) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def drafted(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; the file appears at ``path`` when the block ends without an error.
+
+    Missing folders are made.
+
+    Raises:
+        OutputExistsError: something is already there and ``overwrite`` is False.
+        ReportError: the file cannot be written (read-only folder, disk full).
+    """
     check_free(path, overwrite=overwrite)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield draft
         draft.replace(path)
     except OSError as error:
         raise ReportError(f"{path} could not be written: {error.strerror or error}") from error

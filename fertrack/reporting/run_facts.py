@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,10 @@ def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> lis
         picture += f", {info.fps:.4g} frames per second on average"
     rows = [
         ("Source", facts.source_name),
+        ("Purpose", facts.purpose or "not stated"),
+        ("Consent", facts.consent or "not stated"),
+        ("Allowed as", _OVERRIDES.get(facts.privacy_override, "")),
+        ("Kept", _kept(facts)),
         ("Picture", picture),
         ("Analysed", f"{plural(summary.frames, 'frame')}, {duration(summary.video_s)} of video"),
         ("Shots", f"{cuts + 1}, {plural(cuts, 'cut')} between them" if cuts else ""),
@@ -197,6 +202,19 @@ def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> lis
         ("fertrack", facts.fertrack_version),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+_OVERRIDES = {
+    "medical": "for a medical reason (exception of EU AI Act, Art. 5(1)(f))",
+    "safety": "for a safety reason (exception of EU AI Act, Art. 5(1)(f))",
+}
+
+
+def _kept(facts: RunFacts) -> str:
+    if facts.retention_days is None:
+        return ""
+    last_day = (facts.ended_at or facts.started_at) + dt.timedelta(days=facts.retention_days)
+    return f"until {last_day:%Y-%m-%d}, then deleted by fertrack purge"
 
 
 def _against(value: float, own: float) -> str:

@@ -6,7 +6,8 @@
                  ├─n events (of a frame)   │              │
                  ├─n stage_timings         ├─n links n─1 ─┤
                  ├─n rescores              └─n embeddings ┘
-                 └─n person_actions
+                 ├─n person_actions
+                 └─n corrections (of a face)
 
 Keys are natural: a frame is ``(run_id, frame_index)``, a face ``(run_id, frame_index, face_index)``, a track
 ``(run_id, number)``. So all rows of a run lie together in frame order, one range scan reads them, and no key is
@@ -32,6 +33,7 @@ __all__ = [
     "NAMING_CONVENTION",
     "STATUSES",
     "Base",
+    "Correction",
     "Embedding",
     "EventRow",
     "Face",
@@ -122,7 +124,8 @@ class Run(Base):
     """One pass over a source: with what, when, how it ended, and what it came to.
 
     The counts are kept up to date with every batch, so a run that was killed still says what it holds.
-    ``host``, ``pid`` and ``heartbeat_at`` tell a run in progress from one whose process died.
+    ``host``, ``pid`` and ``heartbeat_at`` tell a run in progress from one whose process died. ``purpose``, ``consent``
+    and ``privacy_override`` are what was stated when it was made; ``retention_days`` is NULL where it is kept for good.
     """
 
     __tablename__ = "runs"
@@ -166,6 +169,11 @@ class Run(Base):
     decode_failures: Mapped[int]
     video_s: Mapped[float] = mapped_column(sa.Double)
     elapsed_s: Mapped[float] = mapped_column(sa.Double)
+
+    purpose: Mapped[str] = mapped_column(sa.Text, default="")
+    consent: Mapped[str] = mapped_column(sa.Text, default="")
+    privacy_override: Mapped[str] = mapped_column(sa.String(16), default="")
+    retention_days: Mapped[int | None]
 
 
 class FrameRow(Base):
@@ -244,6 +252,27 @@ class Face(Base):
     logits: Mapped[bytes] = mapped_column(PackedFloats)
     probabilities: Mapped[bytes] = mapped_column(PackedFloats)
     smoothed: Mapped[bytes] = mapped_column(PackedFloats)
+
+
+class Correction(Base):
+    """What a person says a face shows, imported from a file; ``label`` as in ``faces``. Estimates stay as they are."""
+
+    __tablename__ = "corrections"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(
+            ["run_id", "frame_index", "face_index"],
+            ["faces.run_id", "faces.frame_index", "faces.face_index"],
+            ondelete="CASCADE",
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    frame_index: Mapped[int] = mapped_column(primary_key=True)
+    face_index: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True)
+    label: Mapped[int] = mapped_column(sa.SmallInteger)
+    author: Mapped[str] = mapped_column(sa.Text)
+    imported_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
 class EventRow(Base):

@@ -50,6 +50,10 @@ class RunFacts:
         fertrack_version: the program that made the run.
         ended_at: aware, UTC; None if it has not ended.
         rescored_at: when its labels were last recomputed; None if never.
+        purpose: what the analysis is for; empty if not stated.
+        consent: on what consent; empty if not stated.
+        privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
+        retention_days: days after its end when `fertrack purge` deletes the run; None: never.
     """
 
     id: int
@@ -67,6 +71,10 @@ class RunFacts:
     fertrack_version: str
     ended_at: dt.datetime | None = None
     rescored_at: dt.datetime | None = None
+    purpose: str = ""
+    consent: str = ""
+    privacy_override: str = ""
+    retention_days: int | None = None
 
 
 def resolve_run(db: Database, run: int | str) -> int:
@@ -157,6 +165,10 @@ def run_facts(db: Database, run: int | str) -> RunFacts:
                 "classifier",
                 "calibration",
                 "fertrack_version",
+                "purpose",
+                "consent",
+                "privacy_override",
+                "retention_days",
             )
         },
     )

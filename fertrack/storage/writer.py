@@ -38,6 +38,10 @@ class RunRecord:
         classifier: fingerprint of the classifier.
         calibration: what ``Calibrator.describe`` says.
         fertrack_version: version of the program.
+        purpose: what the analysis is for; empty if not stated.
+        consent: on what consent; empty if not stated.
+        privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
+        retention_days: days after its end when the run may be deleted; None: kept.
     """
 
     config_toml: str
@@ -46,6 +50,10 @@ class RunRecord:
     classifier: str
     calibration: dict[str, Any] = field(default_factory=dict)
     fertrack_version: str = ""
+    purpose: str = ""
+    consent: str = ""
+    privacy_override: str = ""
+    retention_days: int | None = None
 
 
 class _TrackSpan(NamedTuple):
@@ -96,6 +104,10 @@ class RunWriter:
                     detector=record.detector,
                     classifier=record.classifier,
                     calibration=record.calibration,
+                    purpose=record.purpose,
+                    consent=record.consent,
+                    privacy_override=record.privacy_override,
+                    retention_days=record.retention_days,
                     width=info.width,
                     height=info.height,
                     fps=info.fps,

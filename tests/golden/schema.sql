@@ -3,6 +3,19 @@ version_num VARCHAR(32) NOT NULL,
 CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
+CREATE TABLE corrections (
+run_id INTEGER NOT NULL,
+frame_index INTEGER NOT NULL,
+face_index SMALLINT NOT NULL,
+label SMALLINT NOT NULL,
+author TEXT NOT NULL,
+imported_at DATETIME NOT NULL,
+CONSTRAINT pk_corrections PRIMARY KEY (run_id, frame_index, face_index),
+CONSTRAINT fk_corrections_run_id_frame_index_face_index_faces FOREIGN KEY(run_id, frame_index, face_index) REFERENCES faces (run_id, frame_index, face_index) ON DELETE CASCADE
+)
+WITHOUT ROWID
+;
+
 CREATE TABLE embeddings (
 run_id INTEGER NOT NULL,
 track INTEGER NOT NULL,
@@ -148,7 +161,7 @@ CONSTRAINT pk_rescores PRIMARY KEY (id),
 CONSTRAINT fk_rescores_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 );
 
-CREATE TABLE runs (
+CREATE TABLE "runs" (
 id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 source_id INTEGER NOT NULL,
 status VARCHAR(16) NOT NULL,
@@ -181,8 +194,12 @@ dropped INTEGER NOT NULL,
 decode_failures INTEGER NOT NULL,
 video_s DOUBLE NOT NULL,
 elapsed_s DOUBLE NOT NULL,
-CONSTRAINT ck_runs_status CHECK (status IN ('running', 'complete', 'failed', 'interrupted')),
-CONSTRAINT fk_runs_source_id_sources FOREIGN KEY(source_id) REFERENCES sources (id)
+purpose TEXT NOT NULL,
+consent TEXT NOT NULL,
+privacy_override VARCHAR(16) NOT NULL,
+retention_days INTEGER,
+CONSTRAINT fk_runs_source_id_sources FOREIGN KEY(source_id) REFERENCES sources (id),
+CONSTRAINT ck_runs_status CHECK (status IN ('running', 'complete', 'failed', 'interrupted'))
 );
 
 CREATE TABLE sources (

@@ -1,0 +1,103 @@
+"""``fertrack export`` and ``fertrack import-labels``: rows for other tools, and what people corrected in them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fertrack.cli.options import DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
+from fertrack.cli.output import err_console
+
+__all__ = ["register"]
+
+_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
+_NAMED = 10
+
+
+class ExportFormat(StrEnum):
+    """In which format a run is written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    SRT = "srt"
+    VTT = "vtt"
+    ASS = "ass"
+    ELAN = "elan"
+    MOT = "mot"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("export")(export)
+    app.command("import-labels")(import_labels)
+
+
+def export(
+    run: Run,
+    output_format: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="csv, jsonl, parquet: every face; srt, vtt, ass: episodes as subtitles; elan: episodes as "
+            "tab-delimited text; mot: boxes as MOTChallenge text.",
+        ),
+    ],
+    track: Annotated[int | None, typer.Option(help="Only this person's ID.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Write a stored run for other tools, and name the files. What counts as an episode is set in [report].
+
+    Examples: fertrack export last --format csv · fertrack export 3 --format ass --track 2 -o subtitles ·
+    fertrack export last --format srt --set report.min_episode_s=1
+    """
+    from fertrack.process import make_folder
+    from fertrack.reporting.exports import export_run
+    from fertrack.storage.engine import open_database
+
+    settings = settings_from(config, overrides or [])
+    with open_database(db) as database:
+        make_folder(out)
+        paths = export_run(database, run, output_format, out, track=track, config=settings.report, overwrite=overwrite)
+    for path in paths:
+        typer.echo(path)
+
+
+def import_labels(
+    run: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A CSV export with 'corrected' filled in.")],
+    author: Annotated[str, typer.Option(metavar="NAME", help="Who gave the labels, where the file does not say.")] = "",
+    add: Annotated[bool, typer.Option("--add", help="Keep earlier corrections of other faces.")] = False,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Store the labels that a person wrote into the column 'corrected' of an exported CSV file.
+
+    They are kept beside the estimates, which stay as they are; later exports show them. Nothing learns from them yet:
+    evaluation and the fitting of class biases will read them. A new import replaces the run's earlier corrections.
+
+    Example: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1'
+    """
+    from fertrack.reporting.label_import import read_labels
+    from fertrack.storage.corrections import store_corrections
+    from fertrack.storage.engine import open_database
+
+    given = read_labels(file)
+    with open_database(db) as database:
+        report = store_corrections(database, run, given, author=author, add=add)
+    for label in report.unmatched[:_NAMED]:
+        err_console().print(
+            f"note: row {label.row} matches no face of run {report.run}: {label.place}", markup=False, soft_wrap=True
+        )
+    if len(report.unmatched) > _NAMED:
+        err_console().print(f"note: {len(report.unmatched) - _NAMED} more rows match no face", soft_wrap=True)
+    typer.echo(
+        f"run {report.run}: {report.labels} labels read, {report.faces} faces corrected ({report.changed} unlike the "
+        f"estimate), {len(report.unmatched)} rows match no face, {report.replaced} earlier corrections replaced"
+    )

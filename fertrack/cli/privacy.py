@@ -1,0 +1,60 @@
+"""``fertrack notice`` and ``fertrack purge``: what people must be told, and what may no longer be kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fertrack.cli.options import DEFAULT_OUT, Database
+from fertrack.cli.output import err_console, print_table
+
+__all__ = ["register"]
+
+_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("notice")(notice)
+    app.command("purge")(purge)
+
+
+def notice() -> None:
+    """Print what the people filmed must be told (EU AI Act, Art. 50(3)), with blanks to fill in.
+
+    Example: fertrack notice > notice.txt
+    """
+    from fertrack.privacy import NOTICE
+
+    typer.echo(NOTICE, nl=False)
+
+
+def purge(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    db: Database = _DEFAULT_DB,
+) -> None:
+    """Delete every stored run whose privacy.retention_days are over, and compact the database.
+
+    Files written beside the database (videos, reports, exports) are not known to it: delete them yourself.
+
+    Examples: fertrack purge --dry-run · fertrack purge --db study.db
+    """
+    from fertrack.storage.engine import open_database
+    from fertrack.storage.retention import purge as purge_runs
+
+    with open_database(db) as database:
+        report = purge_runs(database, dry_run=dry_run)
+    if report.runs:
+        print_table(
+            ["run", "source", "frames", "faces", "kept until (UTC)"],
+            [(run.run, run.source, run.frames, run.faces, f"{run.expired_at:%Y-%m-%d %H:%M}") for run in report.runs],
+        )
+    typer.echo(
+        f"{'deleted' if report.deleted else 'would delete'}: {len(report.runs)} runs, {report.persons} persons who "
+        f"were only in them, {report.embeddings} expired face embeddings"
+    )
+    if report.deleted and report.runs:
+        err_console().print(
+            "note: videos, reports and exports of these runs are files of their own: delete them too", soft_wrap=True
+        )
