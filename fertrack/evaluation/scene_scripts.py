@@ -194,5 +194,5 @@ SCENES: tuple[Scene, ...] = (
 )
 """All composed scenes."""
 
-FAST = ("crossing", "back_after_3_seconds", "hard_cuts")
+FAST = ("crossing", "back_after_half_second", "hard_cuts")
 """Those that the tests run again."""
