@@ -108,11 +108,13 @@ def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: boo
     """
     try:
         if url.get_backend_name() != "sqlite":
-            return sa.create_engine(url, connect_args={"connect_timeout": max(2, round(busy_timeout_s))})
+            # The encoding of texts must not depend on how the server was set up.
+            settings = {"connect_timeout": max(2, round(busy_timeout_s)), "client_encoding": "utf8"}
+            return sa.create_engine(url, connect_args=settings)
         engine = sa.create_engine(url, connect_args={"timeout": busy_timeout_s})
     except ImportError as error:
         raise StorageError(
-            f"{describe(url)} needs the Python package psycopg: pip install 'psycopg[binary]'"
+            f"{describe(url)} needs the Python package psycopg: pip install 'fertrack[postgres]'"
         ) from error
 
     def set_up(connection: Any, _record: Any) -> None:

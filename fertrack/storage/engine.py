@@ -67,7 +67,10 @@ class Database:
         Raises:
             StorageError: the database cannot be read.
         """
-        with translated(self._address), self.engine.begin() as connection:
+        engine = self.engine
+        if engine.dialect.name != "sqlite":  # which does so by itself
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with translated(self._address), engine.begin() as connection:
             yield connection
 
     @contextmanager
