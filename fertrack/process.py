@@ -28,6 +28,8 @@ from fertrack.types import RunSummary
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fertrack.reporting.notebook import PersonView
+
 __all__ = [
     "OutputPlan",
     "ProcessResult",
@@ -100,6 +102,22 @@ class ProcessResult:
         """One row per stretch of time in which a person showed one expression."""
         with open_database(self.database_url) as database:
             return queries.episodes(database, self.run, track=track)
+
+    def person(self, track: int) -> PersonView:
+        """One person, by the ID of a track: ``.timeline()``, ``.episodes()``, ``.plot()``.
+
+        Raises:
+            RunNotFoundError: the run has no such track.
+        """
+        from fertrack.reporting.notebook import PersonView
+
+        return PersonView.find(self.database_url, self.run, track)
+
+    def _repr_html_(self) -> str:
+        from fertrack.reporting.notebook import run_html
+
+        files = [path for path in (self.video_path, self.report_path) if path]
+        return run_html(self.database_url, self.run, [*files, *self.csv_paths])
 
 
 def process_video(

@@ -1,0 +1,201 @@
+"""What a run and a person show of themselves in a notebook: small tables, and a timeline in one call."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fertrack.errors import RunNotFoundError
+from fertrack.reporting import charts
+from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.persons import Person, persons_of
+from fertrack.reporting.thinning import thin_lines
+from fertrack.reporting.wording import clock, count, duration, percent, plural
+from fertrack.storage import queries
+from fertrack.storage.engine import Database, open_database
+from fertrack.types import EXPRESSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fertrack.reporting.figure import OfflineFigure
+
+__all__ = ["PersonView", "run_html"]
+
+_LEAST_SHARE = 0.05
+"""Expressions with a smaller share of the time are not named in a table."""
+
+SHORTEST_AXIS_S = 0.1
+"""A single picture has no duration, but its time axis must have a length."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonView:
+    """One person of a stored run, ready to be asked and drawn.
+
+    Attributes:
+        run: ID of the run.
+        track: ID of the person's first track.
+    """
+
+    _database_url: str = field(repr=False)  # it may hold a password
+    run: int
+    track: int
+
+    @classmethod
+    def find(cls, database_url: str, run: int, track: int) -> PersonView:
+        """The person who was followed as this track.
+
+        Raises:
+            RunNotFoundError: the run has no such track.
+        """
+        with open_database(database_url) as db:
+            owner = _owners(queries.persons(db, run)).get(track)
+        if owner is None:
+            raise RunNotFoundError(f"run {run} has no person with ID {track}: result.persons() lists them")
+        return cls(database_url, run, owner)
+
+    def timeline(self) -> pd.DataFrame:
+        """One row per frame in which the person was seen; columns as from ``queries.timeline``."""
+        return self._person().rows
+
+    def episodes(self) -> pd.DataFrame:
+        """One row per stretch of time with one expression; columns as from ``queries.episodes``."""
+        return self._person().episodes
+
+    def plot(self) -> OfflineFigure:
+        """The person's timeline as a Plotly figure: smoothed probabilities as lines, episodes as a band below."""
+        from fertrack.reporting.figure import painted
+
+        config = ReportConfig()
+        with open_database(self._database_url) as db:
+            person, interval_s = _load(db, self.run, self.track, config)
+            cuts_s = queries.events(db, self.run, kind="cut")["time_s"].to_numpy(np.float64)
+        rows = person.rows
+        lines = thin_lines(
+            rows["time_s"].to_numpy(np.float64),
+            rows[[f"p_{name}" for name in EXPRESSIONS]].to_numpy(np.float32),
+            config.max_points,
+            config.max_gap_s + interval_s,
+        )
+        end_s = max(person.last_s, person.first_s + SHORTEST_AXIS_S)
+        inside = cuts_s[(cuts_s >= person.first_s) & (cuts_s <= end_s)]
+        figure = painted(charts.person_chart(lines, person, person.first_s, end_s, inside))
+        figure.update_layout(title={"text": charts.plotly_text(person.label), "x": 0.01})
+        return figure
+
+    def _person(self) -> Person:
+        with open_database(self._database_url) as db:
+            return _load(db, self.run, self.track, ReportConfig())[0]
+
+    def _repr_html_(self) -> str:
+        person = self._person()
+        facts = [
+            ("seen", f"{clock(person.first_s)} to {clock(person.last_s)}, for {duration(person.visible_s)}"),
+            ("frames", count(person.frames)),
+            ("share of time", _shares(person.shares, person.uncertain)),
+            ("episodes", str(len(person.episodes))),
+        ]
+        rows = [
+            (
+                row["expression"],
+                clock(row["start_s"], 2),
+                clock(row["end_s"], 2),
+                duration(row["duration_s"]),
+                percent(row["mean_probability"]),
+            )
+            for row in person.episodes.to_dict("records")
+        ]
+        columns = ("expression estimate", "from", "to", "length", "mean probability")
+        return _titled(f"{person.label}, run {self.run}", facts) + _table(columns, rows)
+
+
+def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
+    """A run for a notebook: its facts, its persons, and where its files are.
+
+    Args:
+        database_url: where it is stored.
+        run: ID of the run.
+        files: what was written besides the database.
+    """
+    with open_database(database_url) as db:
+        facts = queries.run_facts(db, run)
+        persons = queries.persons(db, run)
+        name = db.name
+    summary = facts.summary
+    lines = [
+        ("source", facts.source_name),
+        ("video", f"{duration(summary.video_s)}, {plural(summary.frames, 'frame')}, {plural(summary.faces, 'face')}"),
+        ("speed", f"{summary.fps:.1f} frames per second, {summary.real_time_factor:.2g}× real time"),
+        ("purpose", facts.purpose or "not stated"),
+        *(("file", str(path)) for path in files),
+        ("database", name),
+    ]
+    rows = [
+        (
+            f"ID {row['tracks']}",
+            row["person"] if isinstance(row["person"], str) else "",
+            clock(row["first_s"]),
+            clock(row["last_s"]),
+            _shares({name: row[f"share_{name}"] for name in EXPRESSIONS}, row["share_uncertain"]),
+        )
+        for row in persons.to_dict("records")
+    ]
+    columns = ("person", "name", "first seen", "last seen", "expression estimates, share of time")
+    return _titled(f"Run {facts.id}, {facts.status}", lines) + _table(columns, rows)
+
+
+def _load(db: Database, run: int, track: int, config: ReportConfig) -> tuple[Person, float]:
+    """A person with all tracks of theirs, and how long a frame is shown, seconds."""
+    summary = queries.run_facts(db, run).summary
+    interval_s = summary.video_s / summary.frames if summary.frames else 0.0
+    timeline = queries.timeline(db, run)
+    episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
+    everybody = queries.persons(db, run)
+    owner = _owners(everybody)[track]
+    (person,) = persons_of(
+        everybody[everybody["track"] == owner],
+        timeline,
+        episodes,
+        gap_s=config.max_gap_s,
+        interval_s=interval_s,
+    )
+    person.rows.attrs.update(timeline.attrs)
+    person.episodes.attrs.update(episodes.attrs)
+    return person, interval_s
+
+
+def _owners(persons: pd.DataFrame) -> dict[int, int]:
+    """First track of the person each track belongs to."""
+    pairs = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
+    return {int(track): first for first, tracks in pairs for track in tracks.split(", ")}
+
+
+def _shares(shares: dict[str, float], uncertain: float) -> str:
+    named = sorted((item for item in shares.items() if item[1] >= _LEAST_SHARE), key=lambda item: -item[1])
+    return ", ".join(f"{name} {percent(share)}" for name, share in [*named, ("uncertain", uncertain)])
+
+
+def _titled(title: str, facts: Iterable[tuple[str, str]]) -> str:
+    rows = "".join(
+        f'<tr><th style="text-align:left">{html.escape(name)}</th>'
+        f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+        for name, value in facts
+    )
+    return f"<p><b>{html.escape(title)}</b></p><table>{rows}</table>"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f'<th style="text-align:left">{html.escape(column)}</th>' for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{html.escape(str(cell))}</td>' for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
