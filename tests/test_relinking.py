@@ -109,6 +109,13 @@ def test_names_reach_timeline_report_csv_and_video(processed: fertrack.ProcessRe
     assert listed["Eileen 李"]["tracks"] == "1, 3"
     assert listed["Eileen 李"]["link"] >= LinkingConfig().accept_similarity
 
+    for extra in ([], ["--episodes"]):
+        command = ["timeline", "last", "--person", "eileen 李", "--format", "json", *extra, *db]
+        assert run(command) == 0
+        assert {row["track"] for row in json.loads(capsys.readouterr().out)} == {1, 3}
+    assert run(["timeline", "last", "--person", "Eileen", *db]) == 1
+    assert "did you mean 'Eileen 李'?" in capsys.readouterr().err
+
     assert run(["report", "last", "--csv", "--html", "-o", str(tmp_path), *db]) == 0
     html, faces, episodes = (Path(line) for line in capsys.readouterr().out.splitlines())
     assert "Eileen 李" in html.read_text(encoding="utf-8")

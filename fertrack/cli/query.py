@@ -59,7 +59,8 @@ def runs(db: Database = _DEFAULT_DB, output_format: OutputFormat = Format.TABLE)
 
 def timeline(
     run: Run,
-    track: Annotated[int | None, typer.Option(help="Only this person's ID.")] = None,
+    track: Annotated[int | None, typer.Option(help="Only this track ID.")] = None,
+    person: Annotated[str | None, typer.Option(help="Only this person, with all their tracks: a name, or P3.")] = None,
     expression: Annotated[str | None, typer.Option(help="Only this label (or 'uncertain').")] = None,
     from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="From here, seconds.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="To before here, seconds.")] = None,
@@ -72,7 +73,7 @@ def timeline(
 ) -> None:
     """Show who showed which expression when: one row per person and frame, or per episode.
 
-    Examples: fertrack timeline last --episodes · fertrack timeline 3 --track 2 --from 10 --to 20 --format csv
+    Examples: fertrack timeline last --episodes · fertrack timeline 3 --person P2 --from 10 --to 20 --format csv
     """
     from fertrack.storage import queries
     from fertrack.storage.engine import open_database
@@ -96,6 +97,8 @@ def timeline(
                 rows = rows[rows["start_s"] < to_s]
         else:
             rows = queries.timeline(database, number, track=track, expression=expression, from_s=from_s, to_s=to_s)
+        if person is not None:
+            rows = rows[rows["track"].isin(queries.tracks_of_person(database, number, person))]
     if output_format is TimelineFormat.MOT:
         from fertrack.reporting.mot_export import to_mot
 

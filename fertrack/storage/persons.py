@@ -19,7 +19,7 @@ from fertrack.storage.runs import find_run
 from fertrack.storage.spans import label_seconds
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["PersonRow", "find_person", "links", "person_label", "persons", "persons_of_run"]
+__all__ = ["PersonRow", "find_person", "links", "person_label", "persons", "persons_of_run", "tracks_of_person"]
 
 _LABELS = (*EXPRESSIONS, "uncertain")
 _NUMBER = re.compile(r"p\s*(\d+)", re.IGNORECASE)
@@ -136,6 +136,21 @@ def links(db: Database, run: int | str) -> pd.DataFrame:
     )
     table.attrs.update(run=number, units={"similarity": "1", "created_at": "UTC"})
     return table
+
+
+def tracks_of_person(db: Database, run: int | str, person: str) -> tuple[int, ...]:
+    """IDs of the tracks by which somebody was followed in a run.
+
+    Args:
+        db: the open database.
+        run: number of a run, or "last".
+        person: who: a name, ``P3``, or ``ID 5`` for whoever that track is.
+
+    Raises:
+        RunNotFoundError: no such run, or no such person in it.
+    """
+    with db.reading() as connection:
+        return find_person(connection, find_run(connection, db.name, run), person).tracks
 
 
 def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:

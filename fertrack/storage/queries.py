@@ -27,7 +27,7 @@ from fertrack.storage.columns import (
 from fertrack.storage.engine import Database
 from fertrack.storage.events import events
 from fertrack.storage.models import Face, TrackRow
-from fertrack.storage.persons import links, persons
+from fertrack.storage.persons import links, persons, tracks_of_person
 from fertrack.storage.runs import RunFacts, find_run, resolve_run, run_facts, runs, stage_timings
 from fertrack.storage.spans import find_spans, label_seconds
 from fertrack.types import EXPRESSIONS, UNCERTAIN
@@ -45,6 +45,7 @@ __all__ = [
     "stage_timings",
     "timeline",
     "tracks",
+    "tracks_of_person",
 ]
 
 _LABELS = (*EXPRESSIONS, "uncertain")
