@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from storage_scenes import INFO, RECORD, result, store
 
 import fertrack
 from fertrack.build import build_pipeline
 from fertrack.cli.main import run
-from fertrack.config import Settings, load_settings
+from fertrack.config import Settings, load_settings, to_toml
 from fertrack.demo import portrait
 from fertrack.embedders import build_embedder
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, StorageError, VideoOpenError
 from fertrack.linking.config import LinkingConfig
 from fertrack.relinking import build_relinker
+from fertrack.render import render_run
+from fertrack.sinks.database import DatabaseSink
 from fertrack.sinks.linking import LinkingSink
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
@@ -27,6 +31,7 @@ from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SceneSou
 from fertrack.types import FrameResult, RunSummary
 
 FPS, WIDTH, HEIGHT = 10, 640, 360
+CURRENT = replace(RECORD, config_toml=to_toml(Settings()))
 # A head that appears from one frame to the next looks like a cut, which would give everybody a new ID.
 QUICK = ["tracking.max_age=10", "shots.enabled=false", "detection.long_side=320", "report.html=false"]
 
@@ -176,6 +181,18 @@ def test_rendering_says_what_is_missing(processed: fertrack.ProcessResult, tmp_p
     assert "32x32, but run 1 was of a video of 640x360" in capsys.readouterr().err
 
 
+def test_only_a_finished_run_of_a_file_can_be_drawn_again(tmp_path: Path) -> None:
+    drawn = tmp_path / "drawn.mp4"
+    with open_database(tmp_path / "a.db", create=True) as database:
+        for path, sentence in (("rtsp://camera/1", "was not of a video file"), ("", "was not of a video file")):
+            number = store(database, [result(0, 0.0)], info=replace(INFO, path=path), record=CURRENT)
+            with pytest.raises(VideoOpenError, match=sentence):
+                render_run(database, number, drawn)
+        with DatabaseSink(database, INFO, CURRENT) as sink, pytest.raises(StorageError, match="still being written"):
+            render_run(database, sink.run_id, drawn)
+    assert not drawn.exists()
+
+
 def test_a_person_is_recognised_across_files(clip: Path, second_clip: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]  # pytest's own fixture
     pytest.importorskip("dlib", reason="face recognition is not installed: pip install 'fertrack[reid]'")
     options = [option for each in (*QUICK, "video.enabled=false") for option in ("--set", each)]
@@ -317,6 +334,21 @@ def test_live_the_one_who_comes_back_is_known_while_the_run_goes_on() -> None:
     pipeline.run(SceneSource(script), [sink, watch])
     assert sink.persons == {1: 0, 2: 1, 3: 1}
     assert watch.known_at[3] < 75 + 2 * 25, "within two seconds of coming back"
+
+
+def test_faces_that_cannot_be_recognised_are_counted_in_a_note() -> None:
+    sink = linked(scene(ALWAYS, RETURNS), LinkingSink(FlatEmbedder(), LinkingConfig(min_quality=1.0)))
+    assert sink.plan is not None
+    assert [person.tracks for person in sink.plan.persons] == [(1,), (2,), (3,)]
+    assert sink.notes == [
+        "2 of 3 tracks show no face large, frontal and sharp enough to be recognised: each counts as a person"
+    ]
+
+
+def test_a_failed_run_links_nothing() -> None:
+    sink = LinkingSink(FlatEmbedder())
+    sink.finish(RunSummary("failed", 0, 0, 0, 0, 0, 0.0, 0.0))
+    assert (sink.plan, sink.tracklets, sink.notes) == (None, [], [])
 
 
 def test_a_picture_is_needed() -> None:
