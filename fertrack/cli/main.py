@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli import database, evaluate, export, models, person, privacy, process, query, render, setup
+from fertrack.cli import answers, database, evaluate, export, models, person, privacy, process, query, render, setup
 from fertrack.errors import FertrackError
 
 __all__ = ["app", "main", "run"]
@@ -26,11 +26,13 @@ app = typer.Typer(
 )
 process.register(app)
 query.register(app)
+answers.register(app)
 render.register(app)
 export.register(app)
 privacy.register(app)
 setup.register(app)
 app.add_typer(person.app, name="person")
+app.add_typer(answers.markers_app, name="markers")
 app.add_typer(models.app, name="models")
 app.add_typer(database.app, name="db")
 app.add_typer(setup.config_app, name="config")
