@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pysubs2
 import pytest
+import sqlalchemy as sa
 from reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 from fertrack.cli.main import run as fertrack
@@ -31,6 +32,7 @@ from fertrack.reporting.spreadsheet import defused
 from fertrack.storage import queries
 from fertrack.storage.corrections import GivenLabel, store_corrections
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.models import TrackRow
 
 AWKWARD = 'Ana <i>{\\b1}"Ö" & 李 --> x'
 RUN = ScriptedRun(
@@ -259,3 +261,26 @@ def test_names_that_are_formulas_are_defused_in_csv(tmp_path: Path, name: str) -
 def test_other_names_stay_as_they_are() -> None:
     for name in ("Ana", "'Ana", "Ana = Bo", "1", "", "李"):
         assert defused(name) == name
+
+
+def test_names_printed_as_csv_are_defused_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_database(tmp_path / "a.db", create=True) as db:
+        store_run(db, ScriptedRun([ScriptedPerson([(0, 1)], name="=1+1"), ScriptedPerson([(0, 1)])], frames=10))
+        assert fertrack(["timeline", "1", "--db", db.url, "--format", "csv"]) == 0
+        printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        assert set(printed.loc[printed["track"] == 1, "person"]) == {"'=1+1"}
+        assert printed.loc[printed["track"] == 2, "person"].isna().all()
+
+
+def test_somebody_who_comes_back_is_one_person(tmp_path: Path) -> None:
+    people = [ScriptedPerson([(0, 0.8)], name="Ana"), ScriptedPerson([(0, 2)]), ScriptedPerson([(1, 2)])]
+    with open_database(tmp_path / "a.db", create=True) as db:
+        run = store_run(db, ScriptedRun(people))
+        with db.writing() as connection:
+            ana = connection.scalar(sa.select(TrackRow.person_id).where(TrackRow.number == 1))
+            connection.execute(sa.update(TrackRow).where(TrackRow.number == 3).values(person_id=ana))
+        tiers = [line.split("\t")[0] for line in exported(db, "elan", tmp_path).splitlines()]
+        assert tiers == ["ID 1 Ana", "ID 2", "ID 1 Ana"]
+        ass = pysubs2.SSAFile.from_string(exported(db, "ass", tmp_path))
+        assert [line.style for line in ass] == ["ID 1", "ID 2", "ID 1"]
+        assert run == 1

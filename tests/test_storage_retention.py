@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from postgres_server import running_server
 from storage_scenes import INFO, RECORD, result, store
 
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import StorageError
 from fertrack.sinks.database import DatabaseSink
 from fertrack.storage import queries
-from fertrack.storage.corrections import GivenLabel, store_corrections
+from fertrack.storage.corrections import GivenLabel, corrections, store_corrections
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Base, Embedding, Person, Run, TrackRow
 from fertrack.storage.retention import purge
@@ -182,3 +183,24 @@ def test_the_command_names_what_went(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "delete them too" in printed.err
     assert fertrack(["purge", "--db", str(path)]) == 0
     assert capsys.readouterr().out == ("deleted: 0 runs, 0 persons who were only in them, 0 expired face embeddings\n")
+
+
+def test_the_same_on_postgresql() -> None:
+    with running_server() as server:
+        admin = sa.create_engine(f"postgresql+psycopg:///postgres?{server}", isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(sa.text("CREATE DATABASE retention TEMPLATE template0 ENCODING 'UTF8'"))
+        admin.dispose()
+        with open_database(f"postgresql:///retention?{server}", create=True) as db:
+            kept = stored(db, "kept.mp4", None)
+            before = queries.timeline(db, kept)
+            alone = counts(db)
+            gone = stored(db, "gone.mp4", 30)
+            name_track(db, gone, 1, "Ana")
+            given = [GivenLabel(row=2, label=3, track=1, from_s=0.0, to_s=0.1), GivenLabel(row=3, label=3, run=9)]
+            assert store_corrections(db, gone, given).faces == 3
+            assert store_corrections(db, gone, given[:1]).replaced == 3
+            assert corrections(db, gone)["corrected"].tolist() == ["happiness"] * 3
+            assert [run.run for run in purge(db, now=LATER).runs] == [gone]
+            assert counts(db) == alone
+            assert queries.timeline(db, kept).equals(before)

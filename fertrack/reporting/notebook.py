@@ -13,7 +13,7 @@ import numpy as np
 from fertrack.errors import RunNotFoundError
 from fertrack.reporting import charts
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.persons import Person, persons_of
+from fertrack.reporting.persons import Person, first_tracks, persons_of
 from fertrack.reporting.thinning import thin_lines
 from fertrack.reporting.wording import clock, count, duration, percent, plural
 from fertrack.storage import queries
@@ -55,7 +55,7 @@ class PersonView:
             RunNotFoundError: the run has no such track.
         """
         with open_database(database_url) as db:
-            owner = _owners(queries.persons(db, run)).get(track)
+            owner = first_tracks(queries.persons(db, run)).get(track)
         if owner is None:
             raise RunNotFoundError(f"run {run} has no person with ID {track}: result.persons() lists them")
         return cls(database_url, run, owner)
@@ -157,7 +157,7 @@ def _load(db: Database, run: int, track: int, config: ReportConfig) -> tuple[Per
     timeline = queries.timeline(db, run)
     episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
     everybody = queries.persons(db, run)
-    owner = _owners(everybody)[track]
+    owner = first_tracks(everybody)[track]
     (person,) = persons_of(
         everybody[everybody["track"] == owner],
         timeline,
@@ -168,12 +168,6 @@ def _load(db: Database, run: int, track: int, config: ReportConfig) -> tuple[Per
     person.rows.attrs.update(timeline.attrs)
     person.episodes.attrs.update(episodes.attrs)
     return person, interval_s
-
-
-def _owners(persons: pd.DataFrame) -> dict[int, int]:
-    """First track of the person each track belongs to."""
-    pairs = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
-    return {int(track): first for first, tracks in pairs for track in tracks.split(", ")}
 
 
 def _shares(shares: dict[str, float], uncertain: float) -> str:

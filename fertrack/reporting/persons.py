@@ -11,7 +11,7 @@ import pandas as pd
 
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["Person", "most_visible", "persons_of"]
+__all__ = ["Person", "first_tracks", "most_visible", "persons_of"]
 
 _LISTED_TRACKS = 3
 
@@ -68,8 +68,7 @@ def persons_of(
         gap_s: longest time without a face that does not break a stretch, seconds.
         interval_s: how long a frame is shown, seconds.
     """
-    together = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
-    owner = {int(track): first for first, tracks in together for track in tracks.split(", ")}
+    owner = first_tracks(persons)
     rows_of = dict(tuple(timeline.groupby(timeline["track"].map(owner))))
     episodes_of = dict(tuple(episodes.sort_values("start_s", kind="stable").groupby(episodes["track"].map(owner))))
     found = []
@@ -94,6 +93,16 @@ def persons_of(
             )
         )
     return found
+
+
+def first_tracks(persons: pd.DataFrame) -> dict[int, int]:
+    """For each track the first track of its person, by which the person is coloured and told from others.
+
+    Args:
+        persons: as from ``queries.persons``.
+    """
+    together = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
+    return {int(track): first for first, tracks in together for track in tracks.split(", ")}
 
 
 def most_visible(persons: Sequence[Person], count: int) -> list[Person]:

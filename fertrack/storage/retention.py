@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import sqlite3
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from fertrack.storage.connection import parse_url, translated
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Embedding, Link, Person, Run, Source, TrackRow
 from fertrack.storage.runs import run_status
+from fertrack.storage.upkeep import vacuum
 
-__all__ = ["ExpiredRun", "PurgeReport", "purge", "vacuum"]
+__all__ = ["ExpiredRun", "PurgeReport", "purge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +79,8 @@ def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False
             _delete(connection, numbers, persons)
     report = PurgeReport(tuple(expired), len(persons), embeddings, deleted=not dry_run)
     if report.deleted and (report.runs or report.embeddings):
-        vacuum(db)
+        vacuum(db, forget=True)
     return report
-
-
-def vacuum(db: Database) -> None:
-    """Rewrite the database without what was deleted, so that neither the file nor its journal holds a byte of it.
-
-    Raises:
-        StorageError: another program is using the database, or the disk has no room for a copy.
-    """
-    with translated(parse_url(db.url)):
-        if db.engine.dialect.name != "sqlite":
-            with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("VACUUM FULL")
-            return
-        raw = db.engine.raw_connection()  # not through SQLAlchemy, which would begin a transaction
-        try:
-            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-                raw.cursor().execute(statement)
-        except sqlite3.Error as error:
-            raise sa.exc.DBAPIError("VACUUM", None, error) from error
-        finally:
-            raw.close()
 
 
 def _expired(connection: sa.Connection, now: dt.datetime) -> list[ExpiredRun]:

@@ -68,8 +68,13 @@ def check_database(db: Database) -> CheckReport:
     return CheckReport(tuple(problems), rows, without)
 
 
-def vacuum(db: Database) -> VacuumReport:
+def vacuum(db: Database, *, forget: bool = False) -> VacuumReport:
     """Give the space of deleted rows back, and bring what the database knows of its own rows up to date.
+
+    Args:
+        db: the open database.
+        forget: leave no byte of deleted rows behind. SQLite never does here; PostgreSQL only if it rewrites its
+            tables, during which nobody else can use them.
 
     Raises:
         StorageError: another program is using the database, or the disk is too full for a second copy.
@@ -87,7 +92,7 @@ def vacuum(db: Database) -> VacuumReport:
                 raw.close()
         else:
             plain = connection.execution_options(isolation_level="AUTOCOMMIT")
-            plain.execute(sa.text("VACUUM (ANALYZE)"))
+            plain.execute(sa.text("VACUUM (FULL, ANALYZE)" if forget else "VACUUM (ANALYZE)"))
     return VacuumReport(before, _size(db))
 
 

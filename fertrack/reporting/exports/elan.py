@@ -2,14 +2,14 @@
 
 One line per episode, in order of time, no header line; four fields with a tab between them:
 
-=====  =================================================================
+=====  ===================================================================================
 field  meaning
-=====  =================================================================
-1      tier: the person's ID, and name if there is one: ``ID 2 Ana``
+=====  ===================================================================================
+1      tier: the ID of the person's first track, and the name if there is one: ``ID 2 Ana``
 2      begin, whole milliseconds of the video
 3      end, whole milliseconds of the video
 4      annotation: the expression estimate, such as ``happiness``
-=====  =================================================================
+=====  ===================================================================================
 
 UTF-8, a line feed after each line. Annotations of one tier never overlap. Tell ELAN: column 1 is the tier, 2 the begin
 time, 3 the end time, 4 the annotation.

@@ -3,7 +3,8 @@
 One cue per episode, in order of time, everybody's in one file (cues of several persons may be shown at once) or, with
 ``--track``, one person's. The number is the episode's mean smoothed probability. Times are those of the video: to the
 millisecond in SRT (SubRip) and VTT (WebVTT), to the hundredth of a second in ASS (Advanced SubStation Alpha v4.00+).
-In ASS each person has a style in the colour of the box drawn in the annotated video.
+In ASS each person has a style in the colour of the box that ``fertrack render`` draws; somebody who was followed by
+several tracks keeps the colour of the first.
 
 Names are text, never markup: signs that mean something to the format are replaced, line breaks become spaces.
 """
@@ -27,7 +28,7 @@ class Cue:
     """One episode.
 
     Attributes:
-        track: ID of the person within the run.
+        track: ID of the person's first track within the run.
         who: the name; ``ID 2`` where there is none.
         text: the expression estimate and its mean probability.
         start_s: when it begins, seconds.
@@ -47,6 +48,7 @@ def cues(db: Database, chosen: Selection) -> list[Cue]:
     Raises:
         RunNotFoundError: there is no such run, or no such track in it.
     """
+    from fertrack.reporting.persons import first_tracks
     from fertrack.storage import queries
 
     episodes = queries.episodes(
@@ -56,10 +58,11 @@ def cues(db: Database, chosen: Selection) -> list[Cue]:
         min_duration_s=chosen.config.min_episode_s,
         max_gap_s=chosen.config.max_gap_s,
     )
+    first = first_tracks(queries.persons(db, chosen.run))
     ordered = episodes.sort_values(["start_s", "track"], kind="stable")
     return [
         Cue(
-            track=int(row["track"]),
+            track=first[int(row["track"])],
             who=" ".join(row["person"].split()) if isinstance(row["person"], str) else f"ID {row['track']}",
             text=f"{row['expression']} {row['mean_probability']:.2f}",
             start_s=float(row["start_s"]),
