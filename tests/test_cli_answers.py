@@ -61,6 +61,16 @@ def test_stats(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("db")
+def test_a_timeline_at_an_even_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    table = asked(capsys, "timeline", "1", "--rate", "2", "--person", "Zoë", "--from", "1.5", "--to", "4.5")
+    assert table["time_s"].tolist() == [1.5, 2.0, 2.5, 3.0, 3.5, 4.0]
+    assert table["label"].tolist() == ["happiness", "uncertain", "sadness", "sadness", "sadness", "no face"]
+    assert len(asked(capsys, "timeline", "1", "--rate", "2", "--expression", "sadness")) == 3
+    assert run(["timeline", "1", "--rate", "10"]) == 0
+    assert "40 of 100 rows shown" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("db")
 def test_transitions_and_synchrony(capsys: pytest.CaptureFixture[str]) -> None:
     table = asked(capsys, "stats", "1", "--transitions").set_index("from")
     assert table.loc["happiness", "sadness"] == 1
@@ -124,6 +134,8 @@ def test_moments(capsys: pytest.CaptureFixture[str]) -> None:
         (["moments", "--expression", "fear", "--while", "2"], "--while must be WHO:EXPRESSION"),
         (["moments", "--expression", "fear", "--while", "2:fear:much"], "'much' is no probability"),
         (["stats", "1", "--timing", "--transitions"], "one question at a time"),
+        (["timeline", "1", "--rate", "0"], "rate_hz must be above 0"),
+        (["timeline", "1", "--rate", "5", "--episodes"], "gives even times"),
         (["stats", "1", "--window", "5"], "says how --timing is to be shown"),
         (["stats", "1", "--synchrony", "Zoë", "Zoë"], "are the same person"),
     ],

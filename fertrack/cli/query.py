@@ -65,6 +65,10 @@ def timeline(
     from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="From here, seconds.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="To before here, seconds.")] = None,
     episodes: Annotated[bool, typer.Option("--episodes", help="One row per episode, not per frame.")] = False,
+    rate_hz: Annotated[
+        float | None,
+        typer.Option("--rate", metavar="HZ", help="This many rows per second and person, means over time."),
+    ] = None,
     output_format: Annotated[
         TimelineFormat,
         typer.Option("--format", help="table for people; csv or json, complete; mot: boxes as MOTChallenge text."),
@@ -73,18 +77,26 @@ def timeline(
 ) -> None:
     """Show who showed which expression when: one row per person and frame, or per episode.
 
-    Examples: fertrack timeline last --episodes · fertrack timeline 3 --person P2 --from 10 --to 20 --format csv
+    Examples: fertrack timeline last --episodes · fertrack timeline 3 --person P2 --from 10 --to 20 --format csv ·
+    fertrack timeline last --rate 5 --format csv
     """
     from fertrack.storage import queries
     from fertrack.storage.engine import open_database
 
     if episodes and output_format is TimelineFormat.MOT:
         raise typer.BadParameter("mot has one row per frame: leave out --episodes", param_hint="--format")
+    if rate_hz is not None and (episodes or track is not None or output_format is TimelineFormat.MOT):
+        raise typer.BadParameter(
+            "gives even times: not with --episodes, --track or mot", param_hint="--rate"
+        )
     if expression is not None:
         try:
             queries.label_index(expression)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--expression") from error
+    if rate_hz is not None:
+        _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format)
+        return
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
         if episodes:
@@ -114,6 +126,35 @@ def timeline(
         err_console().print(
             f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, --episodes sums them up"
         )
+
+
+def _show_resampled(
+    db: str,
+    run: str,
+    rate_hz: float,
+    person: str | None,
+    expression: str | None,
+    from_s: float | None,
+    to_s: float | None,
+    output_format: TimelineFormat,
+) -> None:
+    from fertrack.storage.answers import coverage_sentence
+    from fertrack.storage.engine import open_database
+    from fertrack.storage.resample import resampled_timeline
+
+    with open_database(db) as database:
+        try:
+            rows = resampled_timeline(database, run, rate_hz, who=person, from_s=from_s, to_s=to_s)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    covered = coverage_sentence(rows.attrs["coverage"])
+    if expression is not None:
+        rows = rows[rows["label"] == expression]
+    shown = rows.head(_TABLE_ROWS) if output_format is TimelineFormat.TABLE else rows
+    frame_to(shown, output_format)
+    if len(shown) < len(rows):
+        err_console().print(f"{len(shown)} of {len(rows)} rows shown: --format csv prints all of them")
+    err_console().print(covered)
 
 
 def report(
