@@ -86,7 +86,7 @@ class PersonView:
         end_s = max(person.last_s, person.first_s + SHORTEST_AXIS_S)
         inside = cuts_s[(cuts_s >= person.first_s) & (cuts_s <= end_s)]
         figure = painted(charts.person_chart(lines, person, person.first_s, end_s, inside))
-        figure.update_layout(title={"text": charts.plotly_text(person.label), "x": 0.01})
+        figure.update_layout(title={"text": charts.plotly_text(person.label), "x": 0.01, "y": 0.98, "yanchor": "top"})
         return figure
 
     def _person(self) -> Person:
@@ -172,7 +172,8 @@ def _load(db: Database, run: int, track: int, config: ReportConfig) -> tuple[Per
 
 def _shares(shares: dict[str, float], uncertain: float) -> str:
     named = sorted((item for item in shares.items() if item[1] >= _LEAST_SHARE), key=lambda item: -item[1])
-    return ", ".join(f"{name} {percent(share)}" for name, share in [*named, ("uncertain", uncertain)])
+    undecided = [("uncertain", uncertain)] if uncertain > 0 else []
+    return ", ".join(f"{name} {percent(share)}" for name, share in [*named, *undecided])
 
 
 def _titled(title: str, facts: Iterable[tuple[str, str]]) -> str:
