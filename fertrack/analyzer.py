@@ -68,6 +68,7 @@ class FaceAnalyzer:
                 detect=detect_ms,
                 align=(aligned - started) * 1e3,
                 classify=(classified - aligned) * 1e3,
+                waiting=frame.waiting,
             )
             looked.append(
                 FrameFaces(

@@ -99,12 +99,14 @@ class Frame:
         timestamp_s: presentation time from the container, seconds.
         image: uint8 (H, W, 3), BGR, upright.
         read_ms: CPU-side time spent decoding and converting this picture, milliseconds.
+        waiting: frames that were read and waited behind this one when it was taken; -1 where nothing reads ahead.
     """
 
     index: int
     timestamp_s: float
     image: Image
     read_ms: float = 0.0
+    waiting: int = -1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", check_image("image", self.image))
@@ -122,6 +124,7 @@ class VideoInfo:
         fps: average frame rate from the metadata; 0 if unknown. Never used as a clock.
         frame_count: number of frames the container announces; 0 if unknown. Never trusted.
         duration_s: duration the container announces, seconds; 0 if unknown.
+        end_s: presentation time at which the container says the video ends; 0 if unknown.
         time_base: seconds per tick of the source's timestamps, so that they can be written back exactly.
         rotation: degrees the stored pictures were turned clockwise to be upright (0, 90, 180 or 270).
         has_audio: whether an audio stream is there to be kept.
@@ -136,6 +139,7 @@ class VideoInfo:
     rotation: int = 0
     path: str = ""
     duration_s: float = 0.0
+    end_s: float = 0.0
     time_base: Fraction = Fraction(1, 90_000)
     has_audio: bool = False
     codec: str = ""
@@ -209,12 +213,13 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class LookMs:
-    """Milliseconds the stateless half spent on one frame."""
+    """Milliseconds the stateless half spent on one frame; and ``waiting``, as in ``Frame``, a number of frames."""
 
     read: float = 0.0
     detect: float = 0.0
     align: float = 0.0
     classify: float = 0.0
+    waiting: int = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

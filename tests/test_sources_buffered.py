@@ -215,3 +215,15 @@ def test_misuse() -> None:
     assert len(list(buffered)) == 1
     with pytest.raises(ValueError, match="was read before"):
         iter(buffered)
+
+
+def test_each_frame_says_how_many_waited_behind_it() -> None:
+    buffered = Buffered(CountingSource(6), 3)
+    depths = []
+    for frame in buffered:
+        depths.append(frame.waiting)
+        time.sleep(0.05)  # slower than the source: it stays as far ahead as it may
+    assert len(depths) == 6
+    assert max(depths[1:]) == 2
+    assert depths[-2:] == [1, 0], "the source has ended"
+    assert Frame(0, 0.0, PIXEL).waiting == -1, "nothing reads ahead"

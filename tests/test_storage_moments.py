@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import pi, sin
 from pathlib import Path
 
@@ -265,6 +266,17 @@ def test_speed_over_time(database: Database) -> None:
     assert table.attrs["units"]["p95_ms"] == "ms"
     with pytest.raises(ValueError, match="window_s must be above 0"):
         speed_over_time(database, run, window_s=0.0)
+
+
+def test_the_queue_is_shown_where_something_reads_ahead(database: Database) -> None:
+    assert speed_over_time(database, 1).attrs["queue_depth"] == {}
+    assert speed_over_time(database, 1)["queue_depth"].isna().all()
+    depths = [0, 1, 2, 3, 4, 4, 4, 4, 4, 4]
+    frames = [result(i, i / 10) for i in range(10)]
+    frames = [replace(each, ms=replace(each.ms, waiting=n)) for each, n in zip(frames, depths, strict=True)]
+    table = speed_over_time(database, store(database, frames), window_s=0.5)
+    assert table["queue_depth"].tolist() == [2.0, 4.0]
+    assert table.attrs["queue_depth"] == {"p50": 4.0, "p95": 4.0, "max": 4.0}
 
 
 def test_speed_of_one_frame_and_of_none(database: Database) -> None:

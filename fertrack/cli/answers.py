@@ -265,9 +265,15 @@ def _show_timing(database: Any, run: str, window_s: float | None, output_format:
     speed = speed_over_time(database, run, window_s=10.0 if window_s is None else window_s)
     _show(stage_timings(database, run) if window_s is None else speed, output_format)
     facts = speed.attrs
+    depth = facts["queue_depth"]
+    waited = (
+        f"; frames waiting: {depth['p50']:g} at the median, {depth['p95']:g} at p95, {depth['max']:g} at most"
+        if depth
+        else ""
+    )
     err_console().print(
         f"{facts['mean_fps']:.1f} frames a second over the whole run; {facts['dropped']} frames dropped, "
-        f"{facts['decode_failures']} could not be decoded"
+        f"{facts['decode_failures']} could not be decoded{waited}"
     )
 
 

@@ -86,9 +86,7 @@ def timeline(
     if episodes and output_format is TimelineFormat.MOT:
         raise typer.BadParameter("mot has one row per frame: leave out --episodes", param_hint="--format")
     if rate_hz is not None and (episodes or track is not None or output_format is TimelineFormat.MOT):
-        raise typer.BadParameter(
-            "gives even times: not with --episodes, --track or mot", param_hint="--rate"
-        )
+        raise typer.BadParameter("gives even times: not with --episodes, --track or mot", param_hint="--rate")
     if expression is not None:
         try:
             queries.label_index(expression)

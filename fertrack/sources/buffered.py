@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 
@@ -103,7 +104,7 @@ class Buffered:
                         return
                     if not self._held:
                         break
-                    frame = self._held.popleft()
+                    frame = replace(self._held.popleft(), waiting=len(self._held))
                     self._changed.notify_all()
                 yield frame
                 del frame  # not held while waiting for the next

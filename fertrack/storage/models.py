@@ -177,7 +177,10 @@ class Run(Base):
 
 
 class FrameRow(Base):
-    """One analysed frame, with or without faces; ``pred_index`` is NULL where it equals ``frame_index``."""
+    """One analysed frame, with or without faces; ``pred_index`` is NULL where it equals ``frame_index``.
+
+    ``queue_depth`` is how many frames were read and waited when it was taken, NULL where nothing read ahead.
+    """
 
     __tablename__ = "frames"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -191,6 +194,7 @@ class FrameRow(Base):
     align_us: Mapped[int]
     classify_us: Mapped[int]
     track_us: Mapped[int]
+    queue_depth: Mapped[int | None] = mapped_column(sa.SmallInteger)
 
 
 class Person(Base):

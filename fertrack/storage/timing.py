@@ -31,8 +31,11 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
         last window, of the part that the video reaches), skipped (frames of the source between two analysed ones that
         were not: dropped, thinned out or undecodable), work_ms (mean time per frame, all stages added up), work_fps
         (1000 / work_ms: the speed if the stages ran one after another; they overlap, so a run can be faster),
-        p50_ms, p95_ms, max_ms (of the time per frame), and <stage>_ms for read, detect, align, classify, track
-        (mean). ``.attrs``: dropped and decode_failures of the whole run; mean_fps (frames per second of wall time).
+        p50_ms, p95_ms, max_ms (of the time per frame), queue_depth (mean number of frames that were read and waited:
+        near the size of the buffer, analysing is the slower; near 0, reading; NaN where it is not known), and
+        <stage>_ms for read, detect, align, classify, track (mean). ``.attrs``: dropped and decode_failures of the
+        whole run; mean_fps (frames per second of wall time); queue_depth (p50, p95 and max over the whole run; empty
+        where it is not known).
 
     Raises:
         RunNotFoundError: no such run is stored.
@@ -40,7 +43,8 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
     """
     if not (np.isfinite(window_s) and window_s > 0.0):
         raise ValueError(f"window_s must be above 0, got {window_s}")
-    columns = [FrameRow.frame_index, FrameRow.time_s, *(getattr(FrameRow, f"{stage}_us") for stage in _STAGES)]
+    stages = [getattr(FrameRow, f"{stage}_us") for stage in _STAGES]
+    columns = [FrameRow.frame_index, FrameRow.time_s, *stages, FrameRow.queue_depth]
     with db.reading() as connection:
         number = find_run(connection, db.name, run)
         facts = connection.execute(
@@ -48,7 +52,7 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
         ).one()
         statement = sa.select(*columns).where(FrameRow.run_id == number).order_by(FrameRow.frame_index)
         table = np.array(fetch_tuples(connection, statement), np.float64).reshape(-1, len(columns))
-    frame_index, time_s, stages_ms = table[:, 0], table[:, 1], table[:, 2:] / 1e3
+    frame_index, time_s, stages_ms, waiting = table[:, 0], table[:, 1], table[:, 2:-1] / 1e3, table[:, -1]
     start_s = float(time_s.min()) if len(time_s) else 0.0
     window = np.floor((time_s - start_s) / window_s + 1e-9).astype(np.int64)
     work_ms = stages_ms.sum(axis=1)
@@ -57,6 +61,7 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
             "window": window,
             "skipped": np.diff(frame_index, prepend=frame_index[:1] - 1) - 1,
             "work_ms": work_ms,
+            "queue_depth": waiting,
             **{f"{stage}_ms": stages_ms[:, i] for i, stage in enumerate(_STAGES)},
         }
     )
@@ -78,6 +83,7 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
             "p50_ms": grouped["work_ms"].quantile(0.5).to_numpy(),
             "p95_ms": grouped["work_ms"].quantile(0.95).to_numpy(),
             "max_ms": grouped["work_ms"].max().to_numpy(),
+            "queue_depth": means["queue_depth"].to_numpy(),
             **{f"{stage}_ms": means[f"{stage}_ms"].to_numpy() for stage in _STAGES},
         }
     )
@@ -89,9 +95,17 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
         units=units,
         dropped=int(facts.dropped),
         decode_failures=int(facts.decode_failures),
+        queue_depth=_summed_up(waiting[~np.isnan(waiting)]),
         mean_fps=float(facts.frames / facts.elapsed_s) if facts.elapsed_s > 0.0 else float("nan"),
     )
     return result
+
+
+def _summed_up(depth: _Floats) -> dict[str, float]:
+    if not len(depth):
+        return {}
+    p50, p95 = np.percentile(depth, [50, 95])
+    return {"p50": float(p50), "p95": float(p95), "max": float(depth.max())}
 
 
 def _per_second(ms: _Floats) -> _Floats:

@@ -283,6 +283,7 @@ def _frame_row(run_id: int, result: FrameResult) -> dict[str, Any]:
         "align_us": round(result.ms.align * 1e3),
         "classify_us": round(result.ms.classify * 1e3),
         "track_us": round(result.track_ms * 1e3),
+        "queue_depth": None if result.ms.waiting < 0 else result.ms.waiting,
     }
 
 

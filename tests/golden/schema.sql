@@ -87,7 +87,7 @@ CONSTRAINT fk_faces_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tr
 WITHOUT ROWID
 ;
 
-CREATE TABLE frames (
+CREATE TABLE "frames" (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
 time_s DOUBLE NOT NULL,
@@ -97,6 +97,7 @@ detect_us INTEGER NOT NULL,
 align_us INTEGER NOT NULL,
 classify_us INTEGER NOT NULL,
 track_us INTEGER NOT NULL,
+queue_depth SMALLINT,
 CONSTRAINT pk_frames PRIMARY KEY (run_id, frame_index),
 CONSTRAINT fk_frames_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 )
