@@ -16,12 +16,15 @@ from postgres_server import running_server
 from storage_scenes import random_results, result, store
 
 from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.cli.main import run as run_command
+from fertrack.demo import compose_demo
 from fertrack.errors import RunNotFoundError, StorageError
 from fertrack.sinks.database import RunRecord
 from fertrack.smoothing import SmoothingConfig
-from fertrack.storage import queries, schema
+from fertrack.storage import person_actions, queries, schema
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.connection import make_engine, parse_url
+from fertrack.storage.corrections import GivenLabel, corrections, store_corrections
 from fertrack.storage.engine import Database, current, downgrade, open_database, upgrade
 from fertrack.storage.latency import since_marker
 from fertrack.storage.markers import import_markers, markers
@@ -30,6 +33,7 @@ from fertrack.storage.moments import Condition, moments
 from fertrack.storage.person_episodes import person_episodes
 from fertrack.storage.resample import resampled_timeline
 from fertrack.storage.rescore import rescore
+from fertrack.storage.retention import purge
 from fertrack.storage.statistics import expression_stats, transitions
 from fertrack.storage.synchrony import synchrony
 from fertrack.storage.timing import speed_over_time
@@ -284,3 +288,46 @@ def test_the_password_is_not_in_the_record(new_url: Callable[[], str]) -> None:
     with open_database(new_url(), create=True) as database:
         run = store(database, [result(0, 0.0)], record=record)
         assert "secret" not in queries.run_facts(database, run).config_toml
+
+
+def test_changes_of_persons_corrections_and_purge(new_url: Callable[[], str], tmp_path: Path) -> None:
+    given = [
+        GivenLabel(row=1, label=2, frame_index=3, track=1),
+        GivenLabel(row=2, label=-1, track=2, from_s=1.0, to_s=1.5),
+    ]
+    with filled(str(tmp_path / "a.db"), tmp_path) as sqlite, filled(new_url(), tmp_path) as postgresql:
+        for database in (sqlite, postgresql):
+            if database is postgresql:  # its counter does not know of the number written by hand
+                with database.writing() as connection:
+                    connection.execute(sa.text("SELECT setval('persons_id_seq', 1)"))
+            person_actions.split(database, 1, "Zoë 李", [3])
+            person_actions.rename(database, 1, "ID 3", "Ann")
+            person_actions.undo(database, 1)
+            person_actions.merge(database, 1, "Zoë 李", ["ID 3"])
+            assert store_corrections(database, 1, given, author="A").faces == 6
+        for ask in (queries.persons, corrections):
+            expected, found = ask(sqlite, 1), ask(postgresql, 1)
+            pd.testing.assert_frame_equal(
+                found.drop(columns="imported_at", errors="ignore"),
+                expected.drop(columns="imported_at", errors="ignore"),
+            )
+        said = [person_actions.actions(db, 1).drop(columns="done_at") for db in (sqlite, postgresql)]
+        pd.testing.assert_frame_equal(said[0], said[1])
+        with postgresql.writing() as connection:
+            connection.execute(sa.update(Run).where(Run.id == 1).values(retention_days=0))
+        assert [each.run for each in purge(postgresql).runs] == [1]
+        assert queries.runs(postgresql)["run"].tolist() == [2]
+        assert check_database(postgresql).problems == ()
+
+
+def test_a_video_is_processed_straight_into_it(
+    new_url: Callable[[], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, url = compose_demo(tmp_path / "clip.mp4", frame_count=8), new_url()
+    assert run_command(["process", str(clip), "-o", str(tmp_path / "out"), "--db", url, "--no-video"]) == 0
+    capsys.readouterr()
+    assert run_command(["stats", "1", "--timing", "--db", url]) == 0
+    assert "frames waiting" in " ".join(capsys.readouterr().err.split())
+    with open_database(url) as database:
+        assert queries.run_facts(database, 1).status == "complete"
+        assert len(queries.tracks(database, 1)) == 2
