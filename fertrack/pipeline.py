@@ -36,6 +36,8 @@ __all__ = ["Pipeline", "Progress"]
 
 logger = logging.getLogger(__name__)
 
+_LOOK_STAGES = ("read", "detect", "align", "classify")
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -203,7 +205,7 @@ class _Run:
         self._source = source
         self._sinks = sinks
         self._on_progress = on_progress
-        self._clock = StageClock()
+        self._clock = StageClock((*_LOOK_STAGES, "track"))
         self._fold = _Fold(pipeline)
         self._started = time.perf_counter()
         self._frames = 0
@@ -256,7 +258,7 @@ class _Run:
         self._last_s = result.timestamp_s
         self._frames += 1
         self._faces += len(result.faces)
-        for stage in ("read", "detect", "align", "classify"):
+        for stage in _LOOK_STAGES:
             self._clock.add(stage, getattr(result.ms, stage))
         self._clock.add("track", result.track_ms)
 
@@ -278,7 +280,7 @@ class _Run:
                     cause = error
                     summary = replace(summary, status="failed", error=_sentence(error))
                 elif error is not cause:
-                    logger.warning("%s could not be finished either: %s", sink.name, _sentence(error))
+                    logger.info("%s could not be finished either: %s", sink.name, _sentence(error))
         if cause is not None:
             raise cause
         return summary
@@ -289,6 +291,8 @@ class _Run:
             fps = self._source.info.fps
             span_s = self._last_s - self._first_s
             covered_s = span_s + (span_s / (self._frames - 1) if self._frames > 1 else (1.0 / fps if fps else 0.0))
+            if self._source.info.end_s > self._last_s:  # the last of few frames a second does not outlast the video
+                covered_s = min(covered_s, self._source.info.end_s - self._first_s)
         return RunSummary(
             status=status,
             frames=self._frames,

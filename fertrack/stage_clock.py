@@ -15,8 +15,8 @@ __all__ = ["StageClock"]
 class StageClock:
     """Milliseconds per stage, four bytes a frame and stage: an hour at 30 fps is under half a megabyte a stage."""
 
-    def __init__(self) -> None:
-        self._ms: dict[str, array[float]] = {}
+    def __init__(self, order: Iterable[str] = ()) -> None:
+        self._ms: dict[str, array[float]] = {stage: array("f") for stage in order}
 
     def add(self, stage: str, ms: float) -> None:
         """Record what ``stage`` took for one frame."""
@@ -27,7 +27,7 @@ class StageClock:
         self._ms[stage] = array("f", ms)
 
     def stats(self) -> tuple[StageStats, ...]:
-        """One row per stage, in the order the stages were first seen."""
+        """One row per stage that ran: those named at the start in their order, then as they were first seen."""
         rows = []
         for stage, recorded in self._ms.items():
             ms = np.frombuffer(recorded, np.float32).astype(np.float64)

@@ -409,7 +409,7 @@ def test_lost_pictures_are_counted_skipped_and_leave_a_gap(tmp_path: Path, caplo
     assert [frame.index for frame in frames] == [number_of(frame.image) for frame in frames] == good
     assert [frame.timestamp_s for frame in frames] == [float(Fraction(i, 30)) for i in good]
     assert source.decode_failures == 3
-    assert [r.levelname for r in caplog.records if "cannot be decoded" in r.message] == ["WARNING", "DEBUG", "DEBUG"]
+    assert [r.levelname for r in caplog.records if "cannot be decoded" in r.message] == ["INFO", "DEBUG", "DEBUG"]
     assert source.notes == []
 
 

@@ -137,6 +137,7 @@ class FileSource:
             rotation=orientation.degrees_clockwise,
             path=str(self._path.absolute()),
             duration_s=self._timeline.duration_s,
+            end_s=self._timeline.end_s or 0.0,
             time_base=self._timeline.time_base,
             has_audio=bool(self._container.streams.audio),
             codec=self._stream.codec_context.codec.canonical_name,
@@ -260,7 +261,7 @@ class FileSource:
             except (StopIteration, FFmpegError) as error:
                 if isinstance(error, FFmpegError):
                     self._cut_off = True
-                    logger.warning("%s: reading stopped: %s", self.info.name, error)
+                    logger.info("%s: reading stopped: %s", self.info.name, error)
                 break
             if packet.size:  # the empty packet at the end means "drain"; others would end decoding too early
                 yield packet
@@ -277,7 +278,7 @@ class FileSource:
             ) from error
 
     def _report_fault(self, what: object) -> None:
-        level = logging.DEBUG if self._fault_reported else logging.WARNING
+        level = logging.DEBUG if self._fault_reported else logging.INFO
         self._fault_reported = True
         logger.log(level, "%s: a picture cannot be decoded and is skipped: %s", self.info.name, what)
 

@@ -19,6 +19,7 @@ __all__ = [
     "FaceColumns",
     "LabelColumns",
     "check_track",
+    "frame_spans",
     "load_faces",
     "load_frames",
     "load_labels",
@@ -67,10 +68,22 @@ def load_frames(
 
 def shown(connection: sa.Connection, run: int, frame_index: _Ints) -> tuple[_Floats, _Floats]:
     """From when to when each row's frame is shown, seconds."""
-    fps = connection.scalar(sa.select(Run.fps).where(Run.id == run)) or 0.0
-    frames, time_s = load_frames(connection, run)
+    frames, start_s, end_s = frame_spans(connection, run)
     position = np.searchsorted(frames, frame_index)
-    return time_s[position], frame_ends(time_s, fps)[position]
+    return start_s[position], end_s[position]
+
+
+def frame_spans(connection: sa.Connection, run: int) -> tuple[_Ints, _Floats, _Floats]:
+    """Index of each of a run's frames, in order, and from when to when it is shown, seconds; (F,) each.
+
+    The last frame of a finished run is not shown longer than the video lasts.
+    """
+    fps, video_s = connection.execute(sa.select(Run.fps, Run.video_s).where(Run.id == run)).one_or_none() or (0.0, 0.0)
+    frames, start_s = load_frames(connection, run)
+    end_s = frame_ends(start_s, fps)
+    if video_s > 0.0 and len(end_s):
+        end_s[-1] = max(start_s[-1], min(end_s[-1], start_s[0] + video_s))
+    return frames, start_s, end_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,10 +11,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
-from fertrack.storage.columns import load_frames
+from fertrack.storage.columns import frame_spans
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Face, Run, TrackRow
-from fertrack.storage.spans import frame_ends
 from fertrack.storage.stretches import Stretches, find_stretches
 from fertrack.storage.tuples import fetch_tuples
 
@@ -55,7 +54,7 @@ def store_episodes(connection: sa.Connection, run: int) -> int:
     """Write a run's episodes, in place of those it had; returns how many. Memory is bounded by the longest track."""
     connection.execute(sa.delete(EpisodeRow).where(EpisodeRow.run_id == run))
     connection.execute(sa.delete(EpisodeSet).where(EpisodeSet.run_id == run))
-    frames, starts_s, ends_s = _frame_times(connection, run)
+    frames, starts_s, ends_s = frame_spans(connection, run)
     stored = 0
     for part in _parts_by_track(connection, run, frames, starts_s, ends_s):
         names = [column.key for column in _STORED]
@@ -142,14 +141,6 @@ def runs_in_batches(connection: sa.Connection) -> Iterator[list[int]]:
         yield batch
 
 
-def _frame_times(
-    connection: sa.Connection, run: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    fps = connection.scalar(sa.select(Run.fps).where(Run.id == run)) or 0.0
-    frames, time_s = load_frames(connection, run)
-    return frames, time_s, frame_ends(time_s, fps)
-
-
 def _parts_by_track(
     connection: sa.Connection,
     run: int,
@@ -185,7 +176,7 @@ def _parts_by_track(
 
 
 def _computed(connection: sa.Connection, run: int) -> tuple[Stretches, float]:
-    frames, starts_s, ends_s = _frame_times(connection, run)
+    frames, starts_s, ends_s = frame_spans(connection, run)
     parts = list(_parts_by_track(connection, run, frames, starts_s, ends_s))
     shown_s = float((ends_s - starts_s).sum())
     if not parts:

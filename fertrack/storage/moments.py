@@ -12,13 +12,12 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.answers import ALL, SubjectStretches, check_durations, coverage, each_batch
-from fertrack.storage.columns import load_frames
+from fertrack.storage.columns import frame_spans
 from fertrack.storage.engine import Database
 from fertrack.storage.intervals import Intervals, at_least, closed
-from fertrack.storage.models import Face, Run
+from fertrack.storage.models import Face
 from fertrack.storage.queries import label_index
 from fertrack.storage.runs import find_run
-from fertrack.storage.spans import frame_ends
 from fertrack.storage.tuples import fetch_tuples
 
 __all__ = ["Condition", "moments"]
@@ -135,9 +134,7 @@ def _meeting(connection: sa.Connection, batch: SubjectStretches, condition: Cond
     for run in np.unique(track_run[candidates]).tolist():
         tracks = np.unique(rows.track[candidates & (track_run == run)])
         frame, track = _faces_above(connection, run, tracks, label, condition.above)
-        fps = connection.scalar(sa.select(Run.fps).where(Run.id == run)) or 0.0
-        frames, starts_s = load_frames(connection, run)
-        ends_s = frame_ends(starts_s, fps)
+        frames, starts_s, ends_s = frame_spans(connection, run)
         position = np.searchsorted(frames, frame)
         subject = batch.subjects.of(run, track)
         parts.append(Intervals(np.full(len(frame), run), subject, starts_s[position], ends_s[position]))

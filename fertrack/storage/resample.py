@@ -11,12 +11,11 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.answers import LABELS, STATES, categories
-from fertrack.storage.columns import load_frames
+from fertrack.storage.columns import frame_spans
 from fertrack.storage.engine import Database
-from fertrack.storage.models import Face, Run
+from fertrack.storage.models import Face
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.runs import find_run
-from fertrack.storage.spans import frame_ends
 from fertrack.storage.subjects import Subjects, load_subjects
 from fertrack.storage.tuples import fetch_tuples
 from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray
@@ -158,9 +157,7 @@ def load_person_rows(
     Raises:
         RunNotFoundError: nothing was shown then.
     """
-    fps = connection.scalar(sa.select(Run.fps).where(Run.id == run)) or 0.0
-    frames, start_s = load_frames(connection, run)
-    ends_s = frame_ends(start_s, fps)
+    frames, start_s, ends_s = frame_spans(connection, run)
     inside = np.flatnonzero(
         (ends_s > (-np.inf if from_s is None else from_s)) & (start_s < (np.inf if to_s is None else to_s))
     )
