@@ -159,7 +159,12 @@ class BoxKalman:
             area[stops] = np.maximum(start + frames * speed, 0.0)
             growth[stops] = 0.0
 
-    def update(self, rows: npt.NDArray[np.integer[Any]], uvsr: npt.NDArray[Any]) -> None:
+    def update(
+        self,
+        rows: npt.NDArray[np.integer[Any]],
+        uvsr: npt.NDArray[Any],
+        distrusted: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         """Take one measurement each for some filters.
 
         K = P Hᵀ S⁻¹ with S = H P Hᵀ + R, x = x + K (z - H x), P = (I - K H) P. S is diagonal here, so the inverse is a
@@ -168,8 +173,11 @@ class BoxKalman:
         Args:
             rows: int (K,), which filters, each at most once.
             uvsr: (K, 4), their measurements: centre px, area px², width / height; all finite.
+            distrusted: bool (K,), which measurements say little of the motion: they move the filter's position by half
+                of what they otherwise would, and leave its velocity and covariances as predicted. None: none do.
         """
         chosen = self._state[:, rows]
+        coasting = None if distrusted is None else chosen[:, distrusted]
         position, variance, covariance, speed_variance = chosen[0], chosen[2], chosen[3], chosen[4]
         gains = chosen[2:4] * (1.0 / (variance + self._measurement))  # of position and velocity
         chosen[:2] += gains * (uvsr - position)
@@ -177,6 +185,9 @@ class BoxKalman:
         # What is left of variance and covariance is 1 - gain of them, which is the gain times the measurement's noise:
         # without a difference of nearly equal numbers, as new tracks' variances shrink by orders of magnitude.
         np.multiply(gains, self._measurement, out=chosen[2:4])
+        if coasting is not None:
+            coasting[0] = 0.5 * (coasting[0] + chosen[0, distrusted])
+            chosen[:, distrusted] = coasting
         self._state[:, rows] = self._settled[:, rows] = chosen
         self._measured[rows] = uvsr
         self._frames_since[rows] = 0

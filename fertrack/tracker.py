@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.association import Candidates, associate
-from fertrack.geometry import is_proper_box, xyxy_to_uvsr
+from fertrack.geometry import iou_of_proper, is_proper_box, xyxy_to_uvsr
 from fertrack.kalman import BoxKalman, BoxNoise
 from fertrack.track import Track, TrackState, TrackUpdate
 from fertrack.tracker_config import PLAIN_SORT, TrackerConfig
@@ -122,7 +122,7 @@ class SortTracker:
         tracks, rows = associate(candidates, matchable, sure, unsure, self.config)
         if self.config.retrace:
             self._filters.retrace(tracks, measured[rows])
-        self._filters.update(tracks, measured[rows])
+        self._filters.update(tracks, measured[rows], self._crowded(matchable[rows]))
         self._count(tracks)
 
         track_of_row = np.full(len(boxes), _NONE)
@@ -150,6 +150,14 @@ class SortTracker:
         self._frame_index = index
         self._updates += 1
         return 1 if previous is None else index - previous
+
+    def _crowded(self, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
+        """Which of the matched boxes overlap another one, so that either may be half covered; None if none do."""
+        if not self.config.crowding_iou or len(boxes) < 2:
+            return None
+        overlaps = iou_of_proper(boxes, boxes) > self.config.crowding_iou
+        crowded: npt.NDArray[np.bool_] = overlaps.sum(axis=1) > 1  # each overlaps itself
+        return crowded if crowded.any() else None
 
     def _count(self, matched: npt.NDArray[np.int64]) -> None:
         hit = np.zeros(len(self._lives), dtype=np.int64)

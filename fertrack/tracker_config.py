@@ -84,6 +84,13 @@ class TrackerConfig(StageConfig):
         description="A track found again after a gap has its motion estimated anew along a straight line across the "
         "gap, instead of from where it was guessed to be.",
     )
+    crowding_iou: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="Faces whose boxes overlap each other by more than this (IoU) may be half covered, so that their "
+        "boxes shrink and shift: they then move their track, but teach it no speed. 0: they do.",
+    )
     gating: Literal["before", "after"] = Field(
         "before",
         description="When pairs under iou_threshold are ruled out: before the assignment, so that they cannot push "
@@ -124,6 +131,7 @@ PLAIN_SORT = TrackerConfig(
     confirmed_first=False,
     velocity_noise=1.0,
     retrace=False,
+    crowding_iou=0.0,
     gating="after",
     reporting="streak",
 )

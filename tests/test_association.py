@@ -141,6 +141,20 @@ class TestSwitches:
             doubts[retrace] = tracker.tracks[0].covariance[4, 4]
         assert doubts[True] < 0.95 * doubts[False], "the line across the gap was seen, not guessed"
 
+    @pytest.mark.parametrize(("iou", "slowed"), [(0.0, True), (0.05, False), (0.9, True)])
+    def test_a_face_that_is_being_covered_keeps_its_speed(self, iou: float, slowed: bool) -> None:
+        """It goes right by 2 px a frame, behind a face that stands at 160: only its left part can be seen."""
+        tracker = SortTracker(TrackerConfig(crowding_iou=iou))
+        for index in range(42):
+            left = 60.0 + 2 * index
+            boxes = np.array([[160, 100, 210, 150], [left, 100, min(left + 40, 166), 140]], np.float32)
+            update = tracker.update(
+                Detections(boxes, np.full(2, 0.9, np.float32), np.zeros((2, 5, 2), np.float32)), index
+            )
+        assert update.track_ids.tolist() == [2, 1]
+        speed = next(track.mean[4] for track in tracker.tracks if track.id == 1)
+        assert speed < 1.8 if slowed else speed == pytest.approx(2.0, abs=0.1)
+
     def test_more_velocity_noise_follows_a_turn_sooner(self) -> None:
         speeds = []
         for noise in (1.0, 6.0):

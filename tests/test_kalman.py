@@ -259,3 +259,21 @@ def test_velocity_noise_multiplies_the_velocities_only() -> None:
     noise = BoxNoise().with_velocity_noise(6.0)
     assert noise.process == pytest.approx((1, 1, 1, 1, 0.06, 0.06, 6e-4))
     assert (noise.initial, noise.measurement) == (BoxNoise().initial, BoxNoise().measurement)
+
+
+def test_a_distrusted_measurement_moves_by_half_and_teaches_no_speed() -> None:
+    start, seen = np.array([[100.0, 50, 900, 1], [300, 50, 900, 1]]), np.array([[108.0, 60, 600, 0.8]] * 2)
+    told, doubting = BoxKalman(), BoxKalman()
+    for filters in (told, doubting):
+        filters.add(start)
+        filters.predict()
+        filters.update(np.arange(2), start)
+        filters.predict()
+    means, covariances = doubting.means, doubting.covariances
+    told.update(np.arange(2), seen)
+    doubting.update(np.arange(2), seen, np.array([True, False]))
+    np.testing.assert_allclose(doubting.means[0, :4], (means[0, :4] + told.means[0, :4]) / 2, rtol=1e-12)
+    np.testing.assert_array_equal(doubting.means[0, 4:], means[0, 4:])
+    np.testing.assert_array_equal(doubting.covariances[0], covariances[0])
+    np.testing.assert_array_equal(doubting.means[1], told.means[1])
+    np.testing.assert_array_equal(doubting.covariances[1], told.covariances[1])

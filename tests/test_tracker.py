@@ -361,6 +361,7 @@ any_config = st.builds(
     largest_size_ratio=st.sampled_from([0.0, 2.0]),
     confirmed_first=st.booleans(),
     retrace=st.booleans(),
+    crowding_iou=st.sampled_from([0.0, 0.05]),
     velocity_noise=st.sampled_from([1.0, 6.0]),
     reporting=st.sampled_from(["confirmed", "streak"]),
 )

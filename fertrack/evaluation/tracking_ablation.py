@@ -78,6 +78,7 @@ VARIANTS = (
     Variant("without confirmed tracks first", {"confirmed_first": False}),
     Variant("without more velocity noise", {"velocity_noise": 1.0}),
     Variant("without retracing gaps", {"retrace": False}),
+    Variant("without distrust of overlapping faces", {"crowding_iou": 0.0}),
     Variant("overlap 0.3 as in SORT", {"iou_threshold": 0.3}),
     Variant("min_hits 3 as in SORT", {"min_hits": 3}),
     Variant("max_age 1 as in SORT", {"max_age": 1}),

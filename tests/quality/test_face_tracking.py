@@ -61,19 +61,12 @@ def test_cuts_are_found_exactly(measured: dict[str, SceneScores], scene: str) ->
     assert measured[scene].cuts_found == measured[scene].cuts
 
 
-KNOWN_SWAPS = {
-    # Two people change IDs: both are hidden behind a third at once, and their boxes, cut by what covers them, had
-    # taught the motion model wrong speeds. A fix shows here: take the name out then.
-    "crossing_three",
-}
-
-
 def test_nobody_is_swapped_where_faces_of_40_px_cross() -> None:
     """Over all scenes, as recorded; the scenes run again above are a part of them."""
     crossings = {name: row for name, row in recorded().items() if row["meets_px"] >= 40}
     assert len(crossings) >= 6
     swapped = {name: row for name, row in crossings.items() if row.get("persons", row["tracks"])["switches"]}
-    assert swapped.keys() <= KNOWN_SWAPS
+    assert not swapped
 
 
 def test_the_recorded_scenes_are_the_scenes_there_are() -> None:
