@@ -15,6 +15,7 @@ import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tomli_w
@@ -80,12 +81,19 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for pattern in ("*.toml", "calibration/*.toml") for path in sorted(folder.glob(pattern))}
 
 
-def load_settings(configs: Sequence[str | Path] = (), overrides: Sequence[str] = (), *, base: str = "") -> Settings:
+def load_settings(
+    configs: Sequence[str | Path] = (),
+    overrides: Sequence[str] = (),
+    *,
+    flags: Mapping[str, tuple[str, object]] = MappingProxyType({}),
+    base: str = "",
+) -> Settings:
     """Compose settings from config files (or preset names) and ``section.key=value`` overrides; later ones win.
 
     Args:
         configs: paths of TOML files, or names of presets.
         overrides: for example ``["tracking.max_age=15"]``.
+        flags: dotted option to command-line flag and value, ``{"input.rate_hz": ("--rate", 5.0)}``; these win.
         base: TOML text to start from, for example what a stored run was made with; empty: the built-in defaults.
 
     Raises:
@@ -101,6 +109,9 @@ def load_settings(configs: Sequence[str | Path] = (), overrides: Sequence[str] =
         _merge(merged, _read_toml(path), str(config), origin)
     for override in overrides:
         _merge(merged, _parse_override(override), f"--set {override}", origin)
+    for option, (flag, value) in flags.items():
+        section, _, key = option.partition(".")
+        _merge(merged, {section: {key: value}}, f"{flag} {value}", origin)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -201,7 +212,8 @@ def _explain(error: ValidationError, origin: Mapping[tuple[str, ...], str]) -> s
             sentences.append(f"{source}: unknown {kind} {dotted!r}{_suggestion(place[-1], _known_keys(place))}")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
-            sentences.append(f"{source}: {dotted} = {problem['input']!r}: {reason[:1].lower()}{reason[1:]}")
+            place_given = "" if source.startswith("--") else f"{dotted} = {problem['input']!r}: "
+            sentences.append(f"{source}: {place_given}{reason[:1].lower()}{reason[1:]}")
     return "; ".join(sentences)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fertrack.build import build_pipeline
 from fertrack.config import Settings, digest, to_toml
-from fertrack.errors import OutputExistsError, StorageError
+from fertrack.errors import OutputExistsError, ReportError, StorageError
 from fertrack.pipeline import Pipeline, Progress
 from fertrack.privacy import check_stated
 from fertrack.protocols import Sink, VideoSource
@@ -170,10 +170,8 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
     """
     check_stated(settings.privacy)
     folder = _out_folder(out)
-    stems = [Path(location).stem or Path(location).resolve().name for location in locations]
     plans = []
-    for location, stem in zip(locations, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else Path(location).name  # a.mp4 and a.mov keep their suffix
+    for location, name in zip(locations, _distinct_names(locations), strict=True):
         video = folder / f"{name}.annotated{settings.video.suffix}"
         if out != folder and len(locations) == 1:
             video = out
@@ -193,6 +191,20 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
                     raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder with -o")
     make_folder(folder)
     return plans
+
+
+def _distinct_names(locations: Sequence[str]) -> list[str]:
+    """A short name for each video's outputs: its stem, with suffix or folder where others share it."""
+    paths = [Path(location).resolve() for location in locations]
+    candidates = [
+        [path.stem, path.name, f"{path.parent.name}-{path.name}", f"{number}-{path.name}"]
+        for number, path in enumerate(paths, start=1)
+    ]
+    names = [forms[0] for forms in candidates]
+    for form in range(1, 4):
+        shared = {name for name in names if names.count(name) > 1}
+        names = [forms[form] if name in shared else name for name, forms in zip(names, candidates, strict=True)]
+    return names
 
 
 def make_folder(folder: Path) -> None:
@@ -248,13 +260,18 @@ def process_planned(
     if relinker and linking:
         relinker.store(database, store.run_id, linking)
     report_path = None
-    if plan.report:
-        report_path = write_html(database, store.run_id, plan.report, settings.report, overwrite=overwrite)
     csv_written: list[Path] = []
-    if plan.csv_folder:
-        csv_written = write_csv(
-            database, store.run_id, plan.csv_folder, plan.stem, settings.report, overwrite=overwrite
-        )
+    try:
+        if plan.report:
+            report_path = write_html(database, store.run_id, plan.report, settings.report, overwrite=overwrite)
+        if plan.csv_folder:
+            csv_written = write_csv(
+                database, store.run_id, plan.csv_folder, plan.stem, settings.report, overwrite=overwrite
+            )
+    except ReportError as error:
+        raise ReportError(
+            f"{error}; all else of run {store.run_id} is complete: make room, then 'fertrack report {store.run_id}'"
+        ) from error
     return ProcessResult(
         run=store.run_id,
         summary=summary,

@@ -149,6 +149,30 @@ def test_rescore_starts_from_what_the_run_was_made_with(db: str, capsys: pytest.
         (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
     settings = load_settings(base=stored)
     assert (settings.smoothing.half_life_s, settings.smoothing.hysteresis_margin) == (0.1, 0.01)
+    assert run(["rescore", "last", "--db", db, "--original"]) == 0
+    with closing(sqlite3.connect(db)) as connection:
+        (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
+    assert load_settings(base=stored) == Settings()
+
+
+def test_rescore_refuses_what_it_cannot_change(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rescore", "last", "--db", db, "--set", "tracking.max_age=60"]) == 2
+    assert "process the video again" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_timeline_names_its_video_and_says_when_nothing_is_there(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["timeline", "last", "--db", db]) == 0
+    assert f"scene, run 1, from {db}" in capsys.readouterr().out
+    assert run(["timeline", "last", "--db", db, "--from", "500"]) == 0
+    assert "nothing there: the run covers 2.40 s and 2 tracks" in capsys.readouterr().err
+    assert run(["timeline", "last", "--db", db, "--from", "2", "--to", "1"]) == 2
+
+
+def test_square_brackets_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) in (0, 1)
+    assert "extra [torch]" in capsys.readouterr().out
+    assert run(["rescore", "--help"]) == 0
+    assert "[calibration]" in capsys.readouterr().out
 
 
 def test_db_current_and_upgrade(db: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,8 +37,8 @@ def test_presets_are_not_the_defaults() -> None:
     [
         ("tracking.maxage=3", r"--set tracking\.maxage=3: unknown option 'tracking\.maxage'; did you mean 'max_age'\?"),
         ("trackin.max_age=3", r"unknown table 'trackin'; did you mean 'tracking'\?"),
-        ("tracking.max_age=-3", r"--set tracking\.max_age=-3: tracking\.max_age = -3: .*greater than or equal"),
-        ("tracking.max_age=often", r"tracking\.max_age = 'often': .*valid integer"),
+        ("tracking.max_age=-3", r"--set tracking\.max_age=-3: .*greater than or equal"),
+        ("tracking.max_age=often", r"--set tracking\.max_age=often: .*valid integer"),
         ("max_age=3", r"not of the form section\.key=value"),
         ("tracking.max_age", r"not of the form section\.key=value"),
     ],
@@ -58,6 +58,16 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
         load_settings([unknown])
     with pytest.raises(ConfigError, match=r"no config file 'fastt'.*did you mean 'fast'\?"):
         load_settings(["fastt"])
+
+
+def test_a_flag_is_named_as_it_was_typed_and_a_file_by_its_option(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[input]\nrate_hz = -5\n")
+    with pytest.raises(ConfigError, match=r"^--rate -5: input should be greater than 0$"):
+        load_settings([], [], flags={"input.rate_hz": ("--rate", -5)})
+    with pytest.raises(ConfigError, match=r"wrong\.toml: input\.rate_hz = -5: input should be greater than 0"):
+        load_settings([wrong])
+    assert load_settings([], ["input.rate_hz=2"], flags={"input.rate_hz": ("--rate", 4.0)}).input.rate_hz == 4.0
 
 
 def test_the_digest_covers_what_can_change_a_row_and_nothing_else() -> None:

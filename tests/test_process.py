@@ -90,6 +90,15 @@ def test_a_password_in_a_database_url_is_not_stored(clip: Path, tmp_path: Path) 
     assert "secret" not in repr(_without_address(settings))
 
 
+def test_videos_of_the_same_name_get_names_of_their_own(tmp_path: Path) -> None:
+    from fertrack.process import plan_outputs
+
+    locations = ["day1/a.mov", "day2/a.mov", "day2/a.mp4", "b.mp4", "x/day1/a.mov"]
+    plans = plan_outputs([str(tmp_path / name) for name in locations], tmp_path, fertrack.Settings(), overwrite=False)
+    names = [plan.stem for plan in plans]
+    assert names == ["1-a.mov", "day2-a.mov", "a.mp4", "b", "5-a.mov"]
+
+
 def test_existing_outputs_are_refused_before_any_work(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +158,7 @@ def test_one_bad_file_does_not_stop_the_others(clip: Path, tmp_path: Path, capsy
     assert run(["process", str(bad), str(clip), "-o", str(out), "--to", "0.4", "--set", "report.html=false"]) == 1
     printed = capsys.readouterr()
     assert "bad.mp4" in printed.err
+    assert f"--db {out / 'fertrack.db'}" in printed.err  # what to ask next, of the right database
     assert (out / "two people.annotated.mp4").exists()
 
 
@@ -163,8 +173,8 @@ def test_one_bad_file_does_not_stop_the_others(clip: Path, tmp_path: Path, capsy
         (["{clip}", "--set", "tracking.nonsense=1"], 1, "unknown option"),
         (["{clip}", "--from", "2", "--to", "1"], 1, "from"),
         (["{clip}", "--from", "60"], 1, "60"),
-        (["{clip}", "--rotate", "45"], 1, "input.rotate"),
-        (["{clip}", "--rate", "-1"], 1, "input.rate_hz"),
+        (["{clip}", "--rotate", "45"], 1, "--rotate 45: "),
+        (["{clip}", "--rate", "-1"], 1, "--rate -1.0: "),
         (["{clip}", "--db", "{folder}/other.txt"], 1, "other.txt"),
         ([], 2, "Missing argument"),
         (["{clip}", "--no-such-option"], 2, "No such option"),

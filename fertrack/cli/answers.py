@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Database, Run
+from fertrack.cli.options import DEFAULT_DB, Database, Run
 from fertrack.cli.output import err_console, frame_to
 from fertrack.cli.query import Format, OutputFormat
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["markers_app", "register"]
 
 markers_app = typer.Typer(help="Named times of a run, such as stimuli: import, list, delete.", no_args_is_help=True)
-_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 _TABLE_ROWS = 100
 
 Runs = Annotated[str, typer.Argument(metavar="RUN", help="Number of a run, 'last', or 'all'.")]
@@ -68,7 +67,7 @@ def stats(
     min_duration_s: MinDuration = 0.0,
     max_gap_s: Gap = 0.5,
     output_format: OutputFormat = Format.TABLE,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Sum up who showed what: share of time, episodes and their duration; or one of the other questions.
 
@@ -133,7 +132,7 @@ def episodes(
     min_duration_s: MinDuration = 0.0,
     max_gap_s: Gap = 0.5,
     output_format: OutputFormat = Format.TABLE,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """List when each person kept an expression: onset, apex (highest probability), offset; of one run or all.
 
@@ -173,7 +172,7 @@ def moments(
         float, typer.Option("--gap", metavar="S", help="Somebody may stop for so long in between, seconds.")
     ] = 0.2,
     output_format: OutputFormat = Format.TABLE,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Find when somebody showed something for long enough, when people showed it together, when several things held.
 
@@ -196,7 +195,7 @@ def moments(
 def import_markers(
     run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Columns time_s, label, and if wanted end_s, note.")],
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Add the markers of a CSV file to a run; importing a file again adds nothing."""
     from fertrack.storage.engine import open_database
@@ -209,7 +208,7 @@ def import_markers(
 
 
 @markers_app.command("list")
-def list_markers(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = _DEFAULT_DB) -> None:
+def list_markers(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = DEFAULT_DB) -> None:
     """List the markers of a run."""
     from fertrack.storage.engine import open_database
     from fertrack.storage.markers import markers
@@ -222,7 +221,7 @@ def list_markers(run: Run, output_format: OutputFormat = Format.TABLE, db: Datab
 def delete_markers(
     run: Run,
     label: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only those of this name.")] = None,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Delete the markers of a run, or those of one name."""
     from fertrack.storage.engine import open_database

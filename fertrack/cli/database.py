@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Database
+from fertrack.cli.options import DEFAULT_DB, Database
 
 __all__ = ["app"]
 
 app = typer.Typer(help="The database: schema, check, vacuum, backup.", no_args_is_help=True)
-_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 
 
 @app.command("upgrade")
-def upgrade(db: Database = _DEFAULT_DB) -> None:
+def upgrade(db: Database = DEFAULT_DB) -> None:
     """Bring a database to this program's schema; rows are kept."""
     from fertrack.storage.engine import open_database
     from fertrack.storage.engine import upgrade as upgrade_database
@@ -34,7 +33,7 @@ def upgrade(db: Database = _DEFAULT_DB) -> None:
 
 
 @app.command("current")
-def show_current(db: Database = _DEFAULT_DB) -> None:
+def show_current(db: Database = DEFAULT_DB) -> None:
     """Show how a database's schema compares with the one this program needs."""
     from fertrack.storage.engine import current
 
@@ -42,7 +41,7 @@ def show_current(db: Database = _DEFAULT_DB) -> None:
 
 
 @app.command("check")
-def check(db: Database = _DEFAULT_DB) -> None:
+def check(db: Database = DEFAULT_DB) -> None:
     """Check that the file is undamaged, that no row points to one that is gone, and that the counts are right."""
     from fertrack.errors import StorageError
     from fertrack.storage.engine import open_database
@@ -64,7 +63,7 @@ def check(db: Database = _DEFAULT_DB) -> None:
 
 
 @app.command("vacuum")
-def vacuum(db: Database = _DEFAULT_DB) -> None:
+def vacuum(db: Database = DEFAULT_DB) -> None:
     """Give the space of deleted rows back."""
     from fertrack.storage.engine import open_database
     from fertrack.storage.upkeep import vacuum as vacuum_database
@@ -78,7 +77,7 @@ def vacuum(db: Database = _DEFAULT_DB) -> None:
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy, one file.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Copy an SQLite database into one file, also while a run is being written."""
     from fertrack.storage.engine import open_database

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
 from fertrack.cli.output import err_console
 
 __all__ = ["register"]
 
-_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 _NAMED = 10
 
 
@@ -51,7 +50,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
     config: Config = None,
     overrides: Overrides = None,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Write a stored run for other tools, and name the files. What counts as an episode is set in [report].
 
@@ -75,7 +74,7 @@ def import_labels(
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A CSV export with 'corrected' filled in.")],
     author: Annotated[str, typer.Option(metavar="NAME", help="Who gave the labels, where the file does not say.")] = "",
     add: Annotated[bool, typer.Option("--add", help="Keep earlier corrections of other faces.")] = False,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Store the labels that a person wrote into the column 'corrected' of an exported CSV file.
 

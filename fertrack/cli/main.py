@@ -22,6 +22,7 @@ app = typer.Typer(
     help="Who showed which facial expression, when, for how long, and how sure we are.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # its square brackets are just brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 process.register(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,10 @@ import typer
 if TYPE_CHECKING:
     from fertrack.config import Settings
 
-__all__ = ["DEFAULT_OUT", "Config", "Database", "Overrides", "Run", "settings_from"]
+__all__ = ["DEFAULT_DB", "DEFAULT_OUT", "Config", "Database", "Overrides", "Run", "settings_from"]
 
 DEFAULT_OUT = Path("fertrack-out")
+DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Number of a run (see 'fertrack runs'), or 'last'.")]
 
@@ -32,8 +34,11 @@ Overrides = Annotated[
 ]
 
 
-def settings_from(config: list[str] | None, overrides: list[str]) -> Settings:
-    """Compose the settings of a command."""
+def settings_from(
+    config: list[str] | None, overrides: list[str] | None, flags: Mapping[str, tuple[str, object]] | None = None
+) -> Settings:
+    """Compose the settings of a command; flags whose value is None were not given."""
     from fertrack.config import load_settings
 
-    return load_settings(config or (), overrides)
+    given = {option: flag for option, flag in (flags or {}).items() if flag[1] is not None}
+    return load_settings(config or (), overrides or (), flags=given)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -20,8 +22,9 @@ _PLAIN_WIDTH = 200
 
 
 def out_console() -> Console:
-    """Console for results; never narrower than the table when piped."""
-    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+    """Console for results. Piped, it is as wide as COLUMNS says, or wide enough that nothing is cut off."""
+    piped_width = None if "COLUMNS" in os.environ else _PLAIN_WIDTH
+    return Console(width=None if sys.stdout.isatty() else piped_width, highlight=False)
 
 
 def err_console() -> Console:
@@ -30,15 +33,19 @@ def err_console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """Print a table; numbers are right-aligned, floats have three decimals."""
+    """Print a table; numbers are right-aligned, floats have three decimals, square brackets are just brackets."""
     rows = [list(row) for row in rows]
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    out_console().print(table)
+        table.add_row(*(escape(_cell(value)) for value in row))
+    console = out_console()
+    with console.capture() as captured:
+        console.print(table)
+    lines = [title] * bool(title) + captured.get().splitlines()
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
 
 
 def print_json(value: Any) -> None:

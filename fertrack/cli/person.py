@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Database, Run
+from fertrack.cli.options import DEFAULT_DB, Database, Run
 from fertrack.cli.output import frame_to
 from fertrack.cli.query import Format, OutputFormat
 
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(help="Who the tracks of a run are: list, name, merge, split, undo.", no_args_is_help=True)
-_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 
 Person = Annotated[str, typer.Argument(metavar="PERSON", help="A name, P3, or 'ID 5' for whoever that track is.")]
 
 
 @app.command("list")
-def list_persons(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = _DEFAULT_DB) -> None:
+def list_persons(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = DEFAULT_DB) -> None:
     """List the persons of a run: their tracks, how alike these are, and who they may be too.
 
     'link' is the lowest similarity that holds a person's tracks together (1 = the same face); 'may be' names persons
@@ -41,7 +40,7 @@ def rename(
     run: Run,
     person: Person,
     name: Annotated[str, typer.Argument(help="The name, in any script; '' takes it away again.")],
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Give a person a name, in all runs the person is in.
 
@@ -59,7 +58,7 @@ def merge(
     run: Run,
     person: Person,
     others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="Who is the same person.")],
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Say that OTHER is PERSON. Refused where both are seen in one frame.
 
@@ -80,7 +79,7 @@ def split(
         list[int] | None,
         typer.Argument(metavar="[TRACK]...", help="IDs that are somebody else, together; none: each is somebody else."),
     ] = None,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Say that tracks are not PERSON, but somebody else.
 
@@ -94,7 +93,7 @@ def split(
 
 
 @app.command("undo")
-def undo(run: Run, db: Database = _DEFAULT_DB) -> None:
+def undo(run: Run, db: Database = DEFAULT_DB) -> None:
     """Take back the last rename, merge or split of a run; again for the one before."""
     from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
@@ -104,7 +103,7 @@ def undo(run: Run, db: Database = _DEFAULT_DB) -> None:
 
 
 @app.command("log")
-def show_log(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = _DEFAULT_DB) -> None:
+def show_log(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = DEFAULT_DB) -> None:
     """Show what was done to the persons of a run, oldest first."""
     from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
@@ -118,7 +117,7 @@ def forget(
     run: Run,
     person: Person,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Delete a person: name, links, stored embeddings, and what the log says. The faces stay, as nobody's tracks."""
     from fertrack.storage import person_actions

@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Database
+from fertrack.cli.options import DEFAULT_DB, Database
 from fertrack.cli.output import err_console, print_table
 
 __all__ = ["register"]
-
-_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +30,7 @@ def notice() -> None:
 
 def purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Delete every stored run whose privacy.retention_days are over, and compact the database.
 

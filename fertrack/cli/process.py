@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Config, Overrides, settings_from
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -75,24 +76,23 @@ def process(
 
     Examples: fertrack process clip.mp4 · fertrack process 'day1/*.mov' -o results --rate 5 --no-video
     """
-    flags: dict[str, object] = {
-        "detection.name": detector or None,
-        "input.from_s": from_s,
-        "input.to_s": to_s,
-        "input.rate_hz": rate,
-        "input.rotate": rotate or None,
-        "video.audio": False if no_audio else None,
-        "video.enabled": False if no_video else None,
-        "video.debug_overlay": True if debug_overlay else None,
-        "linking.across": True if link_across else None,
-        "linking.store_embeddings": True if store_embeddings else None,
-        "report.csv": True if csv else None,
-        "storage.url": db or None,
-        "privacy.purpose": purpose or None,
-        "privacy.consent": consent or None,
+    flags: dict[str, tuple[str, object]] = {
+        "detection.name": ("--detector", detector or None),
+        "input.from_s": ("--from", from_s),
+        "input.to_s": ("--to", to_s),
+        "input.rate_hz": ("--rate", rate),
+        "input.rotate": ("--rotate", rotate or None),
+        "video.audio": ("--no-audio", False if no_audio else None),
+        "video.enabled": ("--no-video", False if no_video else None),
+        "video.debug_overlay": ("--debug-overlay", True if debug_overlay else None),
+        "linking.across": ("--link-across", True if link_across else None),
+        "linking.store_embeddings": ("--store-embeddings", True if store_embeddings else None),
+        "report.csv": ("--csv", True if csv else None),
+        "storage.url": ("--db", db or None),
+        "privacy.purpose": ("--purpose", purpose or None),
+        "privacy.consent": ("--consent", consent or None),
     }
-    given = [f"{key}={_toml(value)}" for key, value in flags.items() if value is not None]
-    settings = settings_from(config, [*(overrides or []), *given])
+    settings = settings_from(config, overrides, flags)
     _process_all(videos, out, settings, overwrite=overwrite, as_json=as_json)
 
 
@@ -110,8 +110,8 @@ def demo(
     if clip_only:
         typer.echo(clip)
         return
-    purpose = ["privacy.purpose=demonstration", "privacy.consent=public-domain portraits"]
-    _process_all([str(clip)], out, settings_from(None, purpose), overwrite=True, as_json=False)
+    stated = ["privacy.purpose=demonstration", "privacy.consent=public-domain portraits"]
+    _process_all([str(clip)], out, settings_from(None, stated), overwrite=True, as_json=False)
 
 
 def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
@@ -127,6 +127,7 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
     plans = plan_outputs(locations, out, settings, overwrite=overwrite)
     pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
     results: list[ProcessResult] = []
+    entries: list[dict[str, Any]] = []
     failed = False
     with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline):
         for plan in plans:
@@ -145,19 +146,23 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
                 if len(plans) == 1:
                     raise
                 failed = True
-                err_console().print(f"error: {error}", markup=False)
+                entries.append({"source": plan.location, "status": "failed", "error": str(error)})
+                err_console().print(f"error: {error}", markup=False, soft_wrap=True)
                 continue
             results.append(result)
+            entries.append(_as_json(plan.location, result))
             if not as_json:
                 _print_result(plan.location, result)
             if result.summary.status == "interrupted":
                 break
     if as_json:
-        print_json([_as_json(result) for result in results])
+        print_json(entries)
     if results and not settings.privacy.purpose:
         err_console().print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
     if any(result.summary.status == "interrupted" for result in results):
-        err_console().print("interrupted: what was done so far is kept")
+        left = [Path(plan.location).name for plan in plans[len(entries) :]]
+        not_begun = f"; not begun: {', '.join(left)}" if left else ""
+        err_console().print(f"interrupted: what was done so far is kept{not_begun}", markup=False, soft_wrap=True)
         raise typer.Exit(_INTERRUPTED)
     if failed:
         raise typer.Exit(1)
@@ -223,7 +228,7 @@ def _print_result(location: str, result: ProcessResult) -> None:
     summary = result.summary
     console = err_console()
     for note in summary.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     persons = result.persons()
     if len(persons):
         shares = [column for column in persons.columns if column.startswith("share_")]
@@ -237,12 +242,13 @@ def _print_result(location: str, result: ProcessResult) -> None:
                 ", ".join(
                     f"{column.removeprefix('share_')} {row[column]:.0%}"
                     for column in sorted(shares, key=lambda name: -row[name])
-                    if row[column] >= 0.05
+                    if row[column] >= 0.005
                 ),
             )
             for row in persons.to_dict("records")
         ]
-        print_table(["person", "ID", "first_s", "last_s", "frames", "expression estimates, share of time"], rows)
+        columns = ["person", "ID", "first_s", "last_s", "frames", "expression estimates, share of time"]
+        print_table(columns, rows, title=Path(location).name)
         if result.video_path and any("," in row["tracks"] for row in persons.to_dict("records")):
             console.print(
                 f"note: the annotated video shows IDs; 'fertrack render {result.run}' draws it with persons",
@@ -251,7 +257,7 @@ def _print_result(location: str, result: ProcessResult) -> None:
         typer.echo("")
     facts: list[tuple[str, Any]] = [
         ("run", f"{result.run} ({summary.status})"),
-        ("frames", f"{summary.frames} ({summary.video_s:.2f} s of video)"),
+        ("frames", f"{summary.frames}, {summary.video_s:.2f} s of video"),
         ("faces, tracks", f"{summary.faces}, {summary.tracks}"),
         ("dropped, undecodable", f"{summary.dropped}, {summary.decode_failures}"),
         ("speed", f"{summary.fps:.1f} fps, {summary.real_time_factor:.2f} x real time"),
@@ -262,10 +268,14 @@ def _print_result(location: str, result: ProcessResult) -> None:
         ("database", result.database_name),
     ]
     print_table([Path(location).name, ""], facts)
+    is_default = Path(result.database_name) == Path(DEFAULT_DB).absolute()
+    where = "" if is_default else f" --db {shlex.quote(result.database_name)}"
+    console.print(f"next: fertrack timeline {result.run} --episodes{where}", markup=False, soft_wrap=True)
 
 
-def _as_json(result: ProcessResult) -> dict[str, Any]:
+def _as_json(location: str, result: ProcessResult) -> dict[str, Any]:
     return {
+        "source": location,
         "run": result.run,
         **asdict(result.summary),
         "fps": result.summary.fps,
@@ -276,10 +286,3 @@ def _as_json(result: ProcessResult) -> dict[str, Any]:
         "database": result.database_name,
         "persons": result.persons().to_dict("records"),
     }
-
-
-def _toml(value: object) -> str:
-    """A flag's value as TOML, so that text stays text."""
-    import tomli_w
-
-    return tomli_w.dumps({"v": value}).partition("=")[2].strip()

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
 from fertrack.cli.output import err_console, frame_to
 
 __all__ = ["register"]
 
-_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 _TABLE_ROWS = 40
 
 
@@ -45,7 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command("rescore")(rescore)
 
 
-def runs(db: Database = _DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
+def runs(db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
     """List the runs in the database."""
     from fertrack.storage import queries
     from fertrack.storage.engine import open_database
@@ -53,7 +52,8 @@ def runs(db: Database = _DEFAULT_DB, output_format: OutputFormat = Format.TABLE)
     with open_database(db) as database:
         frame = queries.runs(database)
     if output_format is Format.TABLE:
-        frame = frame[["run", "source", "status", "started_at", "frames", "faces", "tracks", "video_s", "elapsed_s"]]
+        frame = frame[["run", "source", "status", "started_at", "frames", "tracks", "video_s"]]
+        frame["started_at"] = [f"{moment:%Y-%m-%d %H:%M}" for moment in frame["started_at"]]
     frame_to(frame, output_format)
 
 
@@ -73,7 +73,7 @@ def timeline(
         TimelineFormat,
         typer.Option("--format", help="table for people; csv or json, complete; mot: boxes as MOTChallenge text."),
     ] = TimelineFormat.TABLE,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Show who showed which expression when: one row per person and frame, or per episode.
 
@@ -87,6 +87,8 @@ def timeline(
         raise typer.BadParameter("mot has one row per frame: leave out --episodes", param_hint="--format")
     if rate_hz is not None and (episodes or track is not None or output_format is TimelineFormat.MOT):
         raise typer.BadParameter("gives even times: not with --episodes, --track or mot", param_hint="--rate")
+    if from_s is not None and to_s is not None and from_s >= to_s:
+        raise typer.BadParameter(f"{from_s:g} is not before --to {to_s:g}", param_hint="--from")
     if expression is not None:
         try:
             queries.label_index(expression)
@@ -97,6 +99,7 @@ def timeline(
         return
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
+        facts = queries.run_facts(database, number)
         if episodes:
             rows = queries.episodes(database, number, track=track)
             if expression is not None:
@@ -117,9 +120,15 @@ def timeline(
     if output_format is not TimelineFormat.TABLE:
         frame_to(rows, output_format)
         return
-    if not episodes:
-        rows = rows[["time_s", "frame_index", "track", "person", "label", "probability", "x1", "y1", "x2", "y2"]]
-    frame_to(rows.head(_TABLE_ROWS), output_format)
+    shown = ["track", "person", "expression", "start_s", "end_s", "duration_s", "mean_probability", "peak_probability"]
+    rows = rows[shown if episodes else ["time_s", "frame_index", "track", "person", "label", "probability"]]
+    rows = rows.rename(columns={"mean_probability": "mean", "peak_probability": "peak", "frame_index": "frame"})
+    title = f"{facts.source_name}, run {number}, from {database.name}"
+    frame_to(rows.head(_TABLE_ROWS), output_format, title=title)
+    if rows.empty:
+        err_console().print(
+            f"nothing there: the run covers {facts.summary.video_s:.2f} s and {facts.summary.tracks} tracks"
+        )
     if len(rows) > _TABLE_ROWS:
         err_console().print(
             f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, --episodes sums them up"
@@ -165,7 +174,7 @@ def report(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
     config: Config = None,
     overrides: Overrides = None,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Write the report of a stored run again, without the video."""
     from fertrack.process import make_folder
@@ -190,11 +199,15 @@ def rescore(
     run: Run,
     config: Config = None,
     overrides: Overrides = None,
-    db: Database = _DEFAULT_DB,
+    original: Annotated[
+        bool, typer.Option("--original", help="Start from what the run was made with, before any rescoring.")
+    ] = False,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Recompute the labels and the smoothing of a stored run from its raw logits, without the video.
 
-    Starts from the options the run was made with; only [calibration] and [smoothing] matter here.
+    Starts from the options now in force for the run; takes [calibration] and [smoothing] only. Reports and videos
+    already written stay as they are: write them again with 'fertrack report' and 'fertrack render'.
 
     Examples: fertrack rescore last --config rafdb · fertrack rescore last --set smoothing.half_life_s=0.5
     """
@@ -202,12 +215,20 @@ def rescore(
     from fertrack.config import digest, load_settings, to_toml
     from fertrack.storage import queries
     from fertrack.storage.engine import open_database
+    from fertrack.storage.rescore import original_config
     from fertrack.storage.rescore import rescore as rescore_run
 
+    for override in overrides or ():
+        if not override.startswith(("calibration.", "smoothing.")):
+            raise typer.BadParameter(
+                f"{override}: only calibration.* and smoothing.* can be rescored; else process the video again",
+                param_hint="--set",
+            )
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
         facts = queries.run_facts(database, number)
-        settings = load_settings(config or (), overrides or (), base=facts.config_toml)
+        base = original_config(database, number) if original else facts.config_toml
+        settings = load_settings(config or (), overrides or (), base=base)
         calibrator = Calibrator(settings.calibration, ClassifierCalibration.from_record(facts.calibration))
         outcome = rescore_run(
             database,

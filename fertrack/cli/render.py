@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Database, Run
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Database, Run
 from fertrack.cli.output import err_console
 
 __all__ = ["register"]
-
-_DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +32,7 @@ def render(
         Path | None, typer.Option("--source", help="Where the source video is now. [default: where it was]")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of the same name.")] = False,
-    db: Database = _DEFAULT_DB,
+    db: Database = DEFAULT_DB,
 ) -> None:
     """Draw the annotated video of a stored run again, with persons instead of track IDs, without analysing anything.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_OUT, Config, Database, Overrides, settings_from
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides, settings_from
 from fertrack.cli.output import print_json, print_table
 
 __all__ = ["config_app", "register"]
@@ -37,7 +37,7 @@ def show(
 
 
 def doctor(
-    db: Database = str(DEFAULT_OUT / "fertrack.db"),
+    db: Database = DEFAULT_DB,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check versions, inference providers, codecs, weights and the database, and say what to do about each problem."""

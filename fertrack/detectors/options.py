@@ -71,8 +71,8 @@ class DetectionConfig(StageConfig):
     long_side: LongSide | None = _own("long_side")
     score_threshold: ScoreThreshold | None = Field(
         None,
-        description="Faces that the network is less sure of are dropped. Unset: tracking.low_score, so that a face that "
-        "turns away can still be followed.",
+        description="Faces that the network is less sure of are dropped. Unset: tracking.low_score, so that a face "
+        "that turns away can still be followed.",
     )
     nms_iou: NmsIou | None = _own("nms_iou")
     min_face_px: MinFacePx | None = _own("min_face_px")

@@ -109,7 +109,8 @@ def load_performer(clip: Clip, folder: Path, detector: Detector) -> Performer:
     if not pictures:
         raise EvaluationError(f"{clip.file} has no frame {clip.first}")
     boxes = np.array(faces, np.float32)
-    centres, heights = _steady((boxes[:, :2] + boxes[:, 2:]) / 2), _steady(boxes[:, 3:] - boxes[:, 1:2])
+    centres = _steady(((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32))
+    heights = _steady(boxes[:, 3:] - boxes[:, 1:2])
     cut = [
         _cut_out(picture, box, centre, float(height[0]))
         for picture, box, centre, height in zip(pictures, boxes, centres, heights, strict=True)
@@ -137,7 +138,8 @@ def _steady(values: _Floats) -> _Floats:
     half = _STEADY_FRAMES // 2
     padded = np.pad(values.astype(np.float64), ((half, half), (0, 0)), mode="edge")
     sums = np.cumsum(np.vstack([np.zeros(values.shape[1]), padded]), axis=0)
-    return ((sums[_STEADY_FRAMES:] - sums[:-_STEADY_FRAMES]) / _STEADY_FRAMES).astype(np.float32)
+    means: _Floats = ((sums[_STEADY_FRAMES:] - sums[:-_STEADY_FRAMES]) / _STEADY_FRAMES).astype(np.float32)
+    return means
 
 
 def _cut_out(picture: Image, box: _Floats, centre: _Floats, height: float) -> tuple[Image, _Floats, _Floats]:

@@ -25,7 +25,7 @@ from fertrack.storage.runs import find_run, run_status
 from fertrack.storage.writer import label_probability
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
 
-__all__ = ["RescoreReport", "rescore"]
+__all__ = ["RescoreReport", "original_config", "rescore"]
 
 _FRAMES_AT_ONCE = 500
 
@@ -110,6 +110,19 @@ _UPDATE = (
     .where(*(getattr(Face, name) == sa.bindparam(f"of_{name}") for name in _KEY))
     .values({name: sa.bindparam(f"new_{name}") for name in _DERIVED})
 )
+
+
+def original_config(db: Database, run: int) -> str:
+    """The configuration a run was made with, as TOML, however often it was rescored since.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        first = sa.select(Rescore.config_toml).where(Rescore.run_id == number).order_by(Rescore.id).limit(1)
+        now = sa.select(Run.config_toml).where(Run.id == number)
+        return str(connection.scalar(first) or connection.scalar(now))
 
 
 def _parts(connection: sa.Connection, run: int) -> Iterator[tuple[dict[int, float], _Faces]]:
