@@ -33,7 +33,7 @@ _FIRST = 1.0
 """Added to the overlap of tracks with an ID: more than any overlap, so that they are served first."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Candidates:
     """Tracks that a detection could continue; one entry each.
 
@@ -49,7 +49,7 @@ class Candidates:
 
 
 def associate(
-    tracks: Candidates, boxes: Float64Array, is_sure: Mask, is_unsure: Mask, config: TrackerConfig
+    tracks: Candidates, boxes: Float64Array, is_sure: Mask, is_unsure: Mask | None, config: TrackerConfig
 ) -> tuple[Indices, Indices]:
     """Pair tracks with detections.
 
@@ -58,7 +58,7 @@ def associate(
         boxes: float64 (N, 4), the detections, px, finite and with an area; those that are neither sure nor unsure are
             not looked at.
         is_sure: bool (N,), taken by passes 1 and 3.
-        is_unsure: bool (N,), taken by pass 2.
+        is_unsure: bool (N,), taken by pass 2; None if none are.
         config: thresholds and switches.
 
     Returns:
@@ -68,13 +68,15 @@ def associate(
         return np.empty(0, np.intp), np.empty(0, np.intp)
     overlaps = iou_of_proper(tracks.xyxy, boxes)
     frame = _Frame(tracks.has_id, _similar_size(tracks.xyxy, boxes, config.largest_size_ratio), config)
-    left, sure = np.arange(len(tracks.xyxy)), np.flatnonzero(is_sure)
+    left, sure = np.arange(len(tracks.xyxy)), is_sure.nonzero()[0]
     pairs = [frame.pair(left, sure, _part(overlaps, left, sure), config.iou_threshold)]
+    if is_unsure is None and not config.buffer:
+        return pairs[0]
     left, sure = _without(left, pairs[0][0]), _without(sure, pairs[0][1])
 
-    if len(left) and is_unsure.any():
+    if len(left) and is_unsure is not None:
         recent = left[tracks.has_id[left] & (tracks.misses[left] <= _RECENTLY)]
-        unsure = np.flatnonzero(is_unsure)
+        unsure = is_unsure.nonzero()[0]
         pairs.append(frame.pair(recent, unsure, _part(overlaps, recent, unsure), config.low_iou_threshold))
         left = _without(left, pairs[-1][0])
 
@@ -93,7 +95,7 @@ def grown(xyxy: Float64Array, share: float) -> Float64Array:
     return np.concatenate([xyxy[:, :2] - margin, xyxy[:, 2:] + margin], axis=1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Frame:
     """What holds for every pass: which tracks have an ID (T,), which pairs are of similar size (T, N), the options."""
 
@@ -108,7 +110,7 @@ class _Frame:
             allowed &= _part(self.fits, tracks, rows)
         weights = overlaps
         if self.config.confirmed_first:
-            weights = weights + _FIRST * self.has_id[tracks][:, None]
+            weights = weights + _FIRST * self.has_id.take(tracks)[:, None]
         if self.config.gating == "before":
             weights = np.where(allowed, weights, 0.0)
         chosen, of_rows = linear_sum_assignment(weights, maximize=True)
@@ -124,12 +126,14 @@ def _part(matrix: npt.NDArray[Any], tracks: Indices, rows: Indices) -> npt.NDArr
 
 
 def _similar_size(a: Float64Array, b: Float64Array, largest_ratio: float) -> Mask | None:
-    """Which pairs of boxes (T, N) are at most so many times as high as each other; None if any may be."""
+    """Which pairs of boxes (T, N) are at most so many times as high as each other; None if all are, or any may be."""
     if not largest_ratio:
         return None
-    height_a, height_b = (a[:, 3] - a[:, 1])[:, None], b[:, 3] - b[:, 1]
-    similar: Mask = height_a <= largest_ratio * height_b
-    similar &= height_b <= largest_ratio * height_a
+    height_a, height_b = a[:, 3] - a[:, 1], b[:, 3] - b[:, 1]
+    if height_a.max() <= largest_ratio * height_b.min() and height_b.max() <= largest_ratio * height_a.min():
+        return None
+    similar: Mask = height_a[:, None] <= largest_ratio * height_b
+    similar &= height_b <= largest_ratio * height_a[:, None]
     return similar
 
 

@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "corners_of",
     "eye_distance_px",
     "eye_line_angle_deg",
     "eye_mouth_distance_px",
     "iou_matrix",
     "iou_of_proper",
     "is_proper_box",
+    "measure_boxes",
     "similarity_transform",
     "transform_points",
     "uvsr_to_xyxy",
@@ -28,6 +30,7 @@ __all__ = [
 Float64Array = npt.NDArray[np.float64]
 
 _LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = range(5)
+_ZERO, _HALF, _INFINITY = np.array(0.0), np.array(0.5), np.array(np.inf)  # made of floats each time, they cost more
 _IOU_BLOCK_CELLS = 1 << 15  # keeps the temporaries in the processor's cache when thousands of boxes meet thousands
 
 
@@ -61,11 +64,15 @@ def iou_matrix(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Float64Array:
         >>> iou_matrix(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3)
         array([[0.333, 0.   ]])
     """
-    return _iou(*_boxes_and_areas(a, "a"), *_boxes_and_areas(b, "b"))
+    with np.errstate(over="ignore"):  # two boxes near the largest float: their union is infinite, their IoU 0
+        return _iou(*_boxes_and_areas(a, "a"), *_boxes_and_areas(b, "b"))
 
 
 def iou_of_proper(a: Float64Array, b: Float64Array) -> Float64Array:
-    """As ``iou_matrix``, a little faster, for boxes known to be finite; those of ``b`` must have an area."""
+    """As ``iou_matrix``, faster, for boxes known to be finite; those of ``b`` must have an area.
+
+    NumPy may warn of an overflow, which does no harm.
+    """
     size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
     return _iou(a, size_a[:, 0] * size_a[:, 1], b, size_b[:, 0] * size_b[:, 1])
 
@@ -87,11 +94,15 @@ def _proper_and_areas(boxes: Float64Array) -> tuple[npt.NDArray[np.bool_], Float
         size = boxes[:, 2:] - boxes[:, :2]
         width = size[:, 0]
         area: Float64Array = width * size[:, 1]
+    return _is_proper(width, area), area
+
+
+def _is_proper(width: Float64Array, area: Float64Array) -> npt.NDArray[np.bool_]:
     # NaN fails every comparison, an infinite corner makes the area infinite; two negative sides fail the first.
-    proper: npt.NDArray[np.bool_] = width > 0.0
-    proper &= area > 0.0
-    proper &= area < np.inf
-    return proper, area
+    proper: npt.NDArray[np.bool_] = width > _ZERO
+    proper &= area > _ZERO
+    proper &= area < _INFINITY
+    return proper
 
 
 def _boxes_and_areas(xyxy: npt.NDArray[Any], name: str) -> tuple[Float64Array, Float64Array]:
@@ -109,10 +120,9 @@ def _iou_block(a: Float64Array, area_a: Float64Array, b: Float64Array, area_b: F
     low_b, high_b = b.T[:2, None, :], b.T[2:, None, :]
     size = np.minimum(high_a, high_b)
     size -= np.maximum(low_a, low_b)
-    np.maximum(size, 0.0, out=size)
-    with np.errstate(over="ignore"):  # two boxes near the largest float: their union is infinite, their IoU 0
-        intersection: Float64Array = size[0] * size[1]
-        union = np.add(area_a[:, None], area_b)
+    np.maximum(size, _ZERO, out=size)
+    intersection: Float64Array = size[0] * size[1]
+    union = area_a[:, None] + area_b
     union -= intersection
     intersection /= union
     return intersection
@@ -127,16 +137,21 @@ def xyxy_to_uvsr(xyxy: npt.NDArray[Any]) -> Float64Array:
     Returns:
         float64 (N, 4): centre u, v in px, area s in px², aspect ratio r = width / height.
     """
-    boxes = _float64(xyxy, "xyxy", (4,))
-    uvsr = np.empty_like(boxes)
     with np.errstate(all="ignore"):
-        size = boxes[:, 2:] - boxes[:, :2]
-        width, height = size[:, 0], size[:, 1]
-        np.multiply(size, 0.5, out=uvsr[:, :2])
-        uvsr[:, :2] += boxes[:, :2]
-        np.multiply(width, height, out=uvsr[:, 2])
-        np.divide(width, height, out=uvsr[:, 3])
-    return uvsr
+        return measure_boxes(_float64(xyxy, "xyxy", (4,)))[0]
+
+
+def measure_boxes(boxes: Float64Array) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+    """``xyxy_to_uvsr`` and ``is_proper_box`` at once, of float64 (N, 4); NumPy may warn of improper boxes."""
+    uvsr = np.empty_like(boxes)
+    low, centre, area = boxes[:, :2], uvsr[:, :2], uvsr[:, 2]
+    size = boxes[:, 2:] - low
+    width, height = size[:, 0], size[:, 1]
+    np.multiply(size, _HALF, out=centre)
+    centre += low
+    np.multiply(width, height, out=area)
+    np.divide(width, height, out=uvsr[:, 3])
+    return uvsr, _is_proper(width, area)
 
 
 def uvsr_to_xyxy(uvsr: npt.NDArray[Any]) -> Float64Array:
@@ -148,20 +163,25 @@ def uvsr_to_xyxy(uvsr: npt.NDArray[Any]) -> Float64Array:
     Returns:
         float64 (N, 4), px. Where area or ratio is not above zero the box has no extent and lies at its centre.
     """
-    states = _float64(uvsr, "uvsr", (4,))
+    with np.errstate(all="ignore"):
+        return corners_of(_float64(uvsr, "uvsr", (4,)))
+
+
+def corners_of(states: Float64Array) -> Float64Array:
+    """As ``uvsr_to_xyxy``, faster, of float64 (N, 4); NumPy may warn of boxes without extent."""
     area, ratio = states[:, 2], states[:, 3]
     half = np.empty((len(states), 2))
     width = half[:, 0]
-    with np.errstate(all="ignore"):
-        np.multiply(area, ratio, out=width)
-        np.sqrt(width, out=width)
-        np.divide(area, width, out=half[:, 1])
-    half *= 0.5
-    if not half.min(initial=1.0) > 0.0:  # NaN included
+    np.multiply(area, ratio, out=width)
+    np.sqrt(width, out=width)
+    np.divide(area, width, out=half[:, 1])
+    half *= _HALF
+    if np.count_nonzero(half > _ZERO) < half.size:  # NaN included
         half[~((area > 0.0) & (ratio > 0.0))] = 0.0
     boxes = np.empty_like(states)
-    np.subtract(states[:, :2], half, out=boxes[:, :2])
-    np.add(states[:, :2], half, out=boxes[:, 2:])
+    centre = states[:, :2]
+    np.subtract(centre, half, out=boxes[:, :2])
+    np.add(centre, half, out=boxes[:, 2:])
     return boxes
 
 

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.geometry import uvsr_to_xyxy
+from fertrack.geometry import corners_of
 
 __all__ = ["BoxKalman", "BoxNoise"]
 
 Float64Array = npt.NDArray[np.float64]
 
 _AREA = 2
+_ZERO, _ONE, _TWO = np.array(0.0), np.array(1.0), np.array(2.0)  # NumPy would make these of floats in every step
 _LONGEST_LINE = 60
 """Frames over which a straight line is believed."""
 _MOVING = 3  # channels u, v, s have a velocity; r has none
@@ -70,8 +71,9 @@ class BoxKalman:
         self._noise = noise = noise or BoxNoise()
         self._initial_position, self._initial_velocity = _by_channel(noise.initial)
         self._process_position, self._process_velocity = _by_channel(noise.process)
-        self._measurement = np.array(noise.measurement)
-        self._single_step_noise = self._noise_over(1.0)
+        # Both repeated for every filter: arithmetic on arrays of one shape is twice as fast for few of them.
+        self._measurement = np.array([noise.measurement])
+        self._single_step_noise = np.stack(self._noise_over(1.0))[:, None]
         # Position, velocity, and the variance of each, with the covariance between: (5, T, 4).
         self._state = np.empty((5, 0, 4))
         # The same as it was after the last measurement, that measurement, and the frames predicted since: for retrace.
@@ -100,7 +102,8 @@ class BoxKalman:
     @property
     def xyxy(self) -> Float64Array:
         """The boxes, float64 (T, 4), px; they may reach beyond the frame."""
-        return uvsr_to_xyxy(self._state[0])
+        with np.errstate(all="ignore"):
+            return corners_of(self._state[0])
 
     def add(self, uvsr: npt.NDArray[Any]) -> None:
         """Append a filter for each measured box, float64 (N, 4): centre, area, aspect ratio, all finite."""
@@ -112,6 +115,9 @@ class BoxKalman:
         self._settled = np.concatenate([self._settled, born], axis=1)
         self._measured = np.concatenate([self._measured, uvsr])
         self._frames_since = np.concatenate([self._frames_since, np.zeros(len(uvsr), dtype=np.int64)])
+        if len(self) > len(self._measurement):
+            self._measurement = np.repeat(self._measurement[:1], len(self), axis=0)
+            self._single_step_noise = np.repeat(self._single_step_noise[:, :1], len(self), axis=1)
 
     def keep(self, rows: npt.NDArray[Any]) -> None:
         """Keep only the filters at ``rows`` (a boolean mask (T,) or integer indices), in that order."""
@@ -131,13 +137,19 @@ class BoxKalman:
         """
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
-        k = float(steps)
         position, velocity, variance, covariance, speed_variance = self._state
-        self._stop_shrinking(k)
-        position += k * velocity
-        added, added_covariance, added_speed = self._single_step_noise if steps == 1 else self._noise_over(k)
-        variance += 2.0 * k * covariance + (k * k) * speed_variance + added
-        covariance += k * speed_variance + added_covariance
+        self._stop_shrinking(steps)
+        if steps == 1:  # the usual case, as below without what has no effect then
+            added, added_covariance, added_speed = self._single_step_noise[:, : len(self)]
+            position += velocity
+            variance += _TWO * covariance + speed_variance + added
+            covariance += speed_variance + added_covariance
+        else:
+            k = float(steps)
+            added, added_covariance, added_speed = self._noise_over(k)
+            position += k * velocity
+            variance += 2.0 * k * covariance + (k * k) * speed_variance + added
+            covariance += k * speed_variance + added_covariance
         speed_variance += added_speed
         self._frames_since += steps
 
@@ -147,10 +159,10 @@ class BoxKalman:
         drift = self._process_velocity
         return k * self._process_position + sum_ii * drift, sum_i * drift, k * drift
 
-    def _stop_shrinking(self, k: float) -> None:
+    def _stop_shrinking(self, k: int) -> None:
         area, growth = self._state[0, :, _AREA], self._state[1, :, _AREA]
-        stops = area + k * growth <= 0.0
-        if stops.any():
+        stops = area + (growth if k == 1 else k * growth) <= _ZERO
+        if np.count_nonzero(stops):
             # The last frame at which the area is still above 0; the rest of the steps leave it there.
             start, speed = area[stops], growth[stops]
             shrinking = (start > 0.0) & (speed < 0.0)
@@ -176,18 +188,24 @@ class BoxKalman:
             distrusted: bool (K,), which measurements say little of the motion: they move the filter's position by half
                 of what they otherwise would, and leave its velocity and covariances as predicted. None: none do.
         """
-        chosen = self._state[:, rows]
+        chosen = self._state.take(rows, axis=1)
         coasting = None if distrusted is None else chosen[:, distrusted]
         position, variance, covariance, speed_variance = chosen[0], chosen[2], chosen[3], chosen[4]
-        gains = chosen[2:4] * (1.0 / (variance + self._measurement))  # of position and velocity
+        noise = self._measurement[: len(rows)]
+        gains = chosen[2:4] * (_ONE / (variance + noise))  # of position and velocity
         chosen[:2] += gains * (uvsr - position)
         speed_variance -= gains[1] * covariance
         # What is left of variance and covariance is 1 - gain of them, which is the gain times the measurement's noise:
         # without a difference of nearly equal numbers, as new tracks' variances shrink by orders of magnitude.
-        np.multiply(gains, self._measurement, out=chosen[2:4])
+        np.multiply(gains, noise, out=chosen[2:4])
         if coasting is not None:
             coasting[0] = 0.5 * (coasting[0] + chosen[0, distrusted])
             chosen[:, distrusted] = coasting
+        if rows.tolist() == list(range(len(self))):  # all in order, as is usual: nothing to put in its place
+            self._state, self._settled = chosen, chosen.copy()
+            self._measured = np.array(uvsr, dtype=np.float64)
+            self._frames_since[:] = 0
+            return
         self._state[:, rows] = self._settled[:, rows] = chosen
         self._measured[rows] = uvsr
         self._frames_since[rows] = 0
@@ -206,7 +224,7 @@ class BoxKalman:
             uvsr: (K, 4), their new measurements.
         """
         gaps = self._frames_since[rows]
-        if not (gaps > 1).any():
+        if not np.count_nonzero(gaps > 1):
             return
         for gap in np.unique(gaps[(gaps > 1) & (gaps <= _LONGEST_LINE)]).tolist():
             returned = rows[gaps == gap]

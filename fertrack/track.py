@@ -74,7 +74,7 @@ class TrackUpdate:
     def __post_init__(self) -> None:
         for name in ("track_ids", "keys", "xyxy", "kept"):
             view = getattr(self, name).view()
-            view.flags.writeable = False
+            view.setflags(write=False)
             object.__setattr__(self, name, view)
 
     def select(self, rows: npt.NDArray[Any]) -> TrackUpdate:

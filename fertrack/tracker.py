@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.association import Candidates, associate
-from fertrack.geometry import iou_of_proper, is_proper_box, xyxy_to_uvsr
+from fertrack.geometry import iou_of_proper, measure_boxes
 from fertrack.kalman import BoxKalman, BoxNoise
 from fertrack.track import Track, TrackState, TrackUpdate
 from fertrack.tracker_config import PLAIN_SORT, TrackerConfig
@@ -90,6 +90,7 @@ class SortTracker:
         """Public ID of the track that ``TrackUpdate.keys`` calls ``key``; -1 while, or if, it never got one."""
         return self._ids.get(key, UNCONFIRMED)
 
+    @np.errstate(all="ignore")  # a box without area or near the largest float is dealt with, not warned of
     def update(self, detections: Detections, frame_index: int) -> TrackUpdate:
         """Take the detections of the next frame.
 
@@ -108,29 +109,33 @@ class SortTracker:
         """
         steps = self._advance(frame_index)
         boxes = detections.xyxy.astype(np.float64)
-        proper = is_proper_box(boxes)
-        measured = xyxy_to_uvsr(boxes)
+        measured, proper = measure_boxes(boxes)
         high = detections.score >= self.config.high_score
         sure = proper & high
-        unsure = proper & ~high & (detections.score >= self.config.low_score)
+        unsure = None
+        if np.count_nonzero(high) < len(high):
+            unsure = proper & ~high & (detections.score >= self.config.low_score)
 
         if len(self._filters):
             self._filters.predict(steps)
             self._lives[:, _AGE] += steps
         candidates = Candidates(self._filters.xyxy, self._lives[:, _ID] != UNCONFIRMED, self._lives[:, _MISSES])
-        matchable = boxes if proper.all() else np.where(proper[:, None], boxes, _UNIT_BOX)
+        matchable = boxes if np.count_nonzero(proper) == len(boxes) else np.where(proper[:, None], boxes, _UNIT_BOX)
         tracks, rows = associate(candidates, matchable, sure, unsure, self.config)
+        seen = measured.take(rows, axis=0)
         if self.config.retrace:
-            self._filters.retrace(tracks, measured[rows])
-        self._filters.update(tracks, measured[rows], self._crowded(matchable[rows]))
+            self._filters.retrace(tracks, seen)
+        self._filters.update(tracks, seen, self._crowded(boxes.take(rows, axis=0)))
         self._count(tracks)
 
         track_of_row = np.full(len(boxes), _NONE)
         track_of_row[rows] = tracks
-        founders = np.flatnonzero(sure & (track_of_row == _NONE) & (detections.score >= self.config.new_track_score))
-        if len(founders):
-            founders = founders[_left_to_right(measured[founders])]
-            track_of_row[founders] = self._found(measured[founders])
+        if len(rows) < len(boxes):
+            free = sure & (track_of_row == _NONE) & (detections.score >= self.config.new_track_score)
+            founders = free.nonzero()[0]
+            if len(founders):
+                founders = founders[_left_to_right(measured[founders])]
+                track_of_row[founders] = self._found(measured[founders])
         self._confirm()
 
         result = self._report(track_of_row, boxes, high)
@@ -155,14 +160,25 @@ class SortTracker:
         """Which of the matched boxes overlap another one, so that either may be half covered; None if none do."""
         if not self.config.crowding_iou or len(boxes) < 2:
             return None
-        overlaps = iou_of_proper(boxes, boxes) > self.config.crowding_iou
-        crowded: npt.NDArray[np.bool_] = overlaps.sum(axis=1) > 1  # each overlaps itself
-        return crowded if crowded.any() else None
+        corners = boxes.T.copy()
+        begins_before_end = corners[:2, :, None] < corners[2:, None, :]  # x and y at once
+        meets = begins_before_end[0] & begins_before_end[1]
+        meets &= meets.T
+        if np.count_nonzero(meets) == len(boxes):  # each meets itself; the usual case, told without an IoU
+            return None
+        crowded: npt.NDArray[np.bool_] = meets.sum(axis=1) > 1
+        near = boxes[crowded]
+        crowded[crowded] = (iou_of_proper(near, near) > self.config.crowding_iou).sum(axis=1) > 1
+        return crowded if np.count_nonzero(crowded) else None
 
     def _count(self, matched: npt.NDArray[np.int64]) -> None:
+        lives = self._lives.T
+        if len(matched) == len(self._lives):
+            lives[_HITS : _STREAK + 1] += 1
+            lives[_MISSES] = 0
+            return
         hit = np.zeros(len(self._lives), dtype=np.int64)
         hit[matched] = 1
-        lives = self._lives.T
         lives[_MISSES] += 1
         lives[_MISSES] *= 1 - hit
         lives[_HITS] += hit
@@ -195,9 +211,9 @@ class SortTracker:
 
     def _confirm(self) -> None:
         tentative = self._lives[:, _ID] == UNCONFIRMED
-        if not tentative.any():
+        if not np.count_nonzero(tentative):
             return
-        due = np.flatnonzero(self._ripe() & tentative)
+        due = (self._ripe() & tentative).nonzero()[0]
         if len(due):
             due = due[_left_to_right(self._filters.means[due])]
             self._lives[due, _ID] = np.arange(len(self._ids) + 1, len(self._ids) + 1 + len(due))
@@ -208,31 +224,31 @@ class SortTracker:
     ) -> TrackUpdate:
         given = track_of_row != _NONE
         kept = given | high
-        if not given.any():
+        count = int(np.count_nonzero(given))
+        if not count:
             none = np.full(len(boxes), UNCONFIRMED, dtype=np.int64)
             return TrackUpdate(none, self._new_keys(len(boxes)), boxes.astype(np.float32), kept)
         lives = self._lives
         ids = lives[:, _ID]
         if self.config.reporting == "streak":
             ids = np.where(self._ripe(), ids, UNCONFIRMED)
-        track_ids, keys = ids[track_of_row], lives[track_of_row, _KEY]
-        filtered = self._filters.xyxy[track_of_row]
-        if not given.all():
+        track_ids, keys = ids.take(track_of_row), lives[:, _KEY].take(track_of_row)
+        filtered = self._filters.xyxy.take(track_of_row, axis=0)
+        if count < len(given):
             stray = ~given
             track_ids[stray] = UNCONFIRMED
-            keys[stray] = self._new_keys(int(stray.sum()))
+            keys[stray] = self._new_keys(len(given) - count)
             filtered[stray] = boxes[stray]
-        with np.errstate(over="ignore"):  # a filtered box near the largest float32 may pass it
-            return TrackUpdate(track_ids, keys, filtered.astype(np.float32), kept)
+        return TrackUpdate(track_ids, keys, filtered.astype(np.float32), kept)
 
     def _bury(self) -> None:
         """Drop the tracks that were missed too often."""
         lives, config = self._lives, self.config
-        if not lives[:, _MISSES].any():
+        if not np.count_nonzero(lives[:, _MISSES]):
             return
         patience = np.where(lives[:, _ID] == UNCONFIRMED, config.tentative_max_age, config.max_age)
         living = lives[:, _MISSES] <= patience
-        if not living.all():
+        if np.count_nonzero(living) < len(living):
             self._lives = lives[living]
             self._filters.keep(living)
 
