@@ -426,7 +426,7 @@ class TestForAnyInput:
 
 @pytest.mark.parametrize(("count", "limit_s"), [(6, 2e-3), (100, 10e-3)])
 def test_fast_enough(count: int, limit_s: float) -> None:
-    """About 0.15 ms at 6 faces and 0.4 ms at 100 are usual; the limits allow for a busy machine."""
+    """About 0.12 ms at 6 faces and 0.65 ms at 100 are usual; the limits allow for a busy machine."""
     rng = np.random.default_rng(0)
     centres = np.stack([np.arange(count) % 10, np.arange(count) // 10], axis=1) * 100.0 + 50
     tracker, times = SortTracker(), []
