@@ -6,7 +6,7 @@ There is no alembic.ini and logging is not configured here. To write a new revis
     from alembic.config import Config
     from fertrack.storage.engine import open_database
 
-    with open_database("/tmp/scratch.db", create=True) as database, database.engine.connect() as connection:
+    with open_database("scratch.db", create=True) as database, database.engine.connect() as connection:
         config = Config()
         config.set_main_option("script_location", "migrations")
         config.attributes["connection"] = connection
