@@ -9,6 +9,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Literal
@@ -67,14 +68,14 @@ def examine(database_url: str) -> list[Finding]:
         _providers,
         _encoders,
         _weights,
-        lambda: _database(database_url),
+        partial(_database, database_url),
     )
     findings: list[Finding] = []
     for check in checks:
         try:
             findings.extend(check())
         except Exception as error:  # a broken installation must not hide the other findings
-            name = getattr(check, "__name__", "check").strip("_")
+            name = getattr(check, "__name__", "_database").strip("_")
             findings.append(Finding(name, "problem", f"{type(error).__name__}: {error}", "reinstall fertrack"))
     return findings
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 
 from pydantic import Field
 
@@ -37,7 +36,8 @@ def look_in_order(
     """Look at frames on a few threads and yield what was found, in the order the frames came.
 
     At most ``workers + 1`` batches are in flight, so memory is bounded by that many batches of frames. Closing the
-    generator cancels what has not started and waits for what has.
+    generator cancels what has not started and waits for what has. If the source breaks, the frames it gave before come
+    out first, whatever the schedule; then its error.
 
     Args:
         analyzer: the stateless half.
@@ -49,12 +49,28 @@ def look_in_order(
     remaining = iter(frames)
     pending: deque[Future[list[FrameFaces]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fertrack-look")
+    broken: list[Exception] = []
     try:
-        while batch := list(islice(remaining, config.batch)):
+        while batch := _next_batch(remaining, config.batch, broken):
             pending.append(pool.submit(analyzer.look, batch, keep_images=keep_images))
             if len(pending) > workers:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+        if broken:
+            raise broken[0]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _next_batch(frames: Iterator[Frame], size: int, broken: list[Exception]) -> list[Frame]:
+    """Up to ``size`` frames; what the source raises is put into ``broken``, so that frames read before it are kept."""
+    batch: list[Frame] = []
+    while len(batch) < size and not broken:
+        try:
+            batch.append(next(frames))
+        except StopIteration:
+            break
+        except Exception as error:
+            broken.append(error)
+    return batch

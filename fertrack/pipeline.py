@@ -265,8 +265,7 @@ class _Run:
     def finish(self, cause: BaseException | None) -> RunSummary:
         """Finish every sink with the run's summary; raise what ended the run, if anything did."""
         if cause is not None:
-            if not self._writing:
-                self._emit(self._fold.flush())
+            self._rescue()
             status = "interrupted" if isinstance(cause, KeyboardInterrupt) else "failed"
         else:
             status = "interrupted" if self._interrupted else "complete"
@@ -284,6 +283,16 @@ class _Run:
         if cause is not None:
             raise cause
         return summary
+
+    def _rescue(self) -> None:
+        """After an error outside the sinks, hand on the frames that were held back."""
+        if self._writing:
+            return
+        self._on_progress = None
+        try:
+            self._emit(self._fold.flush())
+        except Exception as error:
+            logger.info("the last frames could not be handed on: %s", _sentence(error))
 
     def _summary(self, status: str, error: str) -> RunSummary:
         covered_s = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fertrack.build import build_pipeline
 from fertrack.config import Settings, digest, to_toml
-from fertrack.errors import OutputExistsError, ReportError, StorageError
+from fertrack.errors import ConfigError, OutputExistsError, ReportError, StorageError
 from fertrack.pipeline import Pipeline, Progress
 from fertrack.privacy import check_stated
 from fertrack.protocols import Sink, VideoSource
@@ -164,12 +165,15 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
     """Name the outputs of every video and make their folder, before any work starts.
 
     Raises:
-        ConfigError: a purpose has to be stated and is not.
+        ConfigError: a purpose has to be stated and is not, or ``out`` names one video where that cannot be.
         OutputExistsError: an output is already there and ``overwrite`` is False.
         StorageError: the output folder cannot be made.
     """
     check_stated(settings.privacy)
     folder = _out_folder(out)
+    if out != folder and (len(locations) > 1 or not settings.video.enabled):
+        why = "there are several videos" if len(locations) > 1 else "no video is written"
+        raise ConfigError(f"-o {out} names one annotated video, but {why}: name a folder")
     plans = []
     for location, name in zip(locations, _distinct_names(locations), strict=True):
         video = folder / f"{name}.annotated{settings.video.suffix}"
@@ -184,11 +188,13 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
                 csv_folder=folder if settings.report.csv else None,
             )
         )
-    if not overwrite:
-        for plan in plans:
-            for path in plan.files:
-                if path.exists():
-                    raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder with -o")
+    for plan in plans:
+        source = Path(plan.location)
+        for path in plan.files:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise OutputExistsError(f"{path} is the video that is to be read: choose another name for the output")
+            if path.exists() and not overwrite:
+                raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder with -o")
     make_folder(folder)
     return plans
 
@@ -256,7 +262,13 @@ def process_planned(
     linking = relinker.sink(database) if relinker else None
     if linking:
         sinks.insert(0, linking)
-    summary = pipeline.run(source, sinks, on_progress=on_progress)
+    try:
+        summary = pipeline.run(source, sinks, on_progress=on_progress)
+    except BaseException:
+        if relinker and linking and linking.plan is not None:  # who is who was found out before something else failed
+            with contextlib.suppress(StorageError):
+                relinker.store(database, store.run_id, linking)
+        raise
     if relinker and linking:
         relinker.store(database, store.run_id, linking)
     report_path = None
@@ -270,7 +282,8 @@ def process_planned(
             )
     except ReportError as error:
         raise ReportError(
-            f"{error}; all else of run {store.run_id} is complete: make room, then 'fertrack report {store.run_id}'"
+            f"{error}; all else of run {store.run_id} is complete: make room, then "
+            f"'fertrack report {store.run_id}' with --db {database.name}"
         ) from error
     return ProcessResult(
         run=store.run_id,

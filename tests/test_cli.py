@@ -90,6 +90,7 @@ def test_timeline_as_episodes(db: str, capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "sentence"),
     [
         (["timeline", "7", "--db", "{db}"], "7"),
+        (["timeline", "99999999999999999999", "--db", "{db}"], "no run 99999999999999999999"),
         (["timeline", "last", "--db", "{db}", "--track", "9"], "9"),
         (["timeline", "last", "--db", "{folder}/none.db"], "there is no database"),
         (["report", "last", "--db", "{db}", "-o", "{db}"], "cannot be made"),
@@ -153,6 +154,15 @@ def test_rescore_starts_from_what_the_run_was_made_with(db: str, capsys: pytest.
     with closing(sqlite3.connect(db)) as connection:
         (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
     assert load_settings(base=stored) == Settings()
+
+
+def test_rescore_takes_nothing_else_from_a_config_file(db: str) -> None:
+    assert run(["rescore", "last", "--db", db, "--config", "accurate", "--config", "rafdb"]) == 0
+    with closing(sqlite3.connect(db)) as connection:
+        (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
+    settings = load_settings(base=stored)
+    assert settings.tracking == Settings().tracking
+    assert settings.calibration == load_settings(["rafdb"]).calibration
 
 
 def test_rescore_refuses_what_it_cannot_change(db: str, capsys: pytest.CaptureFixture[str]) -> None:

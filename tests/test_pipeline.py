@@ -177,8 +177,31 @@ def test_a_source_that_breaks_fails_the_run_and_keeps_every_frame_before() -> No
         )
     assert sink.summary is not None
     assert (sink.summary.status, sink.summary.error) == ("failed", "the cable was pulled")
-    assert len(sink.results) == sink.summary.frames >= 28  # at most the frames in flight are lost
+    assert len(sink.results) == sink.summary.frames == 30
     assert sink.closed
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 1), (4, 7)])
+def test_what_was_read_before_a_source_broke_does_not_depend_on_the_schedule(workers: int, batch: int) -> None:
+    sink = Collector()
+    broken = BreakingSource(TWO_PEOPLE, 30, VideoReadError("the cable was pulled"))
+    with pytest.raises(VideoReadError):
+        pipeline_for(TWO_PEOPLE, engine=EngineConfig(workers=workers, batch=batch)).run(broken, [sink])
+    assert [result.frame_index for result in sink.results] == list(range(30))
+
+
+def test_an_error_of_the_caller_is_not_hidden_by_finishing() -> None:
+    sink = Collector()
+
+    def refuse(progress: Progress) -> None:
+        if progress.frames == 20:
+            raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        pipeline_for(TWO_PEOPLE).run(SceneSource(TWO_PEOPLE), [sink], on_progress=refuse)
+    assert sink.summary is not None
+    assert sink.summary.status == "failed"
+    assert len(sink.results) >= 20
 
 
 def test_ctrl_c_is_passed_on_after_the_sinks_are_finished() -> None:

@@ -99,6 +99,27 @@ def test_videos_of_the_same_name_get_names_of_their_own(tmp_path: Path) -> None:
     assert names == ["1-a.mov", "day2-a.mov", "a.mp4", "b", "5-a.mov"]
 
 
+def test_the_video_that_is_read_is_never_replaced(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = tmp_path / "recording.mp4"
+    recording.write_bytes(clip.read_bytes())
+    assert run(["process", str(recording), "-o", str(recording), "--overwrite"]) == 1
+    assert "is the video that is to be read" in capsys.readouterr().err
+    assert recording.read_bytes() == clip.read_bytes()
+
+
+def test_a_file_name_is_refused_where_a_folder_is_needed(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, other = str(tmp_path / "one.mp4"), tmp_path / "other.mp4"
+    other.write_bytes(clip.read_bytes())
+    assert run(["process", str(clip), str(other), "-o", out]) == 1
+    assert "there are several videos: name a folder" in capsys.readouterr().err
+    assert run(["process", str(clip), "-o", out, "--no-video"]) == 1
+    assert "no video is written: name a folder" in capsys.readouterr().err
+
+
 def test_existing_outputs_are_refused_before_any_work(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,8 +163,25 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
 
 
 def test_json_is_for_machines(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["process", str(clip), "-o", str(tmp_path), "--rate", "5", "--no-video", "--csv", "--json"]) == 0
-    (result,) = json.loads(capsys.readouterr().out)
+    assert (
+        run(
+            [
+                "process",
+                str(clip),
+                "-o",
+                str(tmp_path),
+                "--rate",
+                "5",
+                "--no-video",
+                "--csv",
+                "--json",
+                "--set",
+                "linking.method=off",
+            ]
+        )
+        == 0
+    )
+    (result,) = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert result["status"] == "complete"
     assert result["frames"] == 8
     assert result["video"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -50,7 +51,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout; NaN becomes null."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def frame_to(frame: pd.DataFrame, output_format: str, *, title: str = "") -> None:
@@ -69,6 +70,15 @@ def frame_to(frame: pd.DataFrame, output_format: str, *, title: str = "") -> Non
 
 def _if_text(change: Callable[[str], str], cell: Any) -> Any:
     return change(cell) if isinstance(cell, str) else cell
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null where a number is not one: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any) -> str:

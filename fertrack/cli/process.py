@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -129,8 +130,10 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
     results: list[ProcessResult] = []
     entries: list[dict[str, Any]] = []
     failed = False
-    with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline):
+    with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline) as stopped:
         for plan in plans:
+            if stopped.is_set():
+                break
             try:
                 with _progress_bar(plan.location, settings) as on_progress:
                     result = process_planned(
@@ -142,6 +145,9 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
                         overwrite=overwrite,
                         on_progress=on_progress,
                     )
+                entry = _as_json(plan.location, result)
+                if not as_json:
+                    _print_result(plan.location, result)
             except FertrackError as error:
                 if len(plans) == 1:
                     raise
@@ -150,16 +156,12 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
                 err_console().print(f"error: {error}", markup=False, soft_wrap=True)
                 continue
             results.append(result)
-            entries.append(_as_json(plan.location, result))
-            if not as_json:
-                _print_result(plan.location, result)
-            if result.summary.status == "interrupted":
-                break
+            entries.append(entry)
     if as_json:
         print_json(entries)
     if results and not settings.privacy.purpose:
         err_console().print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
-    if any(result.summary.status == "interrupted" for result in results):
+    if stopped.is_set():
         left = [Path(plan.location).name for plan in plans[len(entries) :]]
         not_begun = f"; not begun: {', '.join(left)}" if left else ""
         err_console().print(f"interrupted: what was done so far is kept{not_begun}", markup=False, soft_wrap=True)
@@ -169,20 +171,22 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
 
 
 @contextmanager
-def _stop_on_ctrl_c(pipeline: Pipeline) -> Iterator[None]:
-    """The first Ctrl-C ends the run cleanly; a second one ends the program."""
+def _stop_on_ctrl_c(pipeline: Pipeline) -> Iterator[threading.Event]:
+    """The first Ctrl-C ends the run cleanly and sets the event; a second one ends the program."""
+    stopped = threading.Event()
 
     def stop(_signum: int, _frame: object) -> None:
+        stopped.set()
         pipeline.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
         before = signal.signal(signal.SIGINT, stop)
     except ValueError:  # not the main thread: whoever runs us handles Ctrl-C
-        yield
+        yield stopped
         return
     try:
-        yield
+        yield stopped
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -250,9 +254,9 @@ def _print_result(location: str, result: ProcessResult) -> None:
         columns = ["person", "ID", "first_s", "last_s", "frames", "expression estimates, share of time"]
         print_table(columns, rows, title=Path(location).name)
         if result.video_path and any("," in row["tracks"] for row in persons.to_dict("records")):
+            command = f"fertrack render {result.run}{_db_option(result)}"
             console.print(
-                f"note: the annotated video shows IDs; 'fertrack render {result.run}' draws it with persons",
-                markup=False,
+                f"note: the annotated video shows IDs; '{command}' draws persons", markup=False, soft_wrap=True
             )
         typer.echo("")
     facts: list[tuple[str, Any]] = [
@@ -268,9 +272,14 @@ def _print_result(location: str, result: ProcessResult) -> None:
         ("database", result.database_name),
     ]
     print_table([Path(location).name, ""], facts)
-    is_default = Path(result.database_name) == Path(DEFAULT_DB).absolute()
-    where = "" if is_default else f" --db {shlex.quote(result.database_name)}"
-    console.print(f"next: fertrack timeline {result.run} --episodes{where}", markup=False, soft_wrap=True)
+    console.print(f"next: fertrack timeline {result.run} --episodes{_db_option(result)}", markup=False, soft_wrap=True)
+
+
+def _db_option(result: ProcessResult) -> str:
+    """What later commands need to find the database; a URL is not repeated, as it may hold a password."""
+    if Path(result.database_name) == Path(DEFAULT_DB).absolute():
+        return ""
+    return " --db URL" if "://" in result.database_name else f" --db {shlex.quote(result.database_name)}"
 
 
 def _as_json(location: str, result: ProcessResult) -> dict[str, Any]:

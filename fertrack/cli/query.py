@@ -228,7 +228,10 @@ def rescore(
         number = queries.resolve_run(database, run)
         facts = queries.run_facts(database, number)
         base = original_config(database, number) if original else facts.config_toml
-        settings = load_settings(config or (), overrides or (), base=base)
+        asked = load_settings(config or (), overrides or (), base=base)
+        settings = load_settings(base=base).model_copy(
+            update={"calibration": asked.calibration, "smoothing": asked.smoothing}
+        )
         calibrator = Calibrator(settings.calibration, ClassifierCalibration.from_record(facts.calibration))
         outcome = rescore_run(
             database,

@@ -97,7 +97,6 @@ class DatabaseSink:
             StorageError: what was pending could not be written; the run is then recorded as failed, if that can be.
         """
         writer = self._opened()
-        self._finished = True
         failure: StorageError | None = None
         try:
             self._flush()
@@ -116,6 +115,7 @@ class DatabaseSink:
             writer.finish(summary)
         except StorageError as error:
             failure = failure or error
+        self._finished = True  # an interruption on the way here leaves the ending to __exit__
         if failure is not None:
             raise failure
 

@@ -272,6 +272,9 @@ class AnnotatedVideoSink:
         )
 
     def _refuse_to_replace(self) -> None:
+        source = Path(self._info.path) if self._info.path else None
+        if source and source.exists() and self._path.exists() and source.samefile(self._path):
+            raise OutputExistsError(f"{self._path} is the video that is being read: choose another name for the output")
         if not self._overwrite and self._path.exists():
             raise OutputExistsError(f"{self._path} is already there: use --overwrite, or choose another name")
 

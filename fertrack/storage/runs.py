@@ -198,6 +198,10 @@ def stage_timings(db: Database, run: int | str) -> pd.DataFrame:
     return table
 
 
+_LARGEST_KEY = 2**31
+"""Runs are numbered from 1; a larger number is nobody's, and may be too large for the database's integers."""
+
+
 def find_run(connection: sa.Connection, database: str, run: int | str) -> int:
     """As ``resolve_run``, on a connection that is already open."""
     text = str(run).strip()
@@ -206,7 +210,11 @@ def find_run(connection: sa.Connection, database: str, run: int | str) -> int:
         if newest is None:
             raise RunNotFoundError(f"there are no runs in {database} yet: `fertrack process` makes one")
         return int(newest)
-    if text.isdecimal() and connection.scalar(sa.select(Run.id).where(Run.id == int(text))) is not None:
+    if (
+        text.isdecimal()
+        and int(text) < _LARGEST_KEY
+        and connection.scalar(sa.select(Run.id).where(Run.id == int(text))) is not None
+    ):
         return int(text)
     stored = connection.execute(sa.select(sa.func.count(), sa.func.min(Run.id), sa.func.max(Run.id))).one()
     if not stored[0]:
