@@ -48,7 +48,7 @@ bench: $(VENV)/.dev .venv-peer/bin/deface
 
 .venv-peer/bin/deface:
 	$(PYTHON) -m venv .venv-peer
-	.venv-peer/bin/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt deface onnxruntime
+	.venv-peer/bin/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt deface onnx onnxruntime
 
 # The tracker alone, beside roboflow's trackers.
 bench-tracking: $(VENV)/.dev .venv-peer-trackers/bin/python
