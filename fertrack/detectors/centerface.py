@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
+from fertrack.detectors.base import OnnxDetector
 from fertrack.detectors.boxes import Candidates, finish
 from fertrack.detectors.centerface_graph import OUTPUTS, prepare
-from fertrack.detectors.letterbox import fit, letterbox
+from fertrack.detectors.letterbox import letterbox
 from fertrack.detectors.options import DetectorOptions, ScoreThreshold
 from fertrack.detectors.session import fingerprint, open_session, read_weights, run
 from fertrack.models.weights import find_weights
@@ -30,9 +30,6 @@ __all__ = ["CenterFace", "Options", "build"]
 NAME = "centerface"
 CELL_PX = 4
 """Network px per cell of the output maps."""
-
-SMALLEST_FACE_NETWORK_PX = 10.0
-"""Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
 
 LARGEST_LOG_SIZE = 8.0
 """e^8 cells are 12,000 px: more is not a face but a number that would overflow."""
@@ -49,33 +46,11 @@ class Options(DetectorOptions):
     score_threshold: ScoreThreshold = 0.35
 
 
-class CenterFace:
-    """CenterFace on ONNX Runtime. Stateless; one instance may be used from several threads at once.
+class CenterFace(OnnxDetector):
+    """CenterFace on ONNX Runtime."""
 
-    Attributes:
-        options: what it was built with.
-        fingerprint: name and hash of the weights.
-    """
-
-    def __init__(self, options: Options, session: ort.InferenceSession, fingerprint: str) -> None:
-        self.options = options
-        self.fingerprint = fingerprint
-        self._session = session
-
-    def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Detect faces in each image (uint8 (H, W, 3) BGR; sizes may differ), one ``Detections`` per image.
-
-        Raises:
-            TypeError: an image is not a uint8 array.
-            ValueError: an image is not (H, W, 3) or has no pixels.
-        """
-        # One run per image, whatever the batch: a batch in one run is slower (its feature maps do not fit into the
-        # cache together), and this way an image's result cannot depend on its neighbours.
-        return [self._look(image) for image in images]
-
-    def smallest_face_px(self, width: int, height: int) -> float:
-        """About the smallest face (shorter side of its box), in px of a ``width`` x ``height`` frame, that is found."""
-        return SMALLEST_FACE_NETWORK_PX / fit(width, height, self.options.long_side).scale(width, height)
+    smallest_face_network_px = 10.0
+    """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
 
     def _look(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=True)

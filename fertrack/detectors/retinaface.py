@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from fertrack.detectors.anchors import AnchorLevel, decode_level
+from fertrack.detectors.base import OnnxDetector
 from fertrack.detectors.boxes import Candidates, finish
-from fertrack.detectors.letterbox import fit, letterbox
+from fertrack.detectors.letterbox import letterbox
 from fertrack.detectors.options import DetectorOptions, NmsIou, ScoreThreshold
 from fertrack.detectors.session import fingerprint, open_session, read_weights, run
 from fertrack.errors import ModelError
@@ -36,8 +36,6 @@ LEVELS = (
     AnchorLevel(8, (32.0, 16.0), 8.0),
 )
 CHANNELS = (4, 8, 20)
-SMALLEST_FACE_NETWORK_PX = 16.0
-"""Its smallest anchor; not measured, for want of the weights."""
 
 
 class Options(DetectorOptions):
@@ -47,31 +45,11 @@ class Options(DetectorOptions):
     nms_iou: NmsIou = 0.4
 
 
-class RetinaFace:
-    """RetinaFace ResNet-50. Stateless; one instance may be used from several threads at once.
+class RetinaFace(OnnxDetector):
+    """RetinaFace ResNet-50."""
 
-    Attributes:
-        options: what it was built with.
-        fingerprint: name and hash of the weights.
-    """
-
-    def __init__(self, options: Options, session: ort.InferenceSession, fingerprint: str) -> None:
-        self.options = options
-        self.fingerprint = fingerprint
-        self._session = session
-
-    def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Detect faces in each image (uint8 (H, W, 3) BGR; sizes may differ), one ``Detections`` per image.
-
-        Raises:
-            TypeError: an image is not a uint8 array.
-            ValueError: an image is not (H, W, 3) or has no pixels.
-        """
-        return [self._look(image) for image in images]
-
-    def smallest_face_px(self, width: int, height: int) -> float:
-        """About the smallest face (shorter side of its box), in px of a ``width`` x ``height`` frame, that is found."""
-        return SMALLEST_FACE_NETWORK_PX / fit(width, height, self.options.long_side).scale(width, height)
+    smallest_face_network_px = 16.0
+    """Its smallest anchor; not measured, for want of the weights."""
 
     def _look(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=True)

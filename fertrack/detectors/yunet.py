@@ -7,14 +7,14 @@ box (centre offset in cells, log size in cells) and landmarks (offsets in cells)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
+from fertrack.detectors.base import OnnxDetector
 from fertrack.detectors.boxes import Candidates, finish
-from fertrack.detectors.letterbox import fit, letterbox
+from fertrack.detectors.letterbox import letterbox
 from fertrack.detectors.options import DetectorOptions
 from fertrack.detectors.session import fingerprint, open_session, read_weights, run
 from fertrack.models.weights import find_weights
@@ -25,8 +25,6 @@ __all__ = ["Options", "YuNet", "build"]
 NAME = "yunet"
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
-SMALLEST_FACE_NETWORK_PX = 8.0
-"""Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
 
 LARGEST_LOG_SIZE = 8.0
 
@@ -35,31 +33,11 @@ class Options(DetectorOptions):
     """Options of the YuNet detector."""
 
 
-class YuNet:
-    """YuNet on ONNX Runtime. Stateless; one instance may be used from several threads at once.
+class YuNet(OnnxDetector):
+    """YuNet on ONNX Runtime."""
 
-    Attributes:
-        options: what it was built with.
-        fingerprint: name and hash of the weights.
-    """
-
-    def __init__(self, options: Options, session: ort.InferenceSession, fingerprint: str) -> None:
-        self.options = options
-        self.fingerprint = fingerprint
-        self._session = session
-
-    def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Detect faces in each image (uint8 (H, W, 3) BGR; sizes may differ), one ``Detections`` per image.
-
-        Raises:
-            TypeError: an image is not a uint8 array.
-            ValueError: an image is not (H, W, 3) or has no pixels.
-        """
-        return [self._look(image) for image in images]
-
-    def smallest_face_px(self, width: int, height: int) -> float:
-        """About the smallest face (shorter side of its box), in px of a ``width`` x ``height`` frame, that is found."""
-        return SMALLEST_FACE_NETWORK_PX / fit(width, height, self.options.long_side).scale(width, height)
+    smallest_face_network_px = 8.0
+    """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
 
     def _look(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=False)

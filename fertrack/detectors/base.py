@@ -1,0 +1,51 @@
+"""What the detectors on ONNX Runtime have in common: all but how a picture is shown to the network and read back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import onnxruntime as ort
+
+from fertrack.detectors.letterbox import fit
+from fertrack.detectors.options import DetectorOptions
+from fertrack.types import Detections, Image
+
+__all__ = ["OnnxDetector"]
+
+
+class OnnxDetector(ABC):
+    """A detector on ONNX Runtime. Stateless; one instance may be used from several threads at once.
+
+    Attributes:
+        smallest_face_network_px: shorter side of the smallest box the network finds, px of its input.
+        options: what it was built with.
+        fingerprint: name and hash of the weights.
+    """
+
+    smallest_face_network_px: ClassVar[float]
+
+    def __init__(self, options: DetectorOptions, session: ort.InferenceSession, fingerprint: str) -> None:
+        self.options = options
+        self.fingerprint = fingerprint
+        self._session = session
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        """Detect faces in each image (uint8 (H, W, 3) BGR; sizes may differ), one ``Detections`` per image.
+
+        Raises:
+            TypeError: an image is not a uint8 array.
+            ValueError: an image is not (H, W, 3) or has no pixels.
+        """
+        # One run per image, whatever the batch: a batch in one run is slower (its feature maps do not fit into the
+        # cache together), and this way an image's result cannot depend on its neighbours.
+        return [self._look(image) for image in images]
+
+    def smallest_face_px(self, width: int, height: int) -> float:
+        """About the smallest face (shorter side of its box), in px of a ``width`` x ``height`` frame, that is found."""
+        return self.smallest_face_network_px / fit(width, height, self.options.long_side).scale(width, height)
+
+    @abstractmethod
+    def _look(self, image: Image) -> Detections:
+        """The faces of one image."""
