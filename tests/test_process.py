@@ -162,6 +162,27 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
         assert sum(1 for _ in video.decode(video=0)) == stored["frames"]
 
 
+def test_ctrl_c_between_two_videos_is_not_forgotten() -> None:
+    """The run that is being finished is past its frame loop; only the event still knows that a stop was asked for."""
+    from test_pipeline import pipeline_for
+
+    from fertrack.cli.process import _stop_on_ctrl_c
+    from fertrack.testing import SceneSource, SyntheticScene
+
+    scene = SyntheticScene((), frame_count=3)
+    pipeline = pipeline_for(scene)
+    handler = signal.getsignal(signal.SIGINT)
+    with _stop_on_ctrl_c(pipeline) as stopped:
+        assert not stopped.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert stopped.is_set()
+        assert pipeline.run(SceneSource(scene)).status == "complete"
+        assert stopped.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
 def test_json_is_for_machines(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         run(

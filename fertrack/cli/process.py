@@ -6,7 +6,7 @@ import math
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -127,7 +127,6 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
     locations = [str(path) for path in expand_inputs(videos)]
     plans = plan_outputs(locations, out, settings, overwrite=overwrite)
     pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
-    results: list[ProcessResult] = []
     entries: list[dict[str, Any]] = []
     failed = False
     with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline) as stopped:
@@ -145,9 +144,7 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
                         overwrite=overwrite,
                         on_progress=on_progress,
                     )
-                entry = _as_json(plan.location, result)
-                if not as_json:
-                    _print_result(plan.location, result)
+                persons = result.persons().to_dict("records")
             except FertrackError as error:
                 if len(plans) == 1:
                     raise
@@ -155,11 +152,12 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
                 entries.append({"source": plan.location, "status": "failed", "error": str(error)})
                 err_console().print(f"error: {error}", markup=False, soft_wrap=True)
                 continue
-            results.append(result)
-            entries.append(entry)
+            entries.append(_as_json(plan.location, result, persons))
+            if not as_json:
+                _print_result(plan.location, result, persons)
     if as_json:
         print_json(entries)
-    if results and not settings.privacy.purpose:
+    if any("run" in entry for entry in entries) and not settings.privacy.purpose:
         err_console().print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
     if stopped.is_set():
         left = [Path(plan.location).name for plan in plans[len(entries) :]]
@@ -228,14 +226,13 @@ def _progress_bar(location: str, settings: Settings) -> Iterator[Callable[[Progr
         yield update
 
 
-def _print_result(location: str, result: ProcessResult) -> None:
+def _print_result(location: str, result: ProcessResult, persons: list[dict[Hashable, Any]]) -> None:
     summary = result.summary
     console = err_console()
     for note in summary.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    persons = result.persons()
-    if len(persons):
-        shares = [column for column in persons.columns if column.startswith("share_")]
+    if persons:
+        shares = [str(column) for column in persons[0] if str(column).startswith("share_")]
         rows = [
             (
                 row["person"] if isinstance(row["person"], str) else "",
@@ -249,11 +246,11 @@ def _print_result(location: str, result: ProcessResult) -> None:
                     if row[column] >= 0.005
                 ),
             )
-            for row in persons.to_dict("records")
+            for row in persons
         ]
         columns = ["person", "ID", "first_s", "last_s", "frames", "expression estimates, share of time"]
         print_table(columns, rows, title=Path(location).name)
-        if result.video_path and any("," in row["tracks"] for row in persons.to_dict("records")):
+        if result.video_path and any("," in row["tracks"] for row in persons):
             command = f"fertrack render {result.run}{_db_option(result)}"
             console.print(
                 f"note: the annotated video shows IDs; '{command}' draws persons", markup=False, soft_wrap=True
@@ -282,7 +279,7 @@ def _db_option(result: ProcessResult) -> str:
     return " --db URL" if "://" in result.database_name else f" --db {shlex.quote(result.database_name)}"
 
 
-def _as_json(location: str, result: ProcessResult) -> dict[str, Any]:
+def _as_json(location: str, result: ProcessResult, persons: list[dict[Hashable, Any]]) -> dict[str, Any]:
     return {
         "source": location,
         "run": result.run,
@@ -293,5 +290,5 @@ def _as_json(location: str, result: ProcessResult) -> dict[str, Any]:
         "report": result.report_path,
         "csv": list(result.csv_paths),
         "database": result.database_name,
-        "persons": result.persons().to_dict("records"),
+        "persons": persons,
     }
