@@ -96,6 +96,11 @@ class PrivacyConfig(StageConfig):
         le=36_500,
         description="`fertrack purge` deletes the run this many days after it ended; never if unset.",
     )
+    thumbnails: bool = Field(
+        False,
+        description="Keep one small picture of each person's face in the database, for the report. It shows who they "
+        "are: ask the people first. Without it no picture of a face is stored.",
+    )
 
     @field_validator("purpose", "consent")
     @classmethod

@@ -20,10 +20,12 @@ from fertrack.relinking import Relinker, build_relinker
 from fertrack.reporting import write_csv, write_html
 from fertrack.reporting.csv_export import csv_paths
 from fertrack.sinks.database import DatabaseSink, RunRecord
+from fertrack.sinks.thumbnails import ThumbnailSink
 from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import Buffered, open_source
 from fertrack.storage import queries
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.thumbnails import store_thumbnails
 from fertrack.types import RunSummary
 
 if TYPE_CHECKING:
@@ -262,6 +264,9 @@ def process_planned(
     linking = relinker.sink(database) if relinker else None
     if linking:
         sinks.insert(0, linking)
+    portraits = ThumbnailSink() if settings.privacy.thumbnails else None
+    if portraits:
+        sinks.insert(0, portraits)
     try:
         summary = pipeline.run(source, sinks, on_progress=on_progress)
     except BaseException:
@@ -271,6 +276,8 @@ def process_planned(
         raise
     if relinker and linking:
         relinker.store(database, store.run_id, linking)
+    if portraits:
+        store_thumbnails(database, store.run_id, portraits.best)
     report_path = None
     csv_written: list[Path] = []
     try:

@@ -67,6 +67,10 @@ def process(
         bool,
         typer.Option("--store-embeddings", help="Keep what faces are recognised by in the database, for a time."),
     ] = False,
+    thumbnails: Annotated[
+        bool,
+        typer.Option("--thumbnails", help="Keep a small picture of each person's face in the database, for reports."),
+    ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV files too.")] = False,
     purpose: Annotated[str, typer.Option(metavar="TEXT", help="What the analysis is for; stored and reported.")] = "",
     consent: Annotated[str, typer.Option(metavar="TEXT", help="On what consent; stored and reported.")] = "",
@@ -92,6 +96,7 @@ def process(
         "storage.url": ("--db", db or None),
         "privacy.purpose": ("--purpose", purpose or None),
         "privacy.consent": ("--consent", consent or None),
+        "privacy.thumbnails": ("--thumbnails", True if thumbnails else None),
     }
     settings = settings_from(config, overrides, flags)
     _process_all(videos, out, settings, overwrite=overwrite, as_json=as_json)

@@ -17,6 +17,7 @@ from fertrack.storage.engine import Database
 from fertrack.storage.models import Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.person_changes import recorded, sync_embeddings, take_back
 from fertrack.storage.persons import PersonRow, find_person, persons_of_run
+from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.runs import find_run, run_status
 
 __all__ = ["actions", "forget", "merge", "rename", "split", "undo"]
@@ -146,7 +147,7 @@ def undo(db: Database, run: int | str) -> str:
 
 
 def forget(db: Database, run: int | str, person: str) -> str:
-    """Delete a person: the name, the links, the stored embeddings, and what the log says of them. Not to be undone.
+    """Delete a person: name, links, stored embeddings, thumbnails, and what the log says of them. Not to be undone.
 
     The faces stay, as tracks that are nobody's.
 
@@ -167,6 +168,8 @@ def forget(db: Database, run: int | str, person: str) -> str:
                         kind="forgotten", sentence=f"a change of P{who.number}, forgotten since", before=[], after=[]
                     )
                 )
+        theirs = sa.select(TrackRow.run_id, TrackRow.number).where(TrackRow.person_id == who.id)
+        connection.execute(sa.delete(Thumbnail).where(sa.tuple_(Thumbnail.run_id, Thumbnail.track).in_(theirs)))
         connection.execute(sa.delete(Person).where(Person.id == who.id))
         sentence = f"P{who.number} was forgotten"
         connection.execute(

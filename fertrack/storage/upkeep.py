@@ -15,6 +15,7 @@ from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
 from fertrack.storage.connection import sqlite_path, translated
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Base, Face, FrameRow, Run, TrackRow
+from fertrack.storage.rights_models import Erasure
 
 __all__ = ["CheckReport", "VacuumReport", "backup", "check_database", "vacuum"]
 
@@ -63,6 +64,12 @@ def check_database(db: Database) -> CheckReport:
             for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name)
         }
         problems += _wrong_counts(connection)
+        begun = connection.scalars(sa.select(Erasure.erased_at).where(Erasure.finished_at.is_(None))).all()
+        problems += [
+            f"erasing a person was begun at {moment:%Y-%m-%d %H:%M} UTC and not finished: `fertrack person erase` "
+            "without a name goes on with it"
+            for moment in begun
+        ]
         ended = sa.select(Run.id).where(Run.status != "running", Run.id.not_in(sa.select(EpisodeSet.run_id)))
         without = len(connection.scalars(ended).all())
     return CheckReport(tuple(problems), rows, without)

@@ -55,6 +55,13 @@ CONSTRAINT fk_episodes_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES
 WITHOUT ROWID
 ;
 
+CREATE TABLE erasures (
+id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+erased_at DATETIME NOT NULL,
+finished_at DATETIME,
+counts JSON NOT NULL
+);
+
 CREATE TABLE events (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
@@ -131,6 +138,20 @@ CONSTRAINT pk_markers PRIMARY KEY (id),
 CONSTRAINT fk_markers_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 );
 
+CREATE TABLE outputs (
+id INTEGER NOT NULL,
+run_id INTEGER,
+kind VARCHAR(16) NOT NULL,
+path TEXT NOT NULL,
+options JSON NOT NULL,
+digest TEXT NOT NULL,
+written_at DATETIME NOT NULL,
+stale BOOLEAN NOT NULL,
+CONSTRAINT pk_outputs PRIMARY KEY (id),
+CONSTRAINT fk_outputs_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+CONSTRAINT uq_outputs_run_id_path UNIQUE (run_id, path)
+);
+
 CREATE TABLE person_actions (
 id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 run_id INTEGER NOT NULL,
@@ -160,6 +181,13 @@ config_digest TEXT NOT NULL,
 calibration JSON NOT NULL,
 CONSTRAINT pk_rescores PRIMARY KEY (id),
 CONSTRAINT fk_rescores_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+);
+
+CREATE TABLE run_erasures (
+run_id INTEGER NOT NULL,
+persons INTEGER NOT NULL,
+CONSTRAINT pk_run_erasures PRIMARY KEY (run_id),
+CONSTRAINT fk_run_erasures_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 );
 
 CREATE TABLE "runs" (
@@ -225,6 +253,16 @@ p95_ms DOUBLE NOT NULL,
 max_ms DOUBLE NOT NULL,
 CONSTRAINT pk_stage_timings PRIMARY KEY (run_id, position),
 CONSTRAINT fk_stage_timings_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+);
+
+CREATE TABLE thumbnails (
+run_id INTEGER NOT NULL,
+track INTEGER NOT NULL,
+frame_index INTEGER NOT NULL,
+quality REAL NOT NULL,
+picture BLOB NOT NULL,
+CONSTRAINT pk_thumbnails PRIMARY KEY (run_id, track),
+CONSTRAINT fk_thumbnails_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number) ON DELETE CASCADE
 );
 
 CREATE TABLE tracks (
