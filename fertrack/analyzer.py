@@ -15,7 +15,7 @@ import numpy as np
 from fertrack.alignment import align_faces
 from fertrack.protocols import Classifier, Detector
 from fertrack.shots import signature
-from fertrack.types import Faces, Frame, FrameFaces, LookMs
+from fertrack.types import EXPRESSIONS, Detections, Faces, Frame, FrameFaces, LookMs
 
 __all__ = ["FaceAnalyzer"]
 
@@ -33,6 +33,7 @@ class FaceAnalyzer:
         self.detector = detector
         self.classifier = classifier
         self.sign = sign
+        self._resized: dict[int, Detector] = {}
 
     def look(self, frames: Sequence[Frame], *, keep_images: bool = False) -> list[FrameFaces]:
         """Look at a batch of frames.
@@ -47,12 +48,16 @@ class FaceAnalyzer:
         if not frames:
             return []
         started = time.perf_counter()
-        detected = self.detector.detect([frame.image for frame in frames])
+        detected = self._detect(frames)
         detect_ms = (time.perf_counter() - started) * 1e3 / len(frames)
         looked = []
         for frame, detections in zip(frames, detected, strict=True):
             started = time.perf_counter()
-            if len(detections):
+            if len(detections) and not frame.look.classify:
+                aligned = started
+                no_estimate = np.full((len(detections), len(EXPRESSIONS)), np.nan, np.float32)
+                faces = Faces(detections, no_estimate, np.empty((len(detections), 0), np.float32))
+            elif len(detections):
                 crops = align_faces(
                     frame.image, detections.landmarks, self.classifier.template, self.classifier.crop_size
                 )
@@ -78,6 +83,25 @@ class FaceAnalyzer:
                     frame.image if keep_images else None,
                     ms,
                     signature(frame.image) if self.sign else np.empty(0, np.float32),
+                    frame.look,
                 )
             )
         return looked
+
+    @property
+    def resizable(self) -> bool:
+        """Whether ``Look.long_side`` has an effect: whether the detector can be had for another input size."""
+        return hasattr(self.detector, "resized")
+
+    def _detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        if not any(frame.look.long_side for frame in frames):
+            return self.detector.detect([frame.image for frame in frames])
+        return [self._sized(frame.look.long_side).detect([frame.image])[0] for frame in frames]
+
+    def _sized(self, long_side: int) -> Detector:
+        """The detector for an input size; the same network, so it costs nothing to have several."""
+        if not long_side or not self.resizable:
+            return self.detector
+        if long_side not in self._resized:
+            self._resized[long_side] = self.detector.resized(long_side)  # type: ignore[attr-defined]  # see resizable
+        return self._resized[long_side]

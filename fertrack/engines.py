@@ -13,7 +13,7 @@ from fertrack.analyzer import FaceAnalyzer
 from fertrack.stage_config import StageConfig
 from fertrack.types import Frame, FrameFaces
 
-__all__ = ["EngineConfig", "available_cores", "look_in_order"]
+__all__ = ["EngineConfig", "available_cores", "look_at_once", "look_in_order"]
 
 
 class EngineConfig(StageConfig):
@@ -61,6 +61,22 @@ def look_in_order(
             raise broken[0]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def look_at_once(
+    analyzer: FaceAnalyzer, frames: Iterable[Frame], *, keep_images: bool
+) -> Generator[FrameFaces, None, None]:
+    """Look at each frame in the calling thread as soon as it comes, and yield what was found before taking the next.
+
+    For live sources: no frame waits for another, so what is yielded is as new as one look is long.
+
+    Args:
+        analyzer: the stateless half.
+        frames: frames in order.
+        keep_images: hand the pixels on with the results.
+    """
+    for frame in frames:
+        yield from analyzer.look([frame], keep_images=keep_images)
 
 
 def _next_batch(frames: Iterator[Frame], size: int, broken: list[Exception]) -> list[Frame]:

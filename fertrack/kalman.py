@@ -90,6 +90,11 @@ class BoxKalman:
         return np.concatenate([self._state[0], self._state[1, :, :_MOVING]], axis=1)
 
     @property
+    def velocities(self) -> Float64Array:
+        """Velocities of u, v, s, float64 (T, 3): px, px, px² per frame. A copy."""
+        return self._state[1, :, :_MOVING].copy()
+
+    @property
     def covariances(self) -> Float64Array:
         """Covariances of the states, float64 (T, 7, 7). A copy."""
         full = np.zeros((len(self), 7, 7))

@@ -22,7 +22,7 @@ import numpy as np
 
 from fertrack.analyzer import FaceAnalyzer
 from fertrack.calibration import Calibrator
-from fertrack.engines import EngineConfig, look_in_order
+from fertrack.engines import EngineConfig, look_at_once, look_in_order
 from fertrack.errors import FertrackError, VideoReadError
 from fertrack.fold import ExpressionFold
 from fertrack.protocols import Sink, VideoSource
@@ -58,7 +58,7 @@ class _Fold:
     """The stateful half of one run: finds cuts, tracks, calibrates and smooths. Microseconds a frame."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.tracker = SortTracker(pipeline.tracking)
+        self.tracker = SortTracker(pipeline.tracking, count_frames=pipeline.live)
         self._cuts = CutDetector(pipeline.shots)
         self._expressions = ExpressionFold(pipeline.calibrator, pipeline.smoothing)
         self._lookback = 0 if pipeline.live else pipeline.tracking.lookback
@@ -110,6 +110,8 @@ class _Fold:
                 ms=looked.ms,
                 track_ms=(track_s + time.perf_counter() - started) * 1e3,
                 is_cut=is_cut,
+                track_velocity=update.velocity,
+                look=looked.look,
             )
             settled.append((looked, result))
         return settled
@@ -124,9 +126,10 @@ class Pipeline:
         calibrator: turns logits into calibrated probabilities.
         smoothing: smoothing and hysteresis per track.
         shots: how shot cuts are found; an analyzer that does not sign its frames finds none.
-        engine: threads and batch size.
-        live: emit each frame at once instead of holding back ``min_hits - 1`` frames for earlier rows' IDs. Only where
-            a cut is suspected, a frame waits for the next one.
+        engine: threads and batch size; without effect on a live run.
+        live: look at each frame in the calling thread as soon as it comes, and emit it at once instead of holding back
+            ``min_hits - 1`` frames for earlier rows' IDs. Only where a cut is suspected, a frame waits for the next
+            one. Tracks age by frames of the source, also those left out, so ``max_age`` is the same time as offline.
     """
 
     def __init__(
@@ -218,15 +221,18 @@ class _Run:
         """Pull frames until the source ends or a stop is asked for, then release what was held back."""
         pipeline = self._pipeline
         keep_images = any(sink.needs_image for sink in self._sinks)
-        looked_frames = look_in_order(pipeline.analyzer, self._source, pipeline.engine, keep_images=keep_images)
+        if pipeline.live:
+            looked_frames = look_at_once(pipeline.analyzer, self._source, keep_images=keep_images)
+        else:
+            looked_frames = look_in_order(pipeline.analyzer, self._source, pipeline.engine, keep_images=keep_images)
         try:
             for looked in looked_frames:
                 self._emit(self._fold.push(looked))
                 if pipeline._stop.is_set():
-                    self._interrupted = True
                     break
         finally:
             looked_frames.close()
+        self._interrupted = pipeline._stop.is_set()
         self._emit(self._fold.flush())
         if not self._frames and not self._interrupted:
             raise VideoReadError(f"{self._source.info.name}: no frame could be decoded")

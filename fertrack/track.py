@@ -64,19 +64,21 @@ class TrackUpdate:
         xyxy: float32 (N, 4), px: the track's filtered box; the detection's own where it was given to none.
         kept: bool (N,), whether the detection counts as a face: False for one scored under ``high_score`` that no
             track bears out.
+        velocity: float32 (N, 3), per frame: of the track's u, v (px) and s (px²); 0 where it was given to none.
     """
 
     track_ids: IntArray
     keys: IntArray
     xyxy: FloatArray
     kept: npt.NDArray[np.bool_]
+    velocity: FloatArray
 
     def __post_init__(self) -> None:
-        for name in ("track_ids", "keys", "xyxy", "kept"):
+        for name in ("track_ids", "keys", "xyxy", "kept", "velocity"):
             view = getattr(self, name).view()
             view.setflags(write=False)
             object.__setattr__(self, name, view)
 
     def select(self, rows: npt.NDArray[Any]) -> TrackUpdate:
         """What is said of the detections at ``rows`` (a boolean mask or integer indices)."""
-        return TrackUpdate(self.track_ids[rows], self.keys[rows], self.xyxy[rows], self.kept[rows])
+        return TrackUpdate(self.track_ids[rows], self.keys[rows], self.xyxy[rows], self.kept[rows], self.velocity[rows])

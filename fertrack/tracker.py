@@ -40,6 +40,8 @@ class SortTracker:
 
     Args:
         config: its options.
+        count_frames: count a track's misses in frames, those left out included, rather than in updates, so that
+            ``max_age`` is the same time however many frames are left out. For live sources, where that varies.
 
     Example:
         >>> import numpy as np
@@ -51,8 +53,9 @@ class SortTracker:
         [[-1], [1], [1]]
     """
 
-    def __init__(self, config: TrackerConfig | None = None) -> None:
+    def __init__(self, config: TrackerConfig | None = None, *, count_frames: bool = False) -> None:
         self.config = config or TrackerConfig()
+        self._count_frames = count_frames
         self._filters = BoxKalman(BoxNoise().with_velocity_noise(self.config.velocity_noise))
         self._lives = np.empty((0, 6), dtype=np.int64)  # one row per living track, in step with the filters
         self._ids: dict[int, int] = {}  # key -> public ID, of every track that ever had one
@@ -94,8 +97,8 @@ class SortTracker:
     def update(self, detections: Detections, frame_index: int) -> TrackUpdate:
         """Take the detections of the next frame.
 
-        Frames may be left out: a jump of k in ``frame_index`` predicts k frames. A track's misses are counted in
-        updates, not in frames, so a rate of 5 a second with ``max_age`` 30 bridges six seconds.
+        Frames may be left out: a jump of k in ``frame_index`` predicts k frames. Unless told otherwise, a track's
+        misses are counted in updates, not in frames, so a rate of 5 a second with ``max_age`` 30 bridges six seconds.
 
         Args:
             detections: N faces, px; none is fine.
@@ -116,6 +119,9 @@ class SortTracker:
         if np.count_nonzero(high) < len(high):
             unsure = proper & ~high & (detections.score >= self.config.low_score)
 
+        missed = steps if self._count_frames else 1
+        if missed > 1:
+            self._bury(missed - 1)
         if len(self._filters):
             self._filters.predict(steps)
             self._lives[:, _AGE] += steps
@@ -126,7 +132,7 @@ class SortTracker:
         if self.config.retrace:
             self._filters.retrace(tracks, seen)
         self._filters.update(tracks, seen, self._crowded(boxes.take(rows, axis=0)))
-        self._count(tracks)
+        self._count(tracks, missed)
 
         track_of_row = np.full(len(boxes), _NONE)
         track_of_row[rows] = tracks
@@ -171,7 +177,7 @@ class SortTracker:
         crowded[crowded] = (iou_of_proper(near, near) > self.config.crowding_iou).sum(axis=1) > 1
         return crowded if np.count_nonzero(crowded) else None
 
-    def _count(self, matched: npt.NDArray[np.int64]) -> None:
+    def _count(self, matched: npt.NDArray[np.int64], missed: int) -> None:
         lives = self._lives.T
         if len(matched) == len(self._lives):
             lives[_HITS : _STREAK + 1] += 1
@@ -179,7 +185,7 @@ class SortTracker:
             return
         hit = np.zeros(len(self._lives), dtype=np.int64)
         hit[matched] = 1
-        lives[_MISSES] += 1
+        lives[_MISSES] += missed
         lives[_MISSES] *= 1 - hit
         lives[_HITS] += hit
         lives[_STREAK] += hit
@@ -227,27 +233,33 @@ class SortTracker:
         count = int(np.count_nonzero(given))
         if not count:
             none = np.full(len(boxes), UNCONFIRMED, dtype=np.int64)
-            return TrackUpdate(none, self._new_keys(len(boxes)), boxes.astype(np.float32), kept)
+            still = np.zeros((len(boxes), 3), dtype=np.float32)
+            return TrackUpdate(none, self._new_keys(len(boxes)), boxes.astype(np.float32), kept, still)
         lives = self._lives
         ids = lives[:, _ID]
         if self.config.reporting == "streak":
             ids = np.where(self._ripe(), ids, UNCONFIRMED)
         track_ids, keys = ids.take(track_of_row), lives[:, _KEY].take(track_of_row)
         filtered = self._filters.xyxy.take(track_of_row, axis=0)
+        velocity = self._filters.velocities.take(track_of_row, axis=0)
         if count < len(given):
             stray = ~given
             track_ids[stray] = UNCONFIRMED
             keys[stray] = self._new_keys(len(given) - count)
             filtered[stray] = boxes[stray]
-        return TrackUpdate(track_ids, keys, filtered.astype(np.float32), kept)
+            velocity[stray] = 0.0
+        return TrackUpdate(track_ids, keys, filtered.astype(np.float32), kept, velocity.astype(np.float32))
 
-    def _bury(self) -> None:
-        """Drop the tracks that were missed too often."""
+    def _bury(self, left_out: int = 0) -> None:
+        """Drop the tracks that were missed too often; or, before an update, for which too many frames were left out."""
         lives, config = self._lives, self.config
-        if not np.count_nonzero(lives[:, _MISSES]):
+        if left_out:
+            living = lives[:, _MISSES] + left_out <= config.max_age
+        elif not np.count_nonzero(lives[:, _MISSES]):
             return
-        patience = np.where(lives[:, _ID] == UNCONFIRMED, config.tentative_max_age, config.max_age)
-        living = lives[:, _MISSES] <= patience
+        else:
+            patience = np.where(lives[:, _ID] == UNCONFIRMED, config.tentative_max_age, config.max_age)
+            living = lives[:, _MISSES] <= patience
         if np.count_nonzero(living) < len(living):
             self._lives = lives[living]
             self._filters.keep(living)

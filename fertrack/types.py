@@ -26,6 +26,7 @@ __all__ = [
     "FrameResult",
     "Image",
     "IntArray",
+    "Look",
     "LookMs",
     "RunSummary",
     "StageStats",
@@ -90,6 +91,26 @@ def check_image(name: str, image: Any) -> Image:
     return view
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is asked of the stateless half for one frame, and why. The defaults are how a file is looked at.
+
+    A live schedule decides this anew for every frame and writes it on the frame, so that the look itself needs no
+    memory. Frames that the schedule leaves out are not looked at at all.
+
+    Attributes:
+        classify: whether expressions are estimated; if not, the faces' logits are NaN, "no estimate".
+        long_side: longer side of the detector's input, px; 0 = the detector's own.
+        detect_every: one frame in so many is looked at for now; 0 = there is no schedule.
+        classify_hz: estimates a second aimed at; 0 = with every look.
+    """
+
+    classify: bool = True
+    long_side: int = 0
+    detect_every: int = 0
+    classify_hz: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture.
@@ -100,6 +121,7 @@ class Frame:
         image: uint8 (H, W, 3), BGR, upright.
         read_ms: CPU-side time spent decoding and converting this picture, milliseconds.
         waiting: frames that were read and waited behind this one when it was taken; -1 where nothing reads ahead.
+        look: what is asked of the stateless half.
     """
 
     index: int
@@ -107,6 +129,7 @@ class Frame:
     image: Image
     read_ms: float = 0.0
     waiting: int = -1
+    look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", check_image("image", self.image))
@@ -184,7 +207,7 @@ class Faces:
 
     Attributes:
         detections: the N faces.
-        logits: float32 (N, 7), uncalibrated, columns as in ``EXPRESSIONS``.
+        logits: float32 (N, 7), uncalibrated, columns as in ``EXPRESSIONS``; a row of NaN: no estimate was made.
         embeddings: float32 (N, D); D = 0 without an embedder.
     """
 
@@ -233,6 +256,7 @@ class FrameFaces:
         image: uint8 (H, W, 3) BGR, kept only where a sink needs pixels, else None.
         ms: time spent per stage.
         signature: float32 (S,), what shot cuts are found with (``shots.signature``); S = 0 where none are looked for.
+        look: what was asked of the stateless half.
     """
 
     frame_index: int
@@ -241,6 +265,7 @@ class FrameFaces:
     image: Image | None = None
     ms: LookMs = field(default_factory=LookMs)
     signature: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
+    look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
         size = self.signature.size if isinstance(self.signature, np.ndarray) else 0
@@ -257,13 +282,16 @@ class FrameResult:
         faces: the faces and their raw network outputs.
         track_ids: int64 (N,); -1 = not confirmed.
         track_xyxy: float32 (N, 4), the track's filtered box, px; the detection's own box where the track is -1.
-        probabilities: float32 (N, 7), calibrated, this frame alone.
+        probabilities: float32 (N, 7), calibrated, this frame alone; NaN where no estimate was made.
         smoothed: float32 (N, 7), calibrated and smoothed over the track; equal to ``probabilities`` where track is -1.
         labels: int64 (N,), index into ``EXPRESSIONS``; -1 = uncertain (always so where the track is -1).
         pred_index: frame whose prediction is shown (equal to ``frame_index`` unless a live view reuses an older one).
         ms: time spent per stage of the stateless half.
         track_ms: time spent tracking, calibrating and smoothing.
         is_cut: whether a new shot begins with this frame; no track is carried across.
+        track_velocity: float32 (N, 3), the track's motion per frame: of the box's centre, px, and of its area, px²;
+            zeros where the track is -1, or where nothing is known of it.
+        look: what was asked of the stateless half.
     """
 
     frame_index: int
@@ -278,6 +306,8 @@ class FrameResult:
     ms: LookMs = field(default_factory=LookMs)
     track_ms: float = 0.0
     is_cut: bool = False
+    track_velocity: FloatArray = field(default_factory=lambda: np.empty((0, 3), np.float32))
+    look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
         n, classes = len(self.faces), len(EXPRESSIONS)
@@ -288,6 +318,8 @@ class FrameResult:
         )
         object.__setattr__(self, "smoothed", _column("smoothed", self.smoothed, np.float32, (n, classes)))
         object.__setattr__(self, "labels", _column("labels", self.labels, np.int64, (n,)))
+        velocity = self.track_velocity if len(self.track_velocity) else np.zeros((n, 3), np.float32)
+        object.__setattr__(self, "track_velocity", _column("track_velocity", velocity, np.float32, (n, 3)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import onnxruntime as ort
 
@@ -45,6 +46,12 @@ class OnnxDetector(ABC):
     def smallest_face_px(self, width: int, height: int) -> float:
         """About the smallest face (shorter side of its box), in px of a ``width`` x ``height`` frame, that is found."""
         return self.smallest_face_network_px / fit(width, height, self.options.long_side).scale(width, height)
+
+    def resized(self, long_side: int) -> Self:
+        """The same network with another ``long_side``, px, a multiple of 32; it shares the weights."""
+        other = copy.copy(self)
+        other.options = self.options.model_copy(update={"long_side": long_side})
+        return other
 
     @abstractmethod
     def _look(self, image: Image) -> Detections:
