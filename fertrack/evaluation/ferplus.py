@@ -18,7 +18,7 @@ from fertrack.errors import ConfigError
 from fertrack.protocols import Classifier, Detector
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
-__all__ = ["VotedPictures", "classify_pictures", "load_ferplus", "twins_among"]
+__all__ = ["VotedPictures", "classify_pictures", "find_landmarks", "load_ferplus", "select_voted", "twins_among"]
 
 _ENLARGED_PX = 160
 _PADDING_PX = 32
@@ -65,12 +65,19 @@ def load_ferplus(path: Path, split: str = "PublicTest") -> VotedPictures:
             contents = {name: stored[name] for name in ("split", "split_names", "ferplus_votes", "ferplus_vote_names")}
             rows = np.flatnonzero(contents["split"] == contents["split_names"].tolist().index(split))
             votes = contents["ferplus_votes"][rows].astype(np.int64)
-            return _select(stored["images"][rows], votes, contents["ferplus_vote_names"].tolist())
+            return select_voted(stored["images"][rows], votes, contents["ferplus_vote_names"].tolist())
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {error}") from error
 
 
-def _select(images: Any, votes: npt.NDArray[np.int64], names: list[str]) -> VotedPictures:
+def select_voted(images: Any, votes: npt.NDArray[np.int64], names: list[str]) -> VotedPictures:
+    """The pictures whose votes agree enough, by the rules of ``load_ferplus``.
+
+    Args:
+        images: array of N pictures (or of anything that stands for them, such as row numbers).
+        votes: int64 (N, C), votes for each of ``names``; -1 where nobody voted.
+        names: of the C columns, the seven expressions among them.
+    """
     seven = [names.index(name) for name in EXPRESSIONS]
     most = votes.max(axis=1)
     first = votes.argmax(axis=1)
@@ -84,6 +91,39 @@ def _select(images: Any, votes: npt.NDArray[np.int64], names: list[str]) -> Vote
         votes=(of_seven / of_seven.sum(axis=1, keepdims=True)).astype(np.float32),
         tied=(of_seven == of_seven.max(axis=1, keepdims=True)).sum(axis=1) > 1,
     )
+
+
+def find_landmarks(images: Image, detector: Detector) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """The five landmarks of face pictures.
+
+    The detector sees each picture enlarged and padded. Where it finds no face, the landmarks of the average face of
+    the set stand in, so that no picture is left out.
+
+    Args:
+        images: uint8 (N, H, W), grey, one face filling each.
+        detector: finds the landmarks.
+
+    Returns:
+        Landmarks float32 (N, 5, 2), px of the picture itself, and bool (N,): whether a face was found.
+    """
+    landmarks = np.full((len(images), 5, 2), np.nan, np.float32)
+    pad = _PADDING_PX
+    for row, image in enumerate(images):
+        enlarged = cv2.resize(_in_colour(image), (_ENLARGED_PX, _ENLARGED_PX), interpolation=cv2.INTER_CUBIC)
+        padded = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
+        faces = detector.detect([np.asarray(padded, np.uint8)])[0]
+        if len(faces):
+            # Pixel centres: px j of the enlarged picture lies at (j + 1/2) * scale - 1/2 of the original.
+            scale = image.shape[0] / _ENLARGED_PX
+            landmarks[row] = (faces.landmarks[0] - pad + 0.5) * scale - 0.5
+    found = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
+    if found.any():
+        landmarks[~found] = landmarks[found].mean(axis=0)
+    return landmarks, found
+
+
+def _in_colour(image: Image) -> Image:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def classify_pictures(
@@ -102,25 +142,10 @@ def classify_pictures(
     Returns:
         Logits float32 (N, 7), and bool (N,): whether a face was found.
     """
-    colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) for image in images]
-    landmarks = np.full((len(images), 5, 2), np.nan, np.float32)
-    pad = _PADDING_PX
-    for row, image in enumerate(colour):
-        enlarged = cv2.resize(image, (_ENLARGED_PX, _ENLARGED_PX), interpolation=cv2.INTER_CUBIC)
-        padded = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
-        faces = detector.detect([np.asarray(padded, np.uint8)])[0]
-        if len(faces):
-            # Pixel centres: px j of the enlarged picture lies at (j + 1/2) * scale - 1/2 of the original.
-            scale = image.shape[0] / _ENLARGED_PX
-            landmarks[row] = (faces.landmarks[0] - pad + 0.5) * scale - 0.5
-    found = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
-    if found.any():
-        landmarks[~found] = landmarks[found].mean(axis=0)
+    landmarks, found = find_landmarks(images, detector)
     logits = [
-        classifier.logits(
-            align_faces(np.asarray(image, np.uint8), points[None], classifier.template, classifier.crop_size)
-        )
-        for image, points in zip(colour, landmarks, strict=True)
+        classifier.logits(align_faces(_in_colour(image), points[None], classifier.template, classifier.crop_size))
+        for image, points in zip(images, landmarks, strict=True)
     ]
     return np.concatenate([np.empty((0, len(EXPRESSIONS)), np.float32), *logits]), found
 
