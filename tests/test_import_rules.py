@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "fertrack"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "stage_config"),
+    ("reliability",),
     ("protocols", "geometry", "tracker_config", "stage_clock", "calibration", "smoothing", "privacy"),
     (
         "kalman",
@@ -41,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("process", "render", "demo"),
     ("evaluation",),
     ("doctor",),
+    ("web",),
     ("cli",),
     ("__main__", "__init__"),
 )
@@ -62,6 +64,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "face_recognition_models": (),
     "trackeval": ("evaluation",),
     "pyarrow": ("reporting",),
+    "starlette": ("web",),
+    "uvicorn": ("web",),
 }
 
 

@@ -1,0 +1,48 @@
+"""The browser page of a live session: picture, numbers and buttons, for this machine's own browser only.
+
+Needs the extra ``[web]``. The page shows and asks; it analyses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fertrack.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fertrack.web.session import Session
+
+__all__ = ["serve"]
+
+
+def serve(
+    session: Session,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Show a running live session in the browser, until the session ends; runs in the calling thread.
+
+    The address given to ``on_ready`` carries a token that works once: whoever opens it first gets a cookie, and
+    nothing is answered without that cookie. Nothing is printed, logged per request, or sent anywhere else.
+
+    Args:
+        session: a started session. It may be ended by the page's button, by its source, or by anyone's ``stop()``.
+        host: a loopback address; the page is not meant for other machines.
+        port: 0 for a free one.
+        on_ready: called once, with the address to open, when the page can be opened.
+
+    Raises:
+        ConfigError: the port is taken or not permitted, or the extra ``[web]`` is not installed.
+        ValueError: the host is not this machine, or the port is no port.
+        KeyboardInterrupt: Ctrl-C was pressed; the session has been asked to stop and every connection is closed.
+    """
+    try:
+        from fertrack.web.server import run
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "the browser page needs the packages starlette and uvicorn: pip install 'fertrack[web]'"
+        ) from error
+    run(session, host, port, on_ready)

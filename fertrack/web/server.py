@@ -1,0 +1,160 @@
+"""Serves the page for as long as the session runs: one socket on this machine, closed with all else at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from fertrack.errors import ConfigError
+from fertrack.web.application import LivePage
+from fertrack.web.gate import Gate
+from fertrack.web.numbers import farewell
+
+if TYPE_CHECKING:
+    from fertrack.web.session import Session
+
+__all__ = ["run"]
+
+LOOK_EVERY_S = 0.05
+"""How often it is looked whether the session has ended."""
+
+GRACE_S = 0.5
+"""After Ctrl-C: how long the session may take to end for the page to say what was saved."""
+
+GOODBYE_S = 0.3
+"""Longest wait for the pages to have read how the session ended."""
+
+
+def run(session: Session, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """See :func:`fertrack.web.serve`."""
+    _check_address(host, port)
+    with contextlib.closing(_listen(host, port)) as listener:
+        port = listener.getsockname()[1]
+        token = secrets.token_urlsafe(24)
+        page = LivePage(session)
+        server = _Server(Gate(page.app, host=host, port=port, token=token))
+        address = f"http://{host}{'' if port == 80 else f':{port}'}/?token={token}"
+        try:
+            asyncio.run(_serve(server, page, session, listener, lambda: on_ready(address)))
+        except BaseException:
+            session.stop()
+            raise
+    if server.interrupted:
+        raise KeyboardInterrupt
+
+
+async def _serve(
+    server: _Server, page: LivePage, session: Session, listener: socket.socket, on_ready: Callable[[], None]
+) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0)
+        on_ready()
+        await _until_over(server, session)
+        page.end(farewell(session, interrupted=server.interrupted))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_silence(page), GOODBYE_S)
+    finally:
+        if not page.over:
+            page.end(farewell(session, interrupted=True))
+        server.should_exit = True
+        await serving
+
+
+async def _until_over(server: _Server, session: Session) -> None:
+    """Return when the session has ended, or soon after Ctrl-C."""
+    while not session.wait(0):
+        if server.interrupted:
+            await asyncio.to_thread(session.stop)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_ended(session), GRACE_S)
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _ended(session: Session) -> None:
+    while not session.wait(0):
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _silence(page: LivePage) -> None:
+    while page.listeners:
+        await asyncio.sleep(0.01)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without logging of its own, and with a Ctrl-C that is only noted."""
+
+    def __init__(self, app: Gate) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self.interrupted = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Only SIGINT, and not raised again from here: what it means for the program is for the caller to say.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        # The session is not touched here: this may run while this very thread holds one of its locks.
+        self.force_exit = self.interrupted
+        self.interrupted = True
+
+
+def _check_address(host: str, port: int) -> None:
+    try:
+        local = host == "localhost" or ipaddress.IPv4Address(host).is_loopback
+    except ipaddress.AddressValueError:
+        local = False
+    if not local:
+        raise ValueError(f"the live page is for this machine only: host must be 127.0.0.1 or localhost, not {host}")
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"port must be from 0 to 65535, got {port}")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # A port whose last connections are still winding up can be used again at once; one that is in use cannot.
+        if os.name == "posix":  # elsewhere the option means that two programs may share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+        raise ConfigError(f"port {port} of {host} {why}: name another one, or 0 for any that is free") from error
+    return listener

@@ -1,0 +1,27 @@
+// The numbers under the picture.
+
+const known = (value) => value !== null && value !== undefined;
+const rounded = (value, digits = 0) => (known(value) ? value.toFixed(digits) : "–");
+const count = (value) => (known(value) ? value.toLocaleString("en").replaceAll(",", "\u202f") : "–");
+
+function put(id, text) {
+  const place = document.getElementById(id);
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function budgetText({ detect_every: every, long_side: side, classify_hz: hz, fixed }) {
+  const nth = every === 1 ? "every frame" : `every ${every}. frame`;
+  const rate = known(hz) && hz > 0 ? `estimates at ${rounded(hz, hz < 10 ? 1 : 0)} per second` : "estimates on every result";
+  return `faces searched in ${nth} at ${side} px, ${rate}${fixed ? " (fixed)" : ""}`;
+}
+
+export function showNumbers(numbers) {
+  const { p50, p95, p99 } = numbers.latency_ms;
+  put("display_fps", `${rounded(numbers.display_fps, 1)} fps`);
+  put("results_hz", `${rounded(numbers.results_hz, 1)} per s`);
+  put("age_ms", `${rounded(numbers.age_ms)} ms`);
+  put("dropped", `${count(numbers.dropped)} of ${count(numbers.frames)}`);
+  put("latency_ms", `${rounded(p50)} · ${rounded(p95)} · ${rounded(p99)} ms`);
+  put("reconnects", numbers.reconnects === 1 ? "once" : `${numbers.reconnects} times`);
+  put("budget", budgetText(numbers.budget));
+}

@@ -1,0 +1,47 @@
+// After the end: what was saved, where, and what to do with it.
+import { announce } from "./announce.js";
+
+const byId = (id) => document.getElementById(id);
+
+function row(list, term, value) {
+  const group = document.createElement("div");
+  const name = document.createElement("dt");
+  const what = document.createElement("dd");
+  name.textContent = term;
+  what.textContent = value;
+  group.append(name, what);
+  list.append(group);
+}
+
+function headline({ error, finished }) {
+  if (error) return "The session ended with an error";
+  return finished ? "The session has ended" : "The session is being ended";
+}
+
+function explanation({ error, finished, run, recordings }) {
+  if (error) return error;
+  if (!finished) return "fertrack was stopped and is still saving. Its terminal says what was saved.";
+  if (run === null && recordings.length === 0) return "Nothing was to be saved, and nothing was.";
+  return "Everything was saved.";
+}
+
+export function sayGoodbye(farewell) {
+  const { run, database, recordings, report, frames, dropped, duration_s: duration } = farewell;
+  byId("goodbye-title").textContent = headline(farewell);
+  byId("goodbye-why").textContent = explanation(farewell);
+  const files = byId("goodbye-files");
+  if (run !== null) row(files, "Run", `${run}${database ? ` in ${database}` : ""}`);
+  for (const recording of recordings) row(files, "Recording", recording);
+  if (report) row(files, "Report", report);
+  if (duration !== null) row(files, "Length", `${Math.floor(duration / 60)} min ${Math.round(duration % 60)} s`);
+  if (frames !== null) row(files, "Frames", dropped === null ? `${frames}` : `${frames}, of which ${dropped} were dropped`);
+  byId("goodbye-next").textContent = run === null ? "This page can be closed."
+    : `In the terminal: fertrack report ${run}, fertrack timeline ${run}, fertrack person list ${run}. This page can be closed.`;
+
+  document.title = `Ended – ${document.title}`;
+  byId("sure").close();
+  byId("session").hidden = true;
+  byId("goodbye").hidden = false;
+  byId("goodbye-title").focus();
+  announce(`${byId("goodbye-title").textContent}. ${byId("goodbye-why").textContent}`);
+}
