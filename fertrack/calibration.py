@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
+from fertrack.reliability import Reliability
 from fertrack.stage_config import StageConfig
 from fertrack.types import EXPRESSIONS, FloatArray
 
@@ -107,6 +108,7 @@ class ClassifierCalibration:
         temperature: fitted temperature.
         biases: seven numbers added to the calibrated logits.
         thresholds: seven least probabilities for a label.
+        reliability: how often it was right when it said how sure it was, as measured; None: not measured.
     """
 
     classifier: str
@@ -116,6 +118,7 @@ class ClassifierCalibration:
     temperature: float = 1.0
     biases: tuple[float, ...] = (0.0,) * 7
     thresholds: tuple[float, ...] = (0.40,) * 7
+    reliability: Reliability | None = None
 
     def __post_init__(self) -> None:
         for name in ("training_prior", "biases", "thresholds"):
@@ -147,13 +150,16 @@ class ClassifierCalibration:
                 temperature=float(own["temperature"]),
                 biases=in_order(own["biases"]),
                 thresholds=in_order(own["thresholds"]),
+                reliability=Reliability.model_validate(own["reliability"]) if own.get("reliability") else None,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the record of a calibration: {error!r} is missing or of another kind") from error
 
     def to_record(self) -> dict[str, Any]:
         """The same facts as plain JSON and TOML values, expressions by name."""
+        measured = {"reliability": self.reliability.model_dump(mode="json")} if self.reliability else {}
         return {
+            **measured,
             "classifier": self.classifier,
             "calibrated": self.calibrated,
             "training_prior": _to_names(self.training_prior),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,10 +18,19 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fertrack.calibration import ClassifierCalibration, Expression, PerClass, Prior, in_order
 from fertrack.errors import ModelError, WeightsError
+from fertrack.reliability import Reliability
 from fertrack.stage_config import StageConfig
 from fertrack.types import EXPRESSIONS, FloatArray
 
-__all__ = ["BundleCard", "CalibrationCard", "ClassifierBundle", "InputCard", "MeasuredCard", "load_bundle"]
+__all__ = [
+    "BUNDLE_FILE",
+    "BundleCard",
+    "CalibrationCard",
+    "ClassifierBundle",
+    "InputCard",
+    "MeasuredCard",
+    "load_bundle",
+]
 
 BUNDLE_FILE = "bundle.toml"
 _SHIPPED = Path(__file__).parent
@@ -106,6 +115,7 @@ class BundleCard(StageConfig):
     input: InputCard
     calibration: CalibrationCard | None = None
     measured: tuple[MeasuredCard, ...] = ()
+    reliability: Reliability | None = Field(None, description="Reliability diagram; none: not measured.")
 
     @field_validator("labels")
     @classmethod
@@ -161,7 +171,7 @@ class ClassifierBundle:
         name = f"{self.card.name} {self.card.version}"
         fitted = self.card.calibration
         if fitted is None:
-            return ClassifierCalibration.uncalibrated(name)
+            return replace(ClassifierCalibration.uncalibrated(name), reliability=self.card.reliability)
         return ClassifierCalibration(
             classifier=name,
             calibrated=True,
@@ -170,6 +180,7 @@ class ClassifierBundle:
             temperature=fitted.temperature,
             biases=in_order(fitted.biases, 0.0),
             thresholds=in_order(fitted.thresholds),
+            reliability=self.card.reliability,
         )
 
     def read_model(self) -> bytes:
