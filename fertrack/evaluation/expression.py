@@ -7,23 +7,35 @@ labelled set speak for other class shares than its own. Equal shares turn accura
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
 
 __all__ = [
+    "ReliabilityBin",
     "accuracy",
+    "accuracy_coverage",
     "bootstrap_interval",
+    "brier_score",
     "class_weights",
+    "confusion_matrix",
+    "decisions",
+    "equal_mass_calibration_error",
     "expected_calibration_error",
     "fit_temperature",
+    "macro_f1",
     "negative_log_likelihood",
     "precision_thresholds",
+    "reliability_bins",
+    "soft_calibration_error",
+    "stratified_folds",
     "stratified_halves",
+    "vote_divergence",
 ]
 
 Weights = npt.NDArray[np.float64]
@@ -69,6 +81,147 @@ def expected_calibration_error(
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     gaps = np.bincount(place, weights * (right - confidence), minlength=bins)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+def equal_mass_calibration_error(
+    probabilities: FloatArray, labels: IntArray, weights: Weights, *, bins: int = 15
+) -> float:
+    """As ``expected_calibration_error``, over bins that hold the same weight of faces each.
+
+    Nguyen and O'Connor (2015), section 2.2. Where most faces are nearly certain, equal widths put them into one bin.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    order = np.argsort(confidence, kind="stable")
+    gap = (weights * ((probabilities.argmax(axis=1) == labels) - confidence))[order]
+    reached = np.cumsum(weights[order]) - weights[order] / 2
+    place = np.minimum((reached / weights.sum() * bins).astype(np.int64), bins - 1)
+    return float(np.abs(np.bincount(place, gap, minlength=bins)).sum() / weights.sum())
+
+
+def soft_calibration_error(probabilities: FloatArray, votes: FloatArray, weights: Weights, *, bins: int = 15) -> float:
+    """Calibration error against opinions: the raters' share for the winner stands in for being right or wrong.
+
+    Args:
+        probabilities: float32 (N, 7).
+        votes: float32 (N, 7), share of the raters for each expression; rows sum to 1.
+        weights: float64 (N,).
+        bins: number of equal-width bins.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    agreed = votes[np.arange(len(votes)), probabilities.argmax(axis=1)].astype(np.float64)
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, weights * (agreed - confidence), minlength=bins)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+def vote_divergence(probabilities: FloatArray, votes: FloatArray, weights: Weights) -> float:
+    """Weighted mean Kullback-Leibler divergence of the estimates from the raters' votes, KL(votes || p), nats."""
+    p = np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny)
+    v = votes.astype(np.float64)
+    terms = np.where(v > 0.0, v * (np.log(np.maximum(v, 1e-300)) - np.log(p)), 0.0)
+    return float(np.average(terms.sum(axis=1), weights=weights))
+
+
+def brier_score(probabilities: FloatArray, labels: IntArray, weights: Weights) -> float:
+    """Weighted mean squared distance to the one-hot label, 0 (perfect) to 2; Brier (1950), eq. 2."""
+    errors = probabilities.astype(np.float64)
+    errors[np.arange(len(labels)), labels] -= 1.0
+    return float(np.average((errors**2).sum(axis=1), weights=weights))
+
+
+def decisions(probabilities: FloatArray, thresholds: npt.ArrayLike) -> IntArray:
+    """The label each face alone would get: its winner, or -1 (uncertain) below the winner's threshold; int64 (N,)."""
+    winner = probabilities.argmax(axis=1)
+    sure = probabilities.max(axis=1) >= np.asarray(thresholds, np.float64)[winner]
+    return np.where(sure, winner, UNCERTAIN).astype(np.int64)
+
+
+def confusion_matrix(given: IntArray, labels: IntArray, weights: Weights | None = None) -> npt.NDArray[np.float64]:
+    """What each label was taken for: float64 (7, 8), row = the label, column = the answer, the last one uncertain.
+
+    Args:
+        given: int64 (N,), answers; -1 = uncertain.
+        labels: int64 (N,), never -1.
+        weights: of each face; None counts them.
+    """
+    wide = len(EXPRESSIONS) + 1
+    column = np.where(given == UNCERTAIN, len(EXPRESSIONS), given)
+    cells = np.bincount(labels * wide + column, weights, minlength=len(EXPRESSIONS) * wide)
+    return cells.astype(np.float64).reshape(len(EXPRESSIONS), wide)
+
+
+def macro_f1(given: IntArray, labels: IntArray, weights: Weights) -> float:
+    """Mean F1 of the expressions that occur among the labels; one that never occurs has no F1, but costs the others."""
+    table = confusion_matrix(given, labels, weights)
+    own = table.sum(axis=1)
+    answers = table[:, :-1].sum(axis=0)
+    f1 = 2.0 * np.diag(table) / np.maximum(own + answers, np.finfo(np.float64).tiny)
+    return float(f1[own > 0.0].mean())
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Faces whose winner is about equally probable.
+
+    Attributes:
+        low: least confidence in the bin (its left edge).
+        high: its right edge.
+        share: weight of the faces in it; all bins together 1.
+        confidence: their mean confidence; NaN in an empty bin.
+        accuracy: share of them that are right; NaN in an empty bin.
+    """
+
+    low: float
+    high: float
+    share: float
+    confidence: float
+    accuracy: float
+
+
+def reliability_bins(
+    probabilities: FloatArray, labels: IntArray, weights: Weights | None = None, *, bins: int = 15
+) -> tuple[ReliabilityBin, ...]:
+    """What a reliability diagram shows: confidence and accuracy in equal-width bins, from 0 to 1.
+
+    The share-weighted sum of ``|accuracy - confidence|`` is ``expected_calibration_error``.
+
+    Args:
+        probabilities: float32 (N, 7).
+        labels: int64 (N,).
+        weights: float64 (N,); None counts each face once.
+        bins: how many.
+    """
+    weights = class_weights(labels) if weights is None else weights
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    share = np.bincount(place, weights, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(place, weights * confidence, minlength=bins) / share
+        right = np.bincount(place, weights * (probabilities.argmax(axis=1) == labels), minlength=bins) / share
+    share = share / weights.sum()
+    return tuple(
+        ReliabilityBin(i / bins, (i + 1) / bins, float(share[i]), float(mean[i]), float(right[i])) for i in range(bins)
+    )
+
+
+def accuracy_coverage(
+    probabilities: FloatArray, labels: IntArray, weights: Weights, *, levels: npt.ArrayLike
+) -> list[tuple[float, float, float]]:
+    """How much is answered, and how well, when only winners from a given probability on count.
+
+    Returns:
+        For each of ``levels``: the level, the share of faces that reach it, the share of those that are right (NaN
+        where none does).
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    rows = []
+    for level in np.asarray(levels, np.float64).tolist():
+        reached = confidence >= level
+        covered = float(weights[reached].sum())
+        hits = float(weights[reached & right].sum())
+        rows.append((level, covered / float(weights.sum()), hits / covered if covered else float("nan")))
+    return rows
 
 
 def fit_temperature(probabilities_at: Callable[[float], FloatArray], labels: IntArray, weights: Weights) -> float:
@@ -123,6 +276,33 @@ def stratified_halves(labels: IntArray, seed: int = 0) -> npt.NDArray[np.bool_]:
         rows = rng.permutation(np.flatnonzero(labels == expression))
         first[rows[: len(rows) // 2]] = True
     return first
+
+
+def stratified_folds(labels: IntArray, folds: int = 5, *, groups: IntArray | None = None, seed: int = 0) -> IntArray:
+    """Which fold each face is held out in, every class spread evenly; faces of one group are never parted.
+
+    Args:
+        labels: int64 (N,), index into ``EXPRESSIONS``.
+        folds: how many.
+        groups: int64 (N,), faces that belong together, such as one person's second of video; None: each alone. A
+            group goes by the label of its first face.
+        seed: of the shuffling.
+
+    Returns:
+        int64 (N,), 0 to ``folds - 1``.
+    """
+    rng = np.random.default_rng(seed)
+    _, first, member = np.unique(
+        np.arange(len(labels)) if groups is None else groups, return_index=True, return_inverse=True
+    )
+    fold = np.empty(len(first), np.int64)
+    start = 0
+    for expression in range(len(EXPRESSIONS)):
+        mine = rng.permutation(np.flatnonzero(labels[first] == expression))
+        # Going on where the class before stopped keeps the folds the same size however small the classes are.
+        fold[mine] = (np.arange(len(mine)) + start) % folds
+        start += len(mine)
+    return fold[member]
 
 
 def bootstrap_interval(

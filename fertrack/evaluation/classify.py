@@ -1,0 +1,201 @@
+"""What a classifier answers for labelled pictures: with detector and alignment in the loop, or taking them as crops.
+
+With the detector, each picture goes the way a frame of video goes. A picture whose longer side is under 128 px is a
+face cut out tightly; the detector is shown it enlarged to 160 px with a black margin of 32 px, while the crop is cut
+from the picture itself. Of several faces the one that overlaps the labelled box most is taken, or the surest where no
+box is given.
+
+Without the detector, the picture (or its labelled box, grown to a square about its centre) is taken to be aligned
+already, and resized to the classifier's crop: averaged over areas when it shrinks, bilinear when it grows. A picture
+that is not square is cut to the square in its middle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fertrack.alignment import align_faces
+from fertrack.evaluation.labelled import LabelledSet
+from fertrack.geometry import iou_matrix
+from fertrack.protocols import Classifier, Detector
+from fertrack.types import EXPRESSIONS, Detections, FloatArray, Image
+
+__all__ = ["Answers", "NotFound", "as_crop", "classify_set"]
+
+NotFound = Literal["leave-out", "average"]
+"""What becomes of pictures in which the detector finds no face: no answer, or an answer with average landmarks."""
+
+_TIGHT_PX = 128
+_ENLARGED_PX = 160
+_PADDING_PX = 32
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What came out for a labelled set. Row i is picture i.
+
+    Attributes:
+        logits: float32 (N, 7), uncalibrated; NaN where there is no answer.
+        found: bool (N,), a face was found; all True without a detector.
+        with_detector: whether detector and alignment were in the loop.
+        look_s: time spent on detecting and aligning (or resizing), seconds.
+        classify_s: time the classifier took, seconds.
+        classifier: its fingerprint.
+        detector: its fingerprint; empty without one.
+    """
+
+    logits: FloatArray
+    found: npt.NDArray[np.bool_]
+    with_detector: bool
+    look_s: float
+    classify_s: float
+    classifier: str
+    detector: str = ""
+
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """Which pictures have an answer, bool (N,)."""
+        return np.asarray(np.isfinite(self.logits).all(axis=1), np.bool_)
+
+
+def classify_set(
+    labelled: LabelledSet,
+    classifier: Classifier,
+    detector: Detector | None = None,
+    *,
+    not_found: NotFound = "leave-out",
+    on_picture: Callable[[int], None] | None = None,
+) -> Answers:
+    """Ask a classifier about every picture; see the top of this module for how.
+
+    Args:
+        labelled: the pictures.
+        classifier: answers.
+        detector: finds the faces; None takes the pictures as aligned crops.
+        not_found: what becomes of pictures without a face found. "average" lays the mean landmarks of the others of the
+            same size over them.
+        on_picture: called with the number of pictures done.
+
+    Raises:
+        EvaluationError: a picture cannot be read.
+        ModelError: the network failed.
+    """
+    logits = np.full((len(labelled), len(EXPRESSIONS)), np.nan, np.float32)
+    landmarks = np.full((len(labelled), 5, 2), np.nan, np.float32)
+    sizes = np.zeros((len(labelled), 2), np.int64)
+    look_s = classify_s = 0.0
+    for start in range(0, len(labelled), _BATCH):
+        crops, rows = [], []
+        for row in range(start, min(start + _BATCH, len(labelled))):
+            image = labelled.image(row)
+            began = time.perf_counter()
+            if detector is None:
+                crops.append(as_crop(image, labelled.xyxy[row], classifier.crop_size))
+                rows.append(row)
+            else:
+                sizes[row] = image.shape[:2]
+                landmarks[row] = _landmarks(image, detector, labelled.xyxy[row])
+                if np.isfinite(landmarks[row]).all():
+                    crops.append(_aligned(image, landmarks[row], classifier))
+                    rows.append(row)
+            look_s += time.perf_counter() - began
+            if on_picture:
+                on_picture(row + 1)
+        if rows:
+            began = time.perf_counter()
+            logits[rows] = classifier.logits(np.stack(crops))
+            classify_s += time.perf_counter() - began
+    found = np.isfinite(landmarks).all(axis=(1, 2)) if detector else np.ones(len(labelled), np.bool_)
+    if detector and not_found == "average":
+        _stand_in(labelled, landmarks, sizes, logits, classifier)
+    return Answers(
+        logits,
+        np.asarray(found, np.bool_),
+        detector is not None,
+        look_s,
+        classify_s,
+        classifier.fingerprint,
+        detector.fingerprint if detector else "",
+    )
+
+
+def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
+    """A picture taken as an aligned face, resized to the classifier's crop.
+
+    Args:
+        image: uint8 (H, W, 3), BGR.
+        xyxy: (4,), box of the face, px; NaN for the whole picture.
+        size_px: side of the crop, px.
+
+    Returns:
+        uint8 (size_px, size_px, 3).
+    """
+    height, width = image.shape[:2]
+    if np.isfinite(xyxy).all():
+        centre_x, centre_y = (xyxy[0] + xyxy[2]) / 2, (xyxy[1] + xyxy[3]) / 2
+        side = max(float(xyxy[2] - xyxy[0]), float(xyxy[3] - xyxy[1]), 1.0)
+    else:
+        centre_x, centre_y, side = width / 2, height / 2, float(min(height, width))
+    left, top, square = round(float(centre_x) - side / 2), round(float(centre_y) - side / 2), max(1, round(side))
+    # Where the square leaves the picture, its border goes on.
+    columns = np.clip(np.arange(left, left + square), 0, width - 1)
+    rows = np.clip(np.arange(top, top + square), 0, height - 1)
+    cut = image[np.ix_(rows, columns)]
+    way = cv2.INTER_AREA if square > size_px else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(cut, (size_px, size_px), interpolation=way), np.uint8)
+
+
+def _landmarks(image: Image, detector: Detector, xyxy: FloatArray) -> FloatArray:
+    """Five landmarks of the labelled face, px of the picture, float32 (5, 2); NaN if no face is found."""
+    longer = max(image.shape[:2])
+    if longer >= _TIGHT_PX:
+        return _chosen(detector.detect([image])[0], xyxy)
+    scale = longer / _ENLARGED_PX
+    size = (round(image.shape[1] / scale), round(image.shape[0] / scale))
+    enlarged = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    pad = _PADDING_PX
+    padded = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
+    faces = detector.detect([np.asarray(padded, np.uint8)])[0]
+    # Pixel centres: px j of the enlarged picture lies at (j + 1/2) * scale - 1/2 of the original.
+    points: FloatArray = (_chosen(faces, xyxy / scale + pad) - pad + 0.5) * scale - 0.5
+    return points.astype(np.float32)
+
+
+def _chosen(faces: Detections, xyxy: FloatArray) -> FloatArray:
+    best = 0  # score-sorted
+    if len(faces) and np.isfinite(xyxy).all():
+        overlap = iou_matrix(faces.xyxy, xyxy[None])[:, 0]
+        best = int(overlap.argmax())
+        if not overlap[best] > 0.0:
+            return np.full((5, 2), np.nan, np.float32)
+    points: FloatArray = faces.landmarks[best] if len(faces) else np.full((5, 2), np.nan, np.float32)
+    return points
+
+
+def _aligned(image: Image, landmarks: FloatArray, classifier: Classifier) -> Image:
+    crop: Image = align_faces(image, landmarks[None], classifier.template, classifier.crop_size)[0]
+    return crop
+
+
+def _stand_in(
+    labelled: LabelledSet,
+    landmarks: FloatArray,
+    sizes: npt.NDArray[np.int64],
+    logits: FloatArray,
+    classifier: Classifier,
+) -> None:
+    """Answers for pictures without a face found, from the mean landmarks of the others of the same size."""
+    missing = ~np.isfinite(landmarks).all(axis=(1, 2))
+    for row in np.flatnonzero(missing).tolist():
+        alike = ~missing & (sizes == sizes[row]).all(axis=1)
+        if alike.any():
+            mean = landmarks[alike].mean(axis=0, dtype=np.float64).astype(np.float32)
+            logits[row] = classifier.logits(_aligned(labelled.image(row), mean, classifier)[None])[0]
