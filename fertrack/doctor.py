@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Literal
 
+from fertrack.devices import PROVIDERS, installed_devices
 from fertrack.engines import available_cores
 from fertrack.errors import FertrackError
 
@@ -121,8 +122,9 @@ def _providers() -> Iterator[Finding]:
     out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "probe", [one], [out])
     probe = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    names = {providers[0]: device for device, providers in PROVIDERS.items()}
     for provider in onnxruntime.get_available_providers():
-        if provider == "AzureExecutionProvider":  # calls a network service; never used
+        if provider not in names:  # among them Azure's, which calls a network service; never used
             continue
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -133,14 +135,19 @@ def _providers() -> Iterator[Finding]:
         except Exception:  # every provider fails in its own way
             usable = False
         if usable:
-            yield Finding("inference", "ok", f"{provider} runs")
+            yield Finding("inference", "ok", f"--device {names[provider]}: {provider} runs")
         else:
             yield Finding(
                 "inference",
                 "note",
-                f"{provider} is built in but does not run here",
-                "use --set classification.device=cpu",
+                f"--device {names[provider]}: {provider} is built in but does not run here",
+                "its drivers or libraries are missing; use --device cpu",
             )
+    absent = [device for device in PROVIDERS if device not in installed_devices()]
+    if absent:
+        yield Finding(
+            "inference", "note", f"not in this ONNX Runtime: {', '.join(absent)}", "other builds of it have them"
+        )
 
 
 def _encoders() -> Iterator[Finding]:

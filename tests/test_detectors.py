@@ -127,6 +127,7 @@ def test_what_the_configuration_does_not_set_is_the_detectors_own_default() -> N
         "nms_iou": 0.5,
         "min_face_px": 20.0,
         "threads": 2,
+        "device": "cpu",
     }
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from fertrack.classifiers.options import ClassificationConfig
+from fertrack.devices import open_session
 from fertrack.errors import ConfigError, ModelError
 from fertrack.models.bundle import ClassifierBundle, InputCard
 from fertrack.types import EXPRESSIONS, FloatArray, Image
@@ -18,13 +18,6 @@ from fertrack.types import EXPRESSIONS, FloatArray, Image
 __all__ = ["OnnxClassifier", "Options", "build"]
 
 Options = ClassificationConfig
-
-_PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-}
 
 _ACCELERATOR_BLOCK = 8
 """Faces per call on an accelerator, where calls are dear."""
@@ -66,7 +59,8 @@ class OnnxClassifier:
         self._session = _open_session(bundle, options)
         self._input_name, fixed_block = _check_input(self._session, bundle)
         self._output_name = _check_output(self._session, bundle)
-        self._block = fixed_block or (1 if options.device == "cpu" else _ACCELERATOR_BLOCK)
+        on_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"
+        self._block = fixed_block or (1 if on_cpu else _ACCELERATOR_BLOCK)
         self._run(np.zeros((self._block, *_tensor_shape(bundle.card.input)), np.float32))
 
     def logits(self, crops: Image) -> FloatArray:
@@ -159,29 +153,13 @@ def _preprocessor(card: InputCard) -> Callable[[Image], FloatArray]:
 
 
 def _open_session(bundle: ClassifierBundle, options: ClassificationConfig) -> Any:
-    provider = _PROVIDERS[options.device]
-    available = onnxruntime.get_available_providers()
-    if provider not in available:
-        raise ConfigError(
-            f"classification.device = {options.device!r} is not available: this ONNX Runtime "
-            f"({onnxruntime.__version__}) offers {', '.join(available)}; install the package that has it, or use cpu"
-        )
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.inter_op_num_threads = 1
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the core to others
-    settings.log_severity_level = 4  # whatever fails is raised below; nothing is printed
     content = bundle.read_model()
     try:
-        session = onnxruntime.InferenceSession(content, settings, providers=[provider])
+        return open_session(content, device=options.device, threads=options.threads, option="classification.device")
+    except ConfigError:
+        raise
     except Exception as error:  # ONNX Runtime has no common error class
         raise ModelError(f"{bundle.model_path} is not a network that can be run: {_first_line(error)}") from error
-    if session.get_providers()[0] != provider:  # the runtime fell back to the CPU with no more than a log line
-        raise ConfigError(
-            f"classification.device = {options.device!r} could not be started (its drivers or libraries are missing); "
-            "repair them, or use cpu"
-        )
-    return session
 
 
 def _check_input(session: Any, bundle: ClassifierBundle) -> tuple[str, int]:

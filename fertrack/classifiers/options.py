@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
+from fertrack.devices import Device
 from fertrack.stage_config import StageConfig
 
 __all__ = ["ClassificationConfig"]
@@ -17,8 +16,10 @@ class ClassificationConfig(StageConfig):
     bundle: str = Field(
         "default", min_length=1, description='"default", or the folder of a bundle (bundle.toml beside its model.onnx).'
     )
-    device: Literal["cpu", "cuda", "openvino", "coreml"] = Field(
-        "cpu", description="What the network runs on; asking for a device that is not available is an error."
+    device: Device = Field(
+        "cpu",
+        description="What the network runs on; asking for a device that is not available is an error. auto: the first "
+        "of cuda, coreml and openvino that starts, else cpu.",
     )
     threads: int = Field(
         1, ge=1, le=64, description="CPU threads for one face; several faces at once are the engine's business."

@@ -48,6 +48,9 @@ def process(
     config: Config = None,
     overrides: Overrides = None,
     detector: Annotated[str, typer.Option(help="centerface, retinaface, retinaface-mobilenet or yunet.")] = "",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino or coreml, for detector and classifier.")
+    ] = "",
     from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="Start here, seconds.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="End before here, seconds.")] = None,
     rate: Annotated[float | None, typer.Option(metavar="HZ", help="Frames analysed per second of video.")] = None,
@@ -83,6 +86,8 @@ def process(
     """
     flags: dict[str, tuple[str, object]] = {
         "detection.name": ("--detector", detector or None),
+        "detection.device": ("--device", device or None),
+        "classification.device": ("--device", device or None),
         "input.from_s": ("--from", from_s),
         "input.to_s": ("--to", to_s),
         "input.rate_hz": ("--rate", rate),

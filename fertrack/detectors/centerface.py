@@ -89,7 +89,7 @@ def build(options: Options | None = None, weights: Path | None = None) -> Center
     else:
         content = read_weights(weights, NAME)
         model, mark = prepare(content), fingerprint(NAME, content)
-    return CenterFace(options, open_session(model, options.threads, NAME, tuple(OUTPUTS)), mark)
+    return CenterFace(options, open_session(model, options.threads, NAME, tuple(OUTPUTS), options.device), mark)
 
 
 @functools.cache

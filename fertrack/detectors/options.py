@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from fertrack.devices import Device
 from fertrack.stage_config import StageConfig
 
 __all__ = ["DetectionConfig", "DetectorOptions"]
@@ -39,6 +40,14 @@ Threads = Annotated[
     ),
 ]
 
+RunsOn = Annotated[
+    Device,
+    Field(
+        description="What the network runs on; asking for a device that is not available is an error. auto: the first "
+        "of cuda, coreml and openvino that starts, else cpu. Detectors on ONNX Runtime only."
+    ),
+]
+
 
 class DetectorOptions(StageConfig):
     """Options every face detector takes. An adapter's own ``Options`` derives from this and may change defaults."""
@@ -48,6 +57,7 @@ class DetectorOptions(StageConfig):
     nms_iou: NmsIou = 0.3
     min_face_px: MinFacePx = 0.0
     threads: Threads = 1
+    device: RunsOn = "cpu"
 
 
 def _own(option: str) -> Any:
@@ -77,3 +87,4 @@ class DetectionConfig(StageConfig):
     nms_iou: NmsIou | None = _own("nms_iou")
     min_face_px: MinFacePx | None = _own("min_face_px")
     threads: Threads | None = _own("threads")
+    device: RunsOn | None = _own("device")

@@ -102,5 +102,5 @@ def build(options: Options | None = None, weights: Path | None = None) -> Retina
     """
     options = options or Options()
     content = read_weights(weights or find_weights(NAME), NAME)
-    session = open_session(content, options.threads, NAME, len(LEVELS) * len(CHANNELS))
+    session = open_session(content, options.threads, NAME, len(LEVELS) * len(CHANNELS), options.device)
     return RetinaFace(options, session, fingerprint(NAME, content))

@@ -104,5 +104,5 @@ def build(options: Options | None = None, weights: Path | None = None) -> Retina
     options = options or Options()
     content = read_weights(weights or find_weights(NAME), NAME)
     return RetinaFaceMobileNet(
-        options, open_session(content, options.threads, NAME, OUTPUTS), fingerprint(NAME, content)
+        options, open_session(content, options.threads, NAME, OUTPUTS, options.device), fingerprint(NAME, content)
     )

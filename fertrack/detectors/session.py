@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from fertrack.errors import ModelError, WeightsError
+from fertrack import devices
+from fertrack.devices import Device
+from fertrack.errors import ConfigError, ModelError, WeightsError
 
 __all__ = ["fingerprint", "open_session", "read_weights", "run"]
 
@@ -40,7 +42,9 @@ def fingerprint(name: str, weights: bytes) -> str:
     return f"{name} sha256:{hashlib.sha256(weights).hexdigest()[:8]}"
 
 
-def open_session(model: bytes, threads: int, what: str, outputs: Sequence[str] | int) -> ort.InferenceSession:
+def open_session(
+    model: bytes, threads: int, what: str, outputs: Sequence[str] | int, device: Device = "cpu"
+) -> ort.InferenceSession:
     """Open a session that uses ``threads`` threads a run and may be run from several threads at once.
 
     Args:
@@ -48,20 +52,19 @@ def open_session(model: bytes, threads: int, what: str, outputs: Sequence[str] |
         threads: threads inside one run.
         what: name of the network, for messages.
         outputs: names the model must have among its outputs, or how many outputs it must have.
+        device: what it shall run on.
 
     Raises:
+        ConfigError: the device is not available.
         WeightsError: ONNX Runtime cannot load the model.
         ModelError: the model has other outputs.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    # Idle threads must sleep: the core they would spin on is busy decoding or encoding.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session: ort.InferenceSession = devices.open_session(
+            model, device=device, threads=threads, option="detection.device"
+        )
+    except ConfigError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         raise WeightsError(
             f"{what}: the weights are not an ONNX model that can be run ({_first_line(error)})"

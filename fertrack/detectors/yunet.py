@@ -77,4 +77,6 @@ def build(options: Options | None = None, weights: Path | None = None) -> YuNet:
     """
     options = options or Options()
     content = read_weights(weights or find_weights(NAME), NAME)
-    return YuNet(options, open_session(content, options.threads, NAME, OUTPUTS), fingerprint(NAME, content))
+    return YuNet(
+        options, open_session(content, options.threads, NAME, OUTPUTS, options.device), fingerprint(NAME, content)
+    )
