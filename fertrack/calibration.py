@@ -3,10 +3,11 @@
 Four steps in a fixed order, each of which can be switched off: temperature, prior correction, class bias (all in
 logit space, before the softmax), and, after smoothing, a threshold for each class. With z the logits::
 
-    y = z / T  -  s * ln(training_prior + eps)  +  s * ln(target_prior + eps)  +  bias  +  ln(boost)  -  ln(penalty)
+    y = scale * z / T  -  s * ln(training_prior + eps)  +  s * ln(target_prior + eps)  +  bias + ln(boost) - ln(penalty)
     p = softmax(y)
 
-T is the temperature of Guo et al. (2017), "On Calibration of Modern Neural Networks". The prior terms are the
+T is the temperature of Guo et al. (2017), "On Calibration of Modern Neural Networks"; scale, one number for each
+expression, makes it their vector scaling together with the bias, and is 1 unless given. The prior terms are the
 label-shift correction of Saerens, Latinne and Decaestecker (2002), eq. 4, raised to the strength s: s = 1 replaces
 the training set's class shares by the target's altogether, s = 0 leaves them in.
 """
@@ -22,11 +23,22 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field
 
+from fertrack.errors import ConfigError
 from fertrack.reliability import Reliability
 from fertrack.stage_config import StageConfig
 from fertrack.types import EXPRESSIONS, FloatArray
 
-__all__ = ["CalibrationConfig", "Calibrator", "ClassifierCalibration", "Expression", "PerClass", "Prior", "in_order"]
+__all__ = [
+    "CalibrationConfig",
+    "Calibrator",
+    "ClassifierCalibration",
+    "Expression",
+    "PerClass",
+    "Prior",
+    "assumed_shares",
+    "estimate_shares",
+    "in_order",
+]
 
 Expression = Literal["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
 
@@ -49,6 +61,7 @@ Prior = Annotated[dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]], Aft
 """A share for each of the seven expressions, by name, summing to 1."""
 
 Factors = dict[Expression, Annotated[float, Field(ge=1.0, le=100.0)]]
+Scales = dict[Expression, Annotated[float, Field(ge=0.05, le=20.0)]]
 Shares = dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]]
 
 
@@ -61,6 +74,11 @@ class CalibrationConfig(StageConfig):
     use_temperature: bool = Field(True, description="Divide the logits by the temperature.")
     temperature: float | None = Field(
         None, ge=0.05, le=20.0, description="Above 1 makes probabilities flatter, below 1 sharper; unset: the bundle's."
+    )
+    scale: Scales | None = Field(
+        None,
+        description="Multiplies an expression's logit before the temperature (vector scaling), by expression; 1 for "
+        "those not named, and for all if unset.",
     )
     use_prior: bool = Field(True, description="Take the training set's class shares out and put the target's in.")
     prior_strength: float | None = Field(
@@ -94,6 +112,15 @@ class CalibrationConfig(StageConfig):
     fallback_threshold: float = Field(
         0.40, ge=0.0, le=1.0, description="Threshold of the expressions that `thresholds` does not name."
     )
+    classifier: str | None = Field(
+        None,
+        description="Name and version of the classifier that these values were fitted for; any other is refused. "
+        "Unset: not checked.",
+    )
+    fitted_on: str | None = Field(
+        None, description="Which labelled faces these values were fitted on; a record, changes nothing."
+    )
+    data_sha256: str | None = Field(None, description="Digest of those faces; a record, changes nothing.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +211,21 @@ class Calibrator:
     """
 
     def __init__(self, config: CalibrationConfig, bundle: ClassifierCalibration) -> None:
+        """Put both together.
+
+        Raises:
+            ConfigError: the configuration was fitted for another classifier.
+        """
+        if config.classifier not in (None, bundle.classifier):
+            raise ConfigError(
+                f"these calibration values were fitted for {config.classifier!r}, but the classifier is "
+                f"{bundle.classifier!r}: fit them anew with `fertrack calibrate`, or take calibration.classifier out"
+            )
         self.config = config
         self.classifier = bundle
         self._temperature = _first(config.temperature, bundle.temperature) if config.use_temperature else 1.0
+        scale = config.scale if config.use_temperature and config.scale is not None else {}
+        self._scale = np.array(in_order(scale, 1.0))
         self._strength = _first(config.prior_strength, bundle.prior_strength) if config.use_prior else 0.0
         self._training_prior = _vector(config.training_prior, bundle.training_prior)
         self._target_prior = _vector(config.target_prior, (1 / len(EXPRESSIONS),) * len(EXPRESSIONS))
@@ -212,12 +251,20 @@ class Calibrator:
         if logits.ndim != 2 or logits.shape[1] != len(EXPRESSIONS):
             raise ValueError(f"logits must be float32 (N, {len(EXPRESSIONS)}), got {logits.dtype} {logits.shape}")
         z = logits.astype(np.float64)
+        z *= self._scale
         z /= self._temperature
         z += self._offset
         z -= z.max(axis=1, keepdims=True)
         np.exp(z, out=z)
         z /= z.sum(axis=1, keepdims=True)
         return z.astype(np.float32)
+
+    @property
+    def assumed_shares(self) -> npt.NDArray[np.float64]:
+        """Class shares at which the probabilities are meant to be right, float64 (7,), sum 1."""
+        shares = self._training_prior ** (1.0 - self._strength) * self._target_prior**self._strength
+        normed: npt.NDArray[np.float64] = shares / shares.sum()
+        return normed
 
     def describe(self) -> dict[str, Any]:
         """The values in force, as plain JSON and TOML values, for the record of a run.
@@ -226,8 +273,10 @@ class Calibrator:
         another configuration when the bundle is no longer there (``ClassifierCalibration.from_record``).
         """
         return {
-            "calibrated": self.classifier.calibrated,
+            "calibrated": self.classifier.calibrated or self.config.fitted_on is not None,
             "temperature": self._temperature,
+            **({"scale": _to_names(self._scale)} if (self._scale != 1.0).any() else {}),
+            **({"fitted_on": self.config.fitted_on} if self.config.fitted_on else {}),
             "prior_strength": self._strength,
             "training_prior": _to_names(self._training_prior),
             "target_prior": _to_names(self._target_prior),
@@ -236,6 +285,55 @@ class Calibrator:
             "thresholds": _to_names(self.thresholds),
             "classifier_calibration": self.classifier.to_record(),
         }
+
+
+def assumed_shares(training_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.float64]:
+    """Class shares at which a correction of this strength is right: training_prior ** (1 - strength), summing to 1.
+
+    >>> assumed_shares([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4], 1.0).round(4).tolist()[-1]
+    0.1429
+    """
+    powers = np.asarray(training_prior, np.float64) ** (1.0 - strength)
+    shares: npt.NDArray[np.float64] = powers / powers.sum()
+    return shares
+
+
+def estimate_shares(
+    probabilities: FloatArray, prior: npt.ArrayLike, *, iterations: int = 500, tolerance: float = 1e-7
+) -> npt.NDArray[np.float64]:
+    """The class shares under which unlabelled faces are most likely, by expectation maximisation.
+
+    Saerens, Latinne and Decaestecker (2002), "Adjusting the Outputs of a Classifier to New a Priori Probabilities: A
+    Simple Procedure", their EM iteration: probabilities are re-weighted to the shares believed in, and the shares
+    become the mean of the probabilities, until nothing changes. Right only if the probabilities are calibrated at
+    ``prior`` and a face of each expression looks as it did when they were.
+
+    Args:
+        probabilities: float32 (N, 7), calibrated, one row for each face.
+        prior: (7,), the shares they are calibrated at (``Calibrator.assumed_shares``).
+        iterations: at most so many.
+        tolerance: ends when no share moves by more.
+
+    Returns:
+        float64 (7,), summing to 1; the prior itself for no faces.
+
+    Raises:
+        ValueError: ``probabilities`` is not (N, 7) or ``prior`` not seven shares above 0.
+    """
+    believed = np.asarray(prior, np.float64)
+    if believed.shape != (len(EXPRESSIONS),) or not (believed > 0.0).all():
+        raise ValueError(f"prior must be {len(EXPRESSIONS)} shares above 0, got {believed}")
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(EXPRESSIONS):
+        raise ValueError(f"probabilities must be (N, {len(EXPRESSIONS)}), got {probabilities.shape}")
+    shares: npt.NDArray[np.float64] = believed / believed.sum()
+    evidence = probabilities.astype(np.float64) / shares
+    for _ in range(iterations if len(evidence) else 0):
+        weighed = evidence * shares
+        weighed /= weighed.sum(axis=1, keepdims=True)
+        before, shares = shares, weighed.mean(axis=0)
+        if np.abs(shares - before).max() <= tolerance:
+            break
+    return shares
 
 
 def _first(setting: float | None, otherwise: float) -> float:

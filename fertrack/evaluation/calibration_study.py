@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares
 from fertrack.evaluation.expression import (
     accuracy,
     bootstrap_interval,
@@ -99,17 +99,6 @@ class ThresholdRow:
     half_thresholds: tuple[float, float]
     precision: float
     recall: float
-
-
-def assumed_shares(training_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.float64]:
-    """Class shares at which a correction of this strength is right: training_prior ** (1 - strength), summing to 1.
-
-    >>> assumed_shares([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4], 1.0).round(4).tolist()[-1]
-    0.1429
-    """
-    powers = np.asarray(training_prior, np.float64) ** (1.0 - strength)
-    shares: npt.NDArray[np.float64] = powers / powers.sum()
-    return shares
 
 
 def study_strengths(

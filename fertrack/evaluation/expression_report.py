@@ -1,0 +1,207 @@
+"""``fertrack evaluate expression``: from labelled pictures, or from a run's corrections, to figures and files.
+
+Writes ``expression.json`` (every figure), ``expression.html`` (the same with pictures), and the confusion matrix as
+``confusion.csv`` and ``confusion.svg``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fertrack.calibration import Calibrator
+from fertrack.evaluation.classify import Answers
+from fertrack.evaluation.figures import confusion_svg, coverage_svg, reliability_svg
+from fertrack.evaluation.labelled import LabelledSet
+from fertrack.evaluation.page import facts_html, page_html, table_html, write_text
+from fertrack.evaluation.scores import MEASURES, ExpressionScores, score_expressions
+from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+
+__all__ = ["Evaluation", "PriorRow", "evaluate_answers", "prior_rows", "to_json", "write_evaluation"]
+
+
+@dataclass(frozen=True, slots=True)
+class PriorRow:
+    """The same answers under another prior: ``strength`` 0 leaves training's class shares in, 1 makes all equal."""
+
+    strength: float
+    accuracy: float
+    mean_class_recall: float
+    macro_f1: float
+    ece: float
+    ece_equal_shares: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores, and what they were measured on and with.
+
+    Attributes:
+        facts: what was measured with what, for people.
+        scores: the figures at the calibration in force.
+        priors: the main figures under other priors.
+        throughput: pictures or faces per second, by part.
+    """
+
+    facts: dict[str, str]
+    scores: ExpressionScores
+    priors: tuple[PriorRow, ...]
+    throughput: dict[str, float]
+
+
+def evaluate_answers(
+    labelled: LabelledSet, answers: Answers, calibrator: Calibrator, *, resamples: int = 1000
+) -> Evaluation:
+    """Score what ``classify_set`` gave.
+
+    Raises:
+        ValueError: no picture has an answer.
+    """
+    rows = np.flatnonzero(answers.answered)
+    logits, labels = answers.logits[rows], labelled.labels[rows]
+    scores = score_expressions(
+        calibrator.probabilities(logits),
+        labels,
+        calibrator.thresholds,
+        votes=labelled.votes[rows] if labelled.has_votes else None,
+        tied=labelled.tied[rows],
+        not_found=labelled.labels[~answers.answered],
+        resamples=resamples,
+    )
+    described = calibrator.describe()
+    counts = np.bincount(labelled.labels, minlength=len(EXPRESSIONS)).tolist()
+    facts = {
+        "data": f"{labelled.name} ({labelled.kind})",
+        "SHA-256 of the data": labelled.digest(),
+        "pictures": f"{len(labelled)}: " + ", ".join(f"{k} {n}" for k, n in zip(EXPRESSIONS, counts, strict=True)),
+        "left out": ", ".join(f"{count} {reason}" for reason, count in labelled.left_out.items()) or "none",
+        "classifier": answers.classifier + ("" if described["calibrated"] else " (nobody has calibrated it)"),
+        "crops": _crops_sentence(answers),
+        "calibration": f"T {described['temperature']:g}, prior strength {described['prior_strength']:g}",
+    }
+    throughput = {
+        "look_pictures_per_s": len(labelled) / answers.look_s if answers.look_s else math.nan,
+        "classify_faces_per_s": len(rows) / answers.classify_s if answers.classify_s else math.nan,
+    }
+    return Evaluation(facts, scores, prior_rows(logits, labels, calibrator), throughput)
+
+
+def prior_rows(logits: FloatArray, labels: IntArray, calibrator: Calibrator) -> tuple[PriorRow, ...]:
+    """Main figures at the prior strengths 0, as configured, and 1, all else as configured."""
+    configured = float(calibrator.describe()["prior_strength"])
+    rows = []
+    for strength in sorted({0.0, configured, 1.0}):
+        config = calibrator.config.model_copy(update={"prior_strength": strength, "use_prior": True})
+        other = Calibrator(config, calibrator.classifier)
+        scores = score_expressions(other.probabilities(logits), labels, other.thresholds, resamples=0)
+        values = {name: scores.measures[name].value for name in PriorRow.__dataclass_fields__ if name != "strength"}
+        rows.append(PriorRow(strength=strength, **values))
+    return tuple(rows)
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything as plain JSON values; expressions by name in the order of ``EXPRESSIONS``."""
+    return {**asdict(evaluation), "expressions": list(EXPRESSIONS)}
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write the four files; returns their paths.
+
+    Raises:
+        OutputExistsError: one is already there and ``overwrite`` is False.
+        ReportError: one cannot be written.
+    """
+    scores = evaluation.scores
+    files = {
+        "expression.json": json.dumps(_finite(to_json(evaluation)), indent=1, allow_nan=False) + "\n",
+        "confusion.csv": _confusion_csv(scores),
+        "confusion.svg": confusion_svg(scores.confusion, "Most probable expression") + "\n",
+        "expression.html": _html(evaluation),
+    }
+    return [write_text(folder / name, text, overwrite=overwrite) for name, text in files.items()]
+
+
+def _crops_sentence(answers: Answers) -> str:
+    if answers.with_detector:
+        found = f"{int(answers.found.sum())} of {len(answers.found)} faces found"
+        average = int(answers.answered.sum()) - int(answers.found.sum())
+        return f"{answers.detector} and alignment in the loop, {found}" + (
+            f"; average landmarks for {average} others" if average else ""
+        )
+    return "the pictures themselves, taken as aligned: cut to a square, resized (areas averaged when shrinking)"
+
+
+def _confusion_csv(scores: ExpressionScores) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["label", *(f"most_probable_{name}" for name in EXPRESSIONS), *EXPRESSIONS, "uncertain"])
+    for name, winner, given in zip(EXPRESSIONS, scores.confusion, scores.confusion_labelled, strict=True):
+        writer.writerow([name, *winner[:-1], *given])
+    return out.getvalue()
+
+
+def _html(evaluation: Evaluation) -> str:
+    scores = evaluation.scores
+    body = [
+        facts_html({**evaluation.facts, **_speed(evaluation.throughput)}),
+        "<h2>All expressions</h2>",
+        table_html(["", "value (95 % interval)"], [[MEASURES[k], v] for k, v in scores.measures.items()]),
+        '<p class="note">95 % intervals: percentile bootstrap within classes. Those of calibration errors lie above '
+        "their values, because resampling adds noise to every bin.</p>",
+    ]
+    if scores.not_found:
+        missing = ", ".join(f"{name} {count}" for name, count in scores.not_found.items())
+        body.append(f'<p class="note">No face found: {missing}. They are in none of the figures but the last one.</p>')
+    body += [
+        confusion_svg(scores.confusion, "Most probable expression"),
+        confusion_svg(scores.confusion_labelled, "Label given"),
+        "<h2>Each expression</h2>",
+        table_html(
+            ["", "pictures", "recall", "precision", "F1", "recall of labels", "precision of labels"],
+            [
+                [row.expression, row.pictures, row.recall, row.precision, row.f1, row.labelled, row.labelled_precision]
+                for row in scores.classes
+            ],
+        ),
+        '<p class="note">Wilson score intervals. "Of labels": winners below their threshold are uncertain.</p>',
+        "<h2>Calibration and coverage</h2>",
+        reliability_svg({"calibrated": scores.reliability}, "Reliability"),
+        coverage_svg({"calibrated": scores.coverage}, "Accuracy against coverage"),
+        table_html(
+            ["least probability", "share of faces that reach it", "accuracy of those"], [*map(list, scores.coverage)]
+        ),
+        "<h2>Other priors</h2>",
+        table_html(
+            ["prior strength", "accuracy", "mean recall", "macro-F1", "ECE", "ECE at equal shares"],
+            [list(asdict(row).values()) for row in evaluation.priors],
+        ),
+        '<p class="note">Strength 0 leaves the class shares of training in; 1 puts equal shares in their place. '
+        "Temperature as configured.</p>",
+    ]
+    return page_html("Expression estimates against labels", body)
+
+
+def _speed(throughput: Mapping[str, float]) -> dict[str, str]:
+    return {
+        "speed": ", ".join(
+            f"{value:.0f} {name.replace('_per_s', ' a second').replace('_', ' ')}"
+            for name, value in throughput.items()
+            if not math.isnan(value)
+        )
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,75 @@
+"""A small HTML page of facts, tables and SVG pictures: one file, no script, opens without a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fertrack.evaluation.intervals import Interval
+from fertrack.reporting.output_file import replacing
+
+__all__ = ["facts_html", "page_html", "table_html", "write_text"]
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
+th { font-weight: 600; } td.number { text-align: right; white-space: nowrap; }
+svg { max-width: 100%; height: auto; margin: .5rem 1rem .5rem 0; border-radius: 6px; }
+p.note { max-width: 46rem; opacity: .85; }
+"""
+
+
+def page_html(title: str, body: Sequence[str]) -> str:
+    """The page, from parts that are HTML already."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def facts_html(facts: Mapping[str, Any]) -> str:
+    """A table of names and values."""
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(_cell(value))}</td></tr>" for name, value in facts.items())
+    return f"<table>{rows}</table>"
+
+
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table with a header; numbers to the right."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    lines = []
+    for row in rows:
+        cells = [
+            f"<td{' class=number' if isinstance(value, int | float | Interval) else ''}>{escape(_cell(value))}</td>"
+            for value in row
+        ]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def write_text(path: Path, text: str, *, overwrite: bool) -> Path:
+    """Write a file that is complete or not there.
+
+    Raises:
+        OutputExistsError: something is already there and ``overwrite`` is False.
+        ReportError: it cannot be written.
+    """
+    with replacing(path, overwrite=overwrite) as file:
+        file.write(text)
+    return path
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.3f}"
+    if isinstance(value, Interval):
+        return "–" if math.isnan(value.value) else str(value)
+    return str(value)
