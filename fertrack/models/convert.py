@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import FertrackError, ModelError, OutputExistsError, WeightsError
+from fertrack.errors import FertrackError, ModelError, OutputExistsError
+from fertrack.models.checkpoint import State, fill, import_torch, read_state
 from fertrack.models.retinaface_onnx import build_graph
 from fertrack.models.weights import cache_folder, confirmed_hash_file, find_weights, known_weights
 
 __all__ = ["Conversion", "convert_retinaface"]
 
 NAME = "retinaface-mobilenet"
-_PREFIX = "module."
 _LARGEST_RELATIVE_DIFFERENCE = 1e-4
 _CHECKED_SHAPES = ((1, 3, 32, 64), (2, 3, 64, 32))
 
@@ -70,15 +68,15 @@ def convert_retinaface(
     target = out or cache_folder() / known_weights(NAME).file_name
     if target.exists() and not overwrite:
         raise OutputExistsError(f"{target} is there already; give --overwrite to replace it")
-    arrays = _read_checkpoint(source)
-    network = _filled_network(arrays, source)
+    state = read_state(source, what="converting")
+    network = _filled_network(state, source)
     origin = hashlib.sha256(source.read_bytes()).hexdigest()
     facts = {
         "checkpoint_sha256": origin,
         "licence": known_weights(NAME).licence,
         "input": "RGB 0-255 - (104, 117, 123)",
     }
-    model = build_graph(arrays, facts)
+    model = build_graph(_arrays(state), facts)
     difference = _largest_difference(network, model)
     if not difference <= _LARGEST_RELATIVE_DIFFERENCE:
         raise ModelError(f"{source}: PyTorch and ONNX Runtime differ by {difference:.1e}; nothing was written")
@@ -89,74 +87,26 @@ def convert_retinaface(
     return Conversion(target, sha256, difference)
 
 
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise FertrackError("converting needs PyTorch; install it with: pip install 'fertrack[torch]'") from error
-    return torch
-
-
-def _read_checkpoint(path: Path) -> dict[str, npt.NDArray[np.float32]]:
-    """The arrays of a state dict, without the prefix that training on several devices leaves."""
-    torch = _torch()
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than arrays (or is damaged) and was not loaded, because loading such a file can run "
-            f"code; save the network's state_dict() and convert that"
-        ) from error
-    except Exception as error:  # a file of another kind fails in many ways, none with a common base
-        raise WeightsError(f"{path} is not a PyTorch checkpoint ({type(error).__name__})") from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise WeightsError(f"{path} is not a state dict (a mapping from names to arrays)")
+def _arrays(state: State) -> dict[str, npt.NDArray[np.float32]]:
     return {
-        str(name).removeprefix(_PREFIX): value.detach().cpu().numpy().astype(np.float32)
-        for name, value in content.items()
-        if not str(name).endswith("num_batches_tracked")
+        name: value.detach().numpy().astype(np.float32)
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
     }
 
 
-def _filled_network(arrays: Mapping[str, npt.NDArray[np.float32]], source: Path) -> Any:
+def _filled_network(state: State, source: Path) -> Any:
     """The PyTorch network with the checkpoint's parameters."""
-    torch = _torch()
     from fertrack.models.retinaface_torch import RetinaFaceMobileNetTorch
 
     network = RetinaFaceMobileNetTorch().eval()
-    expected = {
-        name: tuple(value.shape)
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    problems = {
-        "missing": [name for name in expected if name not in arrays],
-        "unexpected": [name for name in arrays if name not in expected],
-        "of another shape": [
-            f"{name} {arrays[name].shape} instead of {shape}"
-            for name, shape in expected.items()
-            if name in arrays and arrays[name].shape != shape
-        ],
-    }
-    found = [f"{kind}: {_some(names)}" for kind, names in problems.items() if names]
-    if found:
-        raise ModelError(f"{source} is not a RetinaFace MobileNet-0.25 checkpoint; {'; '.join(found)}")
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()}, strict=False)
+    fill(network, state, source, "RetinaFace MobileNet-0.25")
     return network
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _largest_difference(network: Any, model: bytes) -> float:
     """Largest difference of the two on random pictures, relative to each output's largest value."""
-    torch = _torch()
+    torch = import_torch("converting")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
