@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fertrack.analyzer import FaceAnalyzer
 from fertrack.calibration import Calibrator
-from fertrack.classifiers.onnx import OnnxClassifier
+from fertrack.classifiers import build_classifier
 from fertrack.config import Settings
 from fertrack.detectors import build_detector
 from fertrack.detectors.options import DetectionConfig
@@ -29,7 +29,7 @@ def build_pipeline(settings: Settings, *, live: bool = False) -> Pipeline:
         ModelError: a model is not what its bundle says.
     """
     detector = build_detector(_detection(settings))
-    classifier = OnnxClassifier(load_bundle(settings.classification.bundle), settings.classification)
+    classifier = build_classifier(settings.classification)
     return Pipeline(
         FaceAnalyzer(detector, classifier, sign=settings.shots.enabled),
         build_calibrator(settings),

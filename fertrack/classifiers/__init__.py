@@ -1,1 +1,38 @@
-"""Expression classifiers, one adapter a file; each has ``Options`` and ``build(options, bundle)``."""
+"""Expression classifiers, one adapter a file: what a bundle's network is run with follows from its file's suffix."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import PurePath
+
+from fertrack.classifiers.options import ClassificationConfig
+from fertrack.errors import ModelError
+from fertrack.models.bundle import ClassifierBundle, load_bundle
+from fertrack.protocols import Classifier
+
+__all__ = ["build_classifier"]
+
+_ADAPTERS = {".onnx": "onnx", ".tflite": "tflite"}
+"""Suffix of the network's file to the module that runs it: ``build(options, bundle) -> Classifier``."""
+
+
+def build_classifier(options: ClassificationConfig, bundle: ClassifierBundle | None = None) -> Classifier:
+    """Load the classifier that the options name.
+
+    Args:
+        options: bundle, device and threads.
+        bundle: the bundle, where it is read already; otherwise ``options.bundle`` is.
+
+    Raises:
+        ConfigError: the device is not available.
+        WeightsError: the network's file is missing or its hash differs.
+        ModelError: there is no such bundle, nothing here runs its kind of network, or it is not what it says.
+        FertrackError: what its kind of network is run with is not installed.
+    """
+    bundle = bundle or load_bundle(options.bundle)
+    suffix = PurePath(bundle.card.model).suffix.lower()
+    if suffix not in _ADAPTERS:
+        raise ModelError(f"{bundle.model_path}: networks are run from {', '.join(_ADAPTERS)} files, not from {suffix}")
+    adapter = importlib.import_module(f"{__name__}.{_ADAPTERS[suffix]}")
+    classifier: Classifier = adapter.build(options, bundle)
+    return classifier

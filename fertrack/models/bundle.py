@@ -1,4 +1,4 @@
-"""A classifier as a folder: ``bundle.toml``, which says everything about it, beside ``model.onnx``.
+"""A classifier as a folder: ``bundle.toml``, which says everything about it, beside ``model.onnx`` (or another kind).
 
 What a network expects (crop size, template, colours, normalisation, order of labels) and what is known of it (licence,
 training data, calibration, measured accuracy) stands in the bundle and nowhere else. Every fact is checked on load;
@@ -106,7 +106,7 @@ class BundleCard(StageConfig):
     version: str = Field(min_length=1)
     summary: str = ""
     model: str = Field(
-        "model.onnx", pattern=r"^[^/\\]+\.onnx$", description="File name of the network, beside the card."
+        "model.onnx", pattern=r"^[^/\\]+\.[A-Za-z0-9]+$", description="File name of the network, beside the card."
     )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     labels: tuple[str, ...] = Field(description="The network's output columns, in its own order.")
@@ -145,7 +145,7 @@ class ClassifierBundle:
 
     @property
     def model_path(self) -> Path:
-        """Path of the ONNX file."""
+        """Path of the network's file."""
         return self.folder / self.card.model
 
     @property
@@ -184,7 +184,7 @@ class ClassifierBundle:
         )
 
     def read_model(self) -> bytes:
-        """The ONNX file's bytes, verified: what is checked here is what is run.
+        """The network file's bytes, verified: what is checked here is what is run.
 
         Raises:
             WeightsError: the file is missing, unreadable, or its hash differs.
