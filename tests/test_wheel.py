@@ -29,6 +29,8 @@ load_bundle("default")
 with fertrack.open_database(installed / "new.db", create=True):
     pass
 assert list((installed / "fertrack" / "reporting" / "templates").glob("*.j2"))
+static = installed / "fertrack" / "web" / "static"
+assert {"index.html", "page.css", "main.js", "icon.svg"} <= {file.name for file in static.iterdir()}
 """
 
 

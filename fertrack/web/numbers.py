@@ -6,12 +6,14 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
-    from fertrack.web.session import Person, Session, State
+    from fertrack.live.state import LivePerson, LiveState
+    from fertrack.web.session import Session
 
 __all__ = ["NOBODY", "STRIP_S", "Numbers", "farewell", "numbers", "strip"]
 
@@ -28,79 +30,75 @@ _INDEX = {name: index for index, name in enumerate(EXPRESSIONS)}
 
 
 def strip(estimates: Sequence[tuple[float, str, float]], now_s: float) -> dict[str, list[int]]:
-    """The last minute in columns that stay what they are while they move: the most frequent label of each half second.
+    """The last minute in columns that stay what they are while they move: what was shown longest in each half second.
 
     Args:
-        estimates: time in s, label, probability.
+        estimates: time in s, label, probability; each holds until the next one, the last until now; "" = not seen.
         now_s: end of the strip, on the same clock.
 
     Returns:
-        ``labels``: index into ``EXPRESSIONS``, -1 uncertain, -2 nothing; ``percent``: the label's mean probability.
+        ``labels``: index into ``EXPRESSIONS``, -1 uncertain, -2 not seen; ``percent``: the label's mean probability.
         Both oldest first, one entry a column.
 
-    >>> strip([(0.1, "happiness", 0.8), (0.2, "happiness", 0.6), (0.3, "fear", 0.9)], 0.4)["percent"][-2:]
-    [0, 70]
+    >>> columns = strip([(0.0, "happiness", 0.8), (0.6, "happiness", 0.6), (0.8, "fear", 0.9)], 0.9)
+    >>> columns["labels"][-3:], columns["percent"][-3:]
+    ([-2, 3, 3], [0, 80, 73])
     """
     last = math.floor(now_s / COLUMN_S)
     first = last - int(STRIP_S / COLUMN_S) + 1
-    found: dict[int, dict[str, list[float]]] = {}
-    for time_s, label, probability in estimates:
-        column = math.floor(time_s / COLUMN_S)
-        if first <= column <= last:
-            found.setdefault(column, {}).setdefault(label, []).append(probability)
+    shown: dict[int, dict[str, tuple[float, float]]] = {}  # column: label: seconds, seconds x probability
+    ends = [*(time_s for time_s, _, _ in estimates), now_s][1:]
+    for (start_s, label, probability), end_s in zip(estimates, ends, strict=True):
+        for column in range(max(first, math.floor(start_s / COLUMN_S)), math.floor(end_s / COLUMN_S) + 1):
+            seconds = min(end_s, (column + 1) * COLUMN_S) - max(start_s, column * COLUMN_S)
+            if label and seconds > 0:
+                total_s, weighted = shown.setdefault(column, {}).get(label, (0.0, 0.0))
+                shown[column][label] = (total_s + seconds, weighted + seconds * probability)
     labels, percent = [], []
     for column in range(first, last + 1):
-        by_label = found.get(column)
-        if not by_label:
-            labels.append(NOBODY)
-            percent.append(0)
-            continue
-        label = max(by_label, key=lambda name: len(by_label[name]))
-        labels.append(_INDEX.get(label, UNCERTAIN))
-        percent.append(round(100 * sum(by_label[label]) / len(by_label[label])))
+        label, (seconds, weighted) = max(
+            shown.get(column, {"": (1.0, 0.0)}).items(), key=lambda label_and_time: label_and_time[1][0]
+        )
+        labels.append(_INDEX.get(label, UNCERTAIN) if label else NOBODY)
+        percent.append(round(100 * weighted / seconds))
     return {"labels": labels, "percent": percent}
 
 
-def numbers(state: State) -> dict[str, Any]:
-    """Everything the page shows besides the picture, as JSON-able values; what is not known yet is None."""
-    persons = state.persons
-    newest = max((person.last_seen_s for person in persons), default=0.0)
-    now_s = float(getattr(state, "time_s", newest))
+def numbers(state: LiveState) -> dict[str, Any]:
+    """Everything the page shows besides the picture, as JSON-able values; what is not known is None."""
     return {
-        "source": str(getattr(state, "source", "")),
-        "status": {"state": state.status.state, "attempt": state.status.attempt, "message": state.status.message},
+        "source": state.source,
+        "status": asdict(state.status),
         "recording": state.recording,
         "display_fps": _finite(state.display_fps),
         "results_hz": _finite(state.results_hz),
-        "latency_ms": {name: _finite(_part(state.latency_ms, name)) for name in ("p50", "p95", "p99")},
-        "age_ms": _finite(state.age_ms),
+        "latency_ms": {name: _finite(value) for name, value in asdict(state.latency_ms).items()},
+        "age_ms": {name: _finite(value) for name, value in asdict(state.age_ms).items()},
         "dropped": state.dropped,
         "frames": state.frames,
         "reconnects": state.reconnects,
-        "budget": {
-            "detect_every": _part(state.budget, "detect_every"),
-            "long_side": _part(state.budget, "long_side"),
-            "classify_hz": _finite(_part(state.budget, "classify_hz")),
-            "fixed": _part(state.budget, "fixed"),
-        },
-        "persons": [_person(person, now_s) for person in persons],
+        "budget": asdict(state.budget),
+        "persons": [_person(person, state.time_s) for person in state.persons],
     }
 
 
 def farewell(session: Session, *, interrupted: bool) -> dict[str, Any]:
     """The last thing the page is told: what was saved where, or what went wrong."""
     summary = session.summary
+    if summary is None:
+        return {"interrupted": interrupted, "finished": False, "error": session.state().error}
     return {
         "interrupted": interrupted,
-        "error": "" if session.error is None else (str(session.error) or type(session.error).__name__),
-        "finished": summary is not None,
-        "run": getattr(summary, "run", None),
-        "database": str(getattr(summary, "database", None) or ""),
-        "recordings": [str(path) for path in getattr(summary, "recordings", ())],
-        "report": str(getattr(summary, "report", None) or ""),
-        "frames": getattr(summary, "frames", None),
-        "dropped": getattr(summary, "dropped", None),
-        "duration_s": _finite(getattr(summary, "duration_s", None)),
+        "finished": True,
+        "error": summary.error,
+        "run": summary.run,
+        "database": summary.database,
+        "recordings": list(summary.recordings),
+        "report": summary.report,
+        "frames": summary.frames,
+        "dropped": summary.dropped,
+        "duration_s": _finite(summary.duration_s),
+        "notes": list(summary.notes),
     }
 
 
@@ -126,7 +124,7 @@ class Numbers:
         return self._text
 
 
-def _person(person: Person, now_s: float) -> dict[str, Any]:
+def _person(person: LivePerson, now_s: float) -> dict[str, Any]:
     return {
         "track": person.track,
         "person": person.person,
@@ -139,10 +137,6 @@ def _person(person: Person, now_s: float) -> dict[str, Any]:
         "unseen_s": max(0.0, round(now_s - person.last_seen_s, 1)),
         "strip": strip(person.strip, now_s),
     }
-
-
-def _part(whole: Any, name: str) -> Any:
-    return whole.get(name) if isinstance(whole, dict) else getattr(whole, name, None)
 
 
 def _finite(value: float | None) -> float | None:

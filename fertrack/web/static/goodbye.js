@@ -13,28 +13,36 @@ function row(list, term, value) {
   list.append(group);
 }
 
+function length(seconds) {
+  const whole = Math.round(seconds ?? 0);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
 function headline({ error, finished }) {
   if (error) return "The session ended with an error";
   return finished ? "The session has ended" : "The session is being ended";
 }
 
 function explanation({ error, finished, run, recordings }) {
-  if (error) return error;
+  if (error) return `${error}${finished && run !== null ? " What came before was saved." : ""}`;
   if (!finished) return "fertrack was stopped and is still saving. Its terminal says what was saved.";
   if (run === null && recordings.length === 0) return "Nothing was to be saved, and nothing was.";
   return "Everything was saved.";
 }
 
 export function sayGoodbye(farewell) {
-  const { run, database, recordings, report, frames, dropped, duration_s: duration } = farewell;
+  const { run = null, database, recordings = [], notes = [], frames, dropped, duration_s: elapsed, report } = farewell;
   byId("goodbye-title").textContent = headline(farewell);
   byId("goodbye-why").textContent = explanation(farewell);
   const files = byId("goodbye-files");
   if (run !== null) row(files, "Run", `${run}${database ? ` in ${database}` : ""}`);
   for (const recording of recordings) row(files, "Recording", recording);
   if (report) row(files, "Report", report);
-  if (duration !== null) row(files, "Length", `${Math.floor(duration / 60)} min ${Math.round(duration % 60)} s`);
-  if (frames !== null) row(files, "Frames", dropped === null ? `${frames}` : `${frames}, of which ${dropped} were dropped`);
+  if (farewell.finished) {
+    row(files, "Length", length(elapsed));
+    row(files, "Frames", `${frames} captured, ${dropped} of them not analysed to stay current`);
+  }
+  for (const note of notes) byId("goodbye-notes").append(Object.assign(document.createElement("li"), { textContent: note }));
   byId("goodbye-next").textContent = run === null ? "This page can be closed."
     : `In the terminal: fertrack report ${run}, fertrack timeline ${run}, fertrack person list ${run}. This page can be closed.`;
 
