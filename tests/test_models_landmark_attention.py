@@ -83,6 +83,8 @@ def test_attention_weighs_channels_and_places_between_none_and_all() -> None:
 class SmallTrunk(torch.nn.Module):
     """As many channels as ResNet-50, next to no work."""
 
+    middle_channels, channels = 512, 2048
+
     def __init__(self) -> None:
         super().__init__()
         self.first = torch.nn.Conv2d(3, 512, 8, 8)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from fertrack.models.orthogonal import OrthogonalFeatures, four_stack, to_tokens
-from fertrack.models.resnet50 import MIDDLE_CHANNELS, TRUNK_CHANNELS, ResNet50
+from fertrack.models.resnet50 import ResNet50
 
 __all__ = ["Attention", "LandmarkAttention", "landmark_windows", "window_centres"]
 
@@ -95,21 +95,20 @@ class LandmarkAttention(nn.Module):  # type: ignore[misc] # torch is an extra: u
     Args:
         channels: of each branch.
         classes: columns of the logits.
-        trunk: as ``ResNet50``: ``middle`` and ``deep``; by default one with fresh weights.
+        trunk: as ``ResNet50``: its ``middle``, ``deep`` and numbers of channels; by default one with fresh weights.
     """
 
     def __init__(self, channels: int = 64, classes: int = 7, trunk: nn.Module | None = None) -> None:
         super().__init__()
         self.trunk = ResNet50() if trunk is None else trunk
+        middle = self.trunk.middle_channels
         self.channels = 2 * channels
-        self.conv2_1 = nn.Conv2d(TRUNK_CHANNELS, channels, 1)
-        self.conv2_2 = nn.Conv2d(TRUNK_CHANNELS, channels, 1)
-        self.conv2_3 = nn.Conv2d(TRUNK_CHANNELS, channels, 1)
-        self.attention = Attention(MIDDLE_CHANNELS)
-        self.fuse = nn.Sequential(
-            nn.Conv2d(5 * MIDDLE_CHANNELS, MIDDLE_CHANNELS, 1, bias=False), nn.BatchNorm2d(MIDDLE_CHANNELS), nn.ReLU()
-        )
-        self.local1, self.local2, self.local3 = (_local_branch(channels) for _ in range(3))
+        self.conv2_1 = nn.Conv2d(self.trunk.channels, channels, 1)
+        self.conv2_2 = nn.Conv2d(self.trunk.channels, channels, 1)
+        self.conv2_3 = nn.Conv2d(self.trunk.channels, channels, 1)
+        self.attention = Attention(middle)
+        self.fuse = nn.Sequential(nn.Conv2d(5 * middle, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
+        self.local1, self.local2, self.local3 = (_local_branch(middle, channels) for _ in range(3))
         self.fc = nn.Linear(6 * channels, classes)
         self.register_buffer("_pooling", _pooling_matrix(_WINDOW, _OUT), persistent=False)
 
@@ -148,10 +147,8 @@ class LandmarkAttention(nn.Module):  # type: ignore[misc] # torch is an extra: u
         return self._pooling @ x @ self._pooling.T
 
 
-def _local_branch(channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(MIDDLE_CHANNELS, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
-    )
+def _local_branch(inputs: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
 
 
 def _pooling_matrix(size: int, cells: int) -> torch.Tensor:

@@ -11,13 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["MIDDLE_CHANNELS", "TRUNK_CHANNELS", "ResNet50"]
-
-MIDDLE_CHANNELS = 512
-"""Channels of the map after ``layer2``, an eighth of the input's side."""
-
-TRUNK_CHANNELS = 2048
-"""Channels of the last map, a thirty-second of the input's side."""
+__all__ = ["ResNet50"]
 
 _EXPANSION = 4
 
@@ -57,17 +51,25 @@ class ResNet50(nn.Module):  # type: ignore[misc] # torch is an extra: untyped he
 
     Input: float32 (N, 3, H, W), RGB, normalised; H and W multiples of 32.
     Output: float32 (N, 2048, H/32, W/32), so (N, 2048, 7, 7) for 224 x 224.
+
+    Attributes:
+        middle_channels: channels of the map after ``layer2``: 512.
+        channels: channels of the last map: 2048.
+
+    Args:
+        width: channels of the first map; 64 in the paper. All others grow and shrink with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.middle_channels, self.channels = 8 * width, 32 * width
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = _stage(64, 64, 3, 1)
-        self.layer2 = _stage(256, 128, 4, 2)
-        self.layer3 = _stage(512, 256, 6, 2)
-        self.layer4 = _stage(1024, 512, 3, 2)
+        self.layer1 = _stage(width, width, 3, 1)
+        self.layer2 = _stage(4 * width, 2 * width, 4, 2)
+        self.layer3 = _stage(8 * width, 4 * width, 6, 2)
+        self.layer4 = _stage(16 * width, 8 * width, 3, 2)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
