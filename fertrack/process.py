@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fertrack.build import build_pipeline
 from fertrack.config import Settings, digest, to_toml
@@ -17,6 +17,7 @@ from fertrack.pipeline import Pipeline, Progress
 from fertrack.privacy import check_stated
 from fertrack.protocols import Sink, VideoSource
 from fertrack.relinking import Relinker, build_relinker
+from fertrack.render import render_run
 from fertrack.reporting import write_csv, write_html
 from fertrack.reporting.csv_export import csv_paths
 from fertrack.sinks.database import DatabaseSink, RunRecord
@@ -25,6 +26,7 @@ from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import Buffered, open_source
 from fertrack.storage import queries
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.outputs import record_output
 from fertrack.storage.thumbnails import store_thumbnails
 from fertrack.types import RunSummary
 
@@ -41,6 +43,7 @@ __all__ = [
     "plan_outputs",
     "process_planned",
     "process_video",
+    "run_record",
 ]
 
 
@@ -245,21 +248,13 @@ def process_planned(
     with track IDs; ``fertrack.render`` draws it again with persons.
     """
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
-    record = RunRecord(
-        config_toml=to_toml(_without_address(settings)),
-        config_digest=digest(settings),
-        detector=pipeline.analyzer.detector.fingerprint,
-        classifier=pipeline.analyzer.classifier.fingerprint,
-        calibration=pipeline.calibrator.describe(),
-        fertrack_version=version("fertrack"),
-        purpose=settings.privacy.purpose,
-        consent=settings.privacy.consent,
-        privacy_override=settings.privacy.override,
-        retention_days=settings.privacy.retention_days,
-    )
+    drawn_later = settings.video.anonymise  # what hides a face before it is found needs the whole run
+    record = run_record(settings, pipeline)
+    if plan.video and not drawn_later:
+        record = replace(record, video=str(plan.video), video_options=_drawn_by_run(settings))
     store = DatabaseSink(database, source.info, record, settings.storage)
     sinks: list[Sink] = [store]  # the database is finished last, so that it records how the others ended
-    if plan.video:
+    if plan.video and not drawn_later:
         sinks.insert(0, AnnotatedVideoSink(plan.video, source.info, settings.video, overwrite=overwrite))
     linking = relinker.sink(database) if relinker else None
     if linking:
@@ -278,6 +273,12 @@ def process_planned(
         relinker.store(database, store.run_id, linking)
     if portraits:
         store_thumbnails(database, store.run_id, portraits.best)
+    if plan.video and drawn_later:
+        drawn = render_run(database, store.run_id, plan.video, settings.video, overwrite=overwrite, anonymise=True)
+        summary = replace(summary, notes=(*summary.notes, *drawn.notes))
+    elif plan.video:
+        options = {**_drawn_by_run(settings), "frames": summary.frames}
+        record_output(database, store.run_id, plan.video, "video", options)
     report_path = None
     csv_written: list[Path] = []
     try:
@@ -300,6 +301,28 @@ def process_planned(
         video_path=plan.video if plan.video and plan.video.exists() else None,
         report_path=report_path,
         csv_paths=tuple(csv_written),
+    )
+
+
+def _drawn_by_run(settings: Settings) -> dict[str, Any]:
+    """With what a run draws its own video, as ``storage.outputs`` keeps it."""
+    config = settings.video.model_dump(mode="json")
+    return {"persons": False, "anonymised": False, "except": [], "config": config}
+
+
+def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
+    """What is stored with a run about how it is made."""
+    return RunRecord(
+        config_toml=to_toml(_without_address(settings)),
+        config_digest=digest(settings),
+        detector=pipeline.analyzer.detector.fingerprint,
+        classifier=pipeline.analyzer.classifier.fingerprint,
+        calibration=pipeline.calibrator.describe(),
+        fertrack_version=version("fertrack"),
+        purpose=settings.privacy.purpose,
+        consent=settings.privacy.consent,
+        privacy_override=settings.privacy.override,
+        retention_days=settings.privacy.retention_days,
     )
 
 

@@ -3,12 +3,15 @@
 The video that a run writes while it analyses can only show track IDs. Here persons are known: every track of a person
 is drawn in the colour of the person's first one, with the person's name or ``P3``; ``ID 5`` stays where a track is
 nobody's. Boxes are the detections' own.
+
+Faces can be made unrecognisable on the way: everybody's (``anonymise``), or those of some persons. In a run from which
+somebody has been erased, whoever has no rows is hidden always: see ``fertrack.hiding``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +19,20 @@ import numpy as np
 
 from fertrack.config import Settings, load_settings
 from fertrack.errors import StorageError, VideoOpenError
+from fertrack.hiding import plan_hiding
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.sources import Buffered, open_source
 from fertrack.storage import queries
 from fertrack.storage.engine import Database
-from fertrack.storage.replay import first_track_of_person, names_of_tracks, stored_results
+from fertrack.storage.outputs import record_output
+from fertrack.storage.replay import first_track_of_person, names_of_tracks, numbers_of_tracks, stored_results
+from fertrack.storage.sightings import erased_persons
 from fertrack.types import UNCONFIRMED, FrameResult, RunSummary
 
 __all__ = ["RenderResult", "render_run"]
+
+VOICES = "voices are kept as they are: --no-audio drops the sound"
+"""Note on an anonymised video with sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,17 @@ def render_run(
     source: str | Path | None = None,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    anonymise: bool | None = None,
+    clear: Sequence[str] = (),
+    without: Collection[int] = (),
+    persons: bool = True,
+    record: bool = True,
 ) -> RenderResult:
     """Draw the annotated video of a stored run, with its persons' names.
+
+    Anonymised, every face is replaced by a coarse mosaic, also faces that were never followed, and also for short times
+    in which a face was not detected; boxes, ``P3`` or ``ID 5``, and labels stay, names do not. A face that was never
+    detected at all cannot be hidden: look at the video before you hand it on.
 
     Args:
         database: the open database.
@@ -63,9 +81,15 @@ def render_run(
         source: where the source video is now; where it was if None.
         overwrite: replace a file that is already there.
         on_progress: called after every frame with the frames drawn and the frames to be drawn.
+        anonymise: make faces unrecognisable; if ``video`` says so, or the run was made so, if None.
+        clear: whose face and name stay all the same: names, ``P3``, or ``ID 5``.
+        without: first tracks of persons who are neither drawn nor recognisable, anonymised or not.
+        persons: draw persons; without it track IDs, as a run itself does.
+        record: remember the file, so that `fertrack person erase` knows it.
 
     Raises:
-        RunNotFoundError: no such run is stored.
+        RunNotFoundError: no such run is stored, or nobody in it whom ``clear`` names.
+        ValueError: ``clear`` without ``anonymise``.
         VideoOpenError: the source video is not there any more, or is another one.
         OutputExistsError: ``path`` is already there.
         FertrackError: the video cannot be read or written.
@@ -76,6 +100,12 @@ def render_run(
     if facts.status == "running":
         raise StorageError(f"run {number} is still being written: render it when it has ended")
     settings = load_settings(base=facts.config_toml)
+    config = video or _as_the_run(settings)
+    if anonymise is None:
+        anonymise = config.anonymise
+    if clear and not anonymise:
+        raise ValueError("persons to be left clear are named only where the others are anonymised")
+    visible = _first_tracks(database, number, clear)
     location = _location(number, facts.source_path, source)
     frames = open_source(location, settings.input)
     if (frames.info.width, frames.info.height) != (facts.info.width, facts.info.height):
@@ -85,8 +115,17 @@ def render_run(
             f"{facts.info.width}x{facts.info.height}: name the right one with --source"
         )
     first_track = first_track_of_person(database, number)
-    names = names_of_tracks(database, number)
-    sink = AnnotatedVideoSink(path, frames.info, video or _as_the_run(settings), overwrite=overwrite, names=names)
+    hider = plan_hiding(
+        database,
+        number,
+        everybody=anonymise,
+        clear=visible - set(without),
+        subjects=without,
+        location=location,
+        settings=settings,
+    )
+    labels = _labels(database, number, visible if anonymise else None) if persons else {}
+    sink = AnnotatedVideoSink(path, frames.info, config, overwrite=overwrite, names=labels)
     drawn, total = 0, facts.summary.frames
     results = stored_results(database, number)
     result = next(results, None)
@@ -96,13 +135,32 @@ def render_run(
                 break
             if frame.index != result.frame_index:  # the run lost this one, or another program reads the file
                 continue
-            sink.write(_as_persons(result, first_track), frame.image)
+            shown = _without(result, first_track, without)
+            image = hider.hide(frame.image, frame.timestamp_s) if hider else frame.image
+            sink.write(_as_persons(shown, first_track) if persons else shown, image)
             drawn += 1
             result = next(results, None)
             if on_progress:
                 on_progress(drawn, total)
         sink.finish(_summary(drawn, facts.summary, is_whole=result is None and facts.status == "complete"))
     notes = list(sink.notes)
+    if anonymise and frames.info.has_audio and config.audio:
+        notes.append(VOICES)
+    erased = erased_persons(database, [number]).get(number, 0)
+    if erased and not anonymise:
+        notes.append(
+            f"{erased} {'person was' if erased == 1 else 'persons were'} erased from run {number}: faces that are not "
+            "in the database are blurred"
+        )
+    if record:
+        options = {
+            "persons": persons,
+            "anonymised": anonymise,
+            "except": sorted(visible),
+            "config": config.model_dump(mode="json"),
+            "frames": drawn,
+        }
+        record_output(database, number, path, "video", options)
     if result is not None:
         notes.append(f"only {drawn} of {total} frames were drawn: {location} is not the video that was analysed")
     return RenderResult(path, drawn, time.perf_counter() - started, tuple(notes))
@@ -119,6 +177,31 @@ def _location(run: int, stored: str, given: str | Path | None) -> Path:
 
 def _as_the_run(settings: Settings) -> VideoOutputConfig:
     return settings.video.model_copy(update={"enabled": True})
+
+
+def _first_tracks(database: Database, run: int, people: Sequence[str]) -> set[int]:
+    """First tracks of the persons that are named."""
+    first_track = first_track_of_person(database, run)
+    tracks = [track for who in people for track in queries.tracks_of_person(database, run, who)]
+    return {first_track[track] for track in tracks}
+
+
+def _labels(database: Database, run: int, named: Collection[int] | None) -> dict[int, str]:
+    """What to call the persons, by track: by name, or as ``P3`` where they are not among those who may be named."""
+    names = names_of_tracks(database, run)
+    if named is None:
+        return names
+    first_track = first_track_of_person(database, run)
+    numbers = numbers_of_tracks(database, run)
+    return {track: name if first_track[track] in named else numbers[track] for track, name in names.items()}
+
+
+def _without(result: FrameResult, first_track: Mapping[int, int], hidden: Collection[int]) -> FrameResult:
+    """The result with the tracks of some persons made nobody's, so that they are not drawn."""
+    if not hidden:
+        return result
+    ids = [UNCONFIRMED if first_track.get(track) in hidden else track for track in result.track_ids.tolist()]
+    return replace(result, track_ids=np.array(ids, np.int64))
 
 
 def _as_persons(result: FrameResult, first_track: Mapping[int, int]) -> FrameResult:

@@ -45,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("process", "demo"),
     ("erase",),
     ("evaluation",),
-    ("doctor",),
+    ("doctor", "training"),
     ("web",),
     ("cli",),
     ("__main__", "__init__"),
@@ -53,7 +53,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 # Library: the only places that may import it.
 HOMES: dict[str, tuple[str, ...]] = {
-    "torch": ("models", "classifiers", "evaluation"),
+    "torch": ("models", "classifiers", "evaluation", "training"),
     "retinaface": ("detectors",),
     "onnxruntime": ("devices", "detectors", "classifiers", "models.convert", "models.export", "doctor"),
     "onnx": ("detectors", "models", "doctor"),

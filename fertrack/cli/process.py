@@ -62,6 +62,9 @@ def process(
     debug_overlay: Annotated[
         bool, typer.Option("--debug-overlay", help="Draw frame numbers, times, aligned faces and all probabilities.")
     ] = False,
+    anonymise: Annotated[
+        bool, typer.Option("--anonymise", help="Make every face in the annotated video unrecognisable.")
+    ] = False,
     link_across: Annotated[
         bool,
         typer.Option("--link-across", help="Recognise persons of one file in the others, and stored ones in all."),
@@ -95,6 +98,7 @@ def process(
         "video.audio": ("--no-audio", False if no_audio else None),
         "video.enabled": ("--no-video", False if no_video else None),
         "video.debug_overlay": ("--debug-overlay", True if debug_overlay else None),
+        "video.anonymise": ("--anonymise", True if anonymise else None),
         "linking.across": ("--link-across", True if link_across else None),
         "linking.store_embeddings": ("--store-embeddings", True if store_embeddings else None),
         "report.csv": ("--csv", True if csv else None),

@@ -22,11 +22,26 @@ def render(
     run: Run,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="The video, or a folder. [default: fertrack-out/runN.NAME.annotated.mp4]"),
+        typer.Option(
+            "-o",
+            "--out",
+            help="The video, or a folder. [default: fertrack-out/runN.NAME.annotated.mp4, or .anonymised.mp4]",
+        ),
     ] = None,
     debug_overlay: Annotated[
         bool, typer.Option("--debug-overlay", help="Draw frame numbers, times, aligned faces and all probabilities.")
     ] = False,
+    anonymise: Annotated[
+        bool | None,
+        typer.Option(
+            "--anonymise/--no-anonymise",
+            help="Make every face unrecognisable; IDs and labels stay, names do not. [default: as the run]",
+        ),
+    ] = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option("--except", metavar="PERSON", help="Whose face and name stay: a name, P3 or 'ID 5'; may repeat."),
+    ] = None,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Drop the sound.")] = False,
     source: Annotated[
         Path | None, typer.Option("--source", help="Where the source video is now. [default: where it was]")
@@ -36,8 +51,13 @@ def render(
 ) -> None:
     """Draw the annotated video of a stored run again, with persons instead of track IDs, without analysing anything.
 
-    Example: fertrack person rename last P1 Ann && fertrack render last -o ann.mp4
+    Examples: fertrack person rename last P1 Ann && fertrack render last -o ann.mp4 ·
+    fertrack render last --anonymise --except P2
     """
+    if clear and anonymise is None:
+        anonymise = True
+    if clear and not anonymise:
+        raise typer.BadParameter("names who stays recognisable: not with --no-anonymise", param_hint="--except")
     from rich.progress import Progress
 
     from fertrack.config import load_settings
@@ -52,9 +72,11 @@ def render(
         video = load_settings(base=facts.config_toml).video
         changes = {"enabled": True, "debug_overlay": debug_overlay or video.debug_overlay}
         video = video.model_copy(update={**changes, "audio": video.audio and not no_audio})
+        anonymise = video.anonymise if anonymise is None else anonymise
         path = out or DEFAULT_OUT
         if path.suffix.lower() not in CONTAINERS or path.is_dir():
-            path /= f"run{number}.{Path(facts.source_name).stem}.annotated{video.suffix}"
+            kind = "anonymised" if anonymise else "annotated"
+            path /= f"run{number}.{Path(facts.source_name).stem}.{kind}{video.suffix}"
         console = err_console()
         with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
             task = bar.add_task(facts.source_name, total=None)
@@ -65,6 +87,8 @@ def render(
                 video,
                 source=source,
                 overwrite=overwrite,
+                anonymise=anonymise,
+                clear=clear or (),
                 on_progress=lambda drawn, total: bar.update(task, completed=drawn, total=total),
             )
     for note in result.notes:

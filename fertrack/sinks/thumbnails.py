@@ -18,7 +18,7 @@ __all__ = ["THUMBNAIL_PX", "ThumbnailSink"]
 THUMBNAIL_PX = 128
 """Side of a thumbnail, px."""
 
-_FACE_SHARE = 0.68  # the classifier's crop is filled by the face; a portrait leaves room for hair and chin
+_FACE_SHARE = 0.92  # the classifier's crop is filled by the face; a portrait leaves a little room around it
 _JPEG_QUALITY = 85
 _MIN_GAIN = 1.05  # a face must be this much better before it is cut out: most frames are near copies
 _TRY_EVERY_S = 0.1

@@ -98,6 +98,10 @@ class VideoOutputConfig(StageConfig):
     debug_overlay: bool = Field(
         False, description="draw frame number, times, and per person the aligned face and all probabilities"
     )
+    anonymise: bool = Field(
+        False,
+        description="make every face in it unrecognisable; it is then drawn after the analysis, from the video again",
+    )
     font: str = Field(
         "sans",
         min_length=1,

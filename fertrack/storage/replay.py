@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from fertrack.storage.columns import person_names
 from fertrack.storage.engine import Database
-from fertrack.storage.models import Face, FrameRow, TrackRow
+from fertrack.storage.models import Face, FrameRow, Person, TrackRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.runs import find_run
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, Detections, Faces, FrameResult, LookMs
 
-__all__ = ["first_track_of_person", "names_of_tracks", "stored_results"]
+__all__ = ["first_track_of_person", "names_of_tracks", "numbers_of_tracks", "stored_results"]
 
 _FRAMES_AT_ONCE = 500
 
@@ -59,6 +59,13 @@ def names_of_tracks(db: Database, run: int) -> dict[int, str]:
     """What the persons of a run are called, by track: names, or ``P3``; nothing for tracks that are nobody's."""
     with db.reading() as connection:
         return person_names(connection, run)
+
+
+def numbers_of_tracks(db: Database, run: int) -> dict[int, str]:
+    """``P3`` for each track of a run's persons, whatever they are called; nothing for tracks that are nobody's."""
+    statement = sa.select(TrackRow.number, Person.number.label("person")).join(Person).where(TrackRow.run_id == run)
+    with db.reading() as connection:
+        return {row.number: f"P{row.person}" for row in connection.execute(statement)}
 
 
 def first_track_of_person(db: Database, run: int) -> dict[int, int]:

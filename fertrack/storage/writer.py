@@ -19,6 +19,7 @@ from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
 from fertrack.storage.episode_store import store_episodes
 from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, Source, StageTiming, TrackRow
+from fertrack.storage.outputs import store_output
 from fertrack.storage.packing import pack_rows
 from fertrack.types import UNCERTAIN, UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
 
@@ -42,6 +43,8 @@ class RunRecord:
         consent: on what consent; empty if not stated.
         privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
         retention_days: days after its end when the run may be deleted; None: kept.
+        video: path of the annotated video that is written meanwhile, known from the start whatever happens; or empty.
+        video_options: with what it is drawn, as ``storage.outputs`` keeps it.
     """
 
     config_toml: str
@@ -54,6 +57,8 @@ class RunRecord:
     consent: str = ""
     privacy_override: str = ""
     retention_days: int | None = None
+    video: str = ""
+    video_options: dict[str, Any] = field(default_factory=dict)
 
 
 class _TrackSpan(NamedTuple):
@@ -126,6 +131,8 @@ class RunWriter:
                     elapsed_s=0.0,
                 ),
             )
+            if record.video:
+                store_output(connection, self.run_id, record.video, "video", record.video_options)
 
     def write(self, results: Sequence[FrameResult]) -> None:
         """Store frames with their faces and tracks, in one transaction.

@@ -1,0 +1,150 @@
+"""Which files were written from which run, and with what: so that they can be written again without somebody.
+
+Kinds and their ``options``:
+
+==============  ========================================================================================
+``video``       "persons": drawn with persons instead of track IDs; "anonymised", "except" (tracks left
+                clear); "config": the options of ``VideoOutputConfig``; "offset_s": time of the source at
+                which the file begins, where that is not the run's first frame
+``report``      "config": the options of ``ReportConfig``
+``comparison``  a report on several runs, recorded for each of them; "runs"
+``csv``         "config"; one record for the pair of files, under the first one's path; "stem", "track"
+``export``      "format", "stem", "track", "config"
+``person``      a folder with what is held about one person, from ``fertrack person export``
+``backup``      a copy of the whole database; belongs to no run
+==============  ========================================================================================
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from fertrack.errors import StorageError
+from fertrack.storage.engine import Database
+from fertrack.storage.rights_models import Output
+
+__all__ = ["OutputFile", "file_digest", "outputs", "record_output", "store_output"]
+
+logger = logging.getLogger(__name__)
+
+_UNDIGESTED = ("video", "backup", "person")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that was written from a run.
+
+    Attributes:
+        id: key of the record.
+        run: number of the run; None for a copy of the whole database.
+        kind: "video", "report", "comparison", "csv", "export", "person" or "backup".
+        path: absolute; where it was written.
+        options: what it was written with.
+        digest: SHA-256 of a text file as it was written; empty for videos, folders and copies.
+        written_at: aware, UTC.
+        stale: whether it still shows somebody who has been erased.
+    """
+
+    id: int
+    run: int | None
+    kind: str
+    path: Path
+    options: dict[str, Any] = field(repr=False)
+    digest: str = field(repr=False)
+    written_at: dt.datetime
+    stale: bool
+
+    @property
+    def is_there(self) -> bool:
+        """Whether something is still at ``path``."""
+        return self.path.exists()
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether the file is there, and nobody has changed it since it was written, as far as that can be told."""
+        return self.is_there and (not self.digest or file_digest(self.path) == self.digest)
+
+
+def record_output(
+    db: Database, run: int | None, path: str | Path, kind: str, options: Mapping[str, Any] | None = None
+) -> None:
+    """Remember that a file was written from a run. Written again, it takes the place of the earlier record.
+
+    The file is there in any case; if it cannot be recorded, a warning is logged.
+
+    Args:
+        db: the open database.
+        run: number of the run; None for a copy of the whole database.
+        path: the file, or the first of several that belong together.
+        kind: see the module.
+        options: what it was written with; must be JSON.
+    """
+    try:
+        with db.writing() as connection:
+            store_output(connection, run, path, kind, options or {})
+    except StorageError as error:
+        logger.warning("%s is not remembered, so `fertrack person erase` will not know it: %s", path, error)
+
+
+def store_output(
+    connection: sa.Connection, run: int | None, path: str | Path, kind: str, options: Mapping[str, Any]
+) -> None:
+    """As ``record_output``, on a connection in a writing transaction."""
+    absolute = Path(path).absolute()
+    values = {
+        "kind": kind,
+        "options": dict(options),
+        "digest": "" if kind in _UNDIGESTED else file_digest(absolute),
+        "written_at": dt.datetime.now(dt.UTC),
+        "stale": False,
+    }
+    of_run = Output.run_id.is_(None) if run is None else Output.run_id == run
+    is_this = sa.and_(of_run, Output.path == str(absolute))
+    known = connection.execute(sa.update(Output).where(is_this).values(**values))
+    if known.rowcount == 0:
+        connection.execute(sa.insert(Output).values(run_id=run, path=str(absolute), **values))
+    if kind != "comparison":  # what another run had written there is gone, unless one file is about several runs
+        connection.execute(sa.delete(Output).where(Output.path == str(absolute), sa.not_(is_this)))
+
+
+def outputs(db: Database, runs: Sequence[int] | None = None, *, kinds: Sequence[str] = ()) -> list[OutputFile]:
+    """The files known to have been written, in the order in which they were first written.
+
+    Args:
+        db: the open database.
+        runs: only those of these runs; None: all, copies of the whole database included.
+        kinds: only these kinds.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    statement = sa.select(Output.__table__).order_by(Output.id)
+    if runs is not None:
+        statement = statement.where(Output.run_id.in_(runs))
+    if kinds:
+        statement = statement.where(Output.kind.in_(kinds))
+    with db.reading() as connection:
+        rows = connection.execute(statement).all()
+    return [
+        OutputFile(
+            row.id, row.run_id, row.kind, Path(row.path), dict(row.options), row.digest, row.written_at, row.stale
+        )
+        for row in rows
+    ]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
