@@ -27,6 +27,7 @@ from fertrack.detectors.options import DetectionConfig
 from fertrack.engines import EngineConfig
 from fertrack.errors import ConfigError
 from fertrack.linking.config import LinkingConfig
+from fertrack.live_config import LiveConfig
 from fertrack.privacy import PrivacyConfig
 from fertrack.reporting.config import ReportConfig
 from fertrack.shots import ShotConfig
@@ -58,6 +59,7 @@ class Settings(StageConfig):
     )
     linking: LinkingConfig = Field(LinkingConfig(), description="How tracks are linked to persons after a gap.")
     engine: EngineConfig = Field(EngineConfig(), description="How the work is spread. Changes speed, never results.")
+    live: LiveConfig = Field(LiveConfig(), description="What a live run promises, and may give up for it.")
     video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
     storage: StorageConfig = Field(StorageConfig(), description="The database.")
     report: ReportConfig = Field(ReportConfig(), description="What is written besides video and database.")

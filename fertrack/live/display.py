@@ -1,0 +1,264 @@
+"""Shows every newest frame with the latest result drawn where its faces are by now; waits for no analysis."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from fertrack.drawing import draw_result
+from fertrack.lettering import Lettering
+from fertrack.live.capture import Capture, Captured
+from fertrack.live.latency import Meter
+from fertrack.live.prediction import predicted_xyxy
+from fertrack.live.state import BudgetState, ConnectionState, LiveView
+from fertrack.types import UNCONFIRMED, FrameResult, Image, RunSummary
+
+__all__ = ["Display", "LatestResult", "MeteredSink", "Shown"]
+
+logger = logging.getLogger(__name__)
+
+_CARRIED_ON_S = 0.5
+"""Boxes are moved on for so long; a face does not keep its speed for longer."""
+_STALE_S = 1.5
+"""Results older than this are not drawn."""
+_STILL_S = 0.5
+"""Without new frames, the last one is shown again this often, with what is wrong with the source."""
+_YELLOW, _RED = (0, 255, 255), (60, 60, 255)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A result and when its frame was captured, ``time.monotonic``."""
+
+    result: FrameResult
+    at_s: float
+
+
+class MeteredSink:
+    """A sink that stores what a meter measured among a run's timings, under the meter's name.
+
+    Args:
+        name: stage under which the values are stored.
+        meter: takes milliseconds, in whatever thread.
+    """
+
+    needs_image = False
+
+    def __init__(self, name: str, meter: Meter) -> None:
+        self.name = name
+        self.notes: list[str] = []
+        self._meter = meter
+
+    @property
+    def work_ms(self) -> Sequence[float]:
+        """What the meter measured so far, milliseconds."""
+        return self._meter.values
+
+    def write(self, result: FrameResult, image: Image | None = None) -> None:
+        """Nothing to do."""
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def finish(self, summary: RunSummary) -> None:
+        """Nothing to do."""
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing to release."""
+
+
+class LatestResult(MeteredSink):
+    """A sink that holds the latest result for the display; the first to be finished, it ends the display.
+
+    Under its name, "latency", the milliseconds from a frame's capture until its result was first drawn are stored.
+
+    Args:
+        captured_at: ``time.monotonic`` at the capture of a frame that is being analysed, by its index.
+        latency: where the display enters its measurements.
+        on_result: told of every result and when its frame was captured, in the frame loop's thread.
+        on_finish: called when the frame loop has ended, before any sink is finished.
+    """
+
+    def __init__(
+        self,
+        captured_at: Callable[[int], float],
+        latency: Meter,
+        *,
+        on_result: Callable[[Shown], None],
+        on_finish: Callable[[], None],
+    ) -> None:
+        super().__init__("latency", latency)
+        self.latest: Shown | None = None
+        self._captured_at = captured_at
+        self._on_result = on_result
+        self._on_finish = on_finish
+
+    def write(self, result: FrameResult, image: Image | None = None) -> None:
+        """Take one result."""
+        self.latest = Shown(result, self._captured_at(result.frame_index))
+        self._on_result(self.latest)
+
+    def finish(self, summary: RunSummary) -> None:
+        """End the display."""
+        self._on_finish()
+
+
+class Display:
+    """Draws in a thread of its own and keeps the newest picture for whoever wants to see it.
+
+    Args:
+        capture: where frames come from.
+        latest: the latest result, or None while there is none.
+        names: what to draw instead of ``ID n``, by track.
+        connection: how the source is.
+        budget: what is spent on analysis.
+        latency: takes ms from capture to result drawn, once per result.
+        age: takes the age of the displayed result in ms, once per picture.
+        font: of names.
+        most_fps: never display more pictures a second.
+        on_view: gets every picture and ``time.monotonic`` of its capture, in this thread; must not wait.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        *,
+        latest: Callable[[], Shown | None],
+        names: Callable[[], Mapping[int, str]],
+        connection: Callable[[], ConnectionState],
+        budget: Callable[[], BudgetState],
+        latency: Meter,
+        age: Meter,
+        font: str,
+        most_fps: float,
+        on_view: Callable[[LiveView, float], None] = lambda _view, _at_s: None,
+    ) -> None:
+        self.shown = Meter()
+        self._capture = capture
+        self._latest = latest
+        self._names = names
+        self._connection = connection
+        self._budget = budget
+        self._latency = latency
+        self._age = age
+        self._font = font
+        self._shortest_s = 1.0 / most_fps
+        self._on_view = on_view
+        self._drawn_pred = -1
+        self._changed = threading.Condition()
+        self._view: LiveView | None = None
+        self._count = 0
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._work, name="fertrack-display", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wake whoever waits for a picture. May be called more than once."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def view(self, after: int = -1, timeout_s: float = 1.0) -> LiveView | None:
+        """The newest picture whose number is larger than ``after``; None if there is none in time."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_stopped or (self._view is not None and self._view.number > after), timeout_s
+            )
+            return self._view if self._view is not None and self._view.number > after else None
+
+    def _work(self) -> None:
+        """The thread."""
+        last: Captured | None = None
+        due_s = 0.0
+        while not self._is_stopped:
+            after = last.frame.index if last is not None else -1
+            captured = self._capture.newest(after, _STILL_S)
+            if captured is not None:
+                if captured.at_s < due_s - 0.5 * self._shortest_s:
+                    last = captured
+                    continue
+                due_s = max(due_s + self._shortest_s, captured.at_s)
+                last = captured
+                self._show(captured, captured.at_s)
+            elif self._capture.ended:
+                break
+            elif last is not None and self._connection().state != "live":
+                self._show(last, time.monotonic())
+
+    def _show(self, captured: Captured, at_s: float) -> None:
+        """Draw and publish one picture.
+
+        Args:
+            captured: what it shows.
+            at_s: the moment it stands for; later than the capture where a frame is shown again.
+        """
+        image = captured.frame.image.copy()
+        shown = self._latest()
+        if shown is not None and at_s - shown.at_s > _STALE_S:
+            shown = None
+        if shown is not None:
+            self._draw_faces(image, shown, captured)
+        pred_index = shown.result.frame_index if shown is not None else -1
+        age_ms = (time.monotonic() - shown.at_s) * 1e3 if shown is not None else 0.0
+        self._draw_facts(image, captured.frame.index, pred_index, age_ms)
+        image.flags.writeable = False
+        with self._changed:
+            view = LiveView(self._count, image, captured.frame.index, pred_index, age_ms, captured.frame.timestamp_s)
+            self._view = view
+            self._count += 1
+            self._changed.notify_all()
+        drawn_s = time.monotonic()
+        self.shown.add(drawn_s, (drawn_s - captured.at_s) * 1e3)
+        if shown is not None:
+            self._age.add(drawn_s, age_ms)
+            if pred_index != self._drawn_pred:
+                self._drawn_pred = pred_index
+                self._latency.add(drawn_s, (drawn_s - shown.at_s) * 1e3)
+        self._on_view(view, at_s)
+
+    def _draw_faces(self, image: Image, shown: Shown, captured: Captured) -> None:
+        result = shown.result
+        ahead = min((captured.at_s - shown.at_s), _CARRIED_ON_S) * self._capture.fps
+        followed = result.track_ids != UNCONFIRMED
+        if followed.any():
+            moved = predicted_xyxy(result.track_xyxy, result.track_velocity, ahead)
+            draw_result(image, replace(result, track_xyxy=moved), names=self._names(), font=self._font)
+
+    def _draw_facts(self, image: Image, frame_index: int, pred_index: int, age_ms: float) -> None:
+        budget = self._budget()
+        facts = f"frame {frame_index}"
+        facts += f"  pred {pred_index}  {age_ms:.0f} ms" if pred_index >= 0 else "  no result yet"
+        facts += f"  1/{budget.detect_every}" if budget.detect_every > 1 else ""
+        facts += f"  {budget.long_side} px" if budget.long_side else ""
+        facts += f"  {budget.classify_hz:g} Hz" if budget.classify_hz else ""
+        lines = [(facts, _YELLOW)]
+        connection = self._connection()
+        if connection.state != "live":
+            attempt = f", attempt {connection.attempt}" if connection.attempt else ""
+            lines.insert(0, (f"{connection.state}{attempt}", _RED))
+        _write_lines(image, lines)
+
+
+def _write_lines(image: Image, lines: list[tuple[str, tuple[int, int, int]]]) -> None:
+    """Lines of text in the lower left corner, on a darkened ground."""
+    height, width = image.shape[:2]
+    lettering = Lettering(max(11, round(min(width, height) * 0.022)))
+    pad = lettering.size_px // 2
+    for i, (text, colour) in enumerate(lines):
+        top = height - (len(lines) - i) * (lettering.line_px + pad)
+        ground = image[max(0, top) :, : lettering.width_px(text) + 2 * pad][: lettering.line_px + pad]
+        ground[:] = ground >> 2
+        lettering.write(image, text, pad, top + pad // 2, colour)
