@@ -33,7 +33,7 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.shots import ShotConfig
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.smoothing import SmoothingConfig
-from fertrack.sources import InputConfig
+from fertrack.sources import InputConfig, StreamConfig
 from fertrack.stage_config import StageConfig
 from fertrack.storage.options import StorageConfig
 from fertrack.tracker import TrackerConfig
@@ -45,6 +45,7 @@ class Settings(StageConfig):
     """Every option of fertrack, one table per stage."""
 
     input: InputConfig = Field(InputConfig(), description="Which part of the video is read, how often, which way up.")
+    stream: StreamConfig = Field(StreamConfig(), description="Cameras and streams: opening, and coming back when lost.")
     detection: DetectionConfig = Field(DetectionConfig(), description="How faces are found.")
     shots: ShotConfig = Field(ShotConfig(), description="How cuts between shots are found; no track crosses one.")
     tracking: TrackerConfig = Field(TrackerConfig(), description="How detections become persons with an ID (SORT).")

@@ -1,4 +1,4 @@
-"""Where frames come from: video files, image folders and single images, read sequentially with exact times.
+"""Where frames come from: files and images, read sequentially with exact times; cameras and streams, as they come.
 
 =====================  ==================================================================================
 ``open_source``        picks the reader for a path
@@ -7,6 +7,13 @@
 ``Buffered``           another source read ahead in its own thread
 ``expand_inputs``      names, globs and folders as a person types them -> paths
 ``InputConfig``        the options
+``open_live_source``   picks the reader for a camera, an address, or a file played in real time
+``CameraSource``       a camera attached to this machine
+``StreamSource``       rtsp, http (MJPEG, HLS), udp; connected again whenever it is lost
+``RealtimeFile``       a file, played as if a camera showed it
+``StreamConfig``       the options of these
+``StreamStatus``       how one of them is doing
+``mask_credentials``   takes names, passwords and tokens out of addresses
 =====================  ==================================================================================
 
 The video library is loaded when the first of these is used, not on import.
@@ -16,29 +23,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fertrack.sources.config import InputConfig
+from fertrack.sources.credentials import mask_credentials
+from fertrack.sources.status import StreamStatus
+from fertrack.sources.stream_config import StreamConfig
 
 if TYPE_CHECKING:
     from fertrack.sources.buffered import Buffered
+    from fertrack.sources.camera import CameraSource
     from fertrack.sources.file import FileSource
     from fertrack.sources.images import IMAGE_SUFFIXES, ImageFolderSource
+    from fertrack.sources.live import open_live_source
     from fertrack.sources.locate import expand_inputs, open_source
+    from fertrack.sources.realtime import RealtimeFile
+    from fertrack.sources.stream import StreamSource
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "Buffered",
+    "CameraSource",
     "FileSource",
     "ImageFolderSource",
     "InputConfig",
+    "RealtimeFile",
+    "StreamConfig",
+    "StreamSource",
+    "StreamStatus",
     "expand_inputs",
+    "mask_credentials",
+    "open_live_source",
     "open_source",
 ]
 
 _HOME = {
     "Buffered": "buffered",
+    "CameraSource": "camera",
     "FileSource": "file",
     "IMAGE_SUFFIXES": "images",
     "ImageFolderSource": "images",
+    "RealtimeFile": "realtime",
+    "StreamSource": "stream",
     "expand_inputs": "locate",
+    "open_live_source": "live",
     "open_source": "locate",
 }
 

@@ -1,0 +1,184 @@
+"""One connection to a stream, from its opening to its loss, read picture by picture."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from typing import Protocol
+
+import av.logging
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from fertrack.errors import VideoOpenError
+from fertrack.sources.arrival import Picture
+from fertrack.sources.credentials import mask_credentials
+from fertrack.sources.lifeline import Lifeline
+
+__all__ = ["Connection", "StreamConnection", "ffmpeg_log_masked"]
+
+
+class Closable(Protocol):
+    """Something to be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class Connection(Protocol):
+    """What a live source reads from until it is lost.
+
+    Attributes:
+        codec: of the pictures, "" if none.
+        fps: announced rate, 0 if unknown.
+        finite: whether its end is the end of the video, not a loss.
+        paced: whether pictures may come faster than they are to be shown.
+        decode_failures: packets and pictures that could not be decoded.
+    """
+
+    codec: str
+    fps: float
+    finite: bool
+    paced: bool
+    decode_failures: int
+
+    def read(self) -> Picture | None:
+        """The next picture, None at the end.
+
+        Raises:
+            OSError: the connection broke, or ``TimeoutError``: no picture in time.
+            SourceClosedError: the source is being closed.
+            VideoError: anything else.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything; not during a ``read``."""
+        ...
+
+
+class StreamConnection:
+    """Pictures of a container that FFmpeg reads.
+
+    Args:
+        container: opened; closed by this connection.
+        shown: its address without credentials, for messages.
+        lifeline: ends reads; its deadline is moved on by each picture.
+        stall_timeout_s: longest time between two pictures, seconds.
+        body: what the container reads from; closed after it.
+        resumable: whether a read that timed out may simply be repeated (RTSP); it is then repeated until the deadline.
+        fps_known: whether the container's rate means anything.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        shown: str,
+        lifeline: Lifeline,
+        stall_timeout_s: float,
+        *,
+        body: Closable | None = None,
+        resumable: bool = False,
+        fps_known: bool = True,
+    ) -> None:
+        self.decode_failures = 0
+        self._container = container
+        self._body = body
+        self._lifeline = lifeline
+        self._stall_timeout_s = stall_timeout_s
+        self._resumable = resumable
+        try:
+            self._stream = _video_of(container, shown)
+        except VideoOpenError:
+            self._release()
+            raise
+        self._stream.thread_type = ThreadType.NONE  # frame threads hold pictures back
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.codec = self._stream.codec_context.codec.canonical_name
+        self.fps = float(rate) if rate and fps_known else 0.0
+        self.finite = bool(container.duration and container.duration > 0)
+        self.paced = self.finite or container.format.name == "hls"
+        self._ready: deque[Picture] = deque()
+        self._packets = self._demuxed()
+        self._seen = False
+
+    def read(self) -> Picture | None:
+        """See ``Connection``."""
+        while not self._ready:
+            packet = next(self._packets, None)
+            if packet is None:
+                return None
+            self._decode(packet)
+        self._lifeline.extend(self._stall_timeout_s)
+        self._seen = True
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """See ``Connection``."""
+        self._packets.close()
+        self._release()
+
+    def _release(self) -> None:
+        self._container.close()
+        if self._body is not None:
+            self._body.close()
+
+    def _decode(self, packet: Packet[VideoStream]) -> None:
+        """Decode a packet; damage is counted, except before the first key frame, where it is no damage."""
+        arrived_s, started = time.monotonic(), time.perf_counter()
+        self._lifeline.remaining_s()
+        try:
+            pictures = self._stream.decode(packet)
+        except FFmpegError:
+            self.decode_failures += self._seen
+            return
+        decode_ms = (time.perf_counter() - started) * 1e3
+        aspect = self._stream.codec_context.sample_aspect_ratio
+        for picture in pictures:
+            if picture.is_corrupt:
+                self.decode_failures += self._seen
+            else:
+                time_s = None if picture.pts is None else float(picture.pts * (picture.time_base or 0))
+                self._ready.append(Picture(arrived_s, decode_ms, picture, time_s, aspect))
+
+    def _demuxed(self) -> Generator[Packet[VideoStream], None, None]:
+        """Packets until the end; empty ones are left out."""
+        while True:
+            try:
+                for packet in self._container.demux(self._stream):
+                    if packet.size:
+                        yield packet
+            except ExitError:  # PyAV's read timeout
+                self._lifeline.remaining_s()
+                if not self._resumable:
+                    raise
+            else:
+                return
+
+
+def _video_of(container: InputContainer, shown: str) -> VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        raise VideoOpenError(f"{shown} has no video in it: give the address of a stream with pictures")
+    if stream.codec_context is None:  # type: ignore[redundant-expr, unused-ignore]  # None without a decoder
+        raise VideoOpenError(f"{shown} is encoded in a way that cannot be decoded here: set the camera to H.264")
+    return stream
+
+
+@contextlib.contextmanager
+def ffmpeg_log_masked() -> Iterator[None]:
+    """Pass what FFmpeg logs in this thread on to ``logging`` without credentials, where PyAV's log is switched on."""
+    with av.logging.Capture() as lines:
+        try:
+            yield
+        finally:
+            for level, name, message in lines:
+                python_level = av.logging.adapt_level(level)
+                logging.getLogger(f"libav.{name}").log(python_level, "%s", mask_credentials(message.strip()))

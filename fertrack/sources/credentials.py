@@ -1,0 +1,85 @@
+"""Names, passwords and tokens in addresses: taken out for those who need them, masked for everybody else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+__all__ = ["Address", "mask_credentials", "split_credentials"]
+
+_MASK = "***"
+
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^\s\"'<>]*)")
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^:\[\]@]*)(:\d*)?")
+_SECRET_WORDS = (
+    "token|key|pass|pwd|pw|secret|sig|auth|cred|user|usr|login|session|sid|jwt|hash|ticket|policy|code|account|nonce"
+)
+# name=value pairs, in a query as in "/user=admin_password=x_channel=1.sdp" that some recorders use as a path
+_SECRET_PAIR = re.compile(
+    rf"(?P<name>[A-Za-z0-9.~-]*(?:{_SECRET_WORDS})[A-Za-z0-9.~_-]*)(?P<equals>=|%3[Dd])[^&;/?#\s\"'<>]+",
+    re.IGNORECASE,
+)
+
+
+def mask_credentials(text: str) -> str:
+    """Replace every name, password and token in the addresses of a text by ``***``; the rest stays as it is.
+
+    Masked are what stands before ``@`` in an address, and the values of parameters whose name tells that they are
+    secret (``token``, ``key``, ``password``, ``sig``, ``auth`` and the like). A secret that is part of an ordinary path
+    cannot be told from it and stays.
+
+    >>> mask_credentials("rtsp://ana:geheim@10.0.0.2:554/live?channel=1&token=abc")
+    'rtsp://***@10.0.0.2:554/live?channel=1&token=***'
+    """
+    return _ADDRESS.sub(_masked, text)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """An address without its credentials, and these; its ``repr`` shows the first only.
+
+    Attributes:
+        url: the address without name and password; parameters stay in it.
+        user: name, decoded; empty if there is none.
+        password: likewise.
+    """
+
+    url: str
+    user: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"Address({mask_credentials(self.url)!r})"
+
+
+def split_credentials(url: str) -> Address:
+    """Take name and password out of an address.
+
+    >>> split_credentials("http://ana:a%40b@cam/x").url
+    'http://cam/x'
+    """
+    match = _ADDRESS.fullmatch(url)
+    if match is None:
+        return Address(url)
+    userinfo, rest = _split_userinfo(match["rest"])
+    user, _, password = userinfo.partition(":")
+    return Address(match["scheme"] + rest, unquote(user), unquote(password))
+
+
+def _masked(match: re.Match[str]) -> str:
+    userinfo, rest = _split_userinfo(match["rest"])
+    kept = f"{_MASK}@" if userinfo else match["rest"][: len(match["rest"]) - len(rest)]
+    return match["scheme"] + kept + _SECRET_PAIR.sub(rf"\g<name>\g<equals>{_MASK}", rest)
+
+
+def _split_userinfo(rest: str) -> tuple[str, str]:
+    """What stands before the host (without its ``@``), and from the host on."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        userinfo, _, _ = authority.rpartition("@")
+        return userinfo, rest[len(userinfo) + 1 :]
+    if "@" in rest and not _HOST_AND_PORT.fullmatch(authority):  # "ana:pass/word@host": the slash should be %2F
+        userinfo, _, host_on = rest.rpartition("@")
+        return userinfo, host_on
+    return "", rest

@@ -1,0 +1,56 @@
+"""Options of cameras and streams."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from fertrack.errors import ConfigError
+from fertrack.stage_config import StageConfig
+
+__all__ = ["StreamConfig"]
+
+
+class StreamConfig(StageConfig):
+    """How cameras and streams are opened, and what happens when one is lost.
+
+    Raises:
+        ConfigError: the first wait between two attempts is longer than the longest.
+    """
+
+    transport: Literal["tcp", "udp"] = Field("tcp", description="how RTSP pictures travel: tcp (no losses) or udp")
+    low_latency: bool = Field(
+        True, description="look at as little of a stream as possible before showing it; off = for unusual streams"
+    )
+    tls_verify: bool = Field(True, description="refuse https and rtsps servers whose certificate cannot be checked")
+    open_timeout_s: float = Field(10.0, gt=0.0, le=300.0, description="longest wait for the first picture, seconds")
+    stall_timeout_s: float = Field(
+        5.0, gt=0.0, le=300.0, description="without a picture for so long, the connection counts as lost, seconds"
+    )
+    backoff_start_s: float = Field(
+        0.5, gt=0.0, le=60.0, description="about the wait before the first attempt to connect again, seconds"
+    )
+    backoff_max_s: float = Field(
+        15.0, gt=0.0, le=3600.0, description="longest wait between two attempts, seconds; each is twice the one before"
+    )
+    give_up_s: float | None = Field(
+        None, gt=0.0, description="after an outage of so long the source ends, seconds; unset = it is tried for ever"
+    )
+    retry_first: bool = Field(
+        False, description="wait for a source that cannot be opened at first, instead of failing at once"
+    )
+    camera_width: int | None = Field(None, ge=16, le=16384, description="px asked of a camera; unset = as it likes")
+    camera_height: int | None = Field(None, ge=16, le=16384, description="px asked of a camera; unset = as it likes")
+    camera_fps: float | None = Field(
+        None, gt=0.0, le=1000.0, description="pictures per second asked of a camera; unset = as it likes"
+    )
+
+    @model_validator(mode="after")
+    def _waits_grow(self) -> Self:
+        if self.backoff_start_s > self.backoff_max_s:
+            raise ConfigError(
+                f"stream.backoff_start_s = {self.backoff_start_s:g} is more than stream.backoff_max_s = "
+                f"{self.backoff_max_s:g}: give a first wait that is not longer than the longest"
+            )
+        return self
