@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli import answers, database, evaluate, export, models, person, privacy, process, query, render, setup
+from fertrack.cli import (
+    answers,
+    database,
+    evaluate,
+    export,
+    models,
+    person,
+    privacy,
+    process,
+    query,
+    render,
+    setup,
+    train,
+)
 from fertrack.errors import FertrackError
 
 __all__ = ["app", "main", "run"]
@@ -32,6 +45,7 @@ render.register(app)
 export.register(app)
 privacy.register(app)
 setup.register(app)
+train.register(app)
 app.add_typer(person.app, name="person")
 app.add_typer(answers.markers_app, name="markers")
 app.add_typer(models.app, name="models")

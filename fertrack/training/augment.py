@@ -1,0 +1,169 @@
+"""What video does to faces, done to training pictures: turned, shrunk, blurred, compressed, badly lit, half covered.
+
+Everything is drawn from the generator handed in, so that a batch depends on nothing but its number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fertrack.geometry import similarity_transform
+from fertrack.training.config import AugmentConfig
+from fertrack.types import FloatArray, Image
+
+__all__ = ["augment", "crop_faces", "normalise"]
+
+MEAN, STD = 0.5, 0.25
+"""Of pixel / 255, as the bundle's card will say."""
+
+
+def crop_faces(images: Image, landmarks: FloatArray, template: FloatArray, size_px: int) -> Image:
+    """Aligned crops as they are at run time, without any augmentation.
+
+    Args:
+        images: uint8 (N, H, W), grey.
+        landmarks: float32 (N, 5, 2), px of the pictures.
+        template: float32 (5, 2), px of the crop.
+        size_px: S, side of the crop.
+
+    Returns:
+        uint8 (N, S, S).
+    """
+    matrices = similarity_transform(landmarks, template)
+    return np.stack([_warp(image, matrix, size_px) for image, matrix in zip(images, matrices, strict=True)])
+
+
+def augment(
+    images: Image,
+    landmarks: FloatArray,
+    template: FloatArray,
+    size_px: int,
+    *,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> Image:
+    """Aligned crops of a batch, each disturbed in its own way.
+
+    Args:
+        images: uint8 (N, H, W), grey.
+        landmarks: float32 (N, 5, 2), px of the pictures.
+        template: float32 (5, 2), px of the crop.
+        size_px: S, side of the crop.
+        config: how much of what.
+        rng: where chance comes from.
+
+    Returns:
+        uint8 (N, S, S).
+    """
+    matrices = similarity_transform(landmarks, template)
+    return np.stack(
+        [
+            _disturb(_warp(image, _jitter(size_px, config, rng) @ _square(matrix), size_px), config, rng)
+            for image, matrix in zip(images, matrices, strict=True)
+        ]
+    )
+
+
+def normalise(crops: Image) -> FloatArray:
+    """float32 (N, 1, S, S) for the network, from uint8 (N, S, S)."""
+    return ((crops[:, None].astype(np.float32) / 255.0) - MEAN) / STD
+
+
+def _warp(image: Image, matrix: Any, size_px: int) -> Image:
+    warped = cv2.warpAffine(
+        image, np.asarray(matrix)[:2], (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def _square(matrix: Any) -> Any:
+    return np.vstack([matrix, (0.0, 0.0, 1.0)])
+
+
+def _jitter(size_px: int, config: AugmentConfig, rng: np.random.Generator) -> Any:
+    """A random turn, size, shear, shift and flip about the crop's centre: 3 x 3, crop to crop."""
+    angle = math.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))
+    scale = math.exp(rng.uniform(-config.scale, config.scale))
+    shear = rng.uniform(-config.shear, config.shear)
+    shift = rng.uniform(-config.shift, config.shift, 2) * size_px
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    turn = np.array(((math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle))))
+    linear = scale * turn @ np.array(((flip, shear), (0.0, 1.0)))
+    centre = np.full(2, (size_px - 1) / 2)
+    return np.vstack([np.column_stack([linear, centre - linear @ centre + shift]), (0.0, 0.0, 1.0)])
+
+
+def _disturb(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
+    chance = rng.random(7)
+    if chance[0] < config.low_resolution:
+        crop = _shrink_and_enlarge(crop, int(rng.integers(16, 41)))
+    if chance[1] < config.blur:
+        crop = _blur(crop, rng)
+    elif chance[2] < config.sharpen:
+        crop = _sharpen(crop, rng)
+    if chance[3] < config.lighting or chance[4] < config.side_light:
+        crop = _relight(crop, rng, side=bool(chance[4] < config.side_light))
+    if chance[5] < config.noise:
+        noise = rng.standard_normal(crop.shape, np.float32) * rng.uniform(2, 14)
+        crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
+    if chance[6] < config.occlusion:
+        crop = _cover(crop, rng)
+    if rng.random() < config.compression:
+        crop = _compress(crop, int(rng.integers(12, 61)))
+    return crop
+
+
+def _shrink_and_enlarge(crop: Image, side: int) -> Image:
+    small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, crop.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _blur(crop: Image, rng: np.random.Generator) -> Image:
+    if rng.random() < 0.6:
+        return np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 1.8)), np.uint8)
+    length = int(rng.integers(3, 8))
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, math.pi)
+    reach = (length - 1) / 2 * np.array((math.cos(angle), math.sin(angle)))
+    start, end = np.rint((length - 1) / 2 - reach), np.rint((length - 1) / 2 + reach)
+    cv2.line(kernel, start.astype(int).tolist(), end.astype(int).tolist(), 1.0)
+    return np.asarray(cv2.filter2D(crop, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _sharpen(crop: Image, rng: np.random.Generator) -> Image:
+    soft = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.8, 1.6)).astype(np.float32)
+    return np.clip(crop + rng.uniform(0.4, 1.5) * (crop - soft), 0, 255).astype(np.uint8)
+
+
+def _relight(crop: Image, rng: np.random.Generator, *, side: bool) -> Image:
+    """Gamma, contrast about the crop's mean, brightness, and light that falls from one side."""
+    light = (crop.astype(np.float32) / 255.0) ** np.float32(math.exp(rng.uniform(-0.5, 0.5)))
+    mean = float(light.mean())
+    light = (light - mean) * rng.uniform(0.55, 1.45) + mean + rng.uniform(-0.18, 0.18)
+    if side:
+        angle = rng.uniform(0, 2 * math.pi)
+        ramp = np.linspace(-1, 1, crop.shape[0], dtype=np.float32)
+        fall = math.cos(angle) * ramp[None, :] + math.sin(angle) * ramp[:, None]
+        light = light * (1 + rng.uniform(0.1, 0.6) * fall)
+    return (np.clip(light, 0, 1) * 255).astype(np.uint8)
+
+
+def _cover(crop: Image, rng: np.random.Generator) -> Image:
+    size = crop.shape[0]
+    height, width = (rng.uniform(0.12, 0.42, 2) * size).astype(int)
+    top, left = int(rng.integers(0, size - height + 1)), int(rng.integers(0, size - width + 1))
+    covered = crop.copy()
+    if rng.random() < 0.5:
+        covered[top : top + height, left : left + width] = rng.integers(0, 256)
+    else:
+        covered[top : top + height, left : left + width] = rng.integers(0, 256, (height, width))
+    return covered
+
+
+def _compress(crop: Image, quality: int) -> Image:
+    coded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)

@@ -1,0 +1,70 @@
+"""``fertrack train`` without the command line: configuration in, bundle or checkpoint out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fertrack.detectors.centerface import Options, build
+from fertrack.errors import ConfigError
+from fertrack.training.config import load_train_config
+from fertrack.training.pictures import load_pictures
+
+if TYPE_CHECKING:
+    from fertrack.training.loop import EpochReport
+
+__all__ = ["train_classifier"]
+
+_FOLDER = Path("fertrack-out/training")
+
+
+def train_classifier(
+    config_path: Path,
+    folder: Path | None = None,
+    epochs_now: int | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Run a training configuration, or go on with it.
+
+    Args:
+        config_path: TOML file.
+        folder: of the run; by default ``fertrack-out/training/<name>``.
+        epochs_now: stop after so many epochs; None: at the end.
+        say: told a line per epoch.
+
+    Returns:
+        The bundle's folder if the run is complete, else the run's folder.
+
+    Raises:
+        ConfigError: PyTorch, the configuration or the pictures are missing or wrong.
+        ModelError: the folder holds a run of another configuration.
+    """
+    config = load_train_config(config_path)
+    if find_spec("torch") is None:
+        raise ConfigError("training needs PyTorch: pip install 'fertrack[train]'")
+    from fertrack.training.finish import write_bundle
+    from fertrack.training.loop import Trainer
+
+    folder = folder or _FOLDER / config.name
+    # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
+    detector = build(Options(long_side=224, score_threshold=0.1))
+    learned, kept = load_pictures(config.data, detector, folder.parent)
+    trainer = Trainer(config, learned, kept, folder)
+    say(f"{len(learned)} pictures, {len(kept)} kept apart, {config.schedule.epochs} epochs; saved in {folder}")
+    done = 0
+
+    def after(report: EpochReport) -> None:
+        nonlocal done
+        done += 1
+        say(
+            f"epoch {report.epoch}: loss {report.loss:.3f}, kept apart: accuracy {report.accuracy:.3f}, "
+            f"mean class recall {report.mean_class_recall:.3f}, {report.seconds:.0f} s"
+        )
+
+    if not trainer.run(on_epoch=after, stop=lambda: done == epochs_now):
+        say("not complete: the same command goes on from here")
+        return folder
+    return write_bundle(trainer.averaged, config, trainer.training_prior, folder / "bundle")

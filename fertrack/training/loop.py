@@ -1,0 +1,245 @@
+"""The training loop: draws, steps, averages, looks at the pictures kept apart, saves; and goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fertrack.errors import ModelError
+from fertrack.models.compact import CompactNet, head_overlap
+from fertrack.training.augment import augment, crop_faces, normalise
+from fertrack.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from fertrack.training.config import TrainConfig
+from fertrack.training.pictures import Pictures, crop_template
+from fertrack.training.schedule import draw_rows, learning_rate, step_generator
+from fertrack.types import EXPRESSIONS, FloatArray
+
+__all__ = ["EpochReport", "Trainer"]
+
+logger = logging.getLogger(__name__)
+
+LOG = "log.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """One line of the log. Validation figures are of the averaged weights, on pictures kept apart."""
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    overlap: float
+    accuracy: float
+    mean_class_recall: float
+    cross_entropy: float
+    seconds: float
+
+
+class Trainer:
+    """A run, from its configuration and pictures.
+
+    Args:
+        config: the run.
+        learned: pictures to learn from.
+        kept: pictures kept apart.
+        folder: where checkpoint and log go; a checkpoint found there is continued.
+
+    Raises:
+        ModelError: the folder's checkpoint belongs to another configuration.
+    """
+
+    def __init__(self, config: TrainConfig, learned: Pictures, kept: Pictures, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+        self._learned, self._kept = learned, kept
+        schedule = config.schedule
+        self._template = crop_template(config.data.size_px, config.data.zoom)
+        self._chances = learned.draw_probabilities(config.data.balance)
+        self.training_prior = learned.class_shares(config.data.balance)
+        self.steps_per_epoch = max(1, len(learned) // schedule.batch)
+        self.steps = self.steps_per_epoch * schedule.epochs
+        self.network = _new_network(config)
+        self.averaged = deepcopy(self.network)
+        for parameter in self.averaged.parameters():
+            parameter.requires_grad_(False)
+        self._optimizer = torch.optim.AdamW(_groups(self.network, schedule.weight_decay), lr=schedule.learning_rate)
+        self.step = 0
+        if (folder / CHECKPOINT).is_file():
+            self._resume()
+
+    def run(
+        self, *, on_epoch: Callable[[EpochReport], None] | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Train to the end, or until ``stop()`` says so after an epoch. Every epoch is logged and saved.
+
+        Returns:
+            Whether the run is complete.
+        """
+        torch.set_num_threads(self.config.schedule.threads)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(1) as ahead:  # the next batch is made while this one is learned
+            coming = ahead.submit(self._batch, self.step)
+            while self.step < self.steps:
+                started, losses, overlaps = time.perf_counter(), [], []
+                for _ in range(self.steps_per_epoch - self.step % self.steps_per_epoch):
+                    crops, targets = coming.result()
+                    coming = ahead.submit(self._batch, self.step + 1)
+                    loss, overlap = self._learn(crops, targets)
+                    losses.append(loss)
+                    overlaps.append(overlap)
+                    self.step += 1
+                report = self._report(float(np.mean(losses)), float(np.mean(overlaps)), time.perf_counter() - started)
+                self._log(report)
+                self._save()
+                if on_epoch is not None:
+                    on_epoch(report)
+                if stop():
+                    break
+        return self.step >= self.steps
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Crops float32 (B, 1, S, S) and targets float32 (B, 7) of one step."""
+        augmentation, schedule = self.config.augmentation, self.config.schedule
+        rng = step_generator(schedule.seed, step)
+        rows = draw_rows(self._chances, schedule.batch, rng)
+        crops = normalise(
+            augment(
+                self._learned.images[rows],
+                self._learned.landmarks[rows],
+                self._template,
+                self.config.data.size_px,
+                config=augmentation,
+                rng=rng,
+            )
+        )
+        targets = self._learned.targets[rows]
+        if augmentation.mixup and rng.random() < augmentation.mixed_batches:
+            other = rng.permutation(len(rows))
+            share = np.float32(rng.beta(augmentation.mixup, augmentation.mixup))
+            crops = share * crops + (1 - share) * crops[other]
+            targets = share * targets + (1 - share) * targets[other]
+        return torch.from_numpy(crops), torch.from_numpy(targets)
+
+    def _learn(self, crops: Tensor, targets: Tensor) -> tuple[float, float]:
+        schedule = self.config.schedule
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.steps, self.steps_per_epoch, schedule)
+        self.network.train()
+        torch.manual_seed(schedule.seed * 1_000_003 + self.step)  # dropout, the same whenever this step is taken
+        with torch.autocast("cpu", torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+            logits, pooled = self.network.with_heads(crops.contiguous(memory_format=torch.channels_last))
+        overlap = head_overlap(pooled)
+        loss = nn.functional.cross_entropy(logits.float(), targets) + self.config.network.head_weight * overlap
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self._optimizer.step()
+        self._average()
+        return float(loss.detach()), float(overlap.detach())
+
+    def _average(self) -> None:
+        # Early on the mean is short, so that the first random weights are soon forgotten.
+        decay = min(self.config.schedule.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if mean.dtype.is_floating_point:
+                    mean.lerp_(now, 1 - decay)
+                else:
+                    mean.copy_(now)
+
+    def validation_logits(self) -> FloatArray:
+        """Logits float32 (N, 7) of the averaged weights on the pictures kept apart, in one plain pass."""
+        return logits_of(self.averaged, self._kept, self._template, self.config.data.size_px)
+
+    def _report(self, loss: float, overlap: float, seconds: float) -> EpochReport:
+        logits = torch.from_numpy(self.validation_logits())
+        targets, labels = torch.from_numpy(self._kept.targets), self._kept.labels
+        right = logits.argmax(1).numpy() == labels
+        recalls = [right[labels == label].mean() for label in range(len(EXPRESSIONS)) if (labels == label).any()]
+        return EpochReport(
+            epoch=self.step // self.steps_per_epoch,
+            learning_rate=float(self._optimizer.param_groups[0]["lr"]),
+            loss=loss,
+            overlap=overlap,
+            accuracy=float(right.mean()) if len(right) else float("nan"),
+            mean_class_recall=float(np.mean(recalls)) if recalls else float("nan"),
+            cross_entropy=float(nn.functional.cross_entropy(logits, targets)) if len(right) else float("nan"),
+            seconds=seconds,
+        )
+
+    def _log(self, report: EpochReport) -> None:
+        path = self.folder / LOG
+        new = not path.is_file()
+        with path.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, list(asdict(report)))
+            if new:
+                writer.writeheader()
+            writer.writerow({key: f"{value:.6g}" for key, value in asdict(report).items()})
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        save_checkpoint(self.folder, self.config, state)
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.folder, self.config)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.averaged.load_state_dict(state["averaged"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self.step = int(state["step"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"{self.folder / CHECKPOINT} does not fit the configuration: train in another folder, or remove it"
+            ) from error
+        logger.info("going on at epoch %d", self.step // self.steps_per_epoch)
+
+
+def logits_of(network: nn.Module, pictures: Pictures, template: FloatArray, size_px: int) -> FloatArray:
+    """Logits float32 (N, 7) of a network on plain crops of pictures."""
+    network.eval()
+    parts = [np.empty((0, len(EXPRESSIONS)), np.float32)]
+    with torch.inference_mode():
+        for start in range(0, len(pictures), 256):
+            rows = slice(start, start + 256)
+            crops = crop_faces(pictures.images[rows], pictures.landmarks[rows], template, size_px)
+            parts.append(network(torch.from_numpy(normalise(crops))).float().numpy())
+    return np.concatenate(parts)
+
+
+def _new_network(config: TrainConfig) -> CompactNet:
+    """A network whose first weights depend on the seed alone."""
+    network = config.network
+    with torch.random.fork_rng():
+        torch.manual_seed(config.schedule.seed)
+        made = CompactNet(
+            network.widths,
+            network.blocks,
+            gated_from=network.gated_from,
+            head_channels=network.head_channels,
+            dropout=network.dropout,
+        )
+    made.to(memory_format=torch.channels_last)
+    return made
+
+
+def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Biases and norms are not decayed: it gains nothing there and slows the scale's own learning."""
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

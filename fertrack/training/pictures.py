@@ -1,0 +1,127 @@
+"""The pictures a network learns from: votes as soft targets, our own landmarks, no twins of test pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fertrack.errors import ConfigError
+from fertrack.evaluation.ferplus import find_landmarks, load_ferplus, select_voted, twins_among
+from fertrack.protocols import Detector
+from fertrack.training.config import DataConfig
+from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+
+__all__ = ["Pictures", "crop_template", "load_pictures"]
+
+logger = logging.getLogger(__name__)
+
+_FACE_IN_PICTURE = ((0.3640, 0.4491), (0.6346, 0.4476), (0.5002, 0.6030), (0.3890, 0.7614), (0.6131, 0.7601))
+"""Where the average FER2013 picture has its five landmarks, shares of its side."""
+
+
+_CALLED = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+"""FER2013's own words where they differ from ours."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """Labelled pictures with landmarks.
+
+    Attributes:
+        images: uint8 (N, 48, 48), grey.
+        landmarks: float32 (N, 5, 2), px of the picture.
+        targets: float32 (N, 7), what the network is to say, in the order of ``EXPRESSIONS``; rows sum to 1.
+        labels: int64 (N,), the expression with most votes.
+    """
+
+    images: Image
+    landmarks: FloatArray
+    targets: FloatArray
+    labels: IntArray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def draw_probabilities(self, balance: float) -> FloatArray:
+        """float64 (N,): how often each picture is drawn; by class count ** -balance, summing to 1."""
+        counts = np.bincount(self.labels, minlength=len(EXPRESSIONS)).astype(np.float64)
+        weights = counts[self.labels] ** -balance
+        return np.asarray(weights / weights.sum())
+
+    def class_shares(self, balance: float) -> FloatArray:
+        """float64 (7,): the class shares that a network trained on such draws has seen: its training prior."""
+        return np.asarray(self.draw_probabilities(balance) @ self.targets.astype(np.float64))
+
+
+def crop_template(size_px: int, zoom: float) -> FloatArray:
+    """float32 (5, 2): where the landmarks lie in the crop, px: the average FER2013 face, enlarged around the nose."""
+    points = np.array(_FACE_IN_PICTURE, np.float64)
+    centre = np.array((0.5, 0.6))
+    return np.asarray(((points - centre) * zoom + centre) * size_px, np.float32)
+
+
+def load_pictures(config: DataConfig, detector: Detector, cache: Path) -> tuple[Pictures, Pictures]:
+    """Pictures to learn from, and pictures kept apart for the curves.
+
+    Pictures of which an exact or near twin is in the test split are left out.
+
+    Args:
+        config: which pictures.
+        detector: finds the landmarks.
+        cache: folder where the landmarks are kept, so that they are searched for once.
+
+    Raises:
+        ConfigError: the pictures cannot be read, or there are too few for ``config.validation``.
+    """
+    path = Path(config.path)
+    voted, tested = load_ferplus(path, "Training"), load_ferplus(path, "PublicTest")
+    fresh = ~twins_among(voted.images, tested.images)
+    own_labels = np.eye(len(EXPRESSIONS), dtype=np.float32)[_fer2013_labels(path)]
+    targets = (1 - config.fer2013_share) * voted.votes + config.fer2013_share * own_labels
+    landmarks = _cached_landmarks(voted.images, detector, cache)
+    everything = Pictures(voted.images, landmarks, targets.astype(np.float32), voted.labels)
+    pictures = _subset(everything, np.flatnonzero(fresh))
+    logger.info("%d pictures, %d left out as twins of test pictures", len(pictures), int((~fresh).sum()))
+    if config.validation >= len(pictures):
+        raise ConfigError(
+            f"data.validation keeps {config.validation} pictures apart, but {path} has only {len(pictures)}: lower it"
+        )
+    order = np.random.default_rng(0).permutation(len(pictures))
+    kept, learned = np.sort(order[: config.validation]), np.sort(order[config.validation :])
+    return _subset(pictures, learned), _subset(pictures, kept)
+
+
+def _fer2013_labels(path: Path) -> IntArray:
+    """FER2013's own labels of the pictures ``load_ferplus`` takes from the training split, as expressions."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            rows = np.flatnonzero(stored["split"] == stored["split_names"].tolist().index("Training"))
+            chosen = select_voted(
+                rows, stored["ferplus_votes"][rows].astype(np.int64), stored["ferplus_vote_names"].tolist()
+            ).images
+            place = np.array([EXPRESSIONS.index(_CALLED.get(name, name)) for name in stored["class_names"].tolist()])
+            return np.asarray(place[stored["labels"][chosen]], np.int64)
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {error}") from error
+
+
+def _subset(pictures: Pictures, rows: np.ndarray) -> Pictures:
+    return Pictures(
+        pictures.images[rows], pictures.landmarks[rows], pictures.targets[rows], np.asarray(pictures.labels[rows])
+    )
+
+
+def _cached_landmarks(images: Image, detector: Detector, cache: Path) -> FloatArray:
+    digest = hashlib.sha256(images.tobytes()).hexdigest()[:16]
+    path = cache / f"landmarks-{digest}.npy"
+    if path.is_file():
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    logger.info("finding landmarks in %d pictures", len(images))
+    landmarks, _ = find_landmarks(images, detector)
+    cache.mkdir(parents=True, exist_ok=True)
+    np.save(path, landmarks)
+    return landmarks

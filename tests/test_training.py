@@ -1,0 +1,293 @@
+"""Training: what is drawn, disturbed and learned, and that a run goes on exactly where it was."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fertrack.classifiers.onnx import OnnxClassifier
+from fertrack.errors import ConfigError, ModelError
+from fertrack.models.bundle import load_bundle
+from fertrack.training.augment import augment, crop_faces, normalise
+from fertrack.training.config import AugmentConfig, DataConfig, ScheduleConfig, TrainConfig, load_train_config
+from fertrack.training.pictures import Pictures, crop_template, load_pictures
+from fertrack.training.schedule import draw_rows, learning_rate, step_generator
+from fertrack.types import EXPRESSIONS, Detections
+
+VOTE_NAMES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
+CLASS_NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FACE = np.array(((17, 21), (30, 21), (24, 28), (18, 36), (29, 36)), np.float32)
+
+
+class OneFace:
+    """A detector that sees the same face in every picture."""
+
+    name = "one-face"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def detect(self, images: list[np.ndarray]) -> list[Detections]:
+        self.asked += len(images)
+        points = (FACE + 0.5) * (160 / 48) - 0.5 + 32
+        box = np.array([[40, 40, 180, 180]], np.float32)
+        return [Detections(box, np.ones(1, np.float32), points[None].astype(np.float32)) for _ in images]
+
+
+def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures whose class can be seen: a bright bar at a height that the class gives."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(count) % 7
+    images = rng.integers(0, 60, (count, 48, 48)).astype(np.uint8)
+    for image, label in zip(images, classes, strict=True):
+        image[6 + 5 * label : 10 + 5 * label, 8:40] = 220
+    return images, classes
+
+
+@pytest.fixture
+def voted_file(tmp_path: Path) -> Path:
+    """FER2013 with FER+ votes in small: 140 pictures to learn, three of them among the 14 to test."""
+    learned, classes = bars(140, 1)
+    tested, test_classes = bars(14, 2)
+    learned[:3] = tested[:3]
+    order = [VOTE_NAMES.index(name) for name in EXPRESSIONS]
+    both = np.concatenate([classes, test_classes])
+    votes = np.zeros((len(both), 10), np.int8)
+    votes[np.arange(len(both)), np.array(order)[both]] = 8
+    votes[:, VOTE_NAMES.index("unknown")] = 2
+    called = {"anger": "angry", "happiness": "happy", "sadness": "sad"}
+    own = np.array([CLASS_NAMES.index(called.get(name, name)) for name in EXPRESSIONS])
+    path = tmp_path / "fer.npz"
+    np.savez(
+        path,
+        images=np.concatenate([learned, tested]),
+        labels=own[both].astype(np.int8),
+        class_names=np.array(CLASS_NAMES),
+        split=np.array([0] * 140 + [1] * 14, np.int8),
+        split_names=np.array(("Training", "PublicTest", "PrivateTest")),
+        ferplus_votes=votes,
+        ferplus_vote_names=np.array(VOTE_NAMES),
+    )
+    return path
+
+
+def small(path: Path, **schedule: object) -> TrainConfig:
+    return TrainConfig.model_validate(
+        {
+            "name": "small",
+            "data": {"path": str(path), "size_px": 32, "validation": 21},
+            "augmentation": {"rotation_deg": 2, "shift": 0.01, "occlusion": 0, "mixup": 0.2},
+            "network": {"widths": (8, 8, 16), "blocks": (0, 1, 1), "gated_from": 2, "head_channels": 8},
+            "schedule": {"epochs": 3, "batch": 16, "threads": 1, "average": 0.9, **schedule},
+        }
+    )
+
+
+def test_pictures_have_both_label_sets_and_no_twins_of_test_pictures(voted_file: Path, tmp_path: Path) -> None:
+    detector = OneFace()
+    config = DataConfig(path=str(voted_file), validation=20, fer2013_share=0.25)
+    learned, kept = load_pictures(config, detector, tmp_path / "cache")
+    assert len(learned) + len(kept) == 137
+    assert len(kept) == 20
+    np.testing.assert_allclose(learned.targets.sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(learned.targets.argmax(1), learned.labels)
+    np.testing.assert_allclose(learned.targets.max(1), 1, atol=1e-6)  # both label sets say the same here
+    np.testing.assert_allclose(learned.landmarks, np.broadcast_to(FACE, learned.landmarks.shape), atol=1e-4)
+    asked = detector.asked
+    again, _ = load_pictures(config, detector, tmp_path / "cache")
+    assert detector.asked == asked, "landmarks are searched for once"
+    np.testing.assert_array_equal(again.landmarks, learned.landmarks)
+
+
+def test_too_many_pictures_kept_apart(voted_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.validation keeps 137 pictures apart"):
+        load_pictures(DataConfig(path=str(voted_file), validation=137), OneFace(), tmp_path)
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", images=np.zeros(3))
+    with pytest.raises(ConfigError, match=r"other\.npz cannot be read"):
+        load_pictures(DataConfig(path=str(tmp_path / "other.npz")), OneFace(), tmp_path)
+
+
+def test_draws_follow_class_counts() -> None:
+    labels = np.repeat(np.arange(2), (90, 10))
+    targets = np.eye(7, dtype=np.float32)[labels]
+    pictures = Pictures(np.zeros((100, 48, 48), np.uint8), np.zeros((100, 5, 2), np.float32), targets, labels)
+    np.testing.assert_allclose(pictures.class_shares(0.0)[:2], (0.9, 0.1))
+    np.testing.assert_allclose(pictures.class_shares(1.0)[:2], (0.5, 0.5))
+    np.testing.assert_allclose(pictures.class_shares(0.5)[:2], np.sqrt((90, 10)) / np.sqrt((90, 10)).sum())
+    drawn = labels[draw_rows(pictures.draw_probabilities(1.0), 4000, np.random.default_rng(0))]
+    assert 0.45 < drawn.mean() < 0.55
+
+
+def test_learning_rate_rises_stays_and_falls_to_nothing() -> None:
+    config = ScheduleConfig(epochs=10, learning_rate=0.01, warmup_epochs=1, decay_share=0.4)
+    rates = [learning_rate(step, 100, 10, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.001)
+    assert rates[10:61] == [0.01] * 51
+    assert rates[80] == pytest.approx(0.005)
+    assert 0 < rates[99] < 0.0001
+    assert rates[60:] == sorted(rates[60:], reverse=True)
+
+
+def test_crops_are_those_of_the_aligner() -> None:
+    from fertrack.alignment import align_faces
+
+    image = bars(1, 3)[0]
+    template = crop_template(64, 1.12)
+    own = crop_faces(image, FACE[None], template, 64)[0]
+    colour = np.repeat(image[0][:, :, None], 3, axis=2)
+    at_run_time = align_faces(colour, FACE[None], template, 64)[0, :, :, 0]
+    assert np.abs(own.astype(int) - at_run_time.astype(int)).max() <= 1
+
+
+def test_zoom_keeps_the_face_in_place_and_makes_it_larger() -> None:
+    plain, zoomed = crop_template(64, 1.0), crop_template(64, 1.25)
+    np.testing.assert_allclose(zoomed[1, 0] - zoomed[0, 0], 1.25 * (plain[1, 0] - plain[0, 0]), rtol=1e-5)
+    np.testing.assert_allclose(zoomed[:, 0].mean(), 32, atol=1)
+
+
+def test_every_disturbance_changes_pictures_and_depends_on_chance_alone() -> None:
+    images = bars(8, 4)[0]
+    marks = np.repeat(FACE[None], 8, axis=0)
+    template = crop_template(48, 1.0)
+    still = dict.fromkeys(AugmentConfig.model_fields, 0.0)
+    plain = crop_faces(images, marks, template, 48)
+
+    def disturbed(**options: float) -> np.ndarray:
+        config = AugmentConfig(**{**still, **options})
+        return augment(images, marks, template, 48, config=config, rng=np.random.default_rng(5))
+
+    mirrored = plain[:, :, ::-1]
+    untouched = disturbed()
+    for crop, ours, flipped in zip(untouched, plain, mirrored, strict=True):
+        nearest = min(np.abs(crop.astype(int) - known.astype(int)).mean() for known in (ours, flipped))
+        assert nearest < 3, "only flips are left when everything is off"
+    for option in set(still) - {"mixup", "mixed_batches"}:
+        amount = 10.0 if option == "rotation_deg" else 0.2 if option in {"scale", "shift", "shear"} else 1.0
+        assert (disturbed(**{option: amount}) != untouched).any(), option
+        np.testing.assert_array_equal(disturbed(**{option: amount}), disturbed(**{option: amount}))
+
+
+def test_normalise() -> None:
+    crops = normalise(np.array([[[0, 255]]], np.uint8))
+    assert crops.dtype == np.float32
+    np.testing.assert_allclose(crops, [[[[-2.0, 2.0]]]])
+
+
+def test_steps_have_chances_of_their_own() -> None:
+    assert step_generator(0, 3).random() == step_generator(0, 3).random()
+    assert len({step_generator(seed, step).random() for seed in (0, 1) for step in (0, 1, 2)}) == 6
+
+
+def test_configuration_is_strict(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('name = "a"\n[schedule]\nepoch = 3\n')
+    with pytest.raises(ConfigError, match=r"schedule\.epoch"):
+        load_train_config(path)
+    path.write_text("name = ")
+    with pytest.raises(ConfigError, match="cannot be read as a training configuration"):
+        load_train_config(path)
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        load_train_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parent.parent.glob("configs/train/*.toml")), ids=lambda p: p.stem
+)
+def test_committed_configurations_are_valid(path: Path) -> None:
+    assert load_train_config(path).name
+
+
+class TestRuns:
+    """With PyTorch."""
+
+    @pytest.fixture(autouse=True)
+    def _torch(self) -> None:
+        pytest.importorskip("torch", reason="needs fertrack[train]")
+
+    def test_a_stopped_run_ends_at_the_same_weights(self, voted_file: Path, tmp_path: Path) -> None:
+        from fertrack.training.loop import Trainer
+
+        config = small(voted_file)
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        whole = Trainer(config, learned, kept, tmp_path / "whole")
+        assert whole.run()
+        for expected in (False, False, True):
+            part = Trainer(config, learned, kept, tmp_path / "parts")
+            assert part.run(stop=lambda: True) is expected
+        for (name, one), other in zip(
+            whole.averaged.state_dict().items(), part.averaged.state_dict().values(), strict=True
+        ):
+            assert (one == other).all(), name
+        rows = list(csv.DictReader((tmp_path / "parts" / "log.csv").read_text().splitlines()))
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+    def test_a_run_learns_and_its_bundle_says_the_same(self, voted_file: Path, tmp_path: Path) -> None:
+        from fertrack.training.finish import write_bundle
+        from fertrack.training.loop import Trainer
+
+        config = small(voted_file, epochs=25, learning_rate=0.01)
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        trainer = Trainer(config, learned, kept, tmp_path / "run")
+        reports = []
+        assert trainer.run(on_epoch=reports.append)
+        assert reports[-1].loss < reports[0].loss - 0.5
+        assert reports[-1].accuracy > 0.6  # 1 in 7 by guessing
+        assert reports[-1].overlap < reports[0].overlap, "the heads are pushed apart"
+
+        bundle = load_bundle(write_bundle(trainer.averaged, config, trainer.training_prior, tmp_path / "bundle"))
+        np.testing.assert_allclose(bundle.calibration.training_prior, trainer.training_prior, atol=1e-3)
+        classifier = OnnxClassifier(bundle)
+        crops = crop_faces(kept.images, kept.landmarks, crop_template(32, config.data.zoom), 32)
+        logits = classifier.logits(np.repeat(crops[..., None], 3, axis=3))
+        np.testing.assert_allclose(logits, trainer.validation_logits(), atol=1e-3)
+
+    def test_another_configuration_does_not_go_on(self, voted_file: Path, tmp_path: Path) -> None:
+        from fertrack.training.loop import Trainer
+
+        config = small(voted_file)
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        Trainer(config, learned, kept, tmp_path / "run").run(stop=lambda: True)
+        with pytest.raises(ModelError, match=r"trained with another schedule\.seed"):
+            Trainer(small(voted_file, seed=1), learned, kept, tmp_path / "run")
+        longer = Trainer(small(voted_file, epochs=4), learned, kept, tmp_path / "run")
+        assert longer.step == longer.steps_per_epoch
+        (tmp_path / "run" / "checkpoint.pt").write_bytes(b"no checkpoint")
+        with pytest.raises(ModelError, match="is no checkpoint of a training run"):
+            Trainer(config, learned, kept, tmp_path / "run")
+
+    def test_without_heads(self) -> None:
+        import torch
+
+        from fertrack.models.compact import CompactNet, head_overlap
+
+        logits, pooled = CompactNet(head_channels=0).eval().with_heads(torch.zeros(2, 1, 64, 64))
+        assert logits.shape == (2, 7)
+        assert pooled == []
+        assert head_overlap(pooled) == 0
+        one, two, three = torch.eye(3)[:, None]
+        assert head_overlap([one, two, three]) == 0
+        assert head_overlap([one, one, one]) == pytest.approx(1)
+        assert head_overlap([one, one, two]) == pytest.approx(1 / 3)
+
+    def test_the_command_in_parts(self, voted_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        from fertrack.cli.main import run
+
+        config = tmp_path / "run.toml"
+        config.write_text(
+            f'name = "tiny"\n[data]\npath = "{voted_file}"\nsize_px = 32\nvalidation = 21\n'
+            "[network]\nwidths = [8, 8]\nblocks = [0, 1]\nhead_channels = 0\n[schedule]\nepochs = 2\nbatch = 16\n"
+        )
+        arguments = ["train", str(config), "-o", str(tmp_path / "run"), "--epochs-now", "1"]
+        assert run(arguments) == 0
+        assert "goes on from here" in capsys.readouterr().err
+        assert run(arguments) == 0
+        folder = Path(capsys.readouterr().out.strip())
+        assert load_bundle(folder).card.name == "tiny"
+        assert run(["train", str(tmp_path / "none.toml")]) == 1
+        assert "none.toml cannot be read" in capsys.readouterr().err
