@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fertrack.build import build_pipeline
     from fertrack.config import Settings, load_settings
     from fertrack.errors import FertrackError
+    from fertrack.live.results import open_live
     from fertrack.pipeline import Pipeline
     from fertrack.process import ProcessResult, process_video
     from fertrack.sources import open_source
@@ -37,6 +38,7 @@ __all__ = [
     "build_pipeline",
     "load_settings",
     "open_database",
+    "open_live",
     "open_source",
     "process_video",
 ]
@@ -49,6 +51,7 @@ _HOME = {
     "build_pipeline": "build",
     "load_settings": "config",
     "open_database": "storage.engine",
+    "open_live": "live.results",
     "open_source": "sources",
     "process_video": "process",
 }

@@ -17,6 +17,7 @@ from fertrack.cli import (
     database,
     evaluate,
     export,
+    live,
     models,
     person,
     privacy,
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 process.register(app)
+live.register(app)
 query.register(app)
 answers.register(app)
 render.register(app)

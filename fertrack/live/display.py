@@ -15,7 +15,8 @@ from fertrack.lettering import Lettering
 from fertrack.live.capture import Capture, Captured
 from fertrack.live.latency import Meter
 from fertrack.live.prediction import predicted_xyxy
-from fertrack.live.state import BudgetState, ConnectionState, LiveView
+from fertrack.live.state import BudgetState, LiveView
+from fertrack.sources.status import StreamStatus
 from fertrack.types import UNCONFIRMED, FrameResult, Image, RunSummary
 
 __all__ = ["Display", "LatestResult", "MeteredSink", "Shown"]
@@ -133,7 +134,7 @@ class Display:
         *,
         latest: Callable[[], Shown | None],
         names: Callable[[], Mapping[int, str]],
-        connection: Callable[[], ConnectionState],
+        connection: Callable[[], StreamStatus],
         budget: Callable[[], BudgetState],
         latency: Meter,
         age: Meter,

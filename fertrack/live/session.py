@@ -21,8 +21,7 @@ from fertrack.live.display import Display, LatestResult, MeteredSink, Shown
 from fertrack.live.latency import Meter
 from fertrack.live.people import PeopleSink
 from fertrack.live.recording import Recorder
-from fertrack.live.source import open_live
-from fertrack.live.state import BudgetState, ConnectionState, LiveState, LiveSummary, LiveView
+from fertrack.live.state import BudgetState, LiveState, LiveSummary, LiveView
 from fertrack.pipeline import Pipeline
 from fertrack.privacy import check_stated
 from fertrack.process import database_url, make_folder, run_record
@@ -30,6 +29,7 @@ from fertrack.protocols import Sink, VideoSource
 from fertrack.relinking import Relinker, build_relinker
 from fertrack.sinks.database import DatabaseSink
 from fertrack.sinks.linking import LinkingSink
+from fertrack.sources import StreamStatus, open_live_source
 from fertrack.storage import person_actions
 from fertrack.storage.engine import Database, open_database
 from fertrack.types import UNCONFIRMED, RunSummary, VideoInfo
@@ -124,6 +124,7 @@ class LiveSession:
         self._recording = threading.Lock()
         self._notes: list[str] = []
         self._is_stopping = False
+        self._closing = threading.Event()
         self._is_done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -152,7 +153,13 @@ class LiveSession:
                 make_folder(self._out)
                 self._database = open_database(database_url(settings, self._out), create=True)
             if self._source is None:
-                self._source = open_live(self._location, settings, realtime=self._realtime)
+                self._source = open_live_source(
+                    self._location,
+                    realtime=self._realtime,
+                    config=settings.stream,
+                    input_config=settings.input,
+                    closing=self._closing,
+                )
             self._schedule = LookSchedule(None if self._fixed else self._controller(self._pipeline))
             self._capture = Capture(self._source)
         except BaseException:
@@ -165,6 +172,7 @@ class LiveSession:
     def stop(self) -> None:
         """Ask the run to end. Returns at once; safe from any thread or signal handler, also more than once."""
         self._is_stopping = True
+        self._closing.set()
         capture = self._capture
         if capture is not None:
             capture.ask_to_end()
@@ -454,14 +462,15 @@ class LiveSession:
         self._recorders.append(self._recorder)
         return path
 
-    def _connection(self) -> ConnectionState:
+    def _connection(self) -> StreamStatus:
         if self._is_done.is_set() or (self._capture is not None and self._capture.ended):
             reconnects = getattr(getattr(self._source, "status", None), "reconnects", 0)
-            return ConnectionState("ended", 0, _sentence(self.error), reconnects)
+            return StreamStatus("ended", 0, _sentence(self.error), reconnects)
         status = getattr(self._source, "status", None)
         if status is not None:
-            return ConnectionState(status.state, status.attempt, status.message, status.reconnects)
-        return ConnectionState("live" if self._capture is not None and self._capture.started else "connecting")
+            assert isinstance(status, StreamStatus)
+            return status
+        return StreamStatus("live" if self._capture is not None and self._capture.started else "connecting")
 
     def _budget(self) -> BudgetState:
         budget = self._schedule.budget

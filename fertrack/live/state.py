@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fertrack.sources.status import StreamStatus
 from fertrack.types import Image
 
-__all__ = ["BudgetState", "ConnectionState", "LivePerson", "LiveState", "LiveSummary", "LiveView", "Percentiles"]
+__all__ = ["BudgetState", "LivePerson", "LiveState", "LiveSummary", "LiveView", "Percentiles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +17,6 @@ class Percentiles:
     p50: float = 0.0
     p95: float = 0.0
     p99: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionState:
-    """How the source is.
-
-    Attributes:
-        state: "connecting", "live", "reconnecting" or "ended".
-        attempt: number of the present try to reconnect; 0 while connected.
-        message: what is wrong, in one sentence; empty if nothing is.
-        reconnects: how often the connection came back so far.
-    """
-
-    state: str = "connecting"
-    attempt: int = 0
-    message: str = ""
-    reconnects: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +111,7 @@ class LiveState:
     """
 
     source: str
-    status: ConnectionState
+    status: StreamStatus
     running: bool
     error: str
     recording: str | None

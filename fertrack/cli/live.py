@@ -1,0 +1,278 @@
+"""``fertrack live``: a camera, a stream, or a file in real time."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fertrack.cli.options import DEFAULT_OUT, Config, Overrides, settings_from
+from fertrack.cli.output import err_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fertrack.live.session import LiveSession
+    from fertrack.live.state import LiveState, LiveSummary
+
+__all__ = ["parse_duration_s", "register"]
+
+_INTERRUPTED = 130
+_POLL_S = 0.25
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command("live")(live)
+
+
+def live(
+    source: Annotated[
+        str, typer.Argument(metavar="[SOURCE]", help="Camera number, rtsp://, http(s):// or udp:// address, or a file.")
+    ] = "0",
+    web: Annotated[bool, typer.Option("--web", help="Show it on a page in this machine's browser.")] = False,
+    window: Annotated[bool, typer.Option("--window", help="Show it in a window.")] = False,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Show no picture, only a line of numbers: the default.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one.")] = 0,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record what is shown into this video, from the start.")
+    ] = None,
+    duration: Annotated[str, typer.Option(metavar="TIME", help="End after 10s, 5m, 1h30m, ...")] = "",
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="SOURCE is a file, to be played at its own speed.")
+    ] = False,
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="Adapt nothing to the machine's speed: look as the options say.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the database, and of recordings begun on the page.")
+    ] = DEFAULT_OUT,
+    db: Annotated[
+        str, typer.Option("--db", envvar="FERTRACK_DB", help="Database file or URL. [default: OUT/fertrack.db]")
+    ] = "",
+    no_store: Annotated[bool, typer.Option("--no-store", help="Store nothing in the database.")] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    detector: Annotated[str, typer.Option(help="centerface, retinaface, retinaface-mobilenet or yunet.")] = "",
+    link_across: Annotated[
+        bool, typer.Option("--link-across", help="Recognise persons whose embeddings earlier runs stored.")
+    ] = False,
+    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What the analysis is for; stored and reported.")] = "",
+    consent: Annotated[str, typer.Option(metavar="TEXT", help="On what consent; stored and reported.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recording of the same name.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Track every face of a camera or stream while it happens, with estimates, rows and, if wanted, a recording.
+
+    It ends with the source, after --duration, with q and Enter, the page's button, or Ctrl-C; in each case the run and
+    the recording are complete. A second Ctrl-C ends it at once; what was stored by then is kept.
+
+    Examples: fertrack live · fertrack live rtsp://camera.local/main --web --record talk.mp4 ·
+    fertrack live clip.mp4 --realtime --duration 10s
+    """
+    if sum((web, window, headless)) > 1:
+        raise typer.BadParameter("give one of --web, --window and --headless")
+    try:
+        duration_s = parse_duration_s(duration) if duration else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--duration") from error
+    from fertrack.live.session import LiveSession
+    from fertrack.privacy import UNSTATED
+
+    flags: dict[str, tuple[str, object]] = {
+        "detection.name": ("--detector", detector or None),
+        "linking.across": ("--link-across", True if link_across else None),
+        "storage.url": ("--db", db or None),
+        "privacy.purpose": ("--purpose", purpose or None),
+        "privacy.consent": ("--consent", consent or None),
+    }
+    settings = settings_from(config, overrides, flags)
+    show = _shower(web=web, window=window, port=port)
+    session = LiveSession(
+        settings,
+        source,
+        realtime=realtime,
+        record=record,
+        store=not no_store,
+        duration_s=duration_s,
+        fixed=fixed,
+        out=out,
+        overwrite=overwrite,
+    )
+    console = err_console()
+    with _ending_by_ctrl_c(session, console) as stopped:
+        _start(session, stopped)
+        with session:
+            show(session, console)
+    _report(session, console, as_json=as_json)
+    if session.summary is not None and session.summary.run is not None and not settings.privacy.purpose:
+        console.print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
+    if session.summary is not None and session.summary.error:
+        raise typer.Exit(1)
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds in a duration as people write it.
+
+    Raises:
+        ValueError: it is none, or 0.
+
+    >>> [parse_duration_s(text) for text in ("10", "10s", "1m30s", "1.5h")]
+    [10.0, 10.0, 90.0, 5400.0]
+    """
+    found = _DURATION.fullmatch(text.strip().lower().replace(" ", ""))
+    parts = [float(part or 0.0) for part in found.groups()] if found else [0.0]
+    seconds = sum(part * unit for part, unit in zip(parts, (3600.0, 60.0, 1.0), strict=False))
+    if seconds <= 0.0:
+        raise ValueError(f"{text!r} is no duration: give for example 10s, 5m or 1h30m")
+    return seconds
+
+
+def _shower(*, web: bool, window: bool, port: int) -> Callable[[LiveSession, Console], None]:
+    """What shows a session until it ends; found before anything is loaded."""
+    from fertrack.errors import ConfigError
+
+    if window:
+        try:
+            show = import_module("fertrack.gui").show
+        except ImportError as error:
+            raise ConfigError("--window needs Qt: pip install 'fertrack[gui]'") from error
+        return lambda session, _console: show(session)
+    if web:
+        try:
+            from fertrack.web import serve
+        except ImportError as error:
+            raise ConfigError("--web needs a web server: pip install 'fertrack[web]'") from error
+
+        def on_page(session: LiveSession, console: Console) -> None:
+            def tell(url: str) -> None:
+                console.print(f"open {url}  (only on this machine; Ctrl-C ends)", markup=False, soft_wrap=True)
+
+            try:
+                serve(session, port=port, on_ready=tell)
+            except KeyboardInterrupt:
+                session.stop()
+
+        return on_page
+    return _headless
+
+
+def _start(session: LiveSession, stopped: threading.Event) -> None:
+    from fertrack.errors import FertrackError
+
+    try:
+        session.start()
+    except FertrackError:
+        if stopped.is_set():  # while it was waiting for the source
+            raise typer.Exit(_INTERRUPTED) from None
+        raise
+
+
+def _headless(session: LiveSession, console: Console) -> None:
+    """Wait for the end, with a line of numbers on a terminal, and an eye on the key q."""
+    if not console.is_terminal:
+        while not session.wait(_POLL_S):
+            if _wants_to_quit():
+                session.stop()
+        return
+    with console.status("starting") as line:
+        while not session.wait(_POLL_S):
+            if _wants_to_quit():
+                session.stop()
+            line.update(_line(session.state()))
+
+
+def _line(state: LiveState) -> str:
+    from rich.markup import escape
+
+    if state.status.state != "live":
+        return escape(f"{state.source}: {state.status.state} {state.status.message}".strip())
+    visible = [person for person in state.persons if person.visible]
+    who = ", ".join(f"{person.name} {person.label} {person.probability:.2f}" for person in visible[:4])
+    more = f" and {len(visible) - 4} more" if len(visible) > 4 else ""
+    recording = " · recording" if state.recording else ""
+    return escape(
+        f"{state.time_s:.0f} s · display {state.display_fps:.0f} fps · results {state.results_hz:.0f} Hz · latency "
+        f"{state.latency_ms.p50:.0f} ms · dropped {state.dropped}{recording} · {who or 'nobody'}{more} · q Enter ends"
+    )
+
+
+def _wants_to_quit() -> bool:
+    """Whether q and Enter were typed; never waits, and never reads what is not a terminal."""
+    try:
+        if os.name != "posix" or not sys.stdin.isatty() or not select.select([sys.stdin], [], [], 0.0)[0]:
+            return False
+        return sys.stdin.readline().strip().lower() == "q"
+    except (OSError, ValueError):  # no standard input at all
+        return False
+
+
+@contextmanager
+def _ending_by_ctrl_c(session: LiveSession, console: Console) -> Iterator[threading.Event]:
+    """The first Ctrl-C ends the run, completely; a second one ends the program at once."""
+    stopped = threading.Event()
+
+    def stop(_signum: int, _frame: object) -> None:
+        if stopped.is_set():
+            console.print("ended at once: what was stored up to the last second is kept", markup=False)
+            os._exit(_INTERRUPTED)
+        stopped.set()
+        session.stop()
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:  # not the main thread: whoever runs us handles Ctrl-C
+        yield stopped
+        return
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _report(session: LiveSession, console: Console, *, as_json: bool) -> None:
+    if session.error is not None:
+        raise session.error
+    summary = session.summary
+    if summary is None:
+        return
+    for note in summary.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if as_json:
+        print_json(asdict(summary))
+        return
+    print_table(["live", ""], _facts(summary))
+
+
+def _facts(summary: LiveSummary) -> list[tuple[str, Any]]:
+    latency, age = summary.latency_ms, summary.age_ms
+    facts: list[tuple[str, Any]] = [
+        ("run", f"{summary.run if summary.run is not None else 'not stored'} ({summary.status})"),
+        ("time", f"{summary.duration_s:.1f} s"),
+        ("frames", f"{summary.frames}, of which {summary.analysed} analysed, {summary.displayed} displayed"),
+        ("dropped, undecodable", f"{summary.dropped}, {summary.decode_failures}"),
+        ("faces, tracks, persons", f"{summary.faces}, {summary.tracks}, {summary.persons}"),
+        ("display, results", f"{summary.display_fps:.1f} fps, {summary.results_hz:.1f} Hz"),
+        ("latency", f"p50 {latency.p50:.0f} · p95 {latency.p95:.0f} · p99 {latency.p99:.0f} ms, capture to drawn"),
+        ("age of results", f"p50 {age.p50:.0f} · p95 {age.p95:.0f} · p99 {age.p99:.0f} ms, when displayed"),
+    ]
+    if summary.reconnects:
+        facts.append(("reconnected", f"{summary.reconnects} times"))
+    facts += [("recording", path) for path in summary.recordings]
+    if summary.database:
+        facts.append(("database", summary.database))
+    return facts
