@@ -12,8 +12,20 @@ from fertrack.protocols import Classifier
 
 __all__ = ["build_classifier"]
 
-_ADAPTERS = {".onnx": "onnx", ".tflite": "tflite"}
+_ADAPTERS = {
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+    ".pt": "pytorch",
+    ".pth": "pytorch",
+    ".safetensors": "pytorch",
+    ".torchscript": "pytorch",
+    ".keras": "keras",
+    ".h5": "keras",
+    ".hdf5": "keras",
+}
 """Suffix of the network's file to the module that runs it: ``build(options, bundle) -> Classifier``."""
+
+_FOLDER_ADAPTER = "keras"  # the only network that is a folder is a TensorFlow SavedModel
 
 
 def build_classifier(options: ClassificationConfig, bundle: ClassifierBundle | None = None) -> Classifier:
@@ -24,15 +36,16 @@ def build_classifier(options: ClassificationConfig, bundle: ClassifierBundle | N
         bundle: the bundle, where it is read already; otherwise ``options.bundle`` is.
 
     Raises:
-        ConfigError: the device is not available.
+        ConfigError: the device is not available, or the network is a program and may not be run.
         WeightsError: the network's file is missing or its hash differs.
         ModelError: there is no such bundle, nothing here runs its kind of network, or it is not what it says.
         FertrackError: what its kind of network is run with is not installed.
     """
     bundle = bundle or load_bundle(options.bundle)
     suffix = PurePath(bundle.card.model).suffix.lower()
-    if suffix not in _ADAPTERS:
+    name = _FOLDER_ADAPTER if bundle.model_path.is_dir() else _ADAPTERS.get(suffix)
+    if name is None:
         raise ModelError(f"{bundle.model_path}: networks are run from {', '.join(_ADAPTERS)} files, not from {suffix}")
-    adapter = importlib.import_module(f"{__name__}.{_ADAPTERS[suffix]}")
+    adapter = importlib.import_module(f"{__name__}.{name}")
     classifier: Classifier = adapter.build(options, bundle)
     return classifier

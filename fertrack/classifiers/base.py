@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -17,12 +18,18 @@ from fertrack.types import EXPRESSIONS, FloatArray, Image
 __all__ = ["BundleClassifier", "first_line", "preprocessor", "tensor_shape"]
 
 
+_LEAST_PROBABILITY = 1e-7  # about what float32 probabilities resolve; the logarithm stays finite
+
+
 class BundleClassifier(ABC):
     """An expression classifier as a bundle says. Safe to call from several threads at once.
 
     A face's logits are bit for bit the same however many faces are asked for together: the network is always run on
     blocks of one fixed size (short blocks are filled up with zeros), because matrix kernels may round differently for
     different sizes.
+
+    Where the bundle names a feature head, the network is given the head's tokens instead of pixels. A head or network
+    that looks at landmarks is given them by ``logits_at``; ``logits`` takes them to lie where the template has them.
 
     A subclass opens its network, then calls ``_ready`` with the number of faces a run takes.
 
@@ -31,6 +38,8 @@ class BundleClassifier(ABC):
         template: float32 (5, 2), where the five landmarks lie in a crop, px.
         fingerprint: name, version and hash of the network.
         bundle: everything known of it.
+        network_shape: what the network takes for one face: pixels, or the head's tokens.
+        wants_landmarks: whether ``logits_at`` may answer otherwise than ``logits``.
     """
 
     def __init__(self, bundle: ClassifierBundle) -> None:
@@ -41,6 +50,9 @@ class BundleClassifier(ABC):
         self._columns = bundle.label_columns
         self._preprocess = preprocessor(bundle.card.input)
         self._block = 1
+        self._head = _open_head(bundle)
+        self.network_shape: tuple[int, ...] = self._head.shape if self._head else tensor_shape(bundle.card.input)
+        self.wants_landmarks = self._head is not None and self._head.wants_landmarks
 
     def logits(self, crops: Image) -> FloatArray:
         """Uncalibrated logits.
@@ -56,17 +68,38 @@ class BundleClassifier(ABC):
             ValueError: ``crops`` has another shape.
             ModelError: the network failed or answered with something that is not a number.
         """
+        return self._logits(crops, np.broadcast_to(self.template, (len(crops), 5, 2)))
+
+    def logits_at(self, crops: Image, landmarks: FloatArray) -> FloatArray:
+        """Uncalibrated logits of crops whose landmarks are known, for networks that look at them.
+
+        Args:
+            crops: as for ``logits``.
+            landmarks: float32 (N, 5, 2), px in these very crops (``fertrack.alignment.aligned_landmarks``).
+
+        Returns:
+            As ``logits``.
+
+        Raises:
+            TypeError, ValueError, ModelError: as ``logits``; also for landmarks of another dtype or shape.
+        """
+        if not isinstance(landmarks, np.ndarray) or landmarks.dtype != np.float32:
+            raise TypeError(f"landmarks must be float32 (N, 5, 2), got {getattr(landmarks, 'dtype', type(landmarks))}")
+        if landmarks.shape != (len(crops), 5, 2):
+            raise ValueError(f"landmarks must be float32 ({len(crops)}, 5, 2), got {landmarks.shape}")
+        return self._logits(crops, landmarks)
+
+    def _logits(self, crops: Image, landmarks: FloatArray) -> FloatArray:
         self._check_crops(crops)
         logits = np.empty((len(crops), len(EXPRESSIONS)), np.float32)
         tensor = self._preprocess(crops) if len(crops) else np.empty(0, np.float32)
         for start in range(0, len(crops), self._block):
-            block = tensor[start : start + self._block]
+            here = slice(start, start + self._block)
+            block, points = tensor[here], landmarks[here]
             count = len(block)
             if count < self._block:
-                filled = np.zeros((self._block, *tensor.shape[1:]), np.float32)
-                filled[:count] = block
-                block = filled
-            logits[start : start + count] = self._run(block)[:count][:, self._columns]
+                block, points = _filled(block, self._block), _filled(points, self._block)
+            logits[start : start + count] = self._as_logits(self._look(block, points))[:count, self._columns]
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"{self.fingerprint}: the network's output is not a finite number; its weights are damaged"
@@ -84,20 +117,45 @@ class BundleClassifier(ABC):
             ModelError: the network fails, or its output is not float32 (block, 7).
         """
         self._block = block
-        self._run(np.zeros((block, *tensor_shape(self.bundle.card.input)), np.float32))
+        pixels = np.zeros((block, *tensor_shape(self.bundle.card.input)), np.float32)
+        answer = self._look(pixels, _filled(self.template[None], block))
+        likely = bool((answer >= 0.0).all()) and bool(np.allclose(answer.sum(axis=1), 1.0, atol=1e-3))
+        stated = self.bundle.card.output
+        if likely != (stated == "probabilities") and np.isfinite(answer).all():
+            answers = "probabilities" if likely else "no probabilities"
+            raise ModelError(
+                f"{self.bundle.model_path} answers with {answers}, but its card says output = {stated!r}; correct that"
+            )
+
+    def _look(self, pixels: FloatArray, landmarks: FloatArray) -> FloatArray:
+        """What the network says to one block, seen through the head if there is one."""
+        if self._head is None:
+            return self._run(pixels)
+        return self._run(self._guarded(partial(self._head.tokens, pixels, landmarks)))
 
     def _run(self, block: FloatArray) -> FloatArray:
+        return self._checked(self._guarded(partial(self._answer, block)), len(block))
+
+    def _guarded(self, work: Callable[[], Any]) -> Any:
         try:
-            output = self._answer(block)
+            return work()
+        except ModelError:
+            raise
         except Exception as error:  # the runtimes have no common error class
             raise ModelError(f"{self.fingerprint}: the network failed on a face: {first_line(error)}") from error
-        expected = (len(block), len(EXPRESSIONS))
-        if output.shape != expected or output.dtype != np.float32:
-            raise ModelError(
-                f"{self.bundle.model_path}: output is {output.dtype} {output.shape}, expected float32 {expected}"
-            )
-        result: FloatArray = output
-        return result
+
+    def _checked(self, output: Any, count: int) -> FloatArray:
+        expected = (count, len(EXPRESSIONS))
+        if not isinstance(output, np.ndarray) or output.shape != expected or output.dtype != np.float32:
+            got = f"{output.dtype} {output.shape}" if isinstance(output, np.ndarray) else type(output).__name__
+            raise ModelError(f"{self.bundle.model_path}: output is {got}, expected float32 {expected}")
+        return output
+
+    def _as_logits(self, answer: FloatArray) -> FloatArray:
+        if self.bundle.card.output == "logits":
+            return answer
+        logarithms: FloatArray = np.log(np.maximum(answer, _LEAST_PROBABILITY))
+        return logarithms
 
     def _check_crops(self, crops: Any) -> None:
         wanted = f"uint8 (N, {self.crop_size}, {self.crop_size}, 3)"
@@ -106,6 +164,22 @@ class BundleClassifier(ABC):
             raise TypeError(f"crops must be {wanted}, got {got}")
         if crops.ndim != 4 or crops.shape[1:] != (self.crop_size, self.crop_size, 3):
             raise ValueError(f"crops must be {wanted}, got {crops.dtype} {crops.shape}")
+
+
+def _open_head(bundle: ClassifierBundle) -> Any:
+    """The feature head that the bundle names, or None."""
+    if bundle.card.head is None:
+        return None
+    from fertrack.classifiers.feature_head import FeatureHead  # needs PyTorch
+
+    return FeatureHead(bundle)
+
+
+def _filled(rows: FloatArray, count: int) -> FloatArray:
+    """The rows, and zeros up to ``count``."""
+    filled = np.zeros((count, *rows.shape[1:]), np.float32)
+    filled[: len(rows)] = rows
+    return filled
 
 
 def tensor_shape(card: InputCard) -> tuple[int, int, int]:

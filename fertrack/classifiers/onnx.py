@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fertrack.classifiers.base import BundleClassifier, first_line, tensor_shape
+from fertrack.classifiers.base import BundleClassifier, first_line
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.devices import open_session
 from fertrack.errors import ConfigError, ModelError
@@ -36,7 +36,7 @@ class OnnxClassifier(BundleClassifier):
         """
         super().__init__(bundle)
         self._session = _open_session(bundle, options or ClassificationConfig())
-        self._input_name, fixed_block = _check_input(self._session, bundle)
+        self._input_name, fixed_block = _check_input(self._session, bundle, self.network_shape)
         self._output_name = _check_output(self._session, bundle)
         on_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"
         self._ready(fixed_block or (1 if on_cpu else _ACCELERATOR_BLOCK))
@@ -60,15 +60,14 @@ def _open_session(bundle: ClassifierBundle, options: ClassificationConfig) -> An
         raise ModelError(f"{bundle.model_path} is not a network that can be run: {first_line(error)}") from error
 
 
-def _check_input(session: Any, bundle: ClassifierBundle) -> tuple[str, int]:
+def _check_input(session: Any, bundle: ClassifierBundle, expected: tuple[int, ...]) -> tuple[str, int]:
     """The input's name, and how many faces it takes at a time (0: any number)."""
     inputs = session.get_inputs()
-    expected = tensor_shape(bundle.card.input)
     wanted = f"one float32 input (n, {', '.join(map(str, expected))})"
     if len(inputs) != 1:
         raise ModelError(f"{bundle.model_path}: {len(inputs)} inputs found, the bundle needs {wanted}")
     shape, kind = inputs[0].shape, inputs[0].type
-    fits = len(shape) == 4 and all(
+    fits = len(shape) == 1 + len(expected) and all(
         not isinstance(found, int) or found == needed for found, needed in zip(shape[1:], expected, strict=False)
     )
     if kind != "tensor(float)" or not fits:

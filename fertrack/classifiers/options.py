@@ -14,7 +14,15 @@ class ClassificationConfig(StageConfig):
     """Which network estimates the expression, and what it runs on."""
 
     bundle: str = Field(
-        "default", min_length=1, description='"default", or the folder of a bundle (bundle.toml beside its model.onnx).'
+        "default",
+        min_length=1,
+        description='"default", the folder of a bundle (bundle.toml beside its network), or a weights file with a card '
+        "beside it.",
+    )
+    trust_code: bool = Field(
+        False,
+        description="Run networks that are programs (TorchScript, TensorFlow SavedModel): they can do anything that "
+        "you can do. No bundle can ask for it.",
     )
     device: Device = Field(
         "cpu",

@@ -3,6 +3,8 @@
 What a network expects (crop size, template, colours, normalisation, order of labels) and what is known of it (licence,
 training data, calibration, measured accuracy) stands in the bundle and nowhere else. Every fact is checked on load;
 the weights only run if their SHA-256 is the one the bundle names.
+
+The card may also lie beside one weights file among others, named after it: ``my.pth.toml`` for ``my.pth``.
 """
 
 from __future__ import annotations
@@ -24,17 +26,29 @@ from fertrack.types import EXPRESSIONS, FloatArray
 
 __all__ = [
     "BUNDLE_FILE",
+    "SAVED_MODEL_FILE",
+    "Architecture",
     "BundleCard",
     "CalibrationCard",
     "ClassifierBundle",
+    "HeadCard",
     "InputCard",
     "MeasuredCard",
+    "card_beside",
+    "first_problem",
     "load_bundle",
+    "weights_sha256",
 ]
 
 BUNDLE_FILE = "bundle.toml"
+SAVED_MODEL_FILE = "saved_model.pb"  # what makes a folder a TensorFlow SavedModel
 _SHIPPED = Path(__file__).parent
 
+Architecture = Literal["auto", "feature-orthogonal", "landmark-attention", "quaternion-transformer"]
+"""Networks that fertrack has code for, so that a file of weights alone is enough; "auto" goes by the weights' names."""
+
+_FileName = Annotated[str, Field(pattern=r"^[^./\\][^/\\]*$")]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Point = tuple[float, float]
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -99,20 +113,33 @@ class MeasuredCard(StageConfig):
     ece_equal_shares: _Share | None = Field(None, description="The same with every class weighing the same.")
 
 
+class HeadCard(StageConfig):
+    """A PyTorch feature head in front of the network, which then takes the head's tokens instead of pixels."""
+
+    model: _FileName = Field(description="File name of the head's weights, beside the card.")
+    sha256: _Sha256
+    architecture: Architecture = Field("auto", description="Which feature head the weights are of.")
+    rename: dict[str, str] = Field({}, description="Beginnings of the weights' names, theirs to ours.")
+
+
 class BundleCard(StageConfig):
     """The contents of ``bundle.toml``."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     version: str = Field(min_length=1)
     summary: str = ""
-    model: str = Field(
-        "model.onnx", pattern=r"^[^/\\]+\.[A-Za-z0-9]+$", description="File name of the network, beside the card."
+    model: _FileName = Field("model.onnx", description="File name of the network, beside the card.")
+    sha256: _Sha256
+    architecture: Architecture = Field("auto", description="Where the file holds weights alone: which network's.")
+    rename: dict[str, str] = Field({}, description="Beginnings of the weights' names, theirs to ours.")
+    output: Literal["logits", "probabilities"] = Field(
+        "logits", description="What the network's columns are; of probabilities the logarithm is taken."
     )
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     labels: tuple[str, ...] = Field(description="The network's output columns, in its own order.")
     licence: str = Field(min_length=1, description="Licence of the weights.")
     training_data: str = Field(min_length=1, description="What the network was trained on, and under what terms.")
     input: InputCard
+    head: HeadCard | None = Field(None, description="Feature head in front of the network; none: it takes pixels.")
     calibration: CalibrationCard | None = None
     measured: tuple[MeasuredCard, ...] = ()
     reliability: Reliability | None = Field(None, description="Reliability diagram; none: not measured.")
@@ -149,9 +176,15 @@ class ClassifierBundle:
         return self.folder / self.card.model
 
     @property
+    def head_path(self) -> Path | None:
+        """Path of the feature head's weights, if there is one."""
+        return self.folder / self.card.head.model if self.card.head else None
+
+    @property
     def fingerprint(self) -> str:
         """Name, version and the start of the weights' hash, for the record of a run."""
-        return f"{self.card.name} {self.card.version} sha256:{self.card.sha256[:8]}"
+        head = f" head sha256:{self.card.head.sha256[:8]}" if self.card.head else ""
+        return f"{self.card.name} {self.card.version} sha256:{self.card.sha256[:8]}{head}"
 
     @property
     def template(self) -> FloatArray:
@@ -191,28 +224,67 @@ class ClassifierBundle:
         """
         try:
             content = self.model_path.read_bytes()
-        except FileNotFoundError as error:
-            raise WeightsError(
-                f"{self.model_path} is missing; put the network beside its {BUNDLE_FILE} or name another bundle"
-            ) from error
         except OSError as error:
-            raise WeightsError(f"{self.model_path} cannot be read: {error.strerror or error}") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.card.sha256:
-            raise WeightsError(
-                f"{self.model_path} is not the file its bundle names: sha256 {found[:16]}… found, "
-                f"{self.card.sha256[:16]}… expected; restore the file, or correct {BUNDLE_FILE} if it was replaced "
-                "on purpose"
-            )
+            raise _unreadable(self.model_path, error) from error
+        _compare(self.model_path, hashlib.sha256(content).hexdigest(), self.card.sha256)
         return content
+
+    def verify(self) -> None:
+        """Compare the hashes of the network and, if there is one, of its feature head.
+
+        Raises:
+            WeightsError: a file is missing, unreadable, or its hash differs.
+        """
+        _compare(self.model_path, weights_sha256(self.model_path), self.card.sha256)
+        if self.card.head and self.head_path:
+            _compare(self.head_path, weights_sha256(self.head_path), self.card.head.sha256)
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of a weights file; of a folder (a TensorFlow SavedModel), that of its files' names and hashes.
+
+    Raises:
+        WeightsError: it is missing or cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            with path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        if not (path / SAVED_MODEL_FILE).is_file():
+            raise WeightsError(f"{path} cannot be read: it is a folder without a {SAVED_MODEL_FILE}")
+        listing = hashlib.sha256()
+        for file in sorted(found for found in path.rglob("*") if found.is_file()):
+            listing.update(f"{file.relative_to(path).as_posix()}\0{weights_sha256(file)}\n".encode())
+        return listing.hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def card_beside(path: Path) -> Path:
+    """Where the card of one weights file among others lies: ``my.pth.toml`` for ``my.pth``."""
+    return path.with_name(f"{path.name}.toml")
+
+
+def _unreadable(path: Path, error: OSError) -> WeightsError:
+    if isinstance(error, FileNotFoundError):
+        return WeightsError(f"{path} is missing; put the network beside its {BUNDLE_FILE} or name another bundle")
+    return WeightsError(f"{path} cannot be read: {error.strerror or error}")
+
+
+def _compare(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise WeightsError(
+            f"{path} is not the file its bundle names: sha256 {found[:16]}… found, {expected[:16]}… expected; "
+            f"restore the file, or correct {BUNDLE_FILE} if it was replaced on purpose"
+        )
 
 
 def load_bundle(name_or_path: str | Path = "default") -> ClassifierBundle:
     """Read and verify a bundle.
 
     Args:
-        name_or_path: ``"default"`` for the one that comes with fertrack, or a folder with ``bundle.toml`` in it (the
-            path of the ``bundle.toml`` itself also does).
+        name_or_path: ``"default"`` for the one that comes with fertrack, a folder with ``bundle.toml`` in it (the
+            path of the card itself also does), or a weights file that has a card beside it.
 
     Raises:
         ModelError: there is no such bundle, or ``bundle.toml`` cannot be read or is not valid.
@@ -221,24 +293,33 @@ def load_bundle(name_or_path: str | Path = "default") -> ClassifierBundle:
     >>> load_bundle("default").card.input.size_px
     64
     """
-    folder = _folder(name_or_path)
-    bundle = ClassifierBundle(folder, _read_card(folder / BUNDLE_FILE))
-    bundle.read_model()
+    card = _card_path(name_or_path)
+    bundle = ClassifierBundle(card.parent, _read_card(card))
+    bundle.verify()
     return bundle
 
 
-def _folder(name_or_path: str | Path) -> Path:
+def _card_path(name_or_path: str | Path) -> Path:
     if str(name_or_path) == "default":  # a folder that happens to be called so is reached as ./default
-        return _SHIPPED / "default"
+        return _SHIPPED / "default" / BUNDLE_FILE
     path = Path(name_or_path).expanduser()
-    if path.name == BUNDLE_FILE:
-        path = path.parent
-    if path.is_dir():
+    if path.suffix == ".toml":
         return path
-    if path.is_file():
-        raise ModelError(f"{path} is a file; name the folder that holds it together with a {BUNDLE_FILE}")
+    if not path.exists():
+        raise ModelError(
+            f'no classifier bundle {str(name_or_path)!r}: give "default", a folder with a {BUNDLE_FILE} in it, or a '
+            "weights file"
+        )
+    if card_beside(path).is_file():
+        return card_beside(path)
+    if path.is_dir() and not (path / SAVED_MODEL_FILE).is_file():
+        return path / BUNDLE_FILE
+    shared = path.parent / BUNDLE_FILE
+    if shared.is_file() and _read_card(shared).model == path.name:
+        return shared
     raise ModelError(
-        f'no classifier bundle {str(name_or_path)!r}: give "default" or a folder with a {BUNDLE_FILE} in it'
+        f"nothing says what {path} expects and answers; write its card with: "
+        f"fertrack models describe {path} --preset PRESET"
     )
 
 
@@ -254,10 +335,11 @@ def _read_card(path: Path) -> BundleCard:
     try:
         return BundleCard.model_validate(content)
     except ValidationError as error:
-        raise ModelError(f"{path}: {_first_problem(error)}") from error
+        raise ModelError(f"{path}: {first_problem(error)}") from error
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a card, and where, on one line."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     reason = problem["msg"].removeprefix("Value error, ")

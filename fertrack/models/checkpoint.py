@@ -16,7 +16,7 @@ from typing import Any
 
 from fertrack.errors import FertrackError, ModelError, WeightsError
 
-__all__ = ["State", "fill", "import_torch", "is_torchscript", "read_state"]
+__all__ = ["State", "fill", "import_torch", "is_torchscript", "parse_state", "read_state"]
 
 State = dict[str, Any]
 """Parameter names to ``torch.Tensor`` on the CPU."""
@@ -73,6 +73,21 @@ def read_state(path: Path, sha256: str = "", *, what: str = "a PyTorch checkpoin
         raise WeightsError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise WeightsError(f"{path} is not the file its card names: its SHA-256 differs; restore or describe it again")
+    return parse_state(torch, content, path)
+
+
+def parse_state(torch: Any, content: bytes, path: Path) -> State:
+    """The parameters in a file's bytes; nothing of them is run.
+
+    Args:
+        torch: the module, as ``import_torch`` gives it.
+        content: the file's bytes.
+        path: its name, for messages; ``.safetensors`` says that it is one.
+
+    Raises:
+        WeightsError: it is of another kind, or holds more than arrays.
+        FertrackError: safetensors is needed and not installed.
+    """
     if path.suffix.lower() == ".safetensors":
         return _without_prefix(_read_safetensors(content, path))
     if is_torchscript(content):

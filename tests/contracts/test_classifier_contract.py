@@ -11,9 +11,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from classifier_bundles import BUNDLES
 
 import fertrack.classifiers
-from fertrack.models.bundle import load_bundle
 from fertrack.protocols import Classifier
 from fertrack.types import EXPRESSIONS
 
@@ -27,8 +27,10 @@ def adapters() -> list[ModuleType]:
 
 
 @pytest.fixture(scope="module", params=adapters(), ids=lambda module: module.__name__.rpartition(".")[2])
-def classifier(request: pytest.FixtureRequest) -> Classifier:
-    return request.param.build(request.param.Options(), load_bundle("default"))
+def classifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    name = request.param.__name__.rpartition(".")[2]
+    bundle = BUNDLES[name](tmp_path_factory.mktemp(name))
+    return request.param.build(request.param.Options(), bundle)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def crops(classifier: Classifier) -> np.ndarray:
 
 
 def test_there_is_an_adapter() -> None:
-    assert adapters()
+    assert {adapter.__name__.rpartition(".")[2] for adapter in adapters()} == set(BUNDLES)
 
 
 def test_it_has_what_the_seam_asks_for(classifier: Classifier) -> None:

@@ -1,0 +1,114 @@
+"""Small bundles of every kind, for the tests of the classifier adapters."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from fertrack.models.bundle import ClassifierBundle, load_bundle, weights_sha256
+from fertrack.types import EXPRESSIONS
+
+TEMPLATE_224 = [[70.0, 96.0], [154.0, 96.0], [112.0, 128.0], [84.0, 164.0], [140.0, 164.0]]
+
+
+def input_card(size: int = 64, **given: object) -> dict[str, Any]:
+    scale = size / 224
+    return {
+        "size_px": size,
+        "template": [[x * scale, y * scale] for x, y in TEMPLATE_224],
+        "colour": "rgb",
+        "layout": "NCHW",
+        "mean": [0.576, 0.450, 0.402],
+        "std": [0.209, 0.191, 0.183],
+    } | given
+
+
+def write_card(weights: Path, *, size: int = 64, head: Path | None = None, **given: Any) -> ClassifierBundle:
+    """A card beside a weights file, and the bundle they make."""
+    card: dict[str, Any] = {
+        "name": "tiny",
+        "version": "1",
+        "model": weights.name,
+        "sha256": weights_sha256(weights),
+        "labels": list(EXPRESSIONS),
+        "licence": "MIT",
+        "training_data": "none",
+        "input": input_card(size),
+    }
+    if head is not None:
+        card["head"] = {"model": head.name, "sha256": hashlib.sha256(head.read_bytes()).hexdigest()}
+    weights.with_name(f"{weights.name}.toml").write_text(tomli_w.dumps(card | given))
+    return load_bundle(weights)
+
+
+def warm(network: Any) -> Any:
+    """A network with statistics of batch normalisation that are not the neutral ones, in inference mode."""
+    import torch
+
+    random = torch.Generator().manual_seed(11)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.running_mean.shape, generator=random) * 0.1)
+            module.running_var.copy_(torch.rand(module.running_var.shape, generator=random) + 0.5)
+    return network.eval()
+
+
+def orthogonal(channels: int = 16, width: int = 8) -> Any:
+    """A small FeatureOrthogonal on a narrow ResNet-50."""
+    import torch
+
+    from fertrack.models.orthogonal import FeatureOrthogonal
+    from fertrack.models.resnet50 import ResNet50
+
+    torch.manual_seed(1)
+    trunk = ResNet50(width)
+    return warm(FeatureOrthogonal(trunk, trunk.channels, channels))
+
+
+def landmark_attention(channels: int = 8, width: int = 8) -> Any:
+    import torch
+
+    from fertrack.models.landmark_attention import LandmarkAttention
+    from fertrack.models.resnet50 import ResNet50
+
+    torch.manual_seed(2)
+    return warm(LandmarkAttention(channels, trunk=ResNet50(width)))
+
+
+def transformer(tokens: int = 64, token_size: int = 4) -> Any:
+    import torch
+
+    from fertrack.models.quaternion_transformer import QuaternionTransformer
+
+    torch.manual_seed(3)
+    return QuaternionTransformer(tokens, token_size, width=16, heads=8, layers=2, hidden=(32, 16), head=(64, 32)).eval()
+
+
+def save_torchscript(network: Any, example: Any, path: Path) -> Path:
+    """The network as a TorchScript program. PyTorch calls the format deprecated; users have such files."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.trace(network, example).save(str(path))
+    return path
+
+
+def pytorch_bundle(folder: Path) -> ClassifierBundle:
+    torch = pytest.importorskip("torch")
+    path = folder / "orf.pth"
+    torch.save(orthogonal().state_dict(), path)
+    return write_card(path)
+
+
+def default_bundle(_folder: Path) -> ClassifierBundle:
+    return load_bundle("default")
+
+
+BUNDLES = {"onnx": default_bundle, "pytorch": pytorch_bundle}
+"""For each adapter, a function from an empty folder to a bundle that it runs."""
