@@ -136,7 +136,7 @@ def _summary(run: ScriptedRun, faces: int, tracks: int) -> RunSummary:
 def _name_persons(db: Database, run: int, names: Mapping[int, str]) -> None:
     with db.session() as session, session.begin():
         for track, name in names.items():
-            person = Person(display_name=name, created_at=sa.func.now())
+            person = Person(display_name=name, created_at=sa.func.now(), number=track)
             session.add(person)
             session.flush()
             session.execute(

@@ -93,9 +93,12 @@ def test_it_draws_its_charts_silently_and_alone(report: Path, tmp_path: Path) ->
     document, console = browse(report, tmp_path, "--dump-dom", f"--log-net-log={log}")
     assert console == []
     assert 'data-charts="drawn"' in document
-    assert len(re.findall(r'<div class="chart js-plotly-plot"', document)) == 3
-    assert len(re.findall(r'<g class="trace scatter', document)) == 2 * 7
-    assert len(re.findall(r'<g class="point"', document)) == 2 * (3 + 3 + 4)  # seen stretches and episodes, twice
+    assert (
+        len(re.findall(r'<div class="chart js-plotly-plot"', document)) == 5
+    )  # overview, presence, two persons, speed
+    assert len(re.findall(r'<g class="trace scatter', document)) == 2 * (7 + 7) + 2  # lines and bands; p50 and p95
+    assert len(re.findall(r'<g class="point"', document)) == 2 * (3 + 3 + 4) + (1 + 3 + 1)
+    # seen stretches and episodes, twice; anybody, each stretch of a person, and a gap
     assert title(document).endswith("– expression report")  # the hostile name did not run
     assert "cloud" not in "".join(re.findall(r'data-title="[^"]*"', document)).lower()
     assert requests_of_the_page(log) == set()
@@ -115,30 +118,31 @@ def test_it_answers_to_its_user(report: Path, tmp_path: Path) -> None:
       const charts = [...document.querySelectorAll('.chart')];
       const rest = (ms) => new Promise((r) => setTimeout(r, ms));
       const labels = [...charts[0].querySelectorAll('.ytick text')].map((t) => t.textContent);
-      const lineColour = charts[2].data.find((t) => t.name === 'happiness').line.color;
+      const persons = charts.filter((c) => c.dataset.figure.startsWith('person'));
+      const lineColour = persons[1].data.find((t) => t.name === 'happiness').line.color;
       const pageColour = getComputedStyle(document.documentElement).getPropertyValue('--x-happiness').trim();
 
       document.querySelector('input[data-expression=anger]').click();
       await rest(300);
       const isShown = (t) => t.meta.kind === 'line' && t.visible !== false;
-      const shown = charts.slice(1).map((c) => c.data.filter(isShown).length);
+      const shown = persons.map((c) => c.data.filter(isShown).length);
 
       const start = charts[0].layout.xaxis.range[0];
       const ms = (value) => typeof value === 'number' ? value : Date.parse(value.replace(' ', 'T') + 'Z');
       const ranges = () => charts.map((c) => c._fullLayout.xaxis.range.map((v) => Math.round(ms(v) - start)));
-      await Plotly.relayout(charts[1], { 'xaxis.range[0]': start + 1000, 'xaxis.range[1]': start + 2000 });
+      await Plotly.relayout(persons[0], { 'xaxis.range[0]': start + 1000, 'xaxis.range[1]': start + 2000 });
       await rest(800);
       const zoomed = ranges();
-      charts[2].querySelector('[data-title="Reset axes"]').click();
+      persons[1].querySelector('[data-title="Reset axes"]').click();
       await rest(800);
       const reset = ranges();
 
       window.dispatchEvent(new Event('beforeprint'));
       await rest(300);
-      const printed = [charts[1].layout.width, charts[1].layout.font.color];
+      const printed = [persons[0].layout.width, persons[0].layout.font.color];
       window.dispatchEvent(new Event('afterprint'));
       await rest(300);
-      const after = charts[1].layout.font.color;
+      const after = persons[0].layout.font.color;
       say({ labels, lineColour, pageColour, shown, zoomed, reset, printed, after });
     """
     page = with_script(report, tmp_path, script)
@@ -147,8 +151,8 @@ def test_it_answers_to_its_user(report: Path, tmp_path: Path) -> None:
     assert said["labels"] == ["ID 1 · </script><…", "ID 2"]  # markup in a name is drawn as text
     assert said["lineColour"] == said["pageColour"] == palette.DARK["happiness"]
     assert said["shown"] == [6, 6]
-    assert said["zoomed"] == [[1000, 2000]] * 3
-    assert said["reset"] == [[0, 4000]] * 3
+    assert said["zoomed"] == [[1000, 2000]] * 5
+    assert said["reset"] == [[0, 4000]] * 5
     assert said["printed"] == [660, palette.PAGE_LIGHT["text"]]
     assert said["after"] == palette.PAGE_DARK["text"]
     assert console == []

@@ -23,7 +23,7 @@ from reporting_runs import ScriptedPerson, ScriptedRun, store_run
 from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
 from fertrack.errors import OutputExistsError, ReportError, RunNotFoundError
 from fertrack.linking.linker import LinkPlan, PersonLink, PlannedPerson
-from fertrack.reporting import ReportConfig, charts, palette, wording, write_html
+from fertrack.reporting import ReportConfig, axes, charts, palette, presence, wording, write_html
 from fertrack.reporting.persons import persons_of
 from fertrack.reporting.run_facts import notices, read_calibration, source_rows
 from fertrack.reporting.thinning import thin_lines
@@ -109,7 +109,7 @@ def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
     assert page.all("link") == page.all("img") == page.all("iframe") == page.all("base") == []
     assert all(target.startswith("#") for target in page.attributes("href"))
     (style,) = re.findall(
-        r"<style>(.*?)</style>", (Path(charts.__file__).parent / "templates/report.html.j2").read_text(), re.S
+        r"<style>(.*?)</style>", (Path(charts.__file__).parent / "templates/page.html.j2").read_text(), re.S
     )
     css = style + (Path(charts.__file__).parent / "templates/report.css").read_text()
     assert "@import" not in css
@@ -239,7 +239,7 @@ def test_faces_that_nobody_could_follow_are_said(db: Database, tmp_path: Path) -
 def test_a_single_picture_is_a_valid_report(db: Database, tmp_path: Path) -> None:
     found = report(db, ScriptedRun([ScriptedPerson([(0, 9)], [(0, "anger")])], frames=1), tmp_path)
     assert "anger 100%" in found.text
-    assert found.figures["person-1"]["data"][0]["mode"] == "lines+markers"
+    assert {t["mode"] for t in found.figures["person-1"]["data"] if t["meta"]["kind"] == "line"} == {"lines+markers"}
 
 
 # Persons ---------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_a_single_picture_is_a_valid_report(db: Database, tmp_path: Path) -> Non
 
 def test_persons_with_their_times_and_shares(page: Page) -> None:
     # Ana: 32 frames, of which 13 neutral, 9 happiness (7 and 2), 10 uncertain; seen 0 to 0.8 s and 1.52 to 2 s
-    assert "ID 1 · Ana 0:00.0 – 0:02.0 1.3 s neutral 41% happiness 28% 31%" in page.text
+    assert "ID 1 · Ana (P1) 0:00.0 – 0:02.0 1.3 s neutral 41% happiness 28% 31%" in page.text
     assert "ID 2 0:00.0 – 0:02.0 2 s sadness 50% 50%" in page.text
     assert "2 persons followed" in page.text
     widths = [float(width) for width in re.findall(r"width: ([\d.]+)%", " ".join(page.attributes("style")))][:5]
@@ -267,7 +267,7 @@ def test_timing_per_stage(page: Page) -> None:
 def test_the_most_visible_persons_get_charts_and_all_are_in_the_table(db: Database, tmp_path: Path) -> None:
     persons = [ScriptedPerson([(0, 0.4 * i)]) for i in range(1, 6)]
     found = report(db, ScriptedRun(persons), tmp_path, ReportConfig(max_charts=2))
-    assert set(found.figures) == {"overview", "person-4", "person-5"}
+    assert set(found.figures) == {"overview", "presence", "person-4", "person-5"}
     assert "ID 1 0:00.0" in found.text
     assert "Shown are the 2 persons seen longest, of 5" in found.text
 
@@ -303,7 +303,7 @@ def test_words_stay_with_estimates(page: Page) -> None:
 def test_numbers_are_written_as_documented() -> None:
     result = doctest.testmod(wording)
     assert (result.failed, result.attempted > 4) == (0, True)
-    assert doctest.testmod(charts).failed == 0
+    assert doctest.testmod(axes).failed == doctest.testmod(presence).failed == 0
     assert wording.clock(-1.25) == "-0:01.2"
 
 
@@ -391,8 +391,8 @@ def test_the_page_can_be_walked_by_keyboard_and_screen_reader(page: Page) -> Non
     assert tags.count("caption") == tags.count("table") >= 4
     assert all("scope" in attrs for attrs in page.all("th"))
     described = [attrs for _, attrs in page.tags if "data-figure" in attrs]
-    assert [attrs["role"] for attrs in described] == ["img"] * 3
-    assert "Share of time: neutral 41%, happiness 28%, uncertain 31%." in (described[1]["aria-label"] or "")
+    assert [attrs["role"] for attrs in described] == ["img"] * 4
+    assert "Share of time: neutral 41%, happiness 28%, uncertain 31%." in (described[2]["aria-label"] or "")
     assert all(
         "tabindex" in attrs and attrs.get("aria-label") for attrs in page.all("div") if attrs.get("class") == "scroll"
     )
@@ -400,7 +400,7 @@ def test_the_page_can_be_walked_by_keyboard_and_screen_reader(page: Page) -> Non
 
 def test_golden_structure(page: Page) -> None:
     assert [attrs.get("id") for attrs in page.all("section")] == [
-        None, "overview", "persons", "timelines", "how", "run", "timing",
+        None, "overview", "persons", "presence", "timelines", "transitions", "how", "calibration", "run", "timing",
     ]  # fmt: skip
     assert [attrs.get("id") for attrs in page.all("article")] == ["person-1", "person-2"]
 
@@ -421,14 +421,14 @@ def test_the_overview_has_every_episode_where_it_was(page: Page) -> None:
     bands = {trace["name"]: trace for trace in page.figures["overview"]["data"]}
     assert set(bands) == {"uncertain", "neutral", "happiness", "sadness"}
     happiness = bands["happiness"]
-    assert (moments(happiness["base"]) - charts.MIDNIGHT_MS).tolist() == [520]
+    assert (moments(happiness["base"]) - axes.MIDNIGHT_MS).tolist() == [520]
     assert moments(happiness["x"]).tolist() == [280]  # the second one lasts 0.08 s: too short
     assert moments(happiness["y"]).tolist() == [0]
     assert moments(bands["sadness"]["y"]).tolist() == [1]
     seen = bands["uncertain"]
-    assert (moments(seen["base"]) - charts.MIDNIGHT_MS).tolist() == [0, 1520, 0]
+    assert (moments(seen["base"]) - axes.MIDNIGHT_MS).tolist() == [0, 1520, 0]
     assert moments(seen["x"]).tolist() == [800, 480, 2000]
-    assert page.figures["overview"]["layout"]["xaxis"]["range"] == [charts.MIDNIGHT_MS, charts.MIDNIGHT_MS + 2000]
+    assert page.figures["overview"]["layout"]["xaxis"]["range"] == [axes.MIDNIGHT_MS, axes.MIDNIGHT_MS + 2000]
 
 
 def test_lines_are_the_smoothed_probabilities_and_break_at_gaps(page: Page) -> None:
@@ -442,9 +442,13 @@ def test_lines_are_the_smoothed_probabilities_and_break_at_gaps(page: Page) -> N
 
 
 def test_every_trace_has_a_colour_in_both_themes(page: Page) -> None:
+    script = (Path(charts.__file__).parent / "templates/report.js").read_text()
     for figure in page.figures.values():
         for trace in figure["data"]:
-            assert trace["meta"]["expression"] in palette.LIGHT.keys() & palette.DARK.keys()
+            if trace["meta"]["kind"] in ("line", "spread", "band", "seen"):
+                assert trace["meta"]["expression"] in palette.LIGHT.keys() & palette.DARK.keys()
+            else:
+                assert re.search(rf"^    {trace['meta']['kind']}: \(page\) =>", script, re.M), trace["meta"]["kind"]
 
 
 def test_cuts_are_counted_and_marked_on_every_time_axis(db: Database, tmp_path: Path) -> None:
@@ -452,7 +456,7 @@ def test_cuts_are_counted_and_marked_on_every_time_axis(db: Database, tmp_path: 
     for name, ends in (("overview", (-0.5, 0.5)), ("person-1", (0.0, 1.02))):
         (marks,) = (trace for trace in shots.figures[name]["data"] if trace["meta"]["kind"] == "cut")
         x, y = moments(marks["x"]).reshape(2, 3), moments(marks["y"]).reshape(2, 3)
-        np.testing.assert_array_equal(x[:, :2] - charts.MIDNIGHT_MS, [[400, 400], [1200, 1200]])
+        np.testing.assert_array_equal(x[:, :2] - axes.MIDNIGHT_MS, [[400, 400], [1200, 1200]])
         np.testing.assert_allclose(y[:, :2], [ends, ends], rtol=1e-6)
         assert np.isnan(y[:, 2]).all()
     assert "cut to another shot (2)" in shots.text
@@ -467,7 +471,7 @@ def test_a_video_of_one_shot_speaks_of_no_cuts(page: Page) -> None:
 def test_a_part_of_a_video_is_drawn_as_that_part(db: Database, tmp_path: Path) -> None:
     part = ScriptedRun([ScriptedPerson([(100.5, 200)])], first_s=100.0, config_toml="[input]\nfrom_s = 100.0\n")
     axis = report(db, part, tmp_path).figures["overview"]["layout"]["xaxis"]
-    assert axis["range"] == [charts.MIDNIGHT_MS + 100_000, charts.MIDNIGHT_MS + 102_000]
+    assert axis["range"] == [axes.MIDNIGHT_MS + 100_000, axes.MIDNIGHT_MS + 102_000]
 
 
 def test_hours_are_written_where_there_are_hours(db: Database, tmp_path: Path) -> None:
@@ -488,7 +492,7 @@ def test_a_slowly_sampled_video_is_not_torn_apart(db: Database) -> None:
 def test_long_names_are_shortened_on_the_axis_only(db: Database, tmp_path: Path) -> None:
     found = report(db, ScriptedRun([ScriptedPerson([(0, 2)], name="Wolfeschlegelsteinhausen")]), tmp_path)
     assert found.figures["overview"]["layout"]["yaxis"]["ticktext"] == ["ID 1 · Wolfeschle…"]
-    assert "ID 1 · Wolfeschlegelsteinhausen" in found.text
+    assert "ID 1 · Wolfeschlegelsteinhausen (P1)" in found.text
 
 
 # Files -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from fertrack.stage_config import StageConfig
@@ -34,4 +36,14 @@ class ReportConfig(StageConfig):
         ge=1,
         le=200,
         description="Most persons with a chart of their own, longest visible first; all persons are in the tables.",
+    )
+    video: Literal["none", "link", "embed"] = Field(
+        "none",
+        description="Play the video in the report: by a link to its file, or embedded; then it is in the report.",
+    )
+    max_embed_mb: float = Field(
+        50.0, gt=0.0, le=2000.0, description="Largest video file that is embedded, in millions of bytes."
+    )
+    thumbnails: bool = Field(
+        False, description="Show the stored picture of each person's face in the report, where the run kept them."
     )

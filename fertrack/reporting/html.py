@@ -3,36 +3,37 @@
 Everything is inside: style, script, Plotly and the numbers. A content security policy in the file forbids the browser
 to load anything else and to run any script but the two that were written here (named by their SHA-256). All text from
 outside (file names, names of persons, notes) is escaped, by Jinja2 in the page and by ``charts`` in the charts.
+
+Only where it is asked for is there a video as well: inside the file, or linked, and then the policy allows just that.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import tomllib
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
 
-from fertrack.errors import ReportError
-from fertrack.reporting import charts, palette, wording
+from fertrack.reporting import charts, section_charts
+from fertrack.reporting.bands import WINDOW_S, spread_bands
 from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.film import Film, find_film
 from fertrack.reporting.output_file import check_free, replacing
-from fertrack.reporting.persons import Person, most_visible, persons_of
-from fertrack.reporting.run_facts import cards, notices, read_calibration, source_rows
+from fertrack.reporting.page import render_page
+from fertrack.reporting.persons import Person, load_persons, most_visible, uncertain_share
+from fertrack.reporting.presence import presence_of, stretch_rows
+from fertrack.reporting.run_facts import calibration_rows, cards, notices, read_calibration, source_rows
+from fertrack.reporting.run_speed import Speed, read_speed
 from fertrack.reporting.thinning import ThinLines, thin_lines
+from fertrack.reporting.transition_table import TransitionTable, read_transitions
 from fertrack.storage import queries
+from fertrack.storage.outputs import record_output
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from fertrack.storage.engine import Database
     from fertrack.storage.queries import RunFacts
 
@@ -47,9 +48,18 @@ SHORTEST_AXIS_S = 0.1
 MAX_TABLE_ROWS = 200
 """Episodes listed under one chart; the CSV export has them all."""
 
+_BAND_SHARE = 4
+"""A band's outline has this many times fewer points than its line may have: it is a shade, not a value to read."""
+
 
 def write_html(
-    db: Database, run: int, path: Path, config: ReportConfig | None = None, *, overwrite: bool = False
+    db: Database,
+    run: int,
+    path: Path,
+    config: ReportConfig | None = None,
+    *,
+    video: Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the HTML report of one run. The same stored run always gives the same bytes.
 
@@ -57,7 +67,9 @@ def write_html(
         db: the open database.
         run: ID of the run.
         path: the file to write; its folder is made if missing.
-        config: what is drawn and listed; the defaults if None.
+        config: what is drawn and listed, and whether the video and pictures of faces are in it; the defaults if None.
+        video: the video to link or embed, where ``config.video`` asks for one; if None, the annotated one beside
+            ``path``, or the source.
         overwrite: replace a file that is already there.
 
     Returns:
@@ -66,89 +78,129 @@ def write_html(
     Raises:
         OutputExistsError: ``path`` is already there and ``overwrite`` is False.
         RunNotFoundError: there is no such run.
-        ReportError: the file could not be written.
+        ReportError: the file could not be written, or the video cannot be linked or embedded.
     """
     config = config or ReportConfig()
     check_free(path, overwrite=overwrite)
     facts = queries.run_facts(db, run)
-    interval_s = facts.summary.video_s / facts.summary.frames if facts.summary.frames else 0.0
-    persons = persons_of(
-        queries.persons(db, run),
-        queries.timeline(db, run),
-        queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s),
-        gap_s=config.max_gap_s,
-        interval_s=interval_s,
+    persons, interval_s = load_persons(db, run, config)
+    speed = read_speed(db, run)
+    start_s, end_s = _time_range(facts, persons, speed.first_s)
+    charted = most_visible(persons, config.max_charts)
+    film = find_film(
+        config.video,
+        facts,
+        path,
+        given=video,
+        max_embed_mb=config.max_embed_mb,
+        begins_s=speed.first_s if _asked_from_s(facts.config_toml) > 0.0 else 0.0,
     )
-    cuts_s = queries.events(db, run, kind="cut")["time_s"].to_numpy(np.float64)
-    page = _render(facts, persons, queries.stage_timings(db, run), cuts_s=cuts_s, config=config, interval_s=interval_s)
+    page = _render(
+        facts,
+        persons,
+        charted,
+        start_s=start_s,
+        end_s=end_s,
+        interval_s=interval_s,
+        cuts_s=queries.events(db, run, kind="cut")["time_s"].to_numpy(np.float64),
+        speed=speed,
+        transitions=read_transitions(db, run, [person.track for person in charted], config),
+        thumbnails=_thumbnails(db, run) if config.thumbnails else {},
+        film=film,
+        config=config,
+    )
     with replacing(path, overwrite=overwrite) as file:
         file.write(page)
+    options = {"config": config.model_dump(mode="json"), "video": None if video is None else str(video.absolute())}
+    record_output(db, run, path, "report", options)
     return path
 
 
 def _render(
     facts: RunFacts,
     persons: list[Person],
-    timings: pd.DataFrame,
+    charted: list[Person],
     *,
-    cuts_s: npt.NDArray[np.float64],
-    config: ReportConfig,
+    start_s: float,
+    end_s: float,
     interval_s: float,
+    cuts_s: npt.NDArray[np.float64],
+    speed: Speed,
+    transitions: tuple[TransitionTable, dict[int, TransitionTable]],
+    thumbnails: dict[int, str],
+    film: Film | None,
+    config: ReportConfig,
 ) -> str:
     calibration = read_calibration(facts.calibration)
-    start_s, end_s = _time_range(facts, persons)
-    charted = most_visible(persons, config.max_charts)
     in_overview = most_visible(persons, MAX_OVERVIEW_ROWS)
-    lines = {person.track: _lines(person, config.max_points, config.max_gap_s + interval_s) for person in charted}
-    figures = {f"person-{p.track}": charts.person_chart(lines[p.track], p, start_s, end_s, cuts_s) for p in charted}
+    anybody, presence = presence_of(in_overview, start_s, end_s)
+    lines = {person.track: _lines(person, config, config.max_gap_s + interval_s) for person in charted}
+    figures: dict[str, Any] = {}
+    for person in charted:
+        line, bands = lines[person.track]
+        figures[f"person-{person.track}"] = charts.person_chart(line, person, start_s, end_s, cuts_s, bands=bands)
     if persons:
         figures["overview"] = charts.overview(in_overview, start_s, end_s, cuts_s)
-    themes = {
-        "light": {"page": palette.PAGE_LIGHT, "expressions": palette.LIGHT},
-        "dark": {"page": palette.PAGE_DARK, "expressions": palette.DARK},
-    }
-    payload = {"themes": themes, "figures": figures}
-    seen_s = sum(person.visible_s for person in persons)
-    uncertain = sum(person.uncertain * person.visible_s for person in persons) / seen_s if seen_s > 0 else None
-    # Markup: what is not escaped again is our own files, Plotly, and JSON that to_json has escaped.
-    scripts = [_plotly_script(), Markup(_template_text("report.js"))]
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            facts=facts,
-            settings=_without_home(facts.config_toml),
-            notices=notices(facts, calibration, len(persons)),
-            calibration=calibration,
-            cards=cards(facts, len(persons), uncertain),
-            facts_rows=source_rows(facts, calibration, len(cuts_s)),
-            cuts=len(cuts_s),
-            persons=persons,
-            charted=charted,
-            in_overview=in_overview,
-            slices_s={track: line.slice_s for track, line in lines.items()},
-            timings=_timing_rows(timings),
-            config=config,
-            expressions=EXPRESSIONS,
-            uncertain_name=palette.UNCERTAIN_NAME,
-            max_table_rows=MAX_TABLE_ROWS,
-            palette=palette,
-            style=Markup(_template_text("report.css")),
-            script_policy=" ".join(f"'{_digest(script)}'" for script in scripts),
-            scripts=scripts,
-            payload=Markup(charts.to_json(payload)),
-        )
+        figures["presence"] = section_charts.presence_chart(anybody, presence, start_s, end_s, cuts_s)
+    if calibration.reliability:
+        figures["reliability"] = section_charts.reliability_chart(calibration.reliability)
+    if speed.rows:
+        figures["speed"] = section_charts.speed_chart(speed.table, start_s, end_s)
+    uncertain = uncertain_share(persons)
+    return render_page(
+        "report.html.j2",
+        figures,
+        {
+            "title": f"{facts.source_name} – expression report",
+            "fertrack_version": facts.fertrack_version,
+            "facts": facts,
+            "settings": _without_home(facts.config_toml),
+            "notices": notices(facts, calibration, len(persons)),
+            "calibration": calibration,
+            "calibration_rows": calibration_rows(calibration, uncertain),
+            "cards": cards(facts, len(persons), uncertain),
+            "facts_rows": source_rows(facts, calibration, len(cuts_s)),
+            "cuts_s": cuts_s.tolist(),
+            "start_s": start_s,
+            "end_s": end_s,
+            "persons": persons,
+            "charted": charted,
+            "in_overview": in_overview,
+            "anybody": anybody,
+            "presence_rows": stretch_rows(presence),
+            "slices_s": {track: line.slice_s for track, (line, _) in lines.items()},
+            "window_s": WINDOW_S,
+            "transitions": transitions[0],
+            "transitions_of": transitions[1],
+            "timings": speed.stages,
+            "speed": speed.rows,
+            "speed_window_s": speed.window_s,
+            "speed_sentence": speed.sentence,
+            "thumbnails": thumbnails,
+            "film": film,
+            "config": config,
+            "max_table_rows": MAX_TABLE_ROWS,
+        },
+        more=("video.js",) if film else (),
+        media="" if film is None else "blob:" if film.mode == "embed" else "'self' file:",
     )
 
 
-def _lines(person: Person, max_points: int, max_step_s: float) -> ThinLines:
-    values = person.rows[[f"p_{name}" for name in EXPRESSIONS]].to_numpy(np.float32)
-    return thin_lines(person.rows["time_s"].to_numpy(np.float64), values, max_points, max_step_s)
+def _lines(person: Person, config: ReportConfig, max_step_s: float) -> tuple[ThinLines, Any]:
+    """A person's lines and the bands around them, thinned."""
+    time_s = person.rows["time_s"].to_numpy(np.float64)
+    smoothed, single = (
+        person.rows[[f"{kind}_{name}" for name in EXPRESSIONS]].to_numpy(np.float32) for kind in ("p", "raw")
+    )
+    bands = spread_bands(
+        time_s, smoothed, single, max_points=max(4, config.max_points // _BAND_SHARE), max_step_s=max_step_s
+    )
+    return thin_lines(time_s, smoothed, config.max_points, max_step_s), bands
 
 
-def _time_range(facts: RunFacts, persons: list[Person]) -> tuple[float, float]:
-    """First and last moment on every time axis: the part of the video that was asked for, seconds."""
-    start_s = min([_asked_from_s(facts.config_toml), *(person.first_s for person in persons)])
+def _time_range(facts: RunFacts, persons: list[Person], first_s: float) -> tuple[float, float]:
+    """First and last moment on every time axis, seconds: from the first analysed frame to the end of the last."""
+    start_s = min([first_s, *(person.first_s for person in persons)])
     end_s = max([start_s + facts.summary.video_s, *(person.last_s for person in persons)])
     return start_s, max(end_s, start_s + SHORTEST_AXIS_S)
 
@@ -167,44 +219,7 @@ def _without_home(config_toml: str) -> str:
     return config_toml.replace(home, "~") if len(home) > 1 else config_toml
 
 
-def _timing_rows(timings: pd.DataFrame) -> list[dict[str, Any]]:
-    """Time per stage with its share of the sum of all stages."""
-    total_s = float(timings["total_s"].sum())
-    rows: list[dict[str, Any]] = [
-        {str(name): value for name, value in row.items()} for row in timings.to_dict("records")
-    ]
-    return [row | {"share": row["total_s"] / total_s if total_s > 0 else 0.0} for row in rows]
+def _thumbnails(db: Database, run: int) -> dict[int, str]:
+    from fertrack.storage.thumbnails import thumbnails
 
-
-def _digest(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-
-
-def _template_text(name: str) -> str:
-    return resources.files("fertrack.reporting").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _plotly_script() -> Markup:
-    """Plotly.js as the installed plotly package carries it, made safe to stand in a ``<script>`` element."""
-    try:
-        text = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
-    except OSError as error:
-        raise ReportError(
-            f"plotly's script is missing from the installed package ({error}): reinstall plotly"
-        ) from error
-    return Markup(text.replace("</script", "<\\/script"))
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fertrack.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        name: getattr(wording, name) for name in ("clock", "count", "duration", "percent", "plural")
-    }
-    return environment
+    return {track: base64.b64encode(jpeg).decode("ascii") for track, jpeg in thumbnails(db, run).items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from fertrack.errors import RunNotFoundError
 from fertrack.reporting import charts
+from fertrack.reporting.axes import plotly_text
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.persons import Person, first_tracks, persons_of
 from fertrack.reporting.thinning import thin_lines
@@ -86,7 +87,7 @@ class PersonView:
         end_s = max(person.last_s, person.first_s + SHORTEST_AXIS_S)
         inside = cuts_s[(cuts_s >= person.first_s) & (cuts_s <= end_s)]
         figure = painted(charts.person_chart(lines, person, person.first_s, end_s, inside))
-        figure.update_layout(title={"text": charts.plotly_text(person.label), "x": 0.01, "y": 0.98, "yanchor": "top"})
+        figure.update_layout(title={"text": plotly_text(person.label), "x": 0.01, "y": 0.98, "yanchor": "top"})
         return figure
 
     def _person(self) -> Person:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fertrack.reporting.config import ReportConfig
+from fertrack.storage import queries
+from fertrack.storage.persons import full_label
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["Person", "first_tracks", "most_visible", "persons_of"]
+if TYPE_CHECKING:
+    from fertrack.storage.engine import Database
+
+__all__ = ["Person", "first_tracks", "load_persons", "most_visible", "persons_of", "uncertain_share"]
 
 _LISTED_TRACKS = 3
 
@@ -23,7 +30,7 @@ class Person:
     Attributes:
         track: ID of the first track.
         tracks: IDs of all of them, as text such as "1, 4".
-        name: display name, or ``P3``; empty if no person is recorded for the track.
+        name: ``Ada (P3)``, or ``P3`` without a name; empty if no person is recorded for the track.
         first_s: time of the first frame in which the person was seen.
         last_s: end of the last one.
         visible_s: time during which the person was seen.
@@ -56,6 +63,27 @@ class Person:
         return f"{ids} · {self.name}" if self.name else ids
 
 
+def load_persons(db: Database, run: int, config: ReportConfig) -> tuple[list[Person], float]:
+    """Everybody in a stored run, in order of their first ID; and how long a frame is shown, seconds.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    summary = queries.run_facts(db, run).summary
+    interval_s = summary.video_s / summary.frames if summary.frames else 0.0
+    timeline = queries.timeline(db, run)
+    episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
+    persons = queries.persons(db, run)
+    found = persons_of(persons, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s)
+    return found, interval_s
+
+
+def uncertain_share(persons: Sequence[Person]) -> float | None:
+    """Share of all time seen in which no expression was likely enough; None if nobody was seen."""
+    seen_s = sum(person.visible_s for person in persons)
+    return sum(person.uncertain * person.visible_s for person in persons) / seen_s if seen_s > 0 else None
+
+
 def persons_of(
     persons: pd.DataFrame, timeline: pd.DataFrame, episodes: pd.DataFrame, *, gap_s: float, interval_s: float
 ) -> list[Person]:
@@ -80,7 +108,7 @@ def persons_of(
             Person(
                 track=track,
                 tracks=record["tracks"],
-                name=record["person"] if isinstance(record["person"], str) else "",
+                name=full_label(record["person"], record["number"]) if isinstance(record["person"], str) else "",
                 first_s=float(record["first_s"]),
                 last_s=float(record["last_s"]) + interval_s,
                 visible_s=float((seen["end_s"] - seen["start_s"]).sum()),

@@ -6,13 +6,24 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fertrack.calibration import ClassifierCalibration
+from fertrack.reliability import Reliability
 from fertrack.reporting.wording import count, duration, percent, plural
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.storage.queries import RunFacts
 
-__all__ = ["Calibration", "Card", "Notice", "cards", "notices", "read_calibration", "source_rows"]
+__all__ = [
+    "Calibration",
+    "Card",
+    "Notice",
+    "calibration_rows",
+    "cards",
+    "notices",
+    "read_calibration",
+    "source_rows",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +59,16 @@ class Calibration:
         trusted: whether the classifier's values were fitted on labelled pictures.
         rows: name and value of each setting.
         table: per expression: name, training prior, target prior, bias, threshold, as text.
+        changed: whether settings of the run replace values of the classifier.
+        reliability: the classifier's own, as measured; None: not measured, or not recorded.
     """
 
     state: str
     trusted: bool
     rows: tuple[tuple[str, str], ...]
     table: tuple[tuple[str, ...], ...]
+    changed: bool = False
+    reliability: Reliability | None = None
 
     @property
     def recorded(self) -> bool:
@@ -86,10 +101,12 @@ def read_calibration(record: dict[str, Any]) -> Calibration:
         changed = any(record[key] != own[key] for key in ("temperature", "prior_strength", "thresholds")) or (
             record["bias"] != own["biases"] or record["training_prior"] != own["training_prior"]
         )
+        reliability = ClassifierCalibration.from_record(record).reliability
     except (KeyError, TypeError, ValueError):
         return Calibration("not recorded", trusted=False, rows=(), table=())
     state = "calibrated" if trusted else "not calibrated"
-    return Calibration(state + (", changed by settings" if changed else ""), trusted, rows, table)
+    words = state + (", changed by settings" if changed else "")
+    return Calibration(words, trusted, rows, table, changed, reliability)
 
 
 def notices(facts: RunFacts, calibration: Calibration, persons: int) -> list[Notice]:
@@ -172,6 +189,23 @@ def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
     ]
 
 
+def calibration_rows(calibration: Calibration, uncertain: float | None) -> list[tuple[str, str]]:
+    """What turned logits into probabilities, as name and value.
+
+    Args:
+        calibration: the one in force.
+        uncertain: share of the time in which no expression was likely enough; None: nobody was seen.
+    """
+    measured = calibration.reliability
+    ece = f"{percent(measured.ece, 1)}, as measured with this classifier" if measured else "not measured"
+    return [
+        ("Calibration", calibration.state),
+        *calibration.rows,
+        ("Expected calibration error", ece if calibration.recorded else "not recorded"),
+        ("Uncertain in this run", "nobody was seen" if uncertain is None else f"{percent(uncertain)} of the time seen"),
+    ]
+
+
 def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> list[tuple[str, str]]:
     """What was analysed, when and with what, as name and value. Folders are left out: reports are handed on."""
     info, summary = facts.info, facts.summary
@@ -197,7 +231,6 @@ def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> lis
         ("Detector", facts.detector),
         ("Classifier", facts.classifier),
         ("Calibration", calibration.state),
-        *calibration.rows,
         ("Settings, digest", facts.config_digest),
         ("fertrack", facts.fertrack_version),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["clock", "count", "duration", "percent", "plural"]
+__all__ = ["clock", "count", "duration", "megabytes", "percent", "plural"]
 
 
 def clock(time_s: float, decimals: int = 1) -> str:
@@ -34,17 +34,27 @@ def duration(seconds: float) -> str:
     return "\u00a0".join(f"{number}\u00a0{unit}" for number, unit in parts if number)
 
 
-def percent(share: float) -> str:
-    """A share from 0 to 1; never 0% for something that is there, never 100% where something is missing.
+def percent(share: float, decimals: int = 0) -> str:
+    """A share from 0 to 1; without decimals never 0% for something that is there, nor 100% where something is missing.
 
-    >>> percent(0), percent(0.002), percent(0.62), percent(0.998), percent(1)
-    ('0%', '<1%', '62%', '>99%', '100%')
+    >>> percent(0), percent(0.002), percent(0.62), percent(0.998), percent(1), percent(0.0206, 1)
+    ('0%', '<1%', '62%', '>99%', '100%', '2.1%')
     """
-    if 0 < share < 0.005:
+    if decimals == 0 and 0 < share < 0.005:
         return "<1%"
-    if 0.995 <= share < 1 - 1e-9:
+    if decimals == 0 and 0.995 <= share < 1 - 1e-9:
         return ">99%"
-    return f"{100 * share:.0f}%"
+    return f"{100 * share:.{decimals}f}%"
+
+
+def megabytes(size_mb: float) -> str:
+    r"""The size of a file, in millions of bytes.
+
+    >>> [megabytes(size).replace("\u00a0", " ") for size in (0.04, 1.24, 48.7)]
+    ['0.1 MB', '1.2 MB', '49 MB']
+    """
+    text = f"{size_mb:.0f}" if size_mb >= 9.95 else f"{max(size_mb, 0.1):.1f}"
+    return f"{text}\u00a0MB"
 
 
 def count(number: int) -> str:
@@ -56,10 +66,10 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
 
 
-def plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str, several: str = "") -> str:
     """A count with its noun.
 
-    >>> plural(1, "frame"), plural(2, "frame")
-    ('1 frame', '2 frames')
+    >>> plural(1, "frame"), plural(2, "frame"), plural(2, "stretch", "stretches")
+    ('1 frame', '2 frames', '2 stretches')
     """
-    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+    return f"{count(number)} {noun if number == 1 else several or noun + 's'}"

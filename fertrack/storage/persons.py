@@ -19,7 +19,16 @@ from fertrack.storage.runs import find_run
 from fertrack.storage.spans import label_seconds
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["PersonRow", "find_person", "links", "person_label", "persons", "persons_of_run", "tracks_of_person"]
+__all__ = [
+    "PersonRow",
+    "find_person",
+    "full_label",
+    "links",
+    "person_label",
+    "persons",
+    "persons_of_run",
+    "tracks_of_person",
+]
 
 _LABELS = (*EXPRESSIONS, "uncertain")
 _NUMBER = re.compile(r"p\s*(\d+)", re.IGNORECASE)
@@ -48,6 +57,16 @@ class PersonRow:
         return person_label(self.name, self.number) if self.id else f"ID {self.tracks[0]}"
 
 
+def full_label(name: str, number: int) -> str:
+    """A person as reports and drawn videos write it: the name with the number that commands and notes may use.
+
+    >>> full_label("", 3), full_label("李雷", 3), full_label("P3", 3), full_label("李雷", 0)
+    ('P3', '李雷 (P3)', 'P3', '李雷')
+    """
+    short = person_label("", number)
+    return f"{name} ({short})" if name and number and name != short else name or short
+
+
 def person_label(name: str, number: int) -> str:
     """What a person is called: the name given, else ``P`` and the number.
 
@@ -65,8 +84,8 @@ def persons(db: Database, run: int | str) -> pd.DataFrame:
 
     Returns:
         Columns track (the first one), tracks (all, as text such as "1, 4"), person (display name, or ``P3``; missing
-        where no person is recorded), first_s, last_s (s), frames, share_<expression> (seven), share_uncertain; in the
-        order in which the persons were first seen.
+        where no person is recorded), number (the number in ``P3``; 0 where no person is recorded), first_s, last_s
+        (s), frames, share_<expression> (seven), share_uncertain; in the order in which the persons were first seen.
 
     Raises:
         RunNotFoundError: no such run is stored.
@@ -94,6 +113,7 @@ def persons(db: Database, run: int | str) -> pd.DataFrame:
             "track": np.array([person.tracks[0] for person in found], np.int64),
             "tracks": pd.Series([", ".join(map(str, person.tracks)) for person in found], dtype="str"),
             "person": pd.Series([person.label if person.id else None for person in found], dtype="str"),
+            "number": np.array([person.number for person in found], np.int64),
             "first_s": np.array([min(track.first_s for track in tracks) for tracks in of], np.float64),
             "last_s": np.array([max(track.last_s for track in tracks) for tracks in of], np.float64),
             "frames": np.array([sum(track.faces for track in tracks) for tracks in of], np.int64),

@@ -2,6 +2,7 @@
 (() => {
   const { themes, figures } = JSON.parse(document.getElementById("report-data").textContent);
   const charts = [...document.querySelectorAll(".chart[data-figure]")];
+  const timed = charts.filter((element) => "timeAxis" in element.dataset);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(pointer: coarse)");
   const hidden = new Set();
@@ -17,14 +18,31 @@
   };
   let printing = false;
 
+  const faded = (colour, opacity) => colour + Math.round(255 * opacity).toString(16).padStart(2, "0");
+
+  // Paint of the traces that stand for no expression, by kind.
+  const PLAIN = {
+    cut: (page) => ({ line: { color: page.muted, width: 1, dash: "dot" } }),
+    presence: (page) => ({ marker: { color: page.accent, line: { width: 0 } } }),
+    gap: (page) => ({ marker: { color: faded(page.muted, 0.55), line: { width: 0 } } }),
+    right: (page) => ({ marker: { color: faded(page.accent, 0.55), line: { color: page.accent, width: 1 } } }),
+    said: (page) => ({ marker: { color: page.text, size: 9, symbol: "line-ew-open", line: { width: 2 } } }),
+    diagonal: (page) => ({ line: { color: page.muted, width: 1.5, dash: "dot" } }),
+    count: (page) => ({ marker: { color: faded(page.muted, 0.6), line: { width: 0 } } }),
+    median: (page) => ({ line: { color: page.accent, width: 2, shape: "hv" }, marker: { color: page.accent, size: 5 } }),
+    p95: (page) => ({ line: { color: page.muted, width: 1.5, dash: "dot", shape: "hv" }, marker: { color: page.muted, size: 4 } }),
+  };
+
   function paintTrace(trace, colours, page) {
     const { expression, kind } = trace.meta;
-    if (kind === "cut") return { ...trace, line: { color: page.muted, width: 1, dash: "dot" } };
+    if (kind in PLAIN) return { ...trace, ...PLAIN[kind](page) };
     const colour = colours[expression];
+    const visible = !hidden.has(expression);
     if (kind === "line") {
       const width = expression === "neutral" ? 1.2 : 1.8;
-      return { ...trace, line: { color: colour, width }, marker: { color: colour, size: 5 }, visible: !hidden.has(expression) };
+      return { ...trace, line: { color: colour, width }, marker: { color: colour, size: 5 }, visible };
     }
+    if (kind === "spread") return { ...trace, line: { width: 0 }, fillcolor: faded(colour, 0.22), visible };
     if (kind === "seen") {
       const pattern = { shape: "/", size: 5, solidity: 0.3, fgcolor: colour, bgcolor: "rgba(0,0,0,0)", fillmode: "replace" };
       return { ...trace, marker: { color: colour, line: { color: colour, width: 0.5 }, pattern } };
@@ -37,29 +55,30 @@
     const theme = themes[dark.matches && !printing ? "dark" : "light"];
     const colour = theme.page;
     const axis = { gridcolor: colour.rule, linecolor: colour.rule, ticks: "", tickfont: { color: colour.muted } };
+    const rows = "rows" in element.dataset;
     const painted = {
       ...layout,
       width: printing ? PRINT_PX : undefined,
-      height: printing && element.dataset.figure !== "overview" ? 230 : layout.height,
+      height: printing && !rows ? Math.min(230, layout.height) : layout.height,
       autosize: !printing,
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour.text, family: getComputedStyle(document.body).fontFamily, size: 12 },
       hoverlabel: { bgcolor: colour.surface, bordercolor: colour.rule, font: { color: colour.text } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour.muted, activecolor: colour.accent },
-      dragmode: touch.matches ? false : "zoom",
+      dragmode: touch.matches || !timed.includes(element) ? false : "zoom",
     };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
       painted[name] = { ...layout[name], ...axis };
-      if (name.startsWith("x")) {
-        painted[name].title = { ...layout[name].title, font: { color: colour.muted, size: 12 } };
+      if (layout[name].title) painted[name].title = { ...layout[name].title, font: { color: colour.muted, size: 12 } };
+      if (name.startsWith("x") && layout[name].type === "date") {
         painted[name].nticks = element.clientWidth < 480 ? 5 : 12;
         if (zoom) painted[name].range = zoom.slice();
       }
     }
     return Plotly.react(element, data.map((trace) => paintTrace(trace, theme.expressions, colour)), painted, {
       ...CONFIG,
-      displayModeBar: element.dataset.figure === "overview" ? false : CONFIG.displayModeBar,
+      displayModeBar: rows || !timed.includes(element) ? false : CONFIG.displayModeBar,
     });
   }
 
@@ -75,7 +94,7 @@
     zoom = from === undefined ? null : [from, to];
     following = true;
     try {
-      for (const element of charts) {
+      for (const element of timed) {
         const range = zoom ?? figures[element.dataset.figure].layout.xaxis.range;
         await Plotly.relayout(element, { "xaxis.range": range.slice() });
       }
@@ -94,7 +113,7 @@
   for (const box of document.querySelectorAll("input[data-expression]")) {
     box.addEventListener("change", () => {
       hidden[box.checked ? "delete" : "add"](box.dataset.expression);
-      for (const element of charts) draw(element);
+      for (const element of timed) draw(element);
     });
     box.checked = true;
   }
@@ -103,7 +122,8 @@
   dark.addEventListener("change", drawAll);
 
   drawAll().then(() => {
-    for (const element of charts) element.on("plotly_relayout", follow);
+    for (const element of timed) element.on("plotly_relayout", follow);
     document.documentElement.dataset.charts = "drawn";
+    document.dispatchEvent(new Event("charts-drawn"));
   });
 })();

@@ -1,0 +1,134 @@
+"""The video beside a report: nothing, a link to the file, or the file itself inside the page."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from fertrack.errors import ReportError
+
+if TYPE_CHECKING:
+    from fertrack.storage.queries import RunFacts
+
+__all__ = ["Film", "FilmMode", "find_film"]
+
+FilmMode = Literal["none", "link", "embed"]
+
+_MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".mkv": "video/webm"}
+"""Browsers go by what is inside: a .mov with H.264 plays as MP4, a .mkv with VP9 as WebM."""
+
+_MB = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A video that the report plays.
+
+    Attributes:
+        mode: "link" or "embed".
+        name: of the file.
+        address: for "link", where it is, relative to the report and quoted.
+        content: for "embed", the file as base64.
+        mime: its media type.
+        size_mb: its size, in millions of bytes.
+        starts_s: the time of the run at which the file's own time is 0, s.
+        drawn: whether it is the annotated video.
+    """
+
+    mode: str
+    name: str
+    address: str
+    content: str
+    mime: str
+    size_mb: float
+    starts_s: float
+    drawn: bool
+
+
+def find_film(
+    mode: FilmMode,
+    facts: RunFacts,
+    report: Path,
+    *,
+    given: Path | None = None,
+    max_embed_mb: float = 50.0,
+    begins_s: float = 0.0,
+) -> Film | None:
+    """The video for a report: the one given; else the annotated one beside the report; else the source.
+
+    Args:
+        mode: "none", "link" or "embed".
+        facts: the run.
+        report: where the report will be.
+        given: a video file of this run, annotated or not.
+        max_embed_mb: largest file that is embedded, in millions of bytes.
+        begins_s: where in the source the run was told to begin, s: there the annotated video's own time is 0.
+
+    Raises:
+        ReportError: there is no such file, browsers know no media type for it, or it is too large to be embedded.
+    """
+    if mode == "none":
+        return None
+    path = given or _beside(facts, report)
+    if not path.is_file():
+        raise ReportError(
+            f"there is no video {path} to {mode} for run {facts.id}: name it with --video-file, or use --video none"
+        )
+    mime = _MIME.get(path.suffix.lower())
+    if mime is None:
+        raise ReportError(f"{path.name} is no video that browsers play: name an MP4 or WebM file with --video-file")
+    size_mb = path.stat().st_size / _MB
+    if mode == "embed" and size_mb > max_embed_mb:
+        raise ReportError(
+            f"{path.name} has {size_mb:.0f} MB, and only up to {max_embed_mb:g} MB are put into a report: use --video "
+            "link, name a smaller file with --video-file, or raise report.max_embed_mb"
+        )
+    drawn = not _is_source(path, facts)
+    return Film(
+        mode=mode,
+        name=path.name,
+        address=_address(path, report) if mode == "link" else "",
+        content=_content(path) if mode == "embed" else "",
+        mime=mime,
+        size_mb=size_mb,
+        starts_s=begins_s if drawn else 0.0,
+        drawn=drawn,
+    )
+
+
+def _beside(facts: RunFacts, report: Path) -> Path:
+    """The annotated video where ``fertrack process`` or ``fertrack render`` put it, or the source."""
+    stem = Path(facts.source_name).stem
+    for name in (report.name.removesuffix(".report.html"), f"run{facts.id}.{stem}", stem):
+        for suffix in (".mp4", ".webm", ".mkv", ".mov"):
+            path = report.parent / f"{name}.annotated{suffix}"
+            if path.is_file():
+                return path
+    return Path(facts.source_path or facts.source_name)
+
+
+def _is_source(path: Path, facts: RunFacts) -> bool:
+    source = Path(facts.source_path) if facts.source_path else None
+    return source is not None and source.exists() and path.samefile(source)
+
+
+def _address(path: Path, report: Path) -> str:
+    try:
+        relative = os.path.relpath(path.resolve(), report.resolve().parent)
+    except ValueError as error:  # on another drive
+        raise ReportError(
+            f"{path} cannot be linked from {report}: put both on one drive, or use --video embed"
+        ) from error
+    address = quote(Path(relative).as_posix())
+    return address if address.startswith(".") else f"./{address}"  # a name such as a:b.mp4 must not look like a scheme
+
+
+def _content(path: Path) -> str:
+    try:
+        return base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise ReportError(f"{path} cannot be read: {error.strerror or error}") from error
