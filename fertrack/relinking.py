@@ -75,6 +75,12 @@ class Relinker:
         if self.config.across:
             self._remember(sink.plan, persons, sink.known, sink.tracklets)
 
+    def close(self) -> None:
+        """End the embedder's process, if it has one of its own."""
+        close = getattr(self.embedder, "close", None)
+        if close is not None:
+            close()
+
     def _remember(
         self,
         plan: LinkPlan,
@@ -91,8 +97,12 @@ class Relinker:
                 self._known[person.id] = KnownPerson(person.id, person.number, np.concatenate(vectors))
 
 
-def build_relinker(config: LinkingConfig) -> Relinker | None:
+def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | None:
     """What links the runs of a command, or None where linking is off. Networks are loaded here, before any video.
+
+    Args:
+        config: method and thresholds.
+        live: recognise faces in a process of its own, so that the picture goes on meanwhile; close it in the end.
 
     Raises:
         ConfigError: what is asked for needs face recognition, and that is not installed.
@@ -107,7 +117,7 @@ def build_relinker(config: LinkingConfig) -> Relinker | None:
     wanted = _needs_recognition(config)
     if wanted and not recognise:
         raise ConfigError(f"{wanted} needs face recognition: pip install 'fertrack[reid]', and linking.method = auto")
-    return Relinker(build_embedder(recognise=recognise), config)
+    return Relinker(build_embedder(recognise=recognise, apart=live), config)
 
 
 def _needs_recognition(config: LinkingConfig) -> str:

@@ -147,8 +147,8 @@ class LiveSession:
         if self._record is not None and self._record.exists() and not self._overwrite:
             raise OutputExistsError(f"{self._record} is already there: use --overwrite, or choose another name")
         self._pipeline = self._pipeline or build_pipeline(settings, live=True)
-        self._relinker = build_relinker(settings.linking)
         try:
+            self._relinker = build_relinker(settings.linking, live=True)
             if self._store:
                 make_folder(self._out)
                 self._database = open_database(database_url(settings, self._out), create=True)
@@ -413,6 +413,8 @@ class LiveSession:
         self._end_display()
         if self._source is not None:
             self._source.close()
+        if self._relinker is not None:
+            self._relinker.close()
         if self._database is not None:
             self._database.close()
             self._database = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -33,7 +34,8 @@ class LinkingSink:
 
     Offline nothing is compared before the end, and then only tracks that can be somebody else's continuation: two
     people who are in the picture together all the time cost nothing. Live, a track is compared once, as soon as it has
-    shown two good faces half a second apart, one track a frame, and ``persons`` says who it is.
+    shown two good faces half a second apart, one track at a time, and ``persons`` says who it is. An embedder in a
+    process of its own is asked from a thread of its own, and its answer is taken with a later frame.
 
     Args:
         embedder: what faces are compared by.
@@ -77,6 +79,10 @@ class LinkingSink:
         self._last_seen_s: dict[int, float] = {}
         self._live = LivePersons(self._config, known) if live else None
         self._work_ms: list[float] = []
+        self._asker: ThreadPoolExecutor | None = None
+        if live and getattr(embedder, "is_apart", False):
+            self._asker = ThreadPoolExecutor(1, thread_name_prefix="fertrack-link")
+        self._asked: tuple[int, Future[FloatArray]] | None = None
 
     @property
     def persons(self) -> dict[int, int]:
@@ -136,6 +142,8 @@ class LinkingSink:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Forget the faces."""
+        if self._asker is not None:
+            self._asker.shutdown(wait=True, cancel_futures=True)
         self._gallery = FaceGallery(self._config.faces_per_track)
 
     def _keep_faces(self, result: FrameResult, image: Image) -> None:
@@ -170,12 +178,22 @@ class LinkingSink:
 
     def _decide_one(self, live: LivePersons, time_s: float) -> None:
         """Decide who one track is, if one has shown enough and is still undecided."""
+        if self._asked is not None:
+            track, answer = self._asked
+            if not answer.done():
+                return
+            self._asked = None
+            live.add(track, answer.result())
         for track in self._gallery.tracks:
             faces = self._gallery.best(track)
             good = [face for face in faces if face.quality >= self._config.min_quality]
             if track in live.persons or len(good) < _LIVE_FACES or time_s - good[0].time_s < _LIVE_SPAN_S:
                 continue
-            live.add(track, self.embedder.embed(np.stack([face.chip for face in good[:_LIVE_FACES]])))
+            chips = np.stack([face.chip for face in good[:_LIVE_FACES]])
+            if self._asker is not None:
+                self._asked = track, self._asker.submit(self.embedder.embed, chips)
+            else:
+                live.add(track, self.embedder.embed(chips))
             return
 
     def _tell(self, wanted: set[int]) -> None:
