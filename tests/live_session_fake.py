@@ -14,13 +14,13 @@ import numpy as np
 from fertrack.errors import OutputExistsError
 from fertrack.live.state import (
     BudgetState,
-    ConnectionState,
     LivePerson,
     LiveState,
     LiveSummary,
     LiveView,
     Percentiles,
 )
+from fertrack.sources.status import StreamStatus
 from fertrack.types import EXPRESSIONS
 
 SUMMARY = LiveSummary(
@@ -60,7 +60,7 @@ class FakeSession:
     closing_s: float = 0.0
     summary_at_end: LiveSummary = SUMMARY
     picture: Callable[[int], np.ndarray] | None = None
-    connection: ConnectionState = field(default_factory=lambda: ConnectionState("live"))
+    connection: StreamStatus = field(default_factory=lambda: StreamStatus("live"))
     names: dict[int, str] = field(default_factory=lambda: {1: "P1", 2: "P2"})
     labels: Mapping[int, str] = field(default_factory=lambda: {1: "happiness", 2: "uncertain"})
     recording: str | None = None

@@ -231,6 +231,7 @@ def test_a_large_picture_is_scaled_down() -> None:
 def test_a_browser_that_stops_reading_holds_nobody_up(session: FakeSession) -> None:
     noise = np.random.default_rng(3).integers(0, 255, (900, 1200, 3), np.uint8)
     session.picture = lambda _: noise
+    before = sockets_of_this_process()
     with serving(session) as page, page.let_in() as browser:
         stuck = socket.create_connection(("127.0.0.1", page.port))
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -242,7 +243,8 @@ def test_a_browser_that_stops_reading_holds_nobody_up(session: FakeSession) -> N
         assert [name for name, _ in events(browser, most=2)] == ["numbers", "numbers"]
         took_s = page.end()
         stuck.close()
-        assert took_s < 3  # a second more than else: whoever does not read is cut off
+    assert took_s < 3  # a second more than else: whoever does not read is cut off
+    assert sockets_of_this_process() == before
 
 
 def test_numbers_change_and_are_what_the_session_says(session: FakeSession) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from fertrack.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fertrack.web.session import Session
+    from fertrack.live.session import LiveSession
 
 __all__ = ["serve"]
 
 
 def serve(
-    session: Session,
+    session: LiveSession,
     *,
     host: str = "127.0.0.1",
     port: int = 0,

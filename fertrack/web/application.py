@@ -20,7 +20,7 @@ from fertrack.web.numbers import Numbers
 from fertrack.web.pictures import Pictures
 
 if TYPE_CHECKING:
-    from fertrack.web.session import Session
+    from fertrack.live.session import LiveSession
 
 __all__ = ["LivePage"]
 
@@ -40,7 +40,7 @@ LONGEST_NAME = 100
 class LivePage:
     """The application, and its end: once ``end`` was called, open streams say goodbye and close."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: LiveSession) -> None:
         self._session = session
         self._numbers = Numbers(session, NUMBERS_EVERY_S)
         self._pictures = Pictures(session, patience_s=PATIENCE_S)
@@ -51,6 +51,7 @@ class LivePage:
         self.app = Starlette(
             routes=[
                 Route("/", self._index),
+                Route("/favicon.ico", self._icon),
                 Route("/static/{name}", self._asset),
                 Route("/notice", self._notice),
                 Route("/picture", self._picture),
@@ -86,6 +87,10 @@ class LivePage:
         if asset is None:
             raise HTTPException(404, "there is no such file")
         return asset
+
+    async def _icon(self, request: Request) -> Response:
+        # Browsers ask for it by themselves wherever a page names none, as the notice cannot.
+        return self._assets["icon.svg"]
 
     async def _notice(self, request: Request) -> Response:
         return PlainTextResponse(NOTICE)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
+    from fertrack.live.session import LiveSession
     from fertrack.live.state import LivePerson, LiveState
-    from fertrack.web.session import Session
 
 __all__ = ["NOBODY", "STRIP_S", "Numbers", "farewell", "numbers", "strip"]
 
@@ -82,7 +82,7 @@ def numbers(state: LiveState) -> dict[str, Any]:
     }
 
 
-def farewell(session: Session, *, interrupted: bool) -> dict[str, Any]:
+def farewell(session: LiveSession, *, interrupted: bool) -> dict[str, Any]:
     """The last thing the page is told: what was saved where, or what went wrong."""
     summary = session.summary
     if summary is None:
@@ -105,7 +105,7 @@ def farewell(session: Session, *, interrupted: bool) -> dict[str, Any]:
 class Numbers:
     """The numbers as JSON, worked out at most every ``interval_s`` however many pages ask."""
 
-    def __init__(self, session: Session, interval_s: float) -> None:
+    def __init__(self, session: LiveSession, interval_s: float) -> None:
         self._session = session
         self._interval_s = interval_s
         self._made_s = -math.inf

@@ -11,7 +11,7 @@ import cv2
 from fertrack.types import Image
 
 if TYPE_CHECKING:
-    from fertrack.web.session import Session
+    from fertrack.live.session import LiveSession
 
 __all__ = ["Picture", "Pictures", "jpeg"]
 
@@ -42,7 +42,7 @@ class Pictures:
     one simply sees fewer pictures. All that ask at the same time share one look at the session.
     """
 
-    def __init__(self, session: Session, *, patience_s: float) -> None:
+    def __init__(self, session: LiveSession, *, patience_s: float) -> None:
         self._session = session
         self._patience_s = patience_s
         self._newest = Picture(-1, b"")

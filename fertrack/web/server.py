@@ -23,7 +23,7 @@ from fertrack.web.gate import Gate
 from fertrack.web.numbers import farewell
 
 if TYPE_CHECKING:
-    from fertrack.web.session import Session
+    from fertrack.live.session import LiveSession
 
 __all__ = ["run"]
 
@@ -37,7 +37,7 @@ GOODBYE_S = 0.3
 """Longest wait for the pages to have read how the session ended."""
 
 
-def run(session: Session, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def run(session: LiveSession, host: str, port: int, on_ready: Callable[[str], None]) -> None:
     """See :func:`fertrack.web.serve`."""
     _check_address(host, port)
     with contextlib.closing(_listen(host, port)) as listener:
@@ -56,7 +56,7 @@ def run(session: Session, host: str, port: int, on_ready: Callable[[str], None])
 
 
 async def _serve(
-    server: _Server, page: LivePage, session: Session, listener: socket.socket, on_ready: Callable[[], None]
+    server: _Server, page: LivePage, session: LiveSession, listener: socket.socket, on_ready: Callable[[], None]
 ) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -72,9 +72,10 @@ async def _serve(
             page.end(farewell(session, interrupted=True))
         server.should_exit = True
         await serving
+        await server.abort()
 
 
-async def _until_over(server: _Server, session: Session) -> None:
+async def _until_over(server: _Server, session: LiveSession) -> None:
     """Return when the session has ended, or soon after Ctrl-C."""
     while not session.wait(0):
         if server.interrupted:
@@ -85,7 +86,7 @@ async def _until_over(server: _Server, session: Session) -> None:
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def _ended(session: Session) -> None:
+async def _ended(session: LiveSession) -> None:
     while not session.wait(0):
         await asyncio.sleep(LOOK_EVERY_S)
 
@@ -127,6 +128,12 @@ class _Server(uvicorn.Server):
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
+
+    async def abort(self) -> None:
+        """Cut off the connections of browsers that would not read what was sent to them."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next turn
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         # The session is not touched here: this may run while this very thread holds one of its locks.

@@ -30,6 +30,13 @@ function explanation({ error, finished, run, recordings }) {
   return "Everything was saved.";
 }
 
+function next({ run = null, database }) {
+  if (run === null) return "";
+  const from = database && !database.includes("://") ? ` --db "${database}"` : "";
+  const commands = ["report", "timeline", "person list"].map((command) => `fertrack ${command} ${run}${from}`);
+  return `To go on in the terminal: ${commands.join(" · ")}. `;
+}
+
 export function sayGoodbye(farewell) {
   const { run = null, database, recordings = [], notes = [], frames, dropped, duration_s: elapsed, report } = farewell;
   byId("goodbye-title").textContent = headline(farewell);
@@ -43,9 +50,9 @@ export function sayGoodbye(farewell) {
     row(files, "Frames", `${frames} captured, ${dropped} of them not analysed to stay current`);
   }
   for (const note of notes) byId("goodbye-notes").append(Object.assign(document.createElement("li"), { textContent: note }));
-  byId("goodbye-next").textContent = run === null ? "This page can be closed."
-    : `In the terminal: fertrack report ${run}, fertrack timeline ${run}, fertrack person list ${run}. This page can be closed.`;
+  byId("goodbye-next").textContent = `${next(farewell)}This page can be closed.`;
 
+  byId("badge").textContent = "Expression estimation is off";
   document.title = `Ended – ${document.title}`;
   byId("sure").close();
   byId("session").hidden = true;

@@ -9,6 +9,22 @@ const MARKS = 4; // thin lines at every 15 s
 
 const laneOf = (label) => (label === UNCERTAIN ? LANES.length - 1 : label);
 
+// As everywhere else on the page, what is undecided is hatched.
+function hatching(context, colour, scale) {
+  const size = Math.round(4 * scale);
+  const tile = new OffscreenCanvas(size, size);
+  const stroke = tile.getContext("2d");
+  stroke.strokeStyle = colour;
+  stroke.lineWidth = 1.5 * scale;
+  stroke.beginPath();
+  for (const shift of [-size, 0, size]) {
+    stroke.moveTo(shift, size);
+    stroke.lineTo(shift + size, 0);
+  }
+  stroke.stroke();
+  return context.createPattern(tile, "repeat");
+}
+
 export function drawStrip(canvas, { labels, percent }) {
   const scale = window.devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * scale);
@@ -19,8 +35,9 @@ export function drawStrip(canvas, { labels, percent }) {
     canvas.height = height;
   }
   const style = getComputedStyle(canvas);
-  const colours = LANES.map((lane) => style.getPropertyValue(`--x-${lane}`).trim());
   const context = canvas.getContext("2d");
+  const colours = LANES.map((lane) => style.getPropertyValue(`--x-${lane}`).trim());
+  const fills = colours.map((colour, row) => (row === laneOf(UNCERTAIN) ? hatching(context, colour, scale) : colour));
   context.clearRect(0, 0, width, height);
 
   const lane = height / LANES.length;
@@ -39,7 +56,7 @@ export function drawStrip(canvas, { labels, percent }) {
     const right = Math.round(((column + 1) * width) / labels.length);
     const row = laneOf(label);
     const tall = Math.max(2, Math.round((lane - 2 * pad) * (percent[column] / 100)));
-    context.fillStyle = colours[row];
+    context.fillStyle = fills[row];
     context.fillRect(left, Math.round((row + 1) * lane) - pad - tall, Math.max(1, right - left), tall);
   });
 }
