@@ -100,7 +100,7 @@ class StreamConnection:
             self._release()
             raise
         self._stream.thread_type = ThreadType.NONE  # frame threads hold pictures back
-        rate = self._stream.average_rate or self._stream.guessed_rate
+        rate = self._stream.average_rate or self._stream.codec_context.framerate  # FFmpeg's guess may be the field rate
         self.codec = self._stream.codec_context.codec.canonical_name
         self.fps = float(rate) if rate and fps_known else 0.0
         self.finite = bool(container.duration and container.duration > 0)

@@ -50,6 +50,13 @@ class HttpBody:
             OSError: the connection broke, or the deadline is over.
             SourceClosedError: the source is being closed.
         """
+        return b"" if self._lifeline.failed else self._lifeline.guard(lambda: self._read(size))
+
+    def close(self) -> None:
+        """Close the connection. May be called more than once."""
+        self._response.close()
+
+    def _read(self, size: int) -> bytes:
         left_s = self._lifeline.remaining_s()
         if self._response.isclosed():
             return b""
@@ -61,10 +68,6 @@ class HttpBody:
             raise ConnectionError("the server broke the transfer off") from error
         self._lifeline.raise_if_closing()
         return received
-
-    def close(self) -> None:
-        """Close the connection. May be called more than once."""
-        self._response.close()
 
 
 def open_http(address: Address, lifeline: Lifeline, *, verify: bool, byte_range: str = "") -> HttpBody:

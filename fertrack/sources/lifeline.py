@@ -9,8 +9,12 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 __all__ = ["Lifeline", "SourceClosedError"]
+
+_T = TypeVar("_T")
 
 _POLL_S = 0.1
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY)
@@ -32,6 +36,7 @@ class Lifeline:
         self._closing = closing
         self._lock = threading.Lock()
         self._twins: list[socket.socket] = []
+        self._failed = False
         self.extend(seconds)
 
     def extend(self, seconds: float) -> None:
@@ -56,6 +61,24 @@ class Lifeline:
         if left_s <= 0:
             raise TimeoutError(f"no picture for {self._limit_s:g} s")
         return left_s
+
+    def guard(self, read: Callable[[], _T]) -> _T:
+        """Do something for FFmpeg, and remember in ``failed`` whether that raised.
+
+        FFmpeg may try again after a failure, but PyAV can hold only one exception until FFmpeg is done: readers that
+        find ``failed`` set give nothing more.
+
+        """
+        try:
+            return read()
+        except BaseException:
+            self._failed = True
+            raise
+
+    @property
+    def failed(self) -> bool:
+        """Whether something guarded has failed."""
+        return self._failed
 
     def connect(self, host: str, port: int) -> socket.socket:
         """A TCP connection, watched, its timeout set to what is left.

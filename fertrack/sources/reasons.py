@@ -8,7 +8,7 @@ import socket
 import ssl
 import urllib.error
 
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 
 from fertrack.sources.credentials import mask_credentials
 
@@ -35,7 +35,7 @@ def why(error: BaseException) -> str:
         return "cannot be reached: no host of this name is known here; check its spelling and the network"
     if isinstance(error, ConnectionRefusedError):
         return "refuses the connection: check that it is switched on and that the port is right"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | ExitError):  # the second is what PyAV's time limit looks like
         return "does not send a picture in time: check that it is switched on and sends video"
     if isinstance(error, ssl.SSLCertVerificationError):
         return (

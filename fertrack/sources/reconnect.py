@@ -16,6 +16,7 @@ from av.error import FFmpegError
 
 from fertrack.errors import VideoError, VideoOpenError, VideoReadError
 from fertrack.sources.arrival import ArrivalClock, Pacer, Picture
+from fertrack.sources.aside import connect_aside
 from fertrack.sources.backoff import Backoff
 from fertrack.sources.config import InputConfig
 from fertrack.sources.connection import Connection, ffmpeg_log_masked
@@ -231,6 +232,8 @@ class LiveSource(ABC):
             except SourceClosedError:
                 return None
             except _LOSSES as error:
+                if self._closing.is_set():
+                    return None
                 failure = self._sentence(error)
             else:
                 if picture is None:
@@ -250,8 +253,7 @@ class LiveSource(ABC):
             if self._connection is None:
                 self._lifeline = Lifeline(self._closing, self._config.open_timeout_s)
                 self._lifeline.raise_if_closing()
-                with ffmpeg_log_masked():
-                    self._connection = self._connect(self._lifeline)
+                self._connection = connect_aside(self._connect, self._lifeline)
             with ffmpeg_log_masked():
                 picture = self._connection.read()
             self.decode_failures = self._failures_before + self._connection.decode_failures

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import socket
 import threading
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,6 +80,8 @@ class StreamSource(LiveSource):
 
     def _connect_rtsp(self, lifeline: Lifeline) -> StreamConnection:
         options = {"rtsp_transport": self._config.transport, **self._probe()}
+        parts = urlsplit(self._address.url)
+        socket.getaddrinfo(parts.hostname, parts.port)  # FFmpeg does not say that it is the name that is unknown
         container = av.open(
             self._location,
             container_options=options,
@@ -133,8 +137,13 @@ class _Playlist:
     def __init__(self, address: Address, name: str, lifeline: Lifeline, verify: bool) -> None:
         self._address, self._name, self._lifeline, self._verify = address, name, lifeline, verify
 
-    def open(self, url: str, flags: int, options: dict[str, str]) -> HttpBody:
+    def open(self, url: str, flags: int, options: dict[str, str]) -> HttpBody | io.BytesIO:
         """PyAV's ``io_open``: the playlist again, another one, or a part of the video."""
+        if self._lifeline.failed:
+            return io.BytesIO()
+        return self._lifeline.guard(lambda: self._open(url, options))
+
+    def _open(self, url: str, options: dict[str, str]) -> HttpBody:
         if url == self._name:
             address = self._address
         elif urlsplit(url).netloc == urlsplit(self._address.url).netloc:

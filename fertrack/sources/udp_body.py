@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import socket
 import struct
+import sys
 import threading
 from collections import deque
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,7 @@ _POLL_S = 0.1
 _KERNEL_BUFFER_BYTES = 4 << 20
 _HELD_BYTES = 16 << 20
 _LARGEST_DATAGRAM = 65_535
+_BINDS_TO_GROUPS = not sys.platform.startswith("win")  # so that other groups' datagrams to the same port stay out
 
 
 class UdpBody:
@@ -56,6 +58,15 @@ class UdpBody:
             SourceClosedError: the source is being closed.
             TimeoutError: the deadline is over.
         """
+        return b"" if self._lifeline.failed else self._lifeline.guard(lambda: self._read(size))
+
+    def close(self) -> None:
+        """Stop receiving. May be called more than once."""
+        self._over = True
+        self._thread.join()
+        self._socket.close()
+
+    def _read(self, size: int) -> bytes:
         with self._changed:
             while not self._held:
                 if self._over:
@@ -68,12 +79,6 @@ class UdpBody:
                 datagram = datagram[:size]
             self._held_bytes -= len(datagram)
         return datagram
-
-    def close(self) -> None:
-        """Stop receiving. May be called more than once."""
-        self._over = True
-        self._thread.join()
-        self._socket.close()
 
     def _receive(self) -> None:
         """The thread: network -> memory."""
@@ -118,7 +123,7 @@ def _bound_socket(url: str) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BUFFER_BYTES)
         if multicast:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(("" if multicast else host, port))
+        bound.bind((host if not multicast or _BINDS_TO_GROUPS else "", port))
         if multicast:
             _join(bound, family, host, local)
         bound.settimeout(_POLL_S)
