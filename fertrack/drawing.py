@@ -8,7 +8,7 @@ from __future__ import annotations
 import colorsys
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from fertrack.types import UNCERTAIN, UNCONFIRMED, FrameResult, Image, label_nam
 if TYPE_CHECKING:
     from fertrack.debug_overlay import DebugOverlay
 
-__all__ = ["NO_NAMES", "draw_result", "label_text", "track_colour"]
+__all__ = ["NO_NAMES", "draw_result", "label_places", "label_text", "track_colour"]
 
 NO_NAMES: Mapping[int, str] = MappingProxyType({})
 
@@ -146,6 +146,21 @@ def _dashed_box(image: Image, box: Rect, colour: Colour, line_px: int) -> None:
     cv2.polylines(image, dashes, False, colour, line_px)
 
 
+def label_places(
+    size: tuple[int, int], result: FrameResult, *, names: Mapping[int, str] = NO_NAMES, font: str = BUILT_IN_FONT
+) -> dict[int, Rect]:
+    """Where ``draw_result`` puts the labels, by track ID; without debug panels.
+
+    Args:
+        size: width and height of the picture, px.
+        result: what is known of the frame.
+        names: names shown instead of ``ID n``, by track ID.
+        font: ``"sans"`` (built in) or the path of a TrueType file.
+    """
+    rows = _drawable_rows(result, *size)
+    return {row.track_id: place for row, _, _, place in _placed(size, result, rows, names=names, font=font)}
+
+
 def _draw_labels(
     image: Image,
     result: FrameResult,
@@ -155,7 +170,22 @@ def _draw_labels(
     font: str,
     reserved: Sequence[Rect],
 ) -> None:
-    height, width = image.shape[:2]
+    size = (image.shape[1], image.shape[0])
+    for row, lettering, text, place in _placed(size, result, rows, names=names, font=font, reserved=reserved):
+        _label(image, lettering, text, place, row)
+
+
+def _placed(
+    size: tuple[int, int],
+    result: FrameResult,
+    rows: Sequence[_Row],
+    *,
+    names: Mapping[int, str],
+    font: str,
+    reserved: Sequence[Rect] = (),
+) -> Iterator[tuple[_Row, Lettering, str, Rect]]:
+    """Each row's label that has a place: lettering, text in visual order, and where it goes."""
+    width, height = size
     lettering = Lettering(max(13, round(min(width, height) * 0.028)), font)
     layout = LabelLayout(width, height, reserved)
     boxes = np.array([row.box for row in rows], dtype=np.float64).reshape(-1, 4)
@@ -167,7 +197,7 @@ def _draw_labels(
         pad = _label_pad_px(fitting)
         place = layout.place((fitting.width_px(text) + 2 * pad, fitting.line_px + 2 * (pad // 3)), boxes, i)
         if place is not None:
-            _label(image, fitting, text, place, row)
+            yield row, fitting, text, place
 
 
 def _fitting(lettering: Lettering, text: str, width: int, font: str) -> Lettering | None:

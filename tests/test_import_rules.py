@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("build",),
     ("relinking", "hiding"),
-    ("render",),
+    ("render", "overwriting", "rewriting"),
     ("process", "demo"),
     ("erase", "live"),
     ("evaluation",),

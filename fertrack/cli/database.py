@@ -81,8 +81,10 @@ def backup(
 ) -> None:
     """Copy an SQLite database into one file, also while a run is being written."""
     from fertrack.storage.engine import open_database
+    from fertrack.storage.outputs import record_output
     from fertrack.storage.upkeep import backup as copy_database
 
     with open_database(db) as database:
         size = copy_database(database, file, overwrite=overwrite)
+        record_output(database, None, file, "backup")
     typer.echo(f"{file}: {size / 1e6:.1f} MB")

@@ -20,6 +20,7 @@ from fertrack.cli import (
     live,
     models,
     person,
+    person_rights,
     privacy,
     process,
     query,
@@ -48,6 +49,7 @@ export.register(app)
 privacy.register(app)
 setup.register(app)
 train.register(app)
+person_rights.register(person.app)
 app.add_typer(person.app, name="person")
 app.add_typer(answers.markers_app, name="markers")
 app.add_typer(models.app, name="models")

@@ -42,6 +42,7 @@ corrected           what a person said it shows, if all faces of the person in t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ from fertrack.reporting.output_file import check_free, replacing
 from fertrack.reporting.spreadsheet import defused
 from fertrack.storage import queries
 from fertrack.storage.corrections import corrections
+from fertrack.storage.outputs import record_output
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -95,9 +97,12 @@ EPISODE_COLUMNS: dict[str, int | None] = {
 """Columns of ``<stem>.episodes.csv`` in order, with their decimals; None = written as it is."""
 
 
+_BOTH = ("faces.csv", "episodes.csv")
+
+
 def csv_paths(folder: Path, stem: str) -> list[Path]:
     """The two files that ``write_csv`` writes: faces, then episodes."""
-    return [folder / f"{stem}.faces.csv", folder / f"{stem}.episodes.csv"]
+    return [folder / f"{stem}.{name}" for name in _BOTH]
 
 
 def write_csv(
@@ -109,6 +114,7 @@ def write_csv(
     *,
     track: int | None = None,
     overwrite: bool = False,
+    only: Sequence[str] = _BOTH,
 ) -> list[Path]:
     """Write a run's faces and episodes as CSV; the columns are documented at the top of this module.
 
@@ -120,9 +126,10 @@ def write_csv(
         config: shortest episode and longest gap; the defaults if None.
         track: only this person's; all, and faces that no track has claimed, if None.
         overwrite: replace files of the same names.
+        only: which of the files: "faces.csv", "episodes.csv".
 
     Returns:
-        The two paths, faces first.
+        Their paths, faces first.
 
     Raises:
         OutputExistsError: one of the files is already there and ``overwrite`` is False; neither is written.
@@ -130,16 +137,19 @@ def write_csv(
         ReportError: a file could not be written.
     """
     config = config or ReportConfig()
-    faces_path, episodes_path = csv_paths(folder, stem)
-    for path in (faces_path, episodes_path):
+    paths = [path for path in csv_paths(folder, stem) if path.name.removeprefix(f"{stem}.") in only]
+    for path in paths:
         check_free(path, overwrite=overwrite)
     faces = face_table(db, run, track)
-    episodes = episode_table(db, run, config, faces, track)
-    for path, table, columns in ((faces_path, faces, FACE_COLUMNS), (episodes_path, episodes, EPISODE_COLUMNS)):
-        text = _as_text(table, columns)
+    for path in paths:
+        is_faces = path.name == f"{stem}.{_BOTH[0]}"
+        table = faces if is_faces else episode_table(db, run, config, faces, track)
+        text = _as_text(table, FACE_COLUMNS if is_faces else EPISODE_COLUMNS)
         with replacing(path, overwrite=overwrite) as file:
             text.to_csv(file, index=False, lineterminator="\r\n")
-    return [faces_path, episodes_path]
+        options = {"stem": stem, "track": track, "config": config.model_dump(mode="json")}
+        record_output(db, run, path, "csv", options)
+    return paths
 
 
 def face_table(db: Database, run: int, track: int | None = None) -> pd.DataFrame:

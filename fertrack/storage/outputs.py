@@ -6,13 +6,16 @@ Kinds and their ``options``:
 ``video``       "persons": drawn with persons instead of track IDs; "anonymised", "except" (tracks left
                 clear); "config": the options of ``VideoOutputConfig``; "offset_s": time of the source at
                 which the file begins, where that is not the run's first frame
-``report``      "config": the options of ``ReportConfig``
+``report``      "config": the options of ``ReportConfig``; "video": the file it was told to play
 ``comparison``  a report on several runs, recorded for each of them; "runs"
-``csv``         "config"; one record for the pair of files, under the first one's path; "stem", "track"
+``csv``         "stem", "track", "config"; one record for each of the two files
 ``export``      "format", "stem", "track", "config"
-``person``      a folder with what is held about one person, from ``fertrack person export``
+``person``      a folder with what is held about one person; "tracks": theirs in the run
 ``backup``      a copy of the whole database; belongs to no run
 ==============  ========================================================================================
+
+"track" is the only track that a file is about. "delete" and "forget" are set when somebody is erased: the file is about
+nobody else, and its name names them.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from fertrack.errors import StorageError
 from fertrack.storage.engine import Database
 from fertrack.storage.rights_models import Output
 
-__all__ = ["OutputFile", "file_digest", "outputs", "record_output", "store_output"]
+__all__ = ["OutputFile", "file_digest", "forget_output", "outputs", "record_output", "store_output"]
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +116,12 @@ def store_output(
         connection.execute(sa.insert(Output).values(run_id=run, path=str(absolute), **values))
     if kind != "comparison":  # what another run had written there is gone, unless one file is about several runs
         connection.execute(sa.delete(Output).where(Output.path == str(absolute), sa.not_(is_this)))
+
+
+def forget_output(db: Database, output: int) -> None:
+    """Delete the record of a file, by its key."""
+    with db.writing() as connection:
+        connection.execute(sa.delete(Output).where(Output.id == output))
 
 
 def outputs(db: Database, runs: Sequence[int] | None = None, *, kinds: Sequence[str] = ()) -> list[OutputFile]:

@@ -93,10 +93,16 @@ def vacuum(db: Database, *, forget: bool = False) -> VacuumReport:
             try:
                 for statement in ("VACUUM", "ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"):
                     raw.execute(statement)
+                is_busy = bool(next(iter(raw.fetchall()), (0,))[0])
             except sqlite3.Error as error:
                 raise sa.exc.DBAPIError(statement, None, error) from error
             finally:
                 raw.close()
+            if forget and is_busy:  # the log could not be emptied, and holds what was deleted
+                raise StorageError(
+                    f"{db.name}: another program has it open, so that what was deleted is still in the file "
+                    f"{Path(db.name).name}-wal: close that program and do this again"
+                )
         else:
             plain = connection.execution_options(isolation_level="AUTOCOMMIT")
             plain.execute(sa.text("VACUUM (FULL, ANALYZE)" if forget else "VACUUM (ANALYZE)"))

@@ -79,10 +79,11 @@ def export_run(
     if output_format not in FORMATS:
         raise ValueError(f"no export format {output_format!r}: it must be one of {', '.join(FORMATS)}")
     from fertrack.storage import queries
+    from fertrack.storage.outputs import record_output
 
     facts = queries.run_facts(db, run)
-    stem = stem or f"run{facts.id}.{Path(facts.source_name).stem}"
-    stem += "" if track is None else f".id{track}"
+    base = stem or f"run{facts.id}.{Path(facts.source_name).stem}"
+    stem = base if track is None else f"{base}.id{track}"
     chosen = Selection(facts.id, track, config or ReportConfig())
     if output_format == "csv":
         from fertrack.reporting.csv_export import write_csv
@@ -92,6 +93,8 @@ def export_run(
     path = folder / f"{stem}{suffix}"
     check_free(path, overwrite=overwrite)
     write(db, chosen, path, overwrite)
+    options = {"format": output_format, "stem": base, "track": track, "config": chosen.config.model_dump(mode="json")}
+    record_output(db, chosen.run, path, "export", options)
     return [path]
 
 

@@ -1,0 +1,130 @@
+"""Writes reports and exports again that show somebody who has been erased since, from what the database holds now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fertrack.errors import FertrackError, ReportError
+from fertrack.reporting import write_csv, write_html
+from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.exports import export_run
+from fertrack.reporting.film import find_film
+from fertrack.storage.engine import Database
+from fertrack.storage.outputs import OutputFile, forget_output, outputs
+from fertrack.storage.runs import run_facts
+
+__all__ = ["rewrite_stale"]
+
+
+def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]]:
+    """See to every file that is marked stale, and to records of files that carry an erased name.
+
+    A file that people have changed since it was written, such as a CSV file with corrections in it, is left alone and
+    named, and stays marked; so does one that cannot be written. One that is gone is named once.
+
+    Returns:
+        The files written again, those deleted because they were about nobody else, and sentences about those left.
+    """
+    rewritten: list[Path] = []
+    deleted: list[Path] = []
+    left: list[str] = []
+    seen: set[Path] = set()
+    for file in outputs(database):
+        if file.stale and file.path not in seen:
+            seen.add(file.path)
+            left += _see_to(database, file, rewritten, deleted)
+    for file in outputs(database):
+        if file.options.get("forget") and not file.stale:
+            forget_output(database, file.id)
+            if file.is_there:
+                left.append(f"the name of the file {file.path} names the person: rename it")
+    return rewritten, deleted, left
+
+
+def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted: list[Path]) -> list[str]:
+    path = file.path
+    if not file.is_there:
+        forget_output(database, file.id)
+        return [f"{path} is not there any more: if it was moved or copied, delete it there"]
+    try:
+        if file.options.get("delete"):
+            path.unlink()
+            forget_output(database, file.id)
+            deleted.append(path)
+            return []
+        if not file.is_as_written:
+            return [
+                f"{path} was changed since it was written, so it was left as it is, with the person in it: delete it, "
+                "or take their rows out"
+            ]
+        notes = _REWRITERS[file.kind](database, file)
+    except (FertrackError, OSError) as error:
+        return [f"{path} could not be written again ({error}): delete it"]
+    rewritten.append(path)
+    return notes
+
+
+def _report(database: Database, file: OutputFile) -> list[str]:
+    assert file.run is not None
+    config = ReportConfig.model_validate(file.options.get("config", {}))
+    given = file.options.get("video")
+    video = None if given is None else Path(given)
+    notes = []
+    if config.video != "none" and not _is_drawn(database, file, config, video):
+        config = config.model_copy(update={"video": "none"})
+        notes.append(f"{file.path} plays no video any more: the source would show the person as before")
+    write_html(database, file.run, file.path, config, video=video, overwrite=True)
+    return notes
+
+
+def _is_drawn(database: Database, file: OutputFile, config: ReportConfig, video: Path | None) -> bool:
+    """Whether the video that the report would play is one that fertrack has drawn, and so has hidden the person in."""
+    try:
+        film = find_film("link", run_facts(database, file.run or 0), file.path, given=video)
+    except ReportError:
+        return False
+    known = {each.path.resolve() for each in outputs(database, kinds=["video"])}
+    return film is not None and film.drawn and (file.path.parent / film.address).resolve() in known
+
+
+def _csv(database: Database, file: OutputFile) -> list[str]:
+    """One of the two CSV files: the other is written again when its turn comes."""
+    assert file.run is not None
+    options = file.options
+    config = ReportConfig.model_validate(options.get("config", {}))
+    only = [file.path.name.removeprefix(f"{options['stem']}.")]
+    write_csv(
+        database,
+        file.run,
+        file.path.parent,
+        options["stem"],
+        config,
+        track=options.get("track"),
+        overwrite=True,
+        only=only,
+    )
+    return []
+
+
+def _export(database: Database, file: OutputFile) -> list[str]:
+    assert file.run is not None
+    options: dict[str, Any] = file.options
+    export_run(
+        database,
+        file.run,
+        options["format"],
+        file.path.parent,
+        stem=options["stem"],
+        track=options.get("track"),
+        config=ReportConfig.model_validate(options.get("config", {})),
+        overwrite=True,
+    )
+    return []
+
+
+def _comparison(database: Database, file: OutputFile) -> list[str]:
+    raise ReportError("it compares several runs")
+
+
+_REWRITERS = {"report": _report, "csv": _csv, "export": _export, "comparison": _comparison}
