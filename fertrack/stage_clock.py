@@ -33,7 +33,7 @@ class StageClock:
             ms = np.frombuffer(recorded, np.float32).astype(np.float64)
             if not len(ms):
                 continue
-            p50, p95 = np.percentile(ms, [50, 95])
+            p50, p95, p99 = np.percentile(ms, [50, 95, 99])
             rows.append(
                 StageStats(
                     stage=stage,
@@ -43,6 +43,7 @@ class StageClock:
                     p50_ms=float(p50),
                     p95_ms=float(p95),
                     max_ms=float(ms.max()),
+                    p99_ms=float(p99),
                 )
             )
         return tuple(rows)

@@ -324,7 +324,7 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class StageStats:
-    """Time one stage took over a run, milliseconds per frame unless said otherwise."""
+    """Time one stage took over a run, milliseconds per frame unless said otherwise; ``p99_ms`` is None if unknown."""
 
     stage: str
     frames: int
@@ -333,6 +333,7 @@ class StageStats:
     p50_ms: float
     p95_ms: float
     max_ms: float
+    p99_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,10 +141,18 @@ def test_stage_timings(database: Database) -> None:
             "mean_ms": 20.0,
             "p50_ms": 19.0,
             "p95_ms": 31.0,
+            "p99_ms": 38.0,
             "max_ms": 40.0,
         }
     ]
-    assert table.attrs["units"] == {"total_s": "s", "mean_ms": "ms", "p50_ms": "ms", "p95_ms": "ms", "max_ms": "ms"}
+    assert table.attrs["units"] == {
+        "total_s": "s",
+        "mean_ms": "ms",
+        "p50_ms": "ms",
+        "p95_ms": "ms",
+        "p99_ms": "ms",
+        "max_ms": "ms",
+    }
 
 
 # Timeline --------------------------------------------------------------------------------------------------------

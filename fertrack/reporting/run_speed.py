@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Speed", "read_speed"]
 
+_WAITING = ("latency", "age")
+"""Rows of a live run's timings that are no work, and so have no share in it."""
 _WINDOWS = 60
 """Windows the video is cut into, at most."""
 
@@ -65,11 +67,14 @@ def read_speed(db: Database, run: int) -> Speed:
 
 
 def _stages(timings: pd.DataFrame) -> list[dict[str, Any]]:
-    total_s = float(timings["total_s"].sum())
+    total_s = float(timings["total_s"][~timings["stage"].isin(_WAITING)].sum())
     rows: list[dict[str, Any]] = [
         {str(name): value for name, value in row.items()} for row in timings.to_dict("records")
     ]
-    return [row | {"share": row["total_s"] / total_s if total_s > 0 else 0.0} for row in rows]
+    return [
+        row | {"share": row["total_s"] / total_s if total_s > 0 and row["stage"] not in _WAITING else 0.0}
+        for row in rows
+    ]
 
 
 def _sentence(facts: dict[Any, Any]) -> str:

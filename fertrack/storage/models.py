@@ -4,6 +4,7 @@
 
     sources 1─n runs 1─n frames 1─n faces n─1 tracks n─1 persons
                  ├─n events (of a frame)   │              │
+                 ├─n looks (of a frame)    │              │
                  ├─n stage_timings         ├─n links n─1 ─┤
                  ├─n rescores              └─n embeddings ┘
                  ├─n person_actions
@@ -39,6 +40,7 @@ __all__ = [
     "Face",
     "FrameRow",
     "Link",
+    "LookRow",
     "PackedFloats",
     "Person",
     "PersonAction",
@@ -197,6 +199,26 @@ class FrameRow(Base):
     queue_depth: Mapped[int | None] = mapped_column(sa.SmallInteger)
 
 
+class LookRow(Base):
+    """What the schedule of a live run asked for in a frame: whether estimates, one frame in how many, input size.
+
+    ``long_side`` in px, 0: the detector's own; ``classify_hz`` 0: with every look.
+    """
+
+    __tablename__ = "looks"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["run_id", "frame_index"], ["frames.run_id", "frames.frame_index"], ondelete="CASCADE"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    frame_index: Mapped[int] = mapped_column(primary_key=True)
+    classified: Mapped[bool]
+    detect_every: Mapped[int] = mapped_column(sa.SmallInteger)
+    long_side: Mapped[int] = mapped_column(sa.SmallInteger)
+    classify_hz: Mapped[float] = mapped_column(sa.REAL)
+
+
 class Person(Base):
     """Somebody whom tracks of one or more runs have been said to be.
 
@@ -296,7 +318,11 @@ class EventRow(Base):
 
 
 class StageTiming(Base):
-    """Time one stage of a finished run took, milliseconds per frame unless said otherwise."""
+    """Time one stage of a finished run took, milliseconds per frame unless said otherwise.
+
+    Of a live run also "latency" (from a frame's capture until its result was drawn) and "age" (of the result on each
+    displayed picture), which are no work but waiting.
+    """
 
     __tablename__ = "stage_timings"
 
@@ -309,6 +335,7 @@ class StageTiming(Base):
     p50_ms: Mapped[float] = mapped_column(sa.Double)
     p95_ms: Mapped[float] = mapped_column(sa.Double)
     max_ms: Mapped[float] = mapped_column(sa.Double)
+    p99_ms: Mapped[float | None] = mapped_column(sa.Double)
 
 
 class Rescore(Base):

@@ -27,7 +27,7 @@ CRASHED = "crashed"
 _SILENCE = dt.timedelta(minutes=5)
 _FRAME_STAGES = ("read", "detect", "align", "classify", "track")
 _RUN_UNITS = {"started_at": "UTC", "ended_at": "UTC", "video_s": "s", "elapsed_s": "s"}
-_TIMING_UNITS = {"total_s": "s", "mean_ms": "ms", "p50_ms": "ms", "p95_ms": "ms", "max_ms": "ms"}
+_TIMING_UNITS = {"total_s": "s", "mean_ms": "ms", "p50_ms": "ms", "p95_ms": "ms", "p99_ms": "ms", "max_ms": "ms"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +178,9 @@ def stage_timings(db: Database, run: int | str) -> pd.DataFrame:
     """Time per stage of one run.
 
     Returns:
-        Columns stage, frames, total_s, mean_ms, p50_ms, p95_ms, max_ms. Of a run that was not finished, what its
-        stored frames say: without the stages that write.
+        Columns stage, frames, total_s, mean_ms, p50_ms, p95_ms, p99_ms (NaN in older runs), max_ms. Of a run that was
+        not finished, what its stored frames say: without the stages that write. Of a live run, "latency" and "age" are
+        no work but waiting: see ``StageTiming``.
 
     Raises:
         RunNotFoundError: no such run is stored.
@@ -256,7 +257,7 @@ def _info(row: sa.RowMapping) -> VideoInfo:
 
 
 def _stored_timings(connection: sa.Connection, run: int) -> tuple[StageStats, ...]:
-    names = ("stage", "frames", "total_s", "mean_ms", "p50_ms", "p95_ms", "max_ms")
+    names = ("stage", "frames", "total_s", "mean_ms", "p50_ms", "p95_ms", "max_ms", "p99_ms")
     statement = (
         sa.select(*(getattr(StageTiming, name) for name in names))
         .where(StageTiming.run_id == run)
@@ -271,7 +272,7 @@ def _measured_timings(connection: sa.Connection, run: int) -> tuple[StageStats, 
     if not rows:
         return ()
     ms = np.array(rows, np.float64) / 1e3
-    p50, p95 = np.percentile(ms, [50, 95], axis=0)
+    p50, p95, p99 = np.percentile(ms, [50, 95, 99], axis=0)
     return tuple(
         StageStats(
             stage,
@@ -281,6 +282,7 @@ def _measured_timings(connection: sa.Connection, run: int) -> tuple[StageStats, 
             float(p50[i]),
             float(p95[i]),
             float(ms[:, i].max()),
+            float(p99[i]),
         )
         for i, stage in enumerate(_FRAME_STAGES)
     )

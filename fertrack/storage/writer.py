@@ -18,7 +18,7 @@ from fertrack.errors import StorageError
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
 from fertrack.storage.episode_store import store_episodes
-from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, Source, StageTiming, TrackRow
+from fertrack.storage.models import CUT, EventRow, Face, FrameRow, LookRow, Run, Source, StageTiming, TrackRow
 from fertrack.storage.outputs import store_output
 from fertrack.storage.packing import pack_rows
 from fertrack.types import UNCERTAIN, UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
@@ -162,6 +162,9 @@ class RunWriter:
             event_rows = _event_rows(self.run_id, results)
             if event_rows:
                 connection.execute(sa.insert(EventRow), event_rows)
+            look_rows = _look_rows(self.run_id, results)
+            if look_rows:
+                connection.execute(sa.insert(LookRow), look_rows)
             connection.execute(sa.update(Run).where(Run.id == self.run_id).values(**progress))
         self._frames, self._faces, self._first_s, self._last_s = frames, faces, first_s, last_s
         self._tracks.update(touched)
@@ -263,7 +266,7 @@ def label_probability(smoothed: FloatArray, labels: IntArray) -> FloatArray:
     return np.take_along_axis(smoothed, column[:, None], axis=1)[:, 0]
 
 
-_TIMINGS = ("stage", "frames", "total_s", "mean_ms", "p50_ms", "p95_ms", "max_ms")
+_TIMINGS = ("stage", "frames", "total_s", "mean_ms", "p50_ms", "p95_ms", "max_ms", "p99_ms")
 
 
 def _source_id(connection: sa.Connection, info: VideoInfo) -> int:
@@ -292,6 +295,21 @@ def _frame_row(run_id: int, result: FrameResult) -> dict[str, Any]:
         "track_us": round(result.track_ms * 1e3),
         "queue_depth": None if result.ms.waiting < 0 else result.ms.waiting,
     }
+
+
+def _look_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": run_id,
+            "frame_index": result.frame_index,
+            "classified": result.look.classify,
+            "detect_every": result.look.detect_every,
+            "long_side": result.look.long_side,
+            "classify_hz": result.look.classify_hz,
+        }
+        for result in results
+        if result.look.detect_every
+    ]
 
 
 def _event_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, Any]]:

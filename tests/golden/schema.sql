@@ -127,6 +127,19 @@ CONSTRAINT fk_links_person_id_persons FOREIGN KEY(person_id) REFERENCES persons 
 CONSTRAINT uq_links_run_id_track_person_id UNIQUE (run_id, track, person_id)
 );
 
+CREATE TABLE looks (
+run_id INTEGER NOT NULL,
+frame_index INTEGER NOT NULL,
+classified BOOLEAN NOT NULL,
+detect_every SMALLINT NOT NULL,
+long_side SMALLINT NOT NULL,
+classify_hz REAL NOT NULL,
+CONSTRAINT pk_looks PRIMARY KEY (run_id, frame_index),
+CONSTRAINT fk_looks_run_id_frame_index_frames FOREIGN KEY(run_id, frame_index) REFERENCES frames (run_id, frame_index) ON DELETE CASCADE
+)
+WITHOUT ROWID
+;
+
 CREATE TABLE markers (
 id INTEGER NOT NULL,
 run_id INTEGER NOT NULL,
@@ -241,7 +254,7 @@ CONSTRAINT uq_sources_path_name UNIQUE (path, name)
 
 CREATE TABLE sqlite_sequence(name,seq);
 
-CREATE TABLE stage_timings (
+CREATE TABLE "stage_timings" (
 run_id INTEGER NOT NULL,
 position SMALLINT NOT NULL,
 stage VARCHAR(32) NOT NULL,
@@ -251,6 +264,7 @@ mean_ms DOUBLE NOT NULL,
 p50_ms DOUBLE NOT NULL,
 p95_ms DOUBLE NOT NULL,
 max_ms DOUBLE NOT NULL,
+p99_ms DOUBLE,
 CONSTRAINT pk_stage_timings PRIMARY KEY (run_id, position),
 CONSTRAINT fk_stage_timings_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 );
