@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from fertrack.errors import ConfigError, EvaluationError
 from fertrack.evaluation.ferplus import load_ferplus, select_voted
-from fertrack.evaluation.labelled import LabelledSet, expression_index
+from fertrack.evaluation.labelled_set import LabelledSet, expression_index
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
 __all__ = ["is_rafdb", "read_csv", "read_npz", "read_rafdb"]

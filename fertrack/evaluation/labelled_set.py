@@ -1,0 +1,138 @@
+"""Labelled face pictures in one form, and the words by which the seven expressions go elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fertrack.errors import EvaluationError
+from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+
+__all__ = ["LabelledSet", "expression_index", "label_names"]
+
+_OTHER_WORDS = {
+    "surprised": "surprise",
+    "suprise": "surprise",
+    "fearful": "fear",
+    "afraid": "fear",
+    "disgusted": "disgust",
+    "happy": "happiness",
+    "joy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "calm": "neutral",
+    "neutrality": "neutral",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledSet:
+    """Pictures of one face each, with the expression it is said to show. Row i is picture i.
+
+    Attributes:
+        name: of the file or folder.
+        kind: how it was stored, for people.
+        labels: int64 (N,), index into ``EXPRESSIONS``.
+        paths: the files; empty where the pictures are in ``images``.
+        images: uint8 (N, H, W), grey, or (N, H, W, 3) BGR; (0, 0, 0) where the pictures are files.
+        xyxy: float32 (N, 4), box of the face, px of the picture; NaN where none is given.
+        votes: float32 (N, 7), share of the raters for each expression; (0, 7) where nobody voted.
+        tied: bool (N,), another expression has as many votes.
+        left_out: how many pictures are not in it, by reason.
+    """
+
+    name: str
+    kind: str
+    labels: IntArray
+    paths: tuple[Path, ...] = ()
+    images: Image = field(default_factory=lambda: np.empty((0, 0, 0), np.uint8))
+    xyxy: FloatArray = field(default_factory=lambda: np.empty((0, 4), np.float32))
+    votes: FloatArray = field(default_factory=lambda: np.empty((0, len(EXPRESSIONS)), np.float32))
+    tied: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        if not len(self.xyxy):
+            object.__setattr__(self, "xyxy", np.full((count, 4), np.nan, np.float32))
+        if not len(self.tied):
+            object.__setattr__(self, "tied", np.zeros(count, np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def has_votes(self) -> bool:
+        """Whether several raters' votes are known."""
+        return len(self.votes) == len(self.labels) > 0
+
+    def image(self, row: int) -> Image:
+        """The picture, uint8 (H, W, 3), BGR.
+
+        Raises:
+            EvaluationError: its file cannot be read as a picture.
+        """
+        if not self.paths:
+            stored = self.images[row]
+            return stored if stored.ndim == 3 else np.asarray(cv2.cvtColor(stored, cv2.COLOR_GRAY2BGR), np.uint8)
+        path = self.paths[row]
+        try:
+            decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        except (OSError, cv2.error) as error:
+            raise EvaluationError(f"{path} cannot be read as a picture: {_reason(error)}") from error
+        if decoded is None:
+            raise EvaluationError(f"{path} is not a picture that can be read: remove it, or its row in the list")
+        return np.asarray(decoded, np.uint8)
+
+    def subset(self, rows: npt.NDArray[np.int64]) -> LabelledSet:
+        """Only these pictures, in this order."""
+        return LabelledSet(
+            self.name,
+            self.kind,
+            self.labels[rows],
+            tuple(self.paths[row] for row in rows) if self.paths else (),
+            self.images[rows] if len(self.images) else self.images,
+            self.xyxy[rows],
+            self.votes[rows] if self.has_votes else self.votes,
+            self.tied[rows],
+            self.left_out,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over every picture's content, box and label, in order: which data a calibration was fitted on."""
+        sha = hashlib.sha256()
+        for row, label in enumerate(self.labels.tolist()):
+            try:
+                content = self.paths[row].read_bytes() if self.paths else self.images[row].tobytes()
+            except OSError as error:
+                raise EvaluationError(f"{self.paths[row]} cannot be read: {_reason(error)}") from error
+            sha.update(hashlib.sha256(content).digest())
+            sha.update(self.xyxy[row].tobytes())
+            sha.update(bytes([label]))
+        return sha.hexdigest()
+
+
+def expression_index(word: str) -> int:
+    """Index of the expression that a word names, synonyms included; -1 if it is none of the seven.
+
+    >>> expression_index("Happy"), expression_index("contempt")
+    (3, -1)
+    """
+    lower = word.strip().lower()
+    name = _OTHER_WORDS.get(lower, lower)
+    return EXPRESSIONS.index(name) if name in EXPRESSIONS else -1
+
+
+def label_names(labels: Sequence[int] | IntArray) -> list[str]:
+    """Names of labels, -1 being "uncertain"."""
+    return [EXPRESSIONS[label] if label >= 0 else "uncertain" for label in labels]
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
