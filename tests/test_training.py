@@ -173,6 +173,14 @@ def test_every_disturbance_changes_pictures_and_depends_on_chance_alone() -> Non
         np.testing.assert_array_equal(disturbed(**{option: amount}), disturbed(**{option: amount}))
 
 
+def test_the_end_of_a_run_may_be_calm() -> None:
+    config = AugmentConfig(blur=0.4, rotation_deg=8, mixup=0.2)
+    calm = config.calmed()
+    assert (calm.blur, calm.rotation_deg, calm.mixup) == (0.2, 8, 0)
+    by_chance = {name for name in AugmentConfig.model_fields if getattr(calm, name) != getattr(AugmentConfig(), name)}
+    assert by_chance == set(AugmentConfig.model_fields) - {"scale", "shift", "shear", "mixed_batches"}
+
+
 def test_normalise() -> None:
     crops = normalise(np.array([[[0, 255]]], np.uint8))
     assert crops.dtype == np.float32

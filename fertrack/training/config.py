@@ -49,6 +49,23 @@ class AugmentConfig(StageConfig):
     mixup: float = Field(0.2, ge=0, le=1, description="Beta parameter of mixup (arXiv 1710.09412); 0: none.")
     mixed_batches: float = Field(0.5, ge=0, le=1, description="Share of batches that are mixed.")
 
+    def calmed(self) -> AugmentConfig:
+        """For the end of a run: no mixup, and what is done with a probability half as likely."""
+        halved = {name: getattr(self, name) / 2 for name in _BY_CHANCE}
+        return self.model_copy(update={**halved, "mixup": 0.0})
+
+
+_BY_CHANCE = (
+    "low_resolution",
+    "blur",
+    "sharpen",
+    "compression",
+    "lighting",
+    "side_light",
+    "noise",
+    "occlusion",
+)
+
 
 class NetworkConfig(StageConfig):
     """The ``[network]`` section; see ``fertrack.models.compact.CompactNet``."""
@@ -70,6 +87,9 @@ class ScheduleConfig(StageConfig):
     weight_decay: float = Field(0.05, ge=0)
     warmup_epochs: float = Field(1.0, ge=0, description="The learning rate rises from 0.")
     decay_share: float = Field(0.4, ge=0, le=1, description="Last share of the run, in which it falls to 0 (cosine).")
+    calm_share: float = Field(
+        0.0, ge=0, le=1, description="Last share of the run, without mixup and with disturbances half as likely."
+    )
     average: float = Field(0.999, ge=0, lt=1, description="Decay per step of the weights' running mean (EMA).")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="Of the forward pass.")
     seed: int = 0

@@ -111,6 +111,8 @@ class Trainer:
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Crops float32 (B, 1, S, S) and targets float32 (B, 7) of one step."""
         augmentation, schedule = self.config.augmentation, self.config.schedule
+        if step >= self.steps * (1 - schedule.calm_share):
+            augmentation = augmentation.calmed()
         rng = step_generator(schedule.seed, step)
         rows = draw_rows(self._chances, schedule.batch, rng)
         crops = normalise(
