@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -106,9 +110,62 @@ def pytorch_bundle(folder: Path) -> ClassifierBundle:
     return write_card(path)
 
 
+_MAKE_KERAS_FILES = """
+import sys, pathlib
+import numpy as np
+import keras
+from keras import layers
+
+folder = pathlib.Path(sys.argv[1])
+keras.utils.set_random_seed(4)
+pixels = keras.Input((48, 48, 1))
+x = layers.Conv2D(4, 5, strides=4, activation="relu")(pixels)
+x = layers.Conv2D(8, 3, strides=2)(layers.BatchNormalization()(x))
+net = keras.Model(pixels, layers.Dense(7, activation="softmax")(layers.Flatten()(x)))
+net.save(folder / "tiny.keras")
+net.save(folder / "tiny.h5")
+crops = np.random.default_rng(2).integers(0, 256, (3, 48, 48, 1), np.uint8)
+np.save(folder / "crops.npy", np.repeat(crops, 3, axis=3))
+np.save(folder / "probabilities.npy", net.predict(crops.astype(np.float32) / 127.5 - 1, verbose=0))
+
+tokens = keras.Input((64, 4))
+dense = layers.Dense(7)
+keras.Model(tokens, dense(layers.Flatten()(tokens))).save(folder / "tokens.keras")
+kernel, bias = dense.get_weights()
+np.savez(folder / "tokens_weights.npz", kernel=kernel, bias=bias)
+
+trap = str(folder / "touched")
+inputs = keras.Input((4,))
+made = keras.Model(inputs, layers.Lambda(lambda x: (open(trap, "w"), x)[1], output_shape=(4,))(inputs))
+pathlib.Path(trap).unlink(missing_ok=True)
+made.save(folder / "lambda.keras")
+made.save(folder / "lambda.h5")
+"""
+
+
+def make_keras_files(folder: Path) -> Path:
+    """Small Keras files, made by Keras in a process of its own (it is configured by its environment)."""
+    from fertrack.models.keras_process import keras_backend
+
+    environment = {**os.environ, "KERAS_BACKEND": keras_backend(), "KERAS_HOME": str(folder / "home")}
+    program = [sys.executable, "-W", "ignore", "-c", _MAKE_KERAS_FILES, str(folder)]
+    subprocess.run(program, env=environment, check=True, capture_output=True)
+    return folder
+
+
+def keras_bundle(folder: Path, name: str = "tiny.keras", *, size: int = 48, **given: Any) -> ClassifierBundle:
+    """A Keras file of ``make_keras_files`` with its card."""
+    if not (folder / name).exists():
+        if importlib.util.find_spec("keras") is None:
+            pytest.skip("keras is not installed")
+        make_keras_files(folder)
+    card = input_card(size, colour="gray", layout="NHWC", mean=[0.5], std=[0.5])
+    return write_card(folder / name, **({"input": card, "output": "probabilities"} | given))
+
+
 def default_bundle(_folder: Path) -> ClassifierBundle:
     return load_bundle("default")
 
 
-BUNDLES = {"onnx": default_bundle, "pytorch": pytorch_bundle}
+BUNDLES = {"onnx": default_bundle, "pytorch": pytorch_bundle, "keras": keras_bundle}
 """For each adapter, a function from an empty folder to a bundle that it runs."""
