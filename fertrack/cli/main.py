@@ -25,6 +25,7 @@ from fertrack.cli import (
     process,
     query,
     render,
+    report,
     setup,
     train,
 )
@@ -43,6 +44,7 @@ app = typer.Typer(
 process.register(app)
 live.register(app)
 query.register(app)
+report.register(app)
 answers.register(app)
 render.register(app)
 export.register(app)

@@ -1,14 +1,13 @@
-"""Commands that read what is stored: ``runs``, ``timeline``, ``report``, and ``rescore``."""
+"""Commands that read what is stored: ``runs``, ``timeline``, and ``rescore``."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides, Run, settings_from
 from fertrack.cli.output import err_console, frame_to
 
 __all__ = ["register"]
@@ -40,7 +39,6 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("runs")(runs)
     app.command("timeline")(timeline)
-    app.command("report")(report)
     app.command("rescore")(rescore)
 
 
@@ -162,37 +160,6 @@ def _show_resampled(
     if len(shown) < len(rows):
         err_console().print(f"{len(shown)} of {len(rows)} rows shown: --format csv prints all of them")
     err_console().print(covered)
-
-
-def report(
-    run: Run,
-    html: Annotated[
-        bool, typer.Option("--html", help="Write the HTML report (default if --csv is not given).")
-    ] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write the CSV files.")] = False,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
-    config: Config = None,
-    overrides: Overrides = None,
-    db: Database = DEFAULT_DB,
-) -> None:
-    """Write the report of a stored run again, without the video."""
-    from fertrack.process import make_folder
-    from fertrack.reporting import write_csv, write_html
-    from fertrack.storage import queries
-    from fertrack.storage.engine import open_database
-
-    settings = settings_from(config, overrides or [])
-    with open_database(db) as database:
-        number = queries.resolve_run(database, run)
-        stem = f"run{number}.{Path(queries.run_facts(database, number).source_name).stem}"
-        make_folder(out)
-        if html or not csv:
-            path = out / f"{stem}.report.html"
-            typer.echo(write_html(database, number, path, settings.report, overwrite=overwrite))
-        if csv:
-            for path in write_csv(database, number, out, stem, settings.report, overwrite=overwrite):
-                typer.echo(path)
 
 
 def rescore(

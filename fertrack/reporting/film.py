@@ -30,7 +30,7 @@ class Film:
 
     Attributes:
         mode: "link" or "embed".
-        name: of the file.
+        path: the file.
         address: for "link", where it is, relative to the report and quoted.
         content: for "embed", the file as base64.
         mime: its media type.
@@ -40,13 +40,18 @@ class Film:
     """
 
     mode: str
-    name: str
+    path: Path
     address: str
     content: str
     mime: str
     size_mb: float
     starts_s: float
     drawn: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.path.name
 
 
 def find_film(
@@ -90,7 +95,7 @@ def find_film(
     drawn = not _is_source(path, facts)
     return Film(
         mode=mode,
-        name=path.name,
+        path=path,
         address=_address(path, report) if mode == "link" else "",
         content=_content(path) if mode == "embed" else "",
         mime=mime,

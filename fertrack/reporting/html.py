@@ -157,6 +157,7 @@ def _render(
             "settings": _without_home(facts.config_toml),
             "notices": notices(facts, calibration, len(persons)),
             "calibration": calibration,
+            "calibration_section": ("calibration", "Calibration"),
             "calibration_rows": calibration_rows(calibration, uncertain),
             "cards": cards(facts, len(persons), uncertain),
             "facts_rows": source_rows(facts, calibration, len(cuts_s)),

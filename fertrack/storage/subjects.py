@@ -14,9 +14,10 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
+from fertrack.storage.engine import Database
 from fertrack.storage.models import Person, TrackRow
 
-__all__ = ["Subjects", "load_subjects", "subject_columns"]
+__all__ = ["Subjects", "identities", "load_subjects", "subject_columns"]
 
 _Ints = npt.NDArray[np.int64]
 _NUMBER = re.compile(r"p?\s*(\d+)", re.IGNORECASE)
@@ -151,3 +152,30 @@ def subject_columns(subjects: Subjects, index: npt.NDArray[Any]) -> dict[str, An
         "person": pd.Series(subjects.label[index], dtype="str"),
         "track": subjects.track[index],
     }
+
+
+def identities(db: Database, run: int) -> dict[int, tuple[int, str]]:
+    """Who is behind each person's first track: the person's key in the database, and the name given.
+
+    Returns:
+        By the ID of the first track: the key, the same in all runs the person is in (0 for a track that is nobody's),
+        and the display name (empty if none was given).
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    statement = (
+        sa.select(TrackRow.number, TrackRow.person_id, Person.display_name)
+        .join(Person, Person.id == TrackRow.person_id, isouter=True)
+        .where(TrackRow.run_id == run)
+        .order_by(TrackRow.number)
+    )
+    with db.reading() as connection:
+        rows = connection.execute(statement).all()
+    found: dict[int, tuple[int, str]] = {}
+    known: set[int] = set()
+    for track, person_id, name in rows:
+        if person_id is None or person_id not in known:
+            found[track] = (person_id or 0, name or "")
+            known.add(person_id or 0)
+    return found
