@@ -55,6 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("process", "demo"),
     ("erase", "live"),
     ("evaluation",),
+    ("model_export",),
     ("doctor", "training"),
     ("web",),
     ("cli",),
@@ -80,6 +81,10 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pyarrow": ("reporting",),
     "starlette": ("web",),
     "uvicorn": ("web",),
+    "keras": ("models",),
+    "tensorflow": ("models",),
+    "h5py": ("models",),
+    "safetensors": ("models",),
 }
 
 
