@@ -15,6 +15,7 @@ __all__ = ["build_classifier"]
 _ADAPTERS = {
     ".onnx": "onnx",
     ".tflite": "tflite",
+    ".engine": "tensorrt",
     ".pt": "pytorch",
     ".pth": "pytorch",
     ".safetensors": "pytorch",

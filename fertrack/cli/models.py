@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from fertrack.cli import model_export
 from fertrack.cli.output import err_console, print_json, print_table
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Weights: what is there, its hash, its licence, what it was trained on.", no_args_is_help=True)
+model_export.register(app)
 
 
 @app.command("list")

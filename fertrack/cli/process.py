@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Overrides, settings_from
+from fertrack.cli.options import (
+    DEFAULT_DB,
+    DEFAULT_OUT,
+    Calibration,
+    Config,
+    Overrides,
+    settings_from,
+    with_calibration,
+)
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -47,7 +55,15 @@ def process(
     ] = "",
     config: Config = None,
     overrides: Overrides = None,
+    calibration: Calibration = "",
     detector: Annotated[str, typer.Option(help="centerface, retinaface, retinaface-mobilenet or yunet.")] = "",
+    classifier: Annotated[
+        str, typer.Option(metavar="PATH", help="Folder of a classifier bundle. [default: the one that comes along]")
+    ] = "",
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Run a classifier that is a program: TorchScript, SavedModel, TensorRT."),
+    ] = False,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino or coreml, for detector and classifier.")
     ] = "",
@@ -91,6 +107,8 @@ def process(
         "detection.name": ("--detector", detector or None),
         "detection.device": ("--device", device or None),
         "classification.device": ("--device", device or None),
+        "classification.bundle": ("--classifier", classifier or None),
+        "classification.trust_code": ("--trust-code", True if trust_code else None),
         "input.from_s": ("--from", from_s),
         "input.to_s": ("--to", to_s),
         "input.rate_hz": ("--rate", rate),
@@ -107,7 +125,7 @@ def process(
         "privacy.consent": ("--consent", consent or None),
         "privacy.thumbnails": ("--thumbnails", True if thumbnails else None),
     }
-    settings = settings_from(config, overrides, flags)
+    settings = settings_from(with_calibration(config, calibration), overrides, flags)
     _process_all(videos, out, settings, overwrite=overwrite, as_json=as_json)
 
 
