@@ -11,7 +11,17 @@ import typer
 if TYPE_CHECKING:
     from fertrack.config import Settings
 
-__all__ = ["DEFAULT_DB", "DEFAULT_OUT", "Config", "Database", "Overrides", "Run", "settings_from"]
+__all__ = [
+    "DEFAULT_DB",
+    "DEFAULT_OUT",
+    "Calibration",
+    "Config",
+    "Database",
+    "Overrides",
+    "Run",
+    "settings_from",
+    "with_calibration",
+]
 
 DEFAULT_OUT = Path("fertrack-out")
 DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
@@ -32,6 +42,17 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one option; may be repeated."),
 ]
+
+
+Calibration = Annotated[
+    str,
+    typer.Option("--calibration", metavar="FILE", help="Calibration to use, as 'fertrack calibrate' writes it."),
+]
+
+
+def with_calibration(config: list[str] | None, calibration: str) -> list[str]:
+    """Config files with the calibration file, which wins, as the last one."""
+    return [*(config or []), *([calibration] if calibration else [])]
 
 
 def settings_from(

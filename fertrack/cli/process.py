@@ -62,7 +62,7 @@ def process(
     ] = "",
     trust_code: Annotated[
         bool,
-        typer.Option("--trust-code", help="Run a classifier that is a program: TorchScript, SavedModel, TensorRT."),
+        typer.Option("--trust-code", help="Run a classifier that is a program (TorchScript, SavedModel)."),
     ] = False,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino or coreml, for detector and classifier.")
