@@ -54,13 +54,16 @@ export function setUpControls(picture) {
   stop.addEventListener("click", () => sure.showModal());
   sure.addEventListener("close", () => {
     if (sure.returnValue !== "stop") return;
+    const label = stop.textContent;
     stop.disabled = true;
-    announce("Stopping and saving.");
+    stop.textContent = "Stopping and saving …";
+    announce(stop.textContent);
     attempt(stop, async () => {
       try {
         await ask("/stop");
       } catch (error) {
         stop.disabled = false;
+        stop.textContent = label;
         throw error;
       }
     });

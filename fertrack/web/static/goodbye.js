@@ -30,11 +30,10 @@ function explanation({ error, finished, run, recordings }) {
   return "Everything was saved.";
 }
 
-function next({ run = null, database }) {
-  if (run === null) return "";
+function commands({ run = null, database }) {
+  if (run === null) return [];
   const from = database && !database.includes("://") ? ` --db "${database}"` : "";
-  const commands = ["report", "timeline", "person list"].map((command) => `fertrack ${command} ${run}${from}`);
-  return `To go on in the terminal: ${commands.join(" · ")}. `;
+  return ["report", "timeline", "person list"].map((command) => `fertrack ${command} ${run}${from}`);
 }
 
 export function sayGoodbye(farewell) {
@@ -50,7 +49,11 @@ export function sayGoodbye(farewell) {
     row(files, "Frames", `${frames} captured, ${dropped} of them not analysed to stay current`);
   }
   for (const note of notes) byId("goodbye-notes").append(Object.assign(document.createElement("li"), { textContent: note }));
-  byId("goodbye-next").textContent = `${next(farewell)}This page can be closed.`;
+  for (const command of commands(farewell)) {
+    const line = document.createElement("li");
+    line.append(Object.assign(document.createElement("code"), { textContent: command }));
+    byId("goodbye-next").append(line);
+  }
 
   byId("badge").textContent = "Expression estimation is off";
   document.title = `Ended – ${document.title}`;
