@@ -152,8 +152,8 @@ class BudgetController:
     def _look_ms(self, rung: int, costs: Costs) -> float:
         """What a look would cost on average; a detector's time goes with the area of its input."""
         side, hz = self._ladder[rung]
-        now_side = self._ladder[self._rung][0]
-        detect_ms = costs.detect_ms * ((side / now_side) ** 2 if now_side else 1.0)
+        measured_at = self.budget.long_side  # the size in force while the costs were measured
+        detect_ms = costs.detect_ms * ((side / measured_at) ** 2 if measured_at else 1.0)
         looks_hz = max(self._results_hz, 1e-6)
         return detect_ms + costs.faces * costs.classify_ms * (min(1.0, hz / looks_hz) if hz else 1.0)
 

@@ -53,6 +53,7 @@ class Capture:
         frames: captured so far.
         error: what the source raised, if it did.
         fps: the nominal frame rate by which frames are numbered.
+        origin_s: ``time.monotonic`` at the capture of the first frame; 0 before.
     """
 
     def __init__(self, source: VideoSource) -> None:
@@ -63,7 +64,7 @@ class Capture:
         self._source = source
         self._changed = threading.Condition()
         self._newest: Captured | None = None
-        self._origin_s: float | None = None
+        self.origin_s = 0.0
         self._is_ended = False
         self._is_closed = False
         self._thread = threading.Thread(target=self._read, name="fertrack-capture", daemon=True)
@@ -135,9 +136,9 @@ class Capture:
         # The source knows best when a frame arrived; where it does not say, it is now.
         origin_s = getattr(self._source, "started_monotonic_s", None)
         at_s = min(origin_s + frame.timestamp_s, now_s) if isinstance(origin_s, float) else now_s
-        if self._origin_s is None:
-            self._origin_s = at_s
-        time_s = at_s - self._origin_s
+        if self._newest is None:
+            self.origin_s = at_s
+        time_s = at_s - self.origin_s
         with self._changed:
             index = max(round(time_s * self.fps), 0)
             if self._newest is not None:

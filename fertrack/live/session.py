@@ -32,6 +32,7 @@ from fertrack.sinks.linking import LinkingSink
 from fertrack.sources import StreamStatus, open_live_source
 from fertrack.storage import person_actions
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.outputs import record_output
 from fertrack.types import UNCONFIRMED, RunSummary, VideoInfo
 
 __all__ = ["LiveSession"]
@@ -211,6 +212,15 @@ class LiveSession:
     def ended(self) -> bool:
         """Whether the run has ended, and everything is written and closed."""
         return self._is_done.is_set()
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """Everything that was measured: "latency", "age", "results" (capture to result), "display" (capture to shown).
+
+        Values in ms, at ``time.monotonic``.
+        """
+        meters = {"latency": self._latency, "age": self._age, "results": self._results}
+        return meters | ({"display": self._display.shown} if self._display is not None else {})
 
     def listen(self, on_result: Callable[[Shown], None], on_end: Callable[[], None]) -> None:
         """Be told of every result, and of the end, in the frame loop's thread; to be called before the start.
@@ -481,8 +491,13 @@ class LiveSession:
     # ---- the end ----
 
     def _store_rest(self, run: int) -> None:
-        """Names that were given."""
+        """Names that were given, and which recordings were made."""
         assert self._database is not None
+        assert self._capture is not None
+        for recorder in self._recorders:
+            if recorder.first_s is not None and recorder.path.exists():
+                offset_s = recorder.first_s - self._capture.origin_s
+                record_output(self._database, run, recorder.path, "video", {"offset_s": offset_s})
         for track, name in self._people.given_names():
             try:
                 person_actions.rename(self._database, run, f"ID {track}", name)
@@ -503,10 +518,10 @@ class LiveSession:
             status=summary.status,
             run=run,
             database=self._database.name if self._database is not None and run is not None else "",
-            frames=capture.frames,
+            frames=summary.frames + summary.dropped,
             analysed=summary.frames,
             displayed=displayed,
-            dropped=max(0, capture.frames - summary.frames),
+            dropped=summary.dropped,
             decode_failures=summary.decode_failures,
             reconnects=getattr(getattr(source, "status", None), "reconnects", 0),
             faces=summary.faces,

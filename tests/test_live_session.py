@@ -1,0 +1,358 @@
+"""Live runs from start to end: nothing waits, nothing grows, and every way of ending leaves everything complete."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+from live_scenes import FPS, PAIR, SETTINGS, LiveScene, live_pipeline
+
+import fertrack
+from fertrack.config import Settings
+from fertrack.drawing import track_colour
+from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError
+from fertrack.live import LiveSession
+from fertrack.live.state import LiveState
+from fertrack.storage import queries
+from fertrack.storage.engine import open_database
+from fertrack.storage.models import LookRow
+from fertrack.storage.outputs import outputs
+from fertrack.storage.rescore import rescore
+from fertrack.testing import ScenePerson, SyntheticScene
+
+LONG = 60.0
+
+
+def session(out: Path, source: LiveScene | None = None, *, look_s: float = 0.0, **options: object) -> LiveSession:
+    return LiveSession(
+        SETTINGS,
+        out=out,
+        source=source or LiveScene(),
+        pipeline=live_pipeline(look_s=look_s),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it does not happen"
+        time.sleep(0.01)
+
+
+def picture_times(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.time) for frame in container.decode(video=0) if frame.time is not None]
+
+
+# What is seen and stored -------------------------------------------------------------------------------------------
+
+
+def test_a_run_shows_stores_and_sums_up(tmp_path: Path) -> None:
+    states: list[LiveState] = []
+    with session(tmp_path, duration_s=1.5) as live:
+        number = -1
+        while not live.wait(0.0):
+            view = live.view(number, 0.2)
+            if view is not None:
+                assert view.number > number
+                assert view.image.shape == (PAIR.height, PAIR.width, 3)
+                assert not view.image.flags.writeable
+                assert view.pred_index <= view.frame_index
+                number = view.number
+            states.append(live.state())
+        assert live.view(number, 0.0) is None
+    summary = live.summary
+    assert live.error is None
+    assert summary is not None
+    assert (summary.status, summary.tracks, summary.persons) == ("complete", 2, 2)
+    assert summary.analysed + summary.dropped == summary.frames
+    assert summary.displayed > 20
+    assert 0.0 < summary.latency_ms.p50 <= summary.latency_ms.p95 <= summary.latency_ms.p99 < 1000.0
+    assert 0.0 < summary.age_ms.p50 < 1000.0
+    best = max(states, key=lambda state: len(state.persons))
+    assert json.loads(json.dumps(asdict(best)))["persons"][0]["person"] == 1
+    assert {person.label for person in best.persons} == {"happiness", "sadness"}
+    assert (best.status.state, best.running, best.recording, best.source) == ("live", True, None, "scene")
+    assert best.time_s >= max(person.last_seen_s for person in best.persons)
+    assert (live.state().status.state, live.state().running) == ("ended", False)
+    with open_database(tmp_path / "fertrack.db") as database:
+        facts = queries.run_facts(database, "last")
+        assert facts.summary.status == "complete"
+        assert facts.summary.frames == summary.analysed
+        assert facts.summary.dropped == summary.dropped
+        timeline = queries.timeline(database, "last")
+        stages = queries.stage_timings(database, "last").set_index("stage")
+    assert set(timeline["label"]) <= {"happiness", "sadness", "uncertain"}
+    assert timeline["time_s"].between(0.0, 2.5).all()
+    for stage, measured in (("latency", summary.latency_ms), ("age", summary.age_ms)):
+        assert stages.loc[stage, ["p50_ms", "p95_ms", "p99_ms"]].tolist() == pytest.approx(
+            [measured.p50, measured.p95, measured.p99], rel=1e-3
+        )
+
+
+def test_boxes_follow_their_faces_between_two_results(tmp_path: Path) -> None:
+    """A face that crosses the picture, looked at five times a second: its box is where it is, not where it was."""
+    scene = SyntheticScene((ScenePerson((20, 120), (100, 0), size_px=80),), frame_count=100, fps=FPS)
+    pipeline = live_pipeline(scene, look_s=0.2)
+    moved: list[float] = []
+    with LiveSession(
+        SETTINGS, out=tmp_path, source=LiveScene(scene, frames=100), pipeline=pipeline, store=False, fixed=True
+    ) as live:
+        number = -1
+        while not live.wait(0.0):
+            view = live.view(number, 0.1)
+            if view is None:
+                continue
+            number = view.number
+            columns = np.flatnonzero((view.image[115:125] == track_colour(1)).all(axis=2).all(axis=0))
+            if view.captured_s > 1.2 and len(columns):
+                real_x = scene.persons[0].box(view.captured_s)[0]
+                moved.append(float(columns[0] - real_x))
+    assert len(moved) > 10
+    assert np.median(np.abs(moved)) < 6.0, "0.2 to 0.4 s late is 20 to 40 px"
+
+
+def test_slow_analysis_neither_delays_the_display_nor_builds_up(tmp_path: Path) -> None:
+    with session(tmp_path, look_s=0.25, store=False, fixed=True) as live:
+        until(lambda: live.state().time_s > 3.0)
+        state = live.state()
+    summary = live.summary
+    assert summary is not None
+    assert summary.results_hz < 5.0
+    assert summary.display_fps > 3 * summary.results_hz
+    assert state.dropped > 30
+    latency = np.array(live.meters["latency"].values)
+    assert latency.max() < 1500.0
+    assert np.median(latency[-4:]) < np.median(latency[:4]) + 250.0, "the last result is as late as the first"
+    shown = np.array(live.meters["display"].values)
+    assert np.median(shown) < 100.0, "a picture is shown when it is captured, whatever analysis does"
+
+
+def test_faces_without_an_estimate_leave_rows_that_say_so(tmp_path: Path) -> None:
+    live = session(tmp_path, duration_s=1.5)
+    live.start()
+    live._schedule.budget = type(live._schedule.budget)(2, 0, 4.0)
+    live._schedule._controller = None
+    live.wait(LONG)
+    assert live.error is None
+    with open_database(tmp_path / "fertrack.db") as database:
+        before = queries.timeline(database, "last")
+        with database.reading() as connection:
+            looks = connection.execute(LookRow.__table__.select().order_by(LookRow.frame_index)).all()
+        pipeline = live_pipeline()
+        rescore(database, "last", pipeline.calibrator, pipeline.smoothing)
+        after = queries.timeline(database, "last")
+    assert {row.detect_every for row in looks} == {2}
+    assert {row.classify_hz for row in looks} == {4.0}
+    asked = np.array([row.classified for row in looks])
+    assert 0 < asked.sum() < len(asked) - 3
+    settled = before[before["time_s"] > 0.8]
+    assert set(settled["label"]) == {"happiness", "sadness"}, "a face keeps its label until the next estimate"
+    assert after.equals(before), "rescoring what has no estimate changes nothing"
+
+
+# Ways to end -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["stop", "duration", "source ends", "with"])
+def test_however_it_ends_the_run_is_complete_and_the_recording_plays(tmp_path: Path, how: str) -> None:
+    source = LiveScene(frames=60 if how == "source ends" else None)
+    live = session(tmp_path, source, record=tmp_path / "shown.mp4", duration_s=1.2 if how == "duration" else None)
+    with live:
+        if how == "stop":
+            until(lambda: live.state().time_s > 1.0)
+            threading.Thread(target=live.stop).start()
+        elif how == "with":
+            until(lambda: live.state().time_s > 1.0)
+        if how != "with":
+            assert live.wait(LONG)
+    assert live.ended
+    assert source.closed.is_set()
+    assert live.summary is not None
+    assert live.summary.status == "complete"
+    assert live.summary.recordings == (str(tmp_path / "shown.mp4"),)
+    assert not list(tmp_path.glob("*.part.*"))
+    times = picture_times(tmp_path / "shown.mp4")
+    assert times[0] == 0.0
+    assert len(times) + live.summary.record_dropped >= live.summary.displayed - 1
+    assert (np.diff(times) > 0).all()
+    assert times[-1] == pytest.approx(live.summary.duration_s, abs=0.3)
+    with open_database(tmp_path / "fertrack.db") as database:
+        assert queries.run_facts(database, "last").summary.status == "complete"
+        (recorded,) = outputs(database)
+    assert (recorded.kind, recorded.path) == ("video", tmp_path / "shown.mp4")
+    assert recorded.options["offset_s"] == pytest.approx(0.0, abs=0.2)
+
+
+def test_a_source_that_breaks_off_leaves_everything_and_says_so(tmp_path: Path) -> None:
+    with session(tmp_path, LiveScene(frames=60, breaks=True), record=tmp_path / "shown.mp4") as live:
+        assert live.wait(LONG)
+    assert live.summary is not None
+    assert (live.summary.status, live.summary.error) == ("interrupted", "scene: the camera is gone")
+    assert any("broke off" in note for note in live.summary.notes)
+    assert len(picture_times(tmp_path / "shown.mp4")) > 10
+    with open_database(tmp_path / "fertrack.db") as database:
+        assert queries.run_facts(database, "last").summary.status == "interrupted"
+
+
+def test_a_recording_has_the_real_intervals(tmp_path: Path) -> None:
+    """The source pauses in the middle; meanwhile the last picture is shown again, with what is wrong."""
+    source = LiveScene(frames=75, gaps_s={40: 1.5})
+    seen = set()
+    with session(tmp_path, source, record=tmp_path / "shown.mkv", store=False) as live:
+        while not live.wait(0.02):
+            seen.add(live.state().status.state)
+    times = np.array(picture_times(tmp_path / "shown.mkv"))
+    assert {"live", "reconnecting"} <= seen
+    assert live.summary is not None
+    assert times[-1] == pytest.approx(75 / FPS + 1.5, abs=0.4), "as long as it was in life"
+    steps = np.diff(times)
+    assert steps.max() == pytest.approx(0.5, abs=0.25), "shown again every half second"
+    assert np.median(steps) == pytest.approx(1 / FPS, abs=0.015)
+
+
+@pytest.mark.parametrize(("away_s", "ids"), [(0.4, 2), (1.5, 4)])
+def test_identities_outlive_an_outage_shorter_than_max_age(tmp_path: Path, away_s: float, ids: int) -> None:
+    """``max_age`` is 30 frames: 0.6 s of this source."""
+    still = SyntheticScene((ScenePerson((60, 100)), ScenePerson((250, 160))), frame_count=100, fps=FPS)
+    source = LiveScene(still, frames=100, gaps_s={50: away_s})
+    with LiveSession(SETTINGS, out=tmp_path, source=source, pipeline=live_pipeline(still), store=False) as live:
+        live.wait(LONG)
+    assert live.summary is not None
+    assert live.summary.tracks == ids
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    process = psutil.Process()
+    threads, files = threading.active_count(), len(process.open_files())
+    for _ in range(3):
+        with session(tmp_path, record=tmp_path / "shown.mp4", overwrite=True) as live:
+            live.view(timeout_s=5.0)
+    assert threading.active_count() == threads
+    assert len(process.open_files()) == files
+    assert not process.children()
+
+
+def test_stopping_before_the_first_picture(tmp_path: Path) -> None:
+    with session(tmp_path, LiveScene(gaps_s={0: LONG})) as live:
+        assert live.view(timeout_s=0.1) is None
+        assert live.state().status.state in ("connecting", "reconnecting")
+        with pytest.raises(VideoWriteError, match="no picture"):
+            live.start_recording()
+    assert live.error is None
+    assert live.summary is not None
+    assert (live.summary.frames, live.summary.run) == (0, None)
+
+
+def test_a_source_without_pictures_is_an_error(tmp_path: Path) -> None:
+    with session(tmp_path, LiveScene(frames=0)) as live:
+        live.wait(LONG)
+    assert isinstance(live.error, VideoOpenError)
+    assert "no picture came" in live.state().error
+    assert live.summary is None
+
+
+def test_an_error_of_the_database_ends_the_run_and_is_told(tmp_path: Path) -> None:
+    live = session(tmp_path, record=tmp_path / "shown.mp4")
+    with live:
+        until(lambda: live.state().time_s > 0.5)
+        (tmp_path / "fertrack.db").chmod(0o444)
+        with open_database(tmp_path / "fertrack.db") as database, database.writing() as connection:
+            connection.exec_driver_sql("DROP TABLE looks")
+        assert live.wait(LONG)
+    assert live.error is not None
+    assert "looks" in str(live.error)
+    assert len(picture_times(tmp_path / "shown.mp4")) > 5
+
+
+# Recording and names -----------------------------------------------------------------------------------------------
+
+
+def test_recordings_begin_and_end_at_any_time(tmp_path: Path) -> None:
+    with session(tmp_path, store=False) as live:
+        live.view(timeout_s=5.0)
+        path = live.start_recording()
+        assert path.parent == tmp_path
+        assert live.state().recording == str(path)
+        with pytest.raises(VideoWriteError, match="in progress"):
+            live.start_recording(tmp_path / "other.mp4")
+        began = live.state().displayed
+        until(lambda: live.state().displayed > began + 15)
+        assert live.stop_recording() == path
+        assert live.stop_recording() is None
+        assert live.state().recording is None
+        assert len(picture_times(path)) >= 10
+        with pytest.raises(OutputExistsError):
+            live.start_recording(path)
+        live.start_recording(tmp_path / "second.mp4")
+        began = live.state().displayed
+        until(lambda: live.state().displayed > began + 5)
+    assert live.summary is not None
+    assert live.summary.recordings == (str(path), str(tmp_path / "second.mp4"))
+
+
+def test_names_given_live_are_stored(tmp_path: Path) -> None:
+    with session(tmp_path) as live:
+        until(lambda: len(live.state().persons) == 2)
+        live.rename(1, "Ana")
+        assert [person.name for person in live.state().persons] == ["Ana", "P2"]
+        with pytest.raises(ValueError, match="no person"):
+            live.rename(9, "Nobody")
+    with open_database(tmp_path / "fertrack.db") as database:
+        assert "Ana" in queries.persons(database, "last")["person"].tolist()
+
+
+def test_an_unusable_recording_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    (tmp_path / "shown.mp4").touch()
+    source = LiveScene()
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        session(tmp_path, source, record=tmp_path / "shown.mp4").start()
+    assert not (tmp_path / "fertrack.db").exists()
+
+
+def test_a_purpose_can_be_required(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"privacy": {"require_purpose": True}})
+    with pytest.raises(ConfigError, match="purpose"):
+        LiveSession(settings, out=tmp_path, source=LiveScene(), pipeline=live_pipeline()).start()
+
+
+@pytest.mark.parametrize("options", [{"duration_s": 0.0}, {"record": Path("a.mp4"), "display": False}])
+def test_misuse(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must be above 0|needs display"):
+        LiveSession(Settings(), **options)  # type: ignore[arg-type]
+
+
+# open_live ---------------------------------------------------------------------------------------------------------
+
+
+def test_open_live_gives_the_newest_result_and_ends_with_its_loop() -> None:
+    source = LiveScene()
+    seen = []
+    for result in fertrack.open_live(settings=SETTINGS, source=source, pipeline=live_pipeline()):
+        seen.append(result.frame_index)
+        if len(seen) == 5:
+            break
+        time.sleep(0.15)
+    assert source.closed.is_set()
+    assert np.diff(seen).min() >= 3, "what came meanwhile is left out"
+
+
+def test_open_live_ends_with_its_source_its_block_or_close() -> None:
+    every = list(fertrack.open_live(settings=SETTINGS, source=LiveScene(frames=30), pipeline=live_pipeline()))
+    assert 5 < len(every) <= 30
+    source = LiveScene()
+    with fertrack.open_live(settings=SETTINGS, source=source, pipeline=live_pipeline()) as results:
+        assert next(results).frame_index >= 0
+    assert source.closed.is_set()
+    assert list(results) == []
+    with pytest.raises(VideoOpenError, match="no picture"):
+        list(fertrack.open_live(settings=SETTINGS, source=LiveScene(frames=0), pipeline=live_pipeline()))
