@@ -23,8 +23,11 @@ from fertrack.types import Detections, Faces, FrameResult, RunSummary
 
 __all__ = ["overwrite_video"]
 
-_LABEL_MARGIN = 0.6  # in label heights: a run's own video is drawn from smoothed boxes, which are not stored
-_WIDEST = 1.5  # a label may have been drawn with a longer text, before a rescoring or a renaming
+# How far around its place a label is blotted out, in label heights, and by how much more of its width. A run's own
+# video is drawn from smoothed boxes, which are not stored; labels may have been longer before a rescoring or renaming;
+# and a recording of a live view shows boxes that were predicted, and names as they were at the time.
+_AROUND, _WIDER = 0.6, 0.5
+_AROUND_LIVE, _WIDER_LIVE = 1.5, 1.5
 _Boxes = npt.NDArray[np.float64]
 
 
@@ -68,7 +71,8 @@ def overwrite_video(
         video.close()
         raise VideoReadError(f"{path} is not the video that was drawn: it has another size")
     size, persons = (facts.info.width, facts.info.height), bool(options.get("persons", False))
-    labels = _Labels(database, run, people, size=size, persons=persons, font=config.font)
+    around = (_AROUND_LIVE, _WIDER_LIVE) if "offset_s" in options else (_AROUND, _WIDER)
+    labels = _Labels(database, run, people, size=size, persons=persons, font=config.font, around=around)
     offset_s: float | None = options.get("offset_s")
     written = 0
     sink = AnnotatedVideoSink(draft, video.info, config.model_copy(update={"debug_overlay": False}), overwrite=True)
@@ -108,12 +112,13 @@ class _Labels:
         size: tuple[int, int],
         persons: bool,
         font: str,
+        around: tuple[float, float],
     ) -> None:
         first_track = first_track_of_person(database, run)
         self._tracks = set(people) if persons else {track for track, first in first_track.items() if first in people}
         self._first_track = first_track if persons else {}
         self._names = names_of_tracks(database, run) if persons else {}
-        self._size, self._font = size, font
+        self._size, self._font, self._around = size, font, around
         self._results = stored_results(database, run)
         self._result = next(self._results, None)
         self._rects: _Boxes = np.empty((0, 4))
@@ -133,7 +138,7 @@ class _Labels:
             self._size, shown, names=self._names, font=self._font
         ).items():
             if track in self._tracks:
-                margin, extra = _LABEL_MARGIN * (bottom - top), (_WIDEST - 1.0) * (right - left)
+                margin, extra = self._around[0] * (bottom - top), self._around[1] * (right - left)
                 yield left - margin - extra / 2, top - margin, right + margin + extra, bottom + margin
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fertrack.errors import FertrackError, ReportError
 from fertrack.reporting import write_csv, write_html
+from fertrack.reporting.comparison import write_comparison
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports import export_run
 from fertrack.reporting.film import find_film
@@ -124,7 +125,9 @@ def _export(database: Database, file: OutputFile) -> list[str]:
 
 
 def _comparison(database: Database, file: OutputFile) -> list[str]:
-    raise ReportError("it compares several runs")
+    config = ReportConfig.model_validate(file.options.get("config", {}))
+    write_comparison(database, file.options.get("runs", []), file.path, config, overwrite=True)
+    return []
 
 
 _REWRITERS = {"report": _report, "csv": _csv, "export": _export, "comparison": _comparison}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fertrack.errors import ReportError
 from fertrack.reporting import charts, section_charts
 from fertrack.reporting.bands import WINDOW_S, spread_bands
 from fertrack.reporting.config import ReportConfig
@@ -31,6 +32,7 @@ from fertrack.reporting.thinning import ThinLines, thin_lines
 from fertrack.reporting.transition_table import TransitionTable, read_transitions
 from fertrack.storage import queries
 from fertrack.storage.outputs import record_output
+from fertrack.storage.sightings import erased_persons
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -95,6 +97,11 @@ def write_html(
         max_embed_mb=config.max_embed_mb,
         begins_s=speed.first_s if _asked_from_s(facts.config_toml) > 0.0 else 0.0,
     )
+    if film is not None and not film.drawn and erased_persons(db, [run]):
+        raise ReportError(
+            f"somebody was erased from run {run}, and {film.name} shows them as before: name a video that fertrack has "
+            f"drawn since with --video-file (`fertrack render {run}` draws one), or use --video none"
+        )
     page = _render(
         facts,
         persons,
