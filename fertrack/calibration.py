@@ -104,6 +104,10 @@ class CalibrationConfig(StageConfig):
     penalty: Factors = Field(
         {}, description="Divides an expression's odds, by expression; 1.05 takes ln 1.05 from its logit."
     )
+    bias_profile: PerClass | None = Field(
+        None,
+        description="Added to the bias, by expression; what `fertrack bias fit` learned from labelled faces.",
+    )
     use_thresholds: bool = Field(True, description="Call a face uncertain when its winning expression is too unlikely.")
     thresholds: Shares | None = Field(
         None,
@@ -374,6 +378,7 @@ def _prior_offset(training: _Vector, target: _Vector, strength: float, eps: floa
 
 def _total_bias(config: CalibrationConfig, bundle: ClassifierCalibration) -> _Vector:
     bias = np.array(bundle.biases if config.bias is None else in_order(config.bias, 0.0))
+    bias = bias + in_order(config.bias_profile or {}, 0.0)
     total: _Vector = bias + np.log(in_order(config.boost, 1.0)) - np.log(in_order(config.penalty, 1.0))
     return total
 

@@ -2,7 +2,7 @@
 
 Layers, later ones win: built-in defaults, then each ``--config`` (a file, or the name of a shipped preset such as
 ``fast``), then each ``--set section.key=value``. Unknown keys and values out of range are errors that name the place
-and what was probably meant.
+and what was probably meant. A table ``[record]``, which says where a written file comes from, is passed over.
 """
 
 from __future__ import annotations
@@ -167,9 +167,11 @@ def _config_path(config: str | Path) -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+    content.pop("record", None)
+    return content
 
 
 def _parse_override(override: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import typer
 
 from fertrack.cli import (
     answers,
+    bias,
+    calibrate,
     database,
     evaluate,
     export,
@@ -49,6 +51,7 @@ answers.register(app)
 render.register(app)
 export.register(app)
 privacy.register(app)
+calibrate.register(app)
 setup.register(app)
 train.register(app)
 person_rights.register(person.app)
@@ -58,6 +61,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(database.app, name="db")
 app.add_typer(setup.config_app, name="config")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(bias.app, name="bias")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,7 +1,7 @@
 """Labels that people gave to faces, beside the estimates: stored, replaced, and read back with the logits.
 
-Evaluation and the fitting of class biases can learn from them; until a command of fertrack does, they are kept, shown
-in exports, and given out by ``corrections``. No estimate changes because of a correction.
+They are kept, shown in exports, and given out by ``corrections`` for evaluation and for the fitting of class biases. No
+estimate changes because of a correction alone.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from fertrack.storage.runs import find_run, run_status
 from fertrack.storage.writer import label_probability
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
 
-__all__ = ["RescoreReport", "original_config", "rescore"]
+__all__ = ["RescoreReport", "original_config", "previous_config", "rescore"]
 
 _FRAMES_AT_ONCE = 500
 
@@ -123,6 +123,30 @@ def original_config(db: Database, run: int) -> str:
         first = sa.select(Rescore.config_toml).where(Rescore.run_id == number).order_by(Rescore.id).limit(1)
         now = sa.select(Run.config_toml).where(Run.id == number)
         return str(connection.scalar(first) or connection.scalar(now))
+
+
+def previous_config(db: Database, run: int) -> str | None:
+    """The configuration a run was scored with before the one now in force, as TOML; None if there is none.
+
+    Going back to it is a rescoring too, so that what is previous then is the one before: a step back from A, B, C
+    gives A, B, C, B, and the one before that is A, not C.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        past = connection.scalars(
+            sa.select(Rescore.config_toml).where(Rescore.run_id == number).order_by(Rescore.id)
+        ).all()
+        states = [*past, connection.scalar(sa.select(Run.config_toml).where(Run.id == number))]
+    steps: list[str] = []
+    for state in states:
+        if len(steps) > 1 and state == steps[-2]:
+            steps.pop()
+        elif not steps or state != steps[-1]:
+            steps.append(str(state))
+    return steps[-2] if len(steps) > 1 else None
 
 
 def _parts(connection: sa.Connection, run: int) -> Iterator[tuple[dict[int, float], _Faces]]:
