@@ -57,7 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("evaluation",),
     ("model_export",),
     ("doctor", "training"),
-    ("web",),
+    ("web", "gui"),
     ("cli",),
     ("__main__", "__init__"),
 )
@@ -81,6 +81,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pyarrow": ("reporting",),
     "starlette": ("web",),
     "uvicorn": ("web",),
+    "PySide6": ("gui",),
     "keras": ("models",),
     "tensorflow": ("models",),
     "h5py": ("models",),
