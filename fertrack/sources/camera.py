@@ -87,7 +87,7 @@ class CameraConnection:
         open_device: opens it.
         name: for messages.
         lifeline: ends reads.
-        stall_timeout_s: longest time between two pictures, seconds.
+        stall_timeout_s: longest wait for each picture but the first, seconds.
 
     Raises:
         SourceClosedError: the source is being closed.
@@ -107,12 +107,14 @@ class CameraConnection:
         self._stall_timeout_s = stall_timeout_s
         self._changed = threading.Condition()
         self._newest: Picture | None = None
-        self._opened = self._over = self._stop = False
+        self._opened = self._over = self._stop = self._seen = False
         self._thread = threading.Thread(target=self._grab, args=(open_device,), name="fertrack-camera", daemon=True)
         self._thread.start()
 
     def read(self) -> Picture | None:
         """See ``Connection``; the newest picture, should several have come."""
+        if self._seen:
+            self._lifeline.extend(self._stall_timeout_s)
         with self._changed:
             while self._newest is None:
                 if self._over and not self._opened:
@@ -124,7 +126,7 @@ class CameraConnection:
                     return None
                 self._changed.wait(min(_POLL_S, self._lifeline.remaining_s()))
             picture, self._newest = self._newest, None
-        self._lifeline.extend(self._stall_timeout_s)
+        self._seen = True
         return picture
 
     def close(self) -> None:

@@ -70,8 +70,8 @@ class StreamConnection:
     Args:
         container: opened; closed by this connection.
         shown: its address without credentials, for messages.
-        lifeline: ends reads; its deadline is moved on by each picture.
-        stall_timeout_s: longest time between two pictures, seconds.
+        lifeline: ends reads; its deadline holds for the first picture.
+        stall_timeout_s: longest wait for each later picture, seconds.
         body: what the container reads from; closed after it.
         resumable: whether a read that timed out may simply be repeated (RTSP); it is then repeated until the deadline.
         fps_known: whether the container's rate means anything.
@@ -107,16 +107,18 @@ class StreamConnection:
         self.paced = self.finite or container.format.name == "hls"
         self._ready: deque[Picture] = deque()
         self._packets = self._demuxed()
-        self._seen = False
+        self._seen = self._drained = False
 
     def read(self) -> Picture | None:
         """See ``Connection``."""
+        if self._seen:  # counted from now: whoever reads may have taken its time
+            self._lifeline.extend(self._stall_timeout_s)
         while not self._ready:
             packet = next(self._packets, None)
-            if packet is None:
+            if packet is None and (self._drained or not self.finite):
                 return None
+            self._drained = packet is None
             self._decode(packet)
-        self._lifeline.extend(self._stall_timeout_s)
         self._seen = True
         return self._ready.popleft()
 
@@ -130,8 +132,11 @@ class StreamConnection:
         if self._body is not None:
             self._body.close()
 
-    def _decode(self, packet: Packet[VideoStream]) -> None:
-        """Decode a packet; damage is counted, except before the first key frame, where it is no damage."""
+    def _decode(self, packet: Packet[VideoStream] | None) -> None:
+        """Decode a packet, or None to get what the decoder still holds.
+
+        Damage is counted, except before the first key frame of a connection, where it is none.
+        """
         arrived_s, started = time.monotonic(), time.perf_counter()
         self._lifeline.remaining_s()
         try:

@@ -48,7 +48,7 @@ def open_live_source(
         return CameraSource(int(device[1] if device else text), config, input_config, closing)
     if _URL.match(text):
         return StreamSource(text, config, input_config, closing)
-    if Path(text).expanduser().exists():
+    if text and Path(text).expanduser().exists():
         raise VideoOpenError(
             f"{text} is a file: play it as if it were live with --realtime, or analyse it with fertrack process"
         )

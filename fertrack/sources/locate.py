@@ -86,5 +86,6 @@ def _is_input(path: Path, *, any_suffix: bool) -> bool:
 def _refuse_url(location: str) -> None:
     if match := _URL.match(location):
         raise VideoOpenError(
-            f"{match.group()}... is an address: only files and folders of images on this machine can be opened"
+            f"{match.group()}... is an address: only files and folders of images on this machine can be analysed as a "
+            "whole; watch a stream with 'fertrack live', in Python with fertrack.open_live"
         )

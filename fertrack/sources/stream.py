@@ -26,6 +26,7 @@ STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp")
 """What the address of a stream may begin with."""
 
 _HLS_TYPES = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
+_HLS_PATIENCE = 3  # its pictures come in parts of 2 to 10 s
 _RESUME_S = 0.3
 _SMALL_PROBE = {"probesize": "200000", "analyzeduration": "1000000", "fpsprobesize": "0"}
 
@@ -116,8 +117,14 @@ class StreamSource(LiveSource):
         except BaseException:
             body.close()
             raise
+        patience = _HLS_PATIENCE if kind == "hls" else 1
         return StreamConnection(
-            container, self._name, lifeline, self._config.stall_timeout_s, body=body, fps_known=kind != "mpjpeg"
+            container,
+            self._name,
+            lifeline,
+            self._config.stall_timeout_s * patience,
+            body=body,
+            fps_known=kind != "mpjpeg",
         )
 
     def _probe(self) -> dict[str, str]:

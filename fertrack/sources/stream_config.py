@@ -26,7 +26,10 @@ class StreamConfig(StageConfig):
     tls_verify: bool = Field(True, description="refuse https and rtsps servers whose certificate cannot be checked")
     open_timeout_s: float = Field(10.0, gt=0.0, le=300.0, description="longest wait for the first picture, seconds")
     stall_timeout_s: float = Field(
-        5.0, gt=0.0, le=300.0, description="without a picture for so long, the connection counts as lost, seconds"
+        5.0,
+        gt=0.0,
+        le=300.0,
+        description="without a picture for so long (HLS: three times so long), the connection is lost, seconds",
     )
     backoff_start_s: float = Field(
         0.5, gt=0.0, le=60.0, description="about the wait before the first attempt to connect again, seconds"
