@@ -21,7 +21,13 @@ from fertrack.errors import FertrackError
 __all__ = ["Finding", "examine"]
 
 _LIBRARIES = ("numpy", "scipy", "onnxruntime", "onnx", "av", "pandas", "sqlalchemy", "pydantic", "plotly")
-_EXTRAS = {"torch": "torch", "retina-face": "retinaface", "dlib-bin": "reid", "starlette": "web", "pyside6-essentials": "gui"}
+_EXTRAS = {
+    "torch": "torch",
+    "retina-face": "retinaface",
+    "dlib-bin": "reid",
+    "starlette": "web",
+    "pyside6-essentials": "gui",
+}
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 _ENCODERS = {"h264": "libx264", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
 
