@@ -85,12 +85,10 @@ def plan_hiding(
     strangers = Sightings.empty()
     if location is not None and settings is not None and erased_persons(database, [run]):
         strangers = _without_rows(seen, location, settings)
-    if everybody:
-        hidden = seen
-    elif subjects:
-        hidden = replace(seen, subject=with_unclaimed(seen, cuts_s)).of(subjects)
-    else:
-        hidden = Sightings.empty()
+    hidden = Sightings.empty()
+    if everybody or subjects:
+        hidden = replace(seen, subject=with_unclaimed(seen, cuts_s))
+        hidden = hidden if everybody else hidden.of(subjects)
     if not everybody and not len(hidden) and not len(strangers):
         return None
     return FaceHider(FacePaths(hidden.plus(strangers), cuts_s), clear)
