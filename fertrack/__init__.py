@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fertrack.build import build_pipeline
+    from fertrack.classifiers.loading import load_emotion_model
     from fertrack.config import Settings, load_settings
     from fertrack.errors import FertrackError
     from fertrack.live.results import open_live
+    from fertrack.models.architectures import load_orf_model
     from fertrack.pipeline import Pipeline
     from fertrack.process import ProcessResult, process_video
     from fertrack.sources import open_source
@@ -36,6 +38,8 @@ __all__ = [
     "Settings",
     "VideoInfo",
     "build_pipeline",
+    "load_emotion_model",
+    "load_orf_model",
     "load_settings",
     "open_database",
     "open_live",
@@ -49,6 +53,8 @@ _HOME = {
     "ProcessResult": "process",
     "Settings": "config",
     "build_pipeline": "build",
+    "load_emotion_model": "classifiers.loading",
+    "load_orf_model": "models.architectures",
     "load_settings": "config",
     "open_database": "storage.engine",
     "open_live": "live.results",

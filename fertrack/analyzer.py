@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fertrack.alignment import align_faces
-from fertrack.protocols import Classifier, Detector
+from fertrack.alignment import align_faces, aligned_landmarks
+from fertrack.protocols import Classifier, Detector, LandmarkClassifier
 from fertrack.shots import signature
-from fertrack.types import EXPRESSIONS, Detections, Faces, Frame, FrameFaces, LookMs
+from fertrack.types import EXPRESSIONS, Detections, Faces, FloatArray, Frame, FrameFaces, Image, LookMs
 
-__all__ = ["FaceAnalyzer"]
+__all__ = ["FaceAnalyzer", "crop_logits"]
 
 
 class FaceAnalyzer:
@@ -62,7 +62,7 @@ class FaceAnalyzer:
                     frame.image, detections.landmarks, self.classifier.template, self.classifier.crop_size
                 )
                 aligned = time.perf_counter()
-                logits = self.classifier.logits(crops)
+                logits = crop_logits(self.classifier, crops, detections.landmarks)
                 faces = Faces(detections, logits, np.empty((len(detections), 0), np.float32))
             else:
                 aligned = started
@@ -105,3 +105,19 @@ class FaceAnalyzer:
         if long_side not in self._resized:
             self._resized[long_side] = self.detector.resized(long_side)  # type: ignore[attr-defined]  # see resizable
         return self._resized[long_side]
+
+
+def crop_logits(classifier: Classifier, crops: Image, landmarks: FloatArray) -> FloatArray:
+    """Logits of aligned crops; a classifier that looks at landmarks gets them mapped as the crops were.
+
+    Args:
+        classifier: answers.
+        crops: uint8 (N, S, S, 3), BGR, as ``align_faces`` made them with the classifier's template and size.
+        landmarks: float32 (N, 5, 2), px in the frame that the crops were cut from.
+
+    Returns:
+        float32 (N, 7).
+    """
+    if isinstance(classifier, LandmarkClassifier) and classifier.wants_landmarks:
+        return classifier.logits_at(crops, aligned_landmarks(landmarks, classifier.template))
+    return classifier.logits(crops)

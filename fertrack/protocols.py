@@ -8,7 +8,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from fertrack.types import Detections, FloatArray, Frame, FrameResult, Image, RunSummary, VideoInfo
 
-__all__ = ["Classifier", "Detector", "Embedder", "Sink", "VideoSource"]
+__all__ = ["Classifier", "Detector", "Embedder", "LandmarkClassifier", "Sink", "VideoSource"]
 
 
 @runtime_checkable
@@ -50,6 +50,21 @@ class Classifier(Protocol):
 
     def logits(self, crops: Image) -> FloatArray:
         """Uncalibrated logits, float32 (N, 7) in ``EXPRESSIONS`` order, for crops uint8 (N, S, S, 3) BGR."""
+        ...
+
+
+@runtime_checkable
+class LandmarkClassifier(Classifier, Protocol):
+    """A classifier that may look at the landmarks too.
+
+    Attributes:
+        wants_landmarks: whether it does; if not, ``logits`` is all there is to ask.
+    """
+
+    wants_landmarks: bool
+
+    def logits_at(self, crops: Image, landmarks: FloatArray) -> FloatArray:
+        """As ``logits``, given where the landmarks lie in these very crops: float32 (N, 5, 2), px; NaN: not known."""
         ...
 
 
