@@ -77,3 +77,47 @@ def convert(
     from fertrack.models.convert import convert_retinaface
 
     typer.echo(convert_retinaface(checkpoint, out, overwrite=overwrite))
+
+
+@app.command("describe")
+def describe(
+    weights: Annotated[Path, typer.Argument(help="Weights file, or SavedModel folder.")],
+    preset: Annotated[str, typer.Option(help="Constants it was trained with: rafdb, imagenet or fer2013.")],
+    labels: Annotated[
+        str,
+        typer.Option(help="Order of its columns: alphabetical, rafdb, fer2013, affectnet, or seven names with commas."),
+    ] = "",
+    size: Annotated[int, typer.Option(metavar="PX", help="Side of its crop. [default: the preset's]")] = 0,
+    head: Annotated[
+        Path | None, typer.Option(help="Weights of a PyTorch feature head in front of it, in the same folder.")
+    ] = None,
+    architecture: Annotated[
+        str, typer.Option(help="feature-orthogonal, landmark-attention, quaternion-transformer, or auto.")
+    ] = "auto",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="It answers with probabilities (its last layer is a softmax).")
+    ] = False,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the weights.")] = "not stated",
+    training_data: Annotated[str, typer.Option(metavar="TEXT", help="What it was trained on.")] = "not stated",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the card that is there.")] = False,
+) -> None:
+    """Write the card of your own weights beside them, so that --classifier takes the file.
+
+    Example: fertrack models describe qvit.keras --preset rafdb --head orf.pth
+    """
+    from fertrack.models.describe import describe_model
+
+    typer.echo(
+        describe_model(
+            weights,
+            preset,
+            labels=labels,
+            size_px=size,
+            head=head,
+            architecture=architecture,
+            output="probabilities" if probabilities else "logits",
+            licence=licence,
+            training_data=training_data,
+            overwrite=overwrite,
+        )
+    )
