@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Face, FrameRow, Person, Run, TrackRow
-from fertrack.storage.packing import unpack_rows
+from fertrack.storage.packing import unpack_joined
 from fertrack.storage.spans import frame_ends
-from fertrack.storage.tuples import fetch_tuples
+from fertrack.storage.tuples import PACKED, fetch_columns
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray
 
 __all__ = [
@@ -61,9 +61,8 @@ def load_frames(
         statement = statement.where(FrameRow.time_s >= from_s)
     if to_s is not None:
         statement = statement.where(FrameRow.time_s < to_s)
-    rows = fetch_tuples(connection, statement.order_by(FrameRow.frame_index))
-    table = np.array(rows, np.float64).reshape(-1, 2)
-    return table[:, 0].astype(np.int64), table[:, 1]
+    frames, time_s = fetch_columns(connection, statement.order_by(FrameRow.frame_index), (np.int64, np.float64))
+    return frames, time_s
 
 
 def shown(connection: sa.Connection, run: int, frame_index: _Ints) -> tuple[_Floats, _Floats]:
@@ -105,7 +104,7 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
     """The faces that meet all conditions, in order of frame and row; vectors unpacked all at once."""
     statement = sa.select(
         Face.frame_index,
-        Face.track,
+        sa.func.coalesce(Face.track, UNCONFIRMED),
         Face.label,
         Face.probability,
         Face.score,
@@ -115,17 +114,22 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
         Face.face_index,
     ).where(*conditions)
     # The order in which they lie in the table: whatever the statistics say, no detour through the index for whole runs.
-    rows = fetch_tuples(connection, statement.order_by(Face.frame_index, Face.face_index))
+    ordered = statement.order_by(Face.frame_index, Face.face_index)
+    whole, single = np.int64, np.float32
+    frame_index, track, label, probability, score, xyxy, smoothed, probabilities, face_index = fetch_columns(
+        connection, ordered, (whole, whole, whole, single, single, PACKED, PACKED, PACKED, whole)
+    )
+    count, classes = len(frame_index), (len(EXPRESSIONS),)
     return FaceColumns(
-        frame_index=np.array([row[0] for row in rows], np.int64),
-        track=np.array([UNCONFIRMED if row[1] is None else row[1] for row in rows], np.int64),
-        label=np.array([row[2] for row in rows], np.int64),
-        probability=np.array([row[3] for row in rows], np.float32),
-        score=np.array([row[4] for row in rows], np.float32),
-        xyxy=unpack_rows([row[5] for row in rows], (4,)),
-        smoothed=unpack_rows([row[6] for row in rows], (len(EXPRESSIONS),)),
-        probabilities=unpack_rows([row[7] for row in rows], (len(EXPRESSIONS),)),
-        face_index=np.array([row[8] for row in rows], np.int64),
+        frame_index=frame_index,
+        track=track,
+        label=label,
+        probability=probability,
+        score=score,
+        xyxy=unpack_joined(xyxy, count, (4,)),
+        smoothed=unpack_joined(smoothed, count, classes),
+        probabilities=unpack_joined(probabilities, count, classes),
+        face_index=face_index,
     )
 
 
@@ -144,9 +148,7 @@ def load_labels(connection: sa.Connection, run: int, track: int | None = None) -
     statement = sa.select(Face.track, Face.frame_index, Face.label, Face.probability).where(
         Face.run_id == run, Face.track.is_not(None) if track is None else Face.track == track
     )
-    table = np.array(fetch_tuples(connection, statement), np.float64).reshape(-1, 4)
-    tracks, frame_index, label = (table[:, column].astype(np.int64) for column in range(3))
-    return LabelColumns(tracks, frame_index, label, table[:, 3])
+    return LabelColumns(*fetch_columns(connection, statement, (np.int64, np.int64, np.int64, np.float64)))
 
 
 def person_names(connection: sa.Connection, run: int) -> dict[int, str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fertrack.types import FloatArray
 
-__all__ = ["pack_rows", "unpack_rows"]
+__all__ = ["pack_rows", "unpack_joined", "unpack_rows"]
 
 _FLOAT = np.dtype("<f4")
 
@@ -43,5 +43,13 @@ def unpack_rows(packed: Sequence[bytes], shape: tuple[int, ...]) -> FloatArray:
     >>> unpack_rows(pack_rows(np.ones((3, 4), np.float32)), (4,)).shape
     (3, 4)
     """
-    flat = np.frombuffer(b"".join(packed), _FLOAT)
-    return flat.reshape(len(packed), *shape).astype(np.float32, copy=False)
+    return unpack_joined(b"".join(packed), len(packed), shape)
+
+
+def unpack_joined(packed: bytes, rows: int, shape: tuple[int, ...]) -> FloatArray:
+    """The same from one bytes object that holds all rows, one after another.
+
+    Raises:
+        ValueError: the bytes do not hold that many rows of that shape.
+    """
+    return np.frombuffer(packed, _FLOAT).reshape(rows, *shape).astype(np.float32, copy=False)

@@ -24,6 +24,7 @@ from fertrack.storage.columns import (
     person_names,
     shown,
 )
+from fertrack.storage.coverage import run_coverage
 from fertrack.storage.engine import Database
 from fertrack.storage.events import events
 from fertrack.storage.models import Face, TrackRow
@@ -79,7 +80,8 @@ def timeline(
         name, missing if none was given), x1, y1, x2, y2
         (px in the source frame), score (0 to 1), label (categorical: an expression or "uncertain"), probability
         (smoothed, of the label; of the most likely expression where uncertain), p_<expression> (smoothed; seven),
-        raw_<expression> (calibrated, of this frame alone; seven).
+        raw_<expression> (calibrated, of this frame alone; seven). ``.attrs["coverage"]``: certain_s, uncertain_s and
+        no_face_s of the persons and the time asked about, whatever ``expression`` leaves out.
 
     Raises:
         RunNotFoundError: no such run, or no such track in it.
@@ -103,11 +105,12 @@ def timeline(
             conditions.append(Face.label == label)
         faces = load_faces(connection, *conditions) if len(frames) else load_faces(connection, sa.false())
         names = person_names(connection, number)
+        covered = run_coverage(connection, number, track=track, from_s=from_s, to_s=to_s)
     order = np.lexsort((faces.track, faces.frame_index))
     order = order[np.isin(faces.frame_index[order], frames)]  # if times ever went back, the range holds other frames
     position = np.minimum(np.searchsorted(frames, faces.frame_index), len(frames) - 1)
     table = _timeline_table(number, faces, time_s[position], names, order)
-    table.attrs.update(run=number, units=_timeline_units())
+    table.attrs.update(run=number, units=_timeline_units(), coverage=covered)
     return table
 
 
@@ -135,6 +138,7 @@ def episodes(
     Returns:
         Columns track, person, expression (categorical), start_s, end_s, duration_s (s), mean_probability,
         peak_probability (smoothed, over the frames that show the expression), frames (their number).
+        ``.attrs["coverage"]``: certain_s, uncertain_s and no_face_s of the whole run, of all persons or of ``track``.
 
     Raises:
         RunNotFoundError: no such run, or no such track in it.
@@ -148,6 +152,7 @@ def episodes(
         rows = load_labels(connection, number, track)
         start_s, end_s = shown(connection, number, rows.frame_index)
         names = person_names(connection, number)
+        covered = run_coverage(connection, number, track=track)
     spans = find_spans(
         track=rows.track,
         label=rows.label,
@@ -172,7 +177,7 @@ def episodes(
         }
     )
     units = {"start_s": "s", "end_s": "s", "duration_s": "s", "mean_probability": "1", "peak_probability": "1"}
-    table.attrs.update(run=number, units=units)
+    table.attrs.update(run=number, units=units, coverage=covered)
     return table
 
 

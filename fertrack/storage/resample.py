@@ -14,10 +14,10 @@ from fertrack.storage.answers import LABELS, STATES, categories
 from fertrack.storage.columns import frame_spans
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Face
-from fertrack.storage.packing import unpack_rows
+from fertrack.storage.packing import unpack_joined
 from fertrack.storage.runs import find_run
 from fertrack.storage.subjects import Subjects, load_subjects
-from fertrack.storage.tuples import fetch_tuples
+from fertrack.storage.tuples import PACKED, fetch_columns
 from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray
 
 __all__ = ["PersonRows", "bin_edges", "binned", "load_person_rows", "resampled_timeline"]
@@ -170,11 +170,8 @@ def load_person_rows(
     everybody = len(asked) == len(subjects) or len(tracks) > _MANY_TRACKS
     conditions.append(Face.track.is_not(None) if everybody else Face.track.in_(tracks))
     statement = sa.select(Face.track, Face.frame_index, Face.label, Face.smoothed).where(*conditions)
-    table = fetch_tuples(connection, statement)
-    track, frame_index, label = (
-        np.fromiter((row[column] for row in table), np.int64, len(table)) for column in range(3)
-    )
-    smoothed = unpack_rows([row[3] for row in table], (len(EXPRESSIONS),))
+    track, frame_index, label, packed = fetch_columns(connection, statement, (np.int64, np.int64, np.int64, PACKED))
+    smoothed = unpack_joined(packed, len(track), (len(EXPRESSIONS),))
     subject = subjects.of(run, track) if len(track) else track
     position = np.searchsorted(frames, frame_index)
     order = np.lexsort((start_s[position], subject))
