@@ -265,9 +265,10 @@ def test_meters() -> None:
     assert meter.rate(120.0) == pytest.approx(10.0, rel=0.02)
     assert meter.recent(120.0).p99 == 20.0
     assert meter.overall().p95 == 100.0
-    table = meter.by_window(60.0)
-    assert table["p50"].tolist() == [100.0, 20.0]
-    assert table["rate"].tolist() == pytest.approx([10.0, 10.0], rel=0.02)
+    first, second = meter.between(0.0, 60.05), meter.between(60.05, 120.05)
+    assert (first.percentiles.p50, second.percentiles.p99) == (100.0, 20.0)
+    assert (first.rate, second.count) == (pytest.approx(10.0, rel=0.02), 600)
+    assert meter.between(500.0, 600.0).count == 0
 
 
 # The newest frame --------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from fertrack.cli import (
     bias,
     calibrate,
     database,
+    diagnose,
     evaluate,
     export,
     live,
@@ -52,6 +53,7 @@ render.register(app)
 export.register(app)
 privacy.register(app)
 calibrate.register(app)
+diagnose.register(app)
 setup.register(app)
 train.register(app)
 person_rights.register(person.app)

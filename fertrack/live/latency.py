@@ -5,15 +5,24 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from fertrack.live.state import Percentiles
 
-__all__ = ["Meter"]
+__all__ = ["Measured", "Meter"]
 
 _WINDOW_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Values of some time: how many, how many a second, and their percentiles."""
+
+    count: int
+    rate: float
+    percentiles: Percentiles
 
 
 class Meter:
@@ -70,19 +79,12 @@ class Meter:
         """Percentiles of all values."""
         return _percentiles(self.values)
 
-    def by_window(self, window_s: float) -> pd.DataFrame:
-        """One row per stretch of ``window_s`` seconds: start_s (since the first value), count, rate, p50, p95, p99."""
+    def between(self, start_s: float, end_s: float) -> Measured:
+        """What was measured from ``start_s`` until before ``end_s``."""
         with self._lock:
-            times = np.array(self._times_s) - (self._times_s[0] if self._times_s else 0.0)
-            values = np.array(self._values, np.float64)
-        window = (times // window_s).astype(np.int64)
-        rows = []
-        for number in np.unique(window).tolist():
-            part = values[window == number]
-            found = _percentiles(part)
-            lasts_s = min(window_s, float(times[-1]) - number * window_s) or window_s
-            rows.append((number * window_s, len(part), len(part) / lasts_s, found.p50, found.p95, found.p99))
-        return pd.DataFrame(rows, columns=["start_s", "count", "rate", "p50", "p95", "p99"])
+            times, values = np.array(self._times_s), np.array(self._values, np.float64)
+        part = values[(times >= start_s) & (times < end_s)]
+        return Measured(len(part), len(part) / (end_s - start_s) if end_s > start_s else 0.0, _percentiles(part))
 
     def _recent(self, now_s: float) -> int:
         """How many of the values are from the last seconds; looked for from the end, so it costs what it finds."""
