@@ -27,15 +27,13 @@ def live(
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video with faces; sent in a loop as a stream.")],
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="mjpeg (over HTTP), udp (MPEG-TS), rtsp; may be repeated. [default: mjpeg, udp]"),
+        typer.Option(help="mjpeg (HTTP), udp (MPEG-TS), rtsp; may be repeated. [default: mjpeg, udp]"),
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.05, max=600.0, help="Minutes of steady running, each.")] = 1.0,
     disconnects: Annotated[int, typer.Option(min=0, max=1000, help="Times the connection is broken off, each.")] = 3,
     fps: Annotated[float, typer.Option(min=1.0, max=120.0, help="Pictures sent a second.")] = 30.0,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of the pictures. [default: the clip's]")] = "",
-    seconds: Annotated[
-        float, typer.Option(min=1.0, max=120.0, help="Most of the clip that is sent, in a loop.")
-    ] = 10.0,
+    seconds: Annotated[float, typer.Option(min=1.0, max=120.0, help="Most of the clip that is sent.")] = 10.0,
     fixed: Annotated[bool, typer.Option("--fixed", help="Adapt nothing to the machine's speed.")] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder to write DATE-live-CLIP.md and .json to.")

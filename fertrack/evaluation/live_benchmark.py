@@ -33,7 +33,7 @@ from fertrack.live.latency import Meter
 from fertrack.live.session import LiveSession
 from fertrack.live.state import LiveSummary, Percentiles
 
-__all__ = ["LiveBenchmark", "Part", "measure_live", "to_markdown"]
+__all__ = ["LiveBenchmark", "Part", "as_json", "measure_live", "to_markdown"]
 
 _SETTLING_S = 5.0
 _BACK_S = 60.0
@@ -191,8 +191,8 @@ def to_markdown(results: list[LiveBenchmark]) -> str:
     lines = [
         f"# Live: {first.clip} at {first.size[0]}x{first.size[1]}, {first.source_fps:g} pictures a second",
         "",
-        f"{first.date}, {first.machine}; load before it {', '.join(f'{each.load:.1f}' for each in results)}. The sender "
-        "runs on the same machine.",
+        f"{first.date}, {first.machine}; load before it {', '.join(f'{each.load:.1f}' for each in results)}. "
+        "The sender runs on the same machine.",
         "",
         "| | " + " | ".join(each.protocol for each in results) + " |",
         "|---" * (len(results) + 1) + "|",
