@@ -32,7 +32,7 @@ from fertrack.sources import (
 )
 from fertrack.sources.arrival import ArrivalClock, Pacer, Picture
 from fertrack.sources.backoff import Backoff
-from fertrack.sources.camera import CameraConnection, cameras
+from fertrack.sources.camera import CameraConnection, ask_camera, cameras
 from fertrack.sources.connection import Connection
 from fertrack.sources.letterbox import Letterbox
 from fertrack.sources.lifeline import Lifeline, SourceClosedError
@@ -151,6 +151,22 @@ def test_a_camera_that_cannot_be_opened_says_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr(fertrack.sources.camera, "refuse_missing_camera", lambda index: None)
     with pytest.raises(VideoOpenError, match="camera 77 cannot be opened: close other programs that use it"):
         CameraSource(77, QUICK)
+
+
+def test_a_camera_is_asked_for_size_and_rate() -> None:
+    asked: list[tuple[int, float]] = []
+
+    class Driver:
+        def set(self, option: int, value: float) -> bool:
+            asked.append((option, value))
+            return True
+
+    ask_camera(Driver(), StreamConfig())
+    assert asked == [(cv2.CAP_PROP_BUFFERSIZE, 1)]
+    asked.clear()
+    ask_camera(Driver(), StreamConfig(camera_width=1280, camera_height=720, camera_fps=25))
+    assert asked[0] == (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # drivers want the format first
+    assert {(cv2.CAP_PROP_FRAME_WIDTH, 1280), (cv2.CAP_PROP_FRAME_HEIGHT, 720), (cv2.CAP_PROP_FPS, 25)} < set(asked)
 
 
 class PluggedCamera(CameraSource):

@@ -128,7 +128,8 @@ def test_another_programs_mjpeg(tmp_path: Path) -> None:
 
 def test_twenty_disconnects_are_survived(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fertrack")
-    with mjpeg_server(Script(cut_after=3, fps=500)) as address, StreamSource(address, QUICK) as source:
+    config = QUICK.model_copy(update={"backoff_max_s": 0.06})
+    with mjpeg_server(Script(cut_after=3, fps=500)) as address, StreamSource(address, config) as source:
         frames = until_reconnected(source, iter(source), 20)
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert len(frames) == 61
@@ -472,6 +473,21 @@ def test_a_file_on_a_server_is_played_at_its_own_pace_to_its_end(tmp_path: Path)
     assert [number_of(frame.image) for frame in frames] == list(range(15))
     assert frames[-1].timestamp_s == pytest.approx(14 / 30, abs=0.3)
     assert source.status.state == "ended"
+
+
+def test_sound_alone_is_refused(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.ts"), "w") as container:
+        stream = container.add_stream("mp2", rate=48000, layout="mono")
+        for number in range(40):
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), format="s16", layout="mono")
+            sound.rate, sound.pts = 48000, number * 1152
+            container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    with (
+        folder_server(tmp_path) as (address, _),
+        pytest.raises(VideoOpenError, match=r"has no video in it: give the address of a stream with pictures"),
+    ):
+        StreamSource(f"{address}/a.ts", QUICK)
 
 
 def test_a_certificate_that_cannot_be_checked(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ __all__ = ["CameraSource", "cameras"]
 _DEVICES = Path("/sys/class/video4linux")
 _POLL_S = 0.1
 _JOIN_S = 0.5
+_LARGEST_RAW_PX = 640  # width; larger pictures do not fit through USB 2 at 30 per second unless compressed
 
 
 class CameraSource(LiveSource):
@@ -60,23 +61,10 @@ class CameraSource(LiveSource):
         return CameraConnection(self._open_device, self._name, lifeline, self._config.stall_timeout_s)
 
     def _open_device(self) -> cv2.VideoCapture:
-        """Open it and ask for size and rate; what the camera makes of that is its own affair."""
         backend = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
         device = cv2.VideoCapture(self._camera_index, backend.get(sys.platform, cv2.CAP_ANY))
-        wanted = {
-            cv2.CAP_PROP_FRAME_WIDTH: self._config.camera_width,
-            cv2.CAP_PROP_FRAME_HEIGHT: self._config.camera_height,
-            cv2.CAP_PROP_FPS: self._config.camera_fps,
-        }
         if device.isOpened():
-            if (self._config.camera_width or 0) > 640:
-                device.set(
-                    cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")
-                )  # raw pictures do not fit through USB 2
-            for option, value in wanted.items():
-                if value is not None:
-                    device.set(option, value)
-            device.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where it can be set: older pictures are of no use
+            ask_camera(device, self._config)
         return device
 
 
@@ -155,6 +143,21 @@ class CameraConnection:
             with self._changed:
                 self._over = True
                 self._changed.notify()
+
+
+def ask_camera(device: cv2.VideoCapture, config: StreamConfig) -> None:
+    """Ask an open camera for the size and rate of the options; what it makes of that is its own affair."""
+    if (config.camera_width or 0) > _LARGEST_RAW_PX:
+        device.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    wanted = {
+        cv2.CAP_PROP_FRAME_WIDTH: config.camera_width,
+        cv2.CAP_PROP_FRAME_HEIGHT: config.camera_height,
+        cv2.CAP_PROP_FPS: config.camera_fps,
+        cv2.CAP_PROP_BUFFERSIZE: 1,  # older pictures are of no use
+    }
+    for option, value in wanted.items():
+        if value is not None:
+            device.set(option, value)
 
 
 def cameras() -> dict[int, str]:

@@ -26,6 +26,7 @@ STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp")
 """What the address of a stream may begin with."""
 
 _HLS_TYPES = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
+_PAGE_TYPES = ("text/html", "application/xhtml+xml", "application/json")  # text/... may be a .ts file
 _HLS_PATIENCE = 3  # its pictures come in parts of 2 to 10 s
 _RESUME_S = 0.3
 _SMALL_PROBE = {"probesize": "200000", "analyzeduration": "1000000", "fpsprobesize": "0"}
@@ -101,9 +102,10 @@ class StreamSource(LiveSource):
             return self._demux(body, lifeline, "mpjpeg")
         if kind in _HLS_TYPES or urlsplit(self._address.url).path.endswith(".m3u8"):
             return self._demux(body, lifeline, "hls")
-        if kind.startswith(("text/", "image/", "audio/")):
+        what = "page" if kind in _PAGE_TYPES else kind.partition("/")[0]
+        if what in _NO_VIDEO:
             body.close()
-            raise VideoOpenError(f"{self._name} {_NO_VIDEO[kind.partition('/')[0]]}")
+            raise VideoOpenError(f"{self._name} {_NO_VIDEO[what]}")
         return self._demux(body, lifeline, None)
 
     def _demux(self, body: HttpBody | UdpBody, lifeline: Lifeline, kind: str | None) -> StreamConnection:
@@ -165,7 +167,7 @@ class _Playlist:
 
 
 _NO_VIDEO = {
-    "text": "answers with a web page, not with video: give the address of the stream itself",
+    "page": "answers with a web page, not with video: give the address of the stream itself",
     "image": "is a single picture, not a stream: give the address of the camera's MJPEG or RTSP stream",
     "audio": "is sound without pictures: give the address of a video stream",
 }
