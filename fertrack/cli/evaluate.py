@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fertrack.cli import expression
 from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import print_json, print_table
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(help="How good the results are, against ground truth.", no_args_is_help=True)
+expression.register(app)
 
 
 @app.command("tracking")

@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.alignment import align_faces
+from fertrack.detectors.options import DetectionConfig
 from fertrack.evaluation.labelled import LabelledSet
 from fertrack.geometry import iou_matrix
 from fertrack.protocols import Classifier, Detector
 from fertrack.types import EXPRESSIONS, Detections, FloatArray, Image
 
-__all__ = ["Answers", "NotFound", "as_crop", "classify_set"]
+__all__ = ["Answers", "NotFound", "as_crop", "classify_set", "detection_for"]
 
 NotFound = Literal["leave-out", "average"]
 """What becomes of pictures in which the detector finds no face: no answer, or an answer with average landmarks."""
@@ -81,7 +82,7 @@ def classify_set(
         classifier: answers.
         detector: finds the faces; None takes the pictures as aligned crops.
         not_found: what becomes of pictures without a face found. "average" lays the mean landmarks of the others of the
-            same size over them.
+            same size over them, or takes the picture as a crop where there is no other.
         on_picture: called with the number of pictures done.
 
     Raises:
@@ -196,6 +197,23 @@ def _stand_in(
     missing = ~np.isfinite(landmarks).all(axis=(1, 2))
     for row in np.flatnonzero(missing).tolist():
         alike = ~missing & (sizes == sizes[row]).all(axis=1)
+        image = labelled.image(row)
         if alike.any():
             mean = landmarks[alike].mean(axis=0, dtype=np.float64).astype(np.float32)
-            logits[row] = classifier.logits(_aligned(labelled.image(row), mean, classifier)[None])[0]
+            crop = _aligned(image, mean, classifier)
+        else:
+            crop = as_crop(image, labelled.xyxy[row], classifier.crop_size)
+        logits[row] = classifier.logits(crop[None])[0]
+
+
+def detection_for(labelled: LabelledSet, config: DetectionConfig) -> DetectionConfig:
+    """The detector's options for labelled pictures: what was set, else what suits faces known to be there.
+
+    Pictures that are faces already need only landmarks, so the detector may be unsure; enlarged ones are 224 px wide.
+    """
+    unset: dict[str, float | int] = {}
+    if config.score_threshold is None:
+        unset["score_threshold"] = 0.1
+    if config.long_side is None and len(labelled) and max(labelled.image(0).shape[:2]) < _TIGHT_PX:
+        unset["long_side"] = _ENLARGED_PX + 2 * _PADDING_PX
+    return config.model_copy(update=unset)

@@ -130,10 +130,16 @@ def brier_score(probabilities: FloatArray, labels: IntArray, weights: Weights) -
 
 
 def decisions(probabilities: FloatArray, thresholds: npt.ArrayLike) -> IntArray:
-    """The label each face alone would get: its winner, or -1 (uncertain) below the winner's threshold; int64 (N,)."""
+    """The label each face alone would get: its winner, or -1 (uncertain) below the winner's threshold; int64 (N,).
+
+    Args:
+        probabilities: float32 (N, 7).
+        thresholds: (7,), or (N, 7) where they differ by face.
+    """
     winner = probabilities.argmax(axis=1)
-    sure = probabilities.max(axis=1) >= np.asarray(thresholds, np.float64)[winner]
-    return np.where(sure, winner, UNCERTAIN).astype(np.int64)
+    needed = np.broadcast_to(np.asarray(thresholds, np.float64), probabilities.shape)
+    rows = np.arange(len(winner))
+    return np.where(probabilities[rows, winner] >= needed[rows, winner], winner, UNCERTAIN).astype(np.int64)
 
 
 def confusion_matrix(given: IntArray, labels: IntArray, weights: Weights | None = None) -> npt.NDArray[np.float64]:

@@ -25,7 +25,7 @@ from fertrack.evaluation.page import facts_html, page_html, table_html, write_te
 from fertrack.evaluation.scores import MEASURES, ExpressionScores, score_expressions
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["Evaluation", "PriorRow", "evaluate_answers", "prior_rows", "to_json", "write_evaluation"]
+__all__ = ["Evaluation", "PriorRow", "evaluate_answers", "plain", "prior_rows", "to_json", "write_evaluation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,11 @@ def evaluate_answers(
         "left out": ", ".join(f"{count} {reason}" for reason, count in labelled.left_out.items()) or "none",
         "classifier": answers.classifier + ("" if described["calibrated"] else " (nobody has calibrated it)"),
         "crops": _crops_sentence(answers),
-        "calibration": f"T {described['temperature']:g}, prior strength {described['prior_strength']:g}",
+        "calibration": f"prior strength {described['prior_strength']:g}, T {described['temperature']:g}",
     }
     throughput = {
-        "look_pictures_per_s": len(labelled) / answers.look_s if answers.look_s else math.nan,
-        "classify_faces_per_s": len(rows) / answers.classify_s if answers.classify_s else math.nan,
+        "pictures_looked_at_per_s": len(labelled) / answers.look_s if answers.look_s else math.nan,
+        "faces_classified_per_s": len(rows) / answers.classify_s if answers.classify_s else math.nan,
     }
     return Evaluation(facts, scores, prior_rows(logits, labels, calibrator), throughput)
 
@@ -121,7 +121,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     """
     scores = evaluation.scores
     files = {
-        "expression.json": json.dumps(_finite(to_json(evaluation)), indent=1, allow_nan=False) + "\n",
+        "expression.json": json.dumps(plain(to_json(evaluation)), indent=1, allow_nan=False) + "\n",
         "confusion.csv": _confusion_csv(scores),
         "confusion.svg": confusion_svg(scores.confusion, "Most probable expression") + "\n",
         "expression.html": _html(evaluation),
@@ -199,9 +199,10 @@ def _speed(throughput: Mapping[str, float]) -> dict[str, str]:
     }
 
 
-def _finite(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same value with None for what JSON has no number for, and lists for tuples."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -30,20 +30,20 @@ from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
 __all__ = ["MEASURES", "ClassScore", "ExpressionScores", "score_expressions"]
 
 MEASURES = {
-    "accuracy": "the most probable expression is the label",
-    "macro_f1": "mean F1 of the expressions that occur",
-    "mean_class_recall": "mean over the expressions, which is accuracy at equal class shares",
-    "ece": "expected calibration error, 15 equal-width bins, at the set's own class shares",
-    "ece_equal_mass": "the same over 15 bins of equal mass",
-    "ece_equal_shares": "expected calibration error at equal class shares, 15 equal-width bins",
-    "nll": "negative log-likelihood of the label, nats",
-    "brier": "Brier score, 0 to 2",
-    "coverage": "share of faces that get a label, the others being uncertain",
-    "labelled_accuracy": "accuracy of those that get a label",
-    "accuracy_untied": "accuracy without pictures whose votes are tied",
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1 (mean over the expressions that occur)",
+    "mean_class_recall": "mean recall of the expressions (accuracy at equal class shares)",
+    "ece": "calibration error (ECE, 15 bins of equal width)",
+    "ece_equal_mass": "calibration error, 15 bins of equal mass",
+    "ece_equal_shares": "calibration error at equal class shares",
+    "nll": "negative log-likelihood, nats",
+    "brier": "Brier score (0 to 2)",
+    "coverage": "coverage (share of faces not uncertain)",
+    "labelled_accuracy": "accuracy of those",
+    "accuracy_untied": "accuracy without tied votes",
     "kl_votes": "KL divergence from the raters' votes, nats",
-    "ece_soft": "calibration error against the raters' share for the winner, 15 equal-width bins",
-    "accuracy_of_all": "accuracy with faces that were not found counted as wrong",
+    "ece_soft": "calibration error against the raters' shares",
+    "accuracy_of_all": "accuracy, faces not found counted as wrong",
 }
 """What each figure is."""
 
@@ -114,7 +114,7 @@ def score_expressions(
     Args:
         probabilities: float32 (N, 7), calibrated.
         labels: int64 (N,).
-        thresholds: seven, least probability for a label.
+        thresholds: (7,), least probability for a label; or (N, 7).
         votes: float32 (N, 7), the raters' shares, where known.
         tied: bool (N,), pictures with several most voted expressions.
         not_found: int64 (M,), labels of the pictures that have no answer.

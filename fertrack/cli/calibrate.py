@@ -1,0 +1,148 @@
+"""``fertrack calibrate``: fits a classifier's calibration on labelled faces."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fertrack.cli.expression import Classifier, Data, Pictures, Split, WithDetector, look_at
+from fertrack.cli.options import Config, Overrides, settings_from
+from fertrack.cli.output import err_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from fertrack.evaluation.fit import CalibrationFit
+
+__all__ = ["register"]
+
+_SHOWN = ("accuracy", "mean_class_recall", "ece", "ece_equal_mass", "ece_soft", "nll", "brier", "coverage")
+
+
+class Fitted(StrEnum):
+    """What is fitted beside the thresholds."""
+
+    TEMPERATURE = "temperature"
+    BIAS = "bias"
+    VECTOR = "vector"
+
+
+class Shares(StrEnum):
+    """Class shares at which values are fitted."""
+
+    ASSUMED = "assumed"
+    OWN = "own"
+    EQUAL = "equal"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(
+    data: Data,
+    with_detector: WithDetector = False,
+    classifier: Classifier = "",
+    fit: Annotated[
+        Fitted,
+        typer.Option("--fit", help="temperature; bias: one for each expression too; vector: scale and bias for each."),
+    ] = Fitted.TEMPERATURE,
+    prior_strength: Annotated[
+        float | None,
+        typer.Option("--prior-strength", min=0.0, max=1.0, help="Of the prior correction. [default: chosen here]"),
+    ] = None,
+    shares: Annotated[
+        Shares, typer.Option("--shares", help="Class shares to fit at: as the prior correction assumes, own, equal.")
+    ] = Shares.ASSUMED,
+    precision: Annotated[
+        float, typer.Option("--precision", min=0.0, max=0.999, help="Wanted share right of the labels given.")
+    ] = 0.80,
+    floor: Annotated[float, typer.Option("--floor", min=0.0, max=0.9, help="Thresholds are not set below this.")] = 0.4,
+    folds: Annotated[int, typer.Option("--folds", min=2, max=20, help="Of the cross-fitting.")] = 5,
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals.")] = 1000,
+    split: Split = "",
+    pictures: Pictures = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="[default: configs/calibration/CLASSIFIER.toml]"),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write calibration.html and calibration.json there.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Fit temperature, thresholds and more on labelled faces, judged on faces held out; written for --calibration.
+
+    Examples: fertrack calibrate faces/ --with-detector --precision 0.9 · fertrack calibrate list.csv --fit bias
+    --classifier my_bundle -o mine.toml --report scores · fertrack process clip.mp4 --calibration mine.toml
+    """
+    from fertrack.build import build_calibrator
+    from fertrack.errors import EvaluationError
+    from fertrack.evaluation.calibration_file import fit_facts, fit_json, write_calibration, write_fit_report
+    from fertrack.evaluation.fit import FitOptions, fit_calibration
+    from fertrack.reporting.output_file import check_free
+
+    settings = settings_from(config, overrides, {"classification.bundle": ("--classifier", classifier or None)})
+    in_force = build_calibrator(settings)
+    name = in_force.classifier.classifier.replace(" ", "-").replace("/", "-")
+    path = out or Path("configs") / "calibration" / f"{name}.toml"
+    check_free(path, overwrite=overwrite)  # before minutes of work
+    labelled, answers = look_at(data, settings, split, pictures, with_detector=with_detector)
+    rows = answers.answered
+    options = FitOptions(
+        kind=fit.value,
+        strength=prior_strength,
+        shares=shares.value,
+        precision=precision,
+        floor=floor,
+        folds=folds,
+        resamples=resamples,
+    )
+    try:
+        found = fit_calibration(
+            answers.logits[rows],
+            labelled.labels[rows],
+            in_force.classifier,
+            options,
+            in_force=in_force,
+            votes=labelled.votes[rows] if labelled.has_votes else None,
+            tied=labelled.tied[rows],
+        )
+    except ValueError as error:
+        raise EvaluationError(f"{data}: {error}") from error
+    digest = labelled.digest()
+    described = f"{labelled.name} ({labelled.kind})" + (", detector and alignment in the loop" if with_detector else "")
+    write_calibration(found, path, data=described, data_sha256=digest, overwrite=overwrite)
+    facts = {
+        "data": described,
+        "SHA-256 of the data": digest,
+        "faces": f"{int(rows.sum())} of {len(labelled)} pictures",
+    }
+    written = [path, *(write_fit_report(found, report, facts, overwrite=overwrite) if report else [])]
+    if as_json:
+        print_json({**fit_json(found), "facts": facts, "files": [str(each) for each in written]})
+        return
+    for key, fact in {**facts, **fit_facts(found)}.items():
+        typer.echo(f"{key}: {fact}")
+    typer.echo()
+    _print_before_and_after(found)
+    for each in written:
+        err_console().print(str(each))
+
+
+def _print_before_and_after(fit: CalibrationFit) -> None:
+    from fertrack.evaluation.scores import MEASURES
+
+    print_table(
+        ["measure", "as trained", "before", "after, held out"],
+        [
+            [MEASURES[name], *(str(stage.measures[name]) for stage in (fit.raw, fit.before, fit.after))]
+            for name in _SHOWN
+            if name in fit.after.measures
+        ],
+    )

@@ -1,0 +1,192 @@
+"""``fertrack evaluate expression`` and ``corrections``: estimates against labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fertrack.cli.options import (
+    DEFAULT_DB,
+    Calibration,
+    Config,
+    Database,
+    Overrides,
+    Run,
+    settings_from,
+    with_calibration,
+)
+from fertrack.cli.output import err_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from fertrack.config import Settings
+    from fertrack.evaluation.classify import Answers, NotFound
+    from fertrack.evaluation.expression_report import Evaluation
+    from fertrack.evaluation.labelled import LabelledSet
+
+__all__ = ["Classifier", "Data", "Pictures", "Split", "WithDetector", "look_at", "register"]
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of class sub-folders, RAF-DB's folder, CSV (path, label; AffectNet, FER+, FER2013), or npz.",
+    ),
+]
+Classifier = Annotated[
+    str, typer.Option("--classifier", metavar="BUNDLE", help='"default", or the folder of a bundle.')
+]
+WithDetector = Annotated[
+    bool,
+    typer.Option("--with-detector", help="Find and align the faces first; otherwise pictures are taken as aligned."),
+]
+Split = Annotated[str, typer.Option("--split", help="Part of the data, for example test, train, PublicTest.")]
+Pictures = Annotated[
+    Path | None, typer.Option("--pictures", metavar="DIR", help="Where the paths in a CSV file start from.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to ``fertrack evaluate``."""
+    app.command("expression")(expression)
+    app.command("corrections")(corrections)
+
+
+def expression(
+    data: Data,
+    with_detector: WithDetector = False,
+    classifier: Classifier = "",
+    split: Split = "",
+    pictures: Pictures = None,
+    calibration: Calibration = "",
+    average: Annotated[
+        bool,
+        typer.Option("--average-landmarks", help="Where no face is found, answer from average landmarks all the same."),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write JSON, HTML and the confusion matrix there.")
+    ] = None,
+    model_card: Annotated[
+        Path | None, typer.Option("--model-card", metavar="FILE", help="Write the classifier's model card there.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals.")] = 1000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a classifier on labelled pictures: accuracy, F1, recall, calibration, confusion, coverage, speed.
+
+    Examples: fertrack evaluate expression faces/ --with-detector -o scores · fertrack evaluate expression RAF-DB/
+    --classifier my_bundle --split test · fertrack evaluate expression list.csv --calibration mine.toml
+    """
+    from fertrack.build import build_calibrator
+    from fertrack.evaluation.expression_report import evaluate_answers
+
+    settings = settings_from(
+        with_calibration(config, calibration),
+        overrides,
+        {"classification.bundle": ("--classifier", classifier or None)},
+    )
+    calibrator = build_calibrator(settings)
+    labelled, answers = look_at(
+        data, settings, split, pictures, with_detector=with_detector, not_found="average" if average else "leave-out"
+    )
+    evaluation = evaluate_answers(labelled, answers, calibrator, resamples=resamples)
+    if model_card is not None:
+        from fertrack.evaluation.model_card import write_card
+
+        err_console().print(str(write_card(settings, evaluation, model_card, overwrite=overwrite)))
+    _show(evaluation, out, overwrite=overwrite, as_json=as_json)
+
+
+def corrections(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write JSON, HTML and the confusion matrix there.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals.")] = 1000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    db: Database = DEFAULT_DB,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a stored run against the labels that people gave its faces ('fertrack import-labels').
+
+    Example: fertrack evaluate corrections last -o scores
+    """
+    from fertrack.evaluation.corrections import evaluate_corrections
+    from fertrack.storage.engine import open_database
+
+    with open_database(db) as database:
+        evaluation = evaluate_corrections(database, run, resamples=resamples)
+    _show(evaluation, out, overwrite=overwrite, as_json=as_json)
+
+
+def look_at(
+    data: Path,
+    settings: Settings,
+    split: str = "",
+    pictures: Path | None = None,
+    *,
+    with_detector: bool,
+    not_found: NotFound = "leave-out",
+) -> tuple[LabelledSet, Answers]:
+    """Read labelled pictures and ask the classifier about them, with a progress line.
+
+    Raises:
+        EvaluationError: the data cannot be read, or no face was found in any picture.
+    """
+    from rich.progress import Progress
+
+    from fertrack.classifiers import build_classifier
+    from fertrack.detectors import build_detector
+    from fertrack.errors import EvaluationError
+    from fertrack.evaluation.classify import classify_set, detection_for
+    from fertrack.evaluation.labelled import read_labelled
+
+    labelled = read_labelled(data, split=split, pictures=pictures)
+    classifier = build_classifier(settings.classification)
+    detector = build_detector(detection_for(labelled, settings.detection)) if with_detector else None
+    with Progress(console=err_console(), transient=True) as progress:
+        task = progress.add_task("looking at pictures", total=len(labelled))
+        answers = classify_set(
+            labelled,
+            classifier,
+            detector,
+            not_found=not_found,
+            on_picture=lambda done: progress.update(task, completed=done),
+        )
+    if not answers.answered.any():
+        raise EvaluationError(f"no face was found in any of the {len(labelled)} pictures of {data}")
+    return labelled, answers
+
+
+def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json: bool) -> None:
+    from fertrack.evaluation.expression_report import to_json, write_evaluation
+    from fertrack.evaluation.scores import MEASURES
+
+    if out is not None:
+        for path in write_evaluation(evaluation, out, overwrite=overwrite):
+            err_console().print(str(path))
+    if as_json:
+        print_json(to_json(evaluation))
+        return
+    for name, fact in evaluation.facts.items():
+        typer.echo(f"{name}: {fact}")
+    typer.echo()
+    print_table(
+        ["measure", "value", "95 % interval"],
+        [
+            [MEASURES[name], f"{each.value:.3f}", f"{each.low:.3f} to {each.high:.3f}"]
+            for name, each in evaluation.scores.measures.items()
+        ],
+    )
+    typer.echo()
+    print_table(
+        ["expression", "pictures", "recall", "precision", "F1"],
+        [
+            [row.expression, row.pictures, row.recall.value, row.precision.value, row.f1]
+            for row in evaluation.scores.classes
+        ],
+    )

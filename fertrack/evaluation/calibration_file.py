@@ -1,0 +1,140 @@
+"""Writes a fitted calibration: as a TOML file for ``--calibration`` and as an HTML and JSON report."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fertrack.calibration import CalibrationConfig
+from fertrack.evaluation.figures import coverage_svg, reliability_svg
+from fertrack.evaluation.fit import CalibrationFit
+from fertrack.evaluation.page import facts_html, page_html, table_html, write_text
+from fertrack.evaluation.scores import MEASURES, ExpressionScores
+from fertrack.types import EXPRESSIONS
+
+__all__ = ["calibration_toml", "fit_facts", "fit_json", "write_calibration", "write_fit_report"]
+
+
+def calibration_toml(config: CalibrationConfig, comment: str) -> str:
+    """A configuration file with nothing but ``[calibration]``: what is set, under a comment.
+
+    Args:
+        config: the values.
+        comment: what they are, for people; wrapped.
+    """
+    lines = [line for part in comment.splitlines() for line in textwrap.wrap(part, 116) or [""]]
+    head = "\n".join(f"# {line}".rstrip() for line in lines)
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    # Boosts and penalties are part of the fitted biases: those of a file read earlier must not be added to them.
+    values |= {name: dict.fromkeys(EXPRESSIONS, 1.0) for name in ("boost", "penalty")}
+    return f"{head}\n\n{tomli_w.dumps({'calibration': values})}"
+
+
+def write_calibration(
+    fit: CalibrationFit, path: Path, *, data: str, data_sha256: str, overwrite: bool = False
+) -> CalibrationConfig:
+    """Write the values where ``--calibration`` reads them; returns them as written.
+
+    Raises:
+        OutputExistsError: something is already there and ``overwrite`` is False.
+        ReportError: it cannot be written.
+    """
+    config = fit.config(fitted_on=data, data_sha256=data_sha256)
+    after = fit.after.measures
+    comment = (
+        f"Calibration of {fit.classifier}, written by `fertrack calibrate`.\n"
+        f"Fitted on {data}: {fit.after.faces} faces ({fit.options.kind}, at {fit.options.shares} class shares; "
+        f"thresholds for a precision of {fit.options.precision:g}).\n"
+        f"Held out, {fit.options.folds} folds: accuracy {after['accuracy']}, calibration error {after['ece']} "
+        f"(before: {fit.before.measures['ece']}), negative log-likelihood {after['nll']}."
+    )
+    write_text(path, calibration_toml(config, comment), overwrite=overwrite)
+    return config
+
+
+def fit_facts(fit: CalibrationFit) -> dict[str, str]:
+    """What was fitted, for people."""
+
+    def named(values: tuple[float, ...]) -> str:
+        return ", ".join(f"{name} {value:.3g}" for name, value in zip(EXPRESSIONS, values, strict=True))
+
+    temperatures = ", ".join(f"{each.temperature:.3f}" for each in fit.folds)
+    facts = {
+        "classifier": fit.classifier,
+        "fitted": f"{fit.options.kind}, at {fit.options.shares} class shares",
+        "prior strength": f"{fit.strength:g}" + (" (chosen here)" if fit.options.strength is None else ""),
+        "temperature": f"{fit.values.temperature:.3f} (folds: {temperatures})",
+        f"thresholds for precision {fit.options.precision:g}": named(fit.values.thresholds),
+    }
+    if fit.options.kind == "vector":
+        facts["scale"] = named(fit.values.scale)
+    if fit.options.kind != "temperature":
+        facts["bias"] = named(fit.values.bias)
+    return facts
+
+
+def fit_json(fit: CalibrationFit) -> dict[str, Any]:
+    """Everything but the probabilities, as plain JSON values."""
+    record = {name: getattr(fit, name) for name in ("classifier", "strength", "training_prior")}
+    parts = {name: asdict(getattr(fit, name)) for name in ("values", "options", "raw", "before", "after")}
+    return {**record, **parts, "folds": [asdict(each) for each in fit.folds], "expressions": list(EXPRESSIONS)}
+
+
+def write_fit_report(
+    fit: CalibrationFit, folder: Path, facts: dict[str, str], *, overwrite: bool = False
+) -> list[Path]:
+    """Write ``calibration.html`` and ``calibration.json``; returns their paths.
+
+    Args:
+        fit: what was fitted.
+        folder: where they go.
+        facts: what the faces are, for people.
+        overwrite: replace files that are there.
+
+    Raises:
+        OutputExistsError: one is already there and ``overwrite`` is False.
+        ReportError: one cannot be written.
+    """
+    from fertrack.evaluation.expression_report import plain
+
+    text = json.dumps(plain({**fit_json(fit), "facts": facts}), indent=1, allow_nan=False) + "\n"
+    return [
+        write_text(folder / "calibration.html", _html(fit, facts), overwrite=overwrite),
+        write_text(folder / "calibration.json", text, overwrite=overwrite),
+    ]
+
+
+def _html(fit: CalibrationFit, facts: dict[str, str]) -> str:
+    stages = {"as trained": fit.raw, "before": fit.before, "after, held out": fit.after}
+    measures = [name for name in MEASURES if name in fit.after.measures]
+    body = [
+        facts_html({**facts, **fit_facts(fit)}),
+        "<h2>What it is worth</h2>",
+        table_html(
+            ["", *stages],
+            [[MEASURES[name], *(scores.measures[name] for scores in stages.values())] for name in measures],
+        ),
+        f'<p class="note">Held out: {fit.options.folds} folds, each judged with values fitted on the others. '
+        '"Before" is the calibration that was in force; where it was fitted on the same pictures, it is flattered. '
+        "Brackets: 95 % percentile bootstrap within classes.</p>",
+        reliability_svg({name: scores.reliability for name, scores in stages.items()}, "Reliability"),
+        coverage_svg({name: scores.coverage for name, scores in stages.items()}, "Accuracy against coverage"),
+        "<h2>Each expression, held out</h2>",
+        table_html(
+            ["", "pictures", "recall", "precision", "threshold", "recall of its label", "precision of its label"],
+            _class_rows(fit.after, fit.values.thresholds),
+        ),
+    ]
+    return page_html(f"Calibration of {fit.classifier}", body)
+
+
+def _class_rows(scores: ExpressionScores, thresholds: tuple[float, ...]) -> list[list[Any]]:
+    return [
+        [row.expression, row.pictures, row.recall, row.precision, limit, row.labelled, row.labelled_precision]
+        for row, limit in zip(scores.classes, thresholds, strict=True)
+    ]

@@ -1,0 +1,156 @@
+"""Signs of trouble in a run's faces, each one number: what ``diagnosis`` judges by, with the limits it judges at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fertrack.alignment import DEFAULT_TEMPLATE, aligned_landmarks
+from fertrack.storage.run_faces import RunFaces
+from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+
+__all__ = [
+    "changes_per_minute",
+    "commonest",
+    "confirmed_only",
+    "landmark_misfit",
+    "small",
+    "swaps_per_minute",
+    "taken_for_each_other",
+    "torn_between",
+    "turned",
+    "uncertain_share",
+]
+
+ONE_EXPRESSION = 0.9
+"""Share of one expression in the labels."""
+
+MANY_UNCERTAIN = 0.3
+"""Share of uncertain faces; the default leaves about 0.14 on calm clips."""
+
+FLICKER_PER_MINUTE = 90.0
+"""Changes of label per minute and person; the default leaves about 60."""
+
+LAG_S = 0.3
+"""Age of what is shown, exceeded in one frame of twenty, s."""
+
+SMALL_PX = 48.0
+"""Shorter side of a box under which little is left of a face."""
+
+TURNED = 0.35
+"""Sideways offset of the nose, in eye distances; at 0.5 one eye is about to vanish."""
+
+MANY_FACES = 0.3
+"""Share of faces that are small, or turned."""
+
+OFTEN_TORN = 0.1
+"""Share of faces whose two likeliest expressions are a pair, both with more than 0.2."""
+
+OFTEN_CONFUSED = 0.15
+"""Share of a pair's corrected faces that were taken for the other."""
+
+ODD_LANDMARKS = 0.25
+"""Median distance of landmarks from the template, in eye distances."""
+
+PAIRS = tuple(
+    (EXPRESSIONS.index(one), EXPRESSIONS.index(other)) for one, other in (("anger", "fear"), ("neutral", "sadness"))
+)
+"""Expressions that classifiers are known to take for each other."""
+
+_BREAK_S = 1.0
+"""A person unseen for longer than this begins anew."""
+
+
+def confirmed_only(faces: RunFaces) -> RunFaces:
+    """The faces of confirmed tracks."""
+    rows = faces.confirmed
+    return replace(
+        faces,
+        frame_index=faces.frame_index[rows],
+        time_s=faces.time_s[rows],
+        track=faces.track[rows],
+        label=faces.label[rows],
+        logits=faces.logits[rows],
+        smoothed=faces.smoothed[rows],
+        xyxy=faces.xyxy[rows],
+        landmarks=faces.landmarks[rows],
+    )
+
+
+def commonest(labels: IntArray) -> tuple[int, float]:
+    """The commonest label and its share of all that are certain; (-1, 0) if none is."""
+    certain = labels[labels >= 0]
+    if not len(certain):
+        return -1, 0.0
+    counts = np.bincount(certain, minlength=len(EXPRESSIONS))
+    return int(counts.argmax()), float(counts.max() / len(certain))
+
+
+def uncertain_share(labels: IntArray) -> float:
+    """Share of faces that are uncertain."""
+    return float((labels < 0).mean()) if len(labels) else 0.0
+
+
+def changes_per_minute(faces: RunFaces, labels: IntArray) -> float:
+    """Changes of label, to and from uncertain too, per minute in which a person is seen."""
+    before, after, seen_s = _steps(faces, labels)
+    return 60.0 * float((before != after).sum()) / seen_s if seen_s else 0.0
+
+
+def swaps_per_minute(faces: RunFaces, labels: IntArray, pair: tuple[int, int]) -> float:
+    """Changes from one of a pair to the other, per minute in which a person is seen."""
+    before, after, seen_s = _steps(faces, labels)
+    swapped = (before != after) & np.isin(before, pair) & np.isin(after, pair)
+    return 60.0 * float(swapped.sum()) / seen_s if seen_s else 0.0
+
+
+def torn_between(smoothed: FloatArray, pair: tuple[int, int]) -> float:
+    """Share of faces whose two likeliest expressions are the pair, both with more than 0.2."""
+    if not len(smoothed):
+        return 0.0
+    least = smoothed[:, list(pair)].min(axis=1)
+    others = np.delete(smoothed, list(pair), axis=1).max(axis=1)
+    return float(((least > 0.2) & (least > others)).mean())
+
+
+def taken_for_each_other(estimates: IntArray, labels: IntArray, pair: tuple[int, int]) -> float:
+    """Share of the faces labelled as one of a pair that were taken for the other; 0 without such faces."""
+    ours = np.isin(labels, pair)
+    if not ours.any():
+        return 0.0
+    return float((np.isin(estimates[ours], pair) & (estimates[ours] != labels[ours])).mean())
+
+
+def small(faces: RunFaces) -> npt.NDArray[np.bool_]:
+    """Which faces have a shorter side under ``SMALL_PX``, bool (N,)."""
+    sides = faces.xyxy[:, 2:] - faces.xyxy[:, :2]
+    return np.asarray(sides.min(axis=1) < SMALL_PX, np.bool_)
+
+
+def turned(faces: RunFaces) -> npt.NDArray[np.bool_]:
+    """Which faces look far to the side, their nose ``TURNED`` eye distances off the middle of the eyes; bool (N,)."""
+    points = faces.landmarks.astype(np.float64)
+    across = points[:, 1] - points[:, 0]
+    squared = np.maximum((across**2).sum(axis=1), 1e-12)
+    sideways = ((points[:, 2] - points[:, :2].mean(axis=1)) * across).sum(axis=1) / squared
+    return np.asarray(np.abs(sideways) > TURNED, np.bool_)
+
+
+def landmark_misfit(faces: RunFaces) -> float:
+    """How far landmarks lie from where a face has them once it is aligned, in eye distances; median over faces."""
+    aligned = aligned_landmarks(faces.landmarks, DEFAULT_TEMPLATE)
+    eyes_px = float(np.linalg.norm(DEFAULT_TEMPLATE[1] - DEFAULT_TEMPLATE[0]))
+    off = np.linalg.norm(aligned - DEFAULT_TEMPLATE, axis=2).mean(axis=1) / eyes_px
+    off = off[np.isfinite(off)]
+    return float(np.median(off)) if len(off) else 0.0
+
+
+def _steps(faces: RunFaces, labels: IntArray) -> tuple[IntArray, IntArray, float]:
+    """Labels before and after each step of a person from frame to frame, and the time that all steps take, s."""
+    order = np.lexsort((faces.time_s, faces.track))
+    step_s = np.diff(faces.time_s[order])
+    same = (np.diff(faces.track[order]) == 0) & (step_s <= _BREAK_S)
+    ordered = labels[order]
+    return ordered[:-1][same], ordered[1:][same], float(step_s[same].sum())

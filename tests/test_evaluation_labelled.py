@@ -1,0 +1,319 @@
+"""Labelled pictures: every layout is read as it is, and what a classifier is asked is what is described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_evaluation_expression import FixedDetector, voted
+
+from fertrack.detectors.options import DetectionConfig
+from fertrack.errors import EvaluationError
+from fertrack.evaluation.classify import as_crop, classify_set, detection_for
+from fertrack.evaluation.labelled import LabelledSet, expression_index, label_names, read_labelled
+from fertrack.types import EXPRESSIONS, Detections
+
+FERPLUS_HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+
+
+def picture(path: Path, level: int = 128, side: int = 60) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((side, side, 3), level, np.uint8))
+    return path
+
+
+def names(found: LabelledSet) -> list[str]:
+    return label_names(found.labels)
+
+
+class Mirror:
+    """Answers with the crop's mean level as the first logit, so that what was cropped can be seen."""
+
+    crop_size = 8
+    template = np.array([[2, 3], [6, 3], [4, 4], [3, 6], [5, 6]], np.float32)
+    fingerprint = "mirror"
+
+    def logits(self, crops: np.ndarray) -> np.ndarray:
+        assert crops.shape[1:] == (8, 8, 3)
+        answers = np.zeros((len(crops), 7), np.float32)
+        answers[:, 0] = crops.mean(axis=(1, 2, 3))
+        return answers
+
+
+# Layouts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_sub_folders_with_other_words_and_other_classes(tmp_path: Path) -> None:
+    for place in ("Happy/a.png", "angry/deep/b.png", "neutral/c.jpg", "contempt/d.png"):
+        picture(tmp_path / place)
+    (tmp_path / "neutral" / "notes.txt").write_text("not a picture")
+    found = read_labelled(tmp_path)
+    assert sorted(zip([path.name for path in found.paths], names(found), strict=True)) == [
+        ("a.png", "happiness"),
+        ("b.png", "anger"),
+        ("c.jpg", "neutral"),
+    ]
+    assert found.left_out == {"in contempt/, which is no expression": 1}
+    assert not found.has_votes
+
+
+def test_sub_folders_numbered_1_to_7_are_in_raf_dbs_order(tmp_path: Path) -> None:
+    for number in range(1, 8):
+        picture(tmp_path / "test" / str(number) / "a.png", number)
+    found = read_labelled(tmp_path, split="test")
+    assert names(found) == list(EXPRESSIONS)
+    with pytest.raises(EvaluationError, match="--split names a sub-folder"):
+        read_labelled(tmp_path, split="valid")
+
+
+def test_parts_are_named_where_one_must_be_chosen(tmp_path: Path) -> None:
+    picture(tmp_path / "train" / "sad" / "a.png")
+    picture(tmp_path / "valid" / "sad" / "a.png")
+    with pytest.raises(EvaluationError, match="choose one with --split train or --split valid"):
+        read_labelled(tmp_path)
+    assert names(read_labelled(tmp_path, split="valid")) == ["sadness"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "pictures"),
+    [("list_partition_label.txt", "aligned"), ("EmoLabel/list_patition_label.txt", "Image/aligned")],
+)
+def test_raf_db_as_published(tmp_path: Path, listed: str, pictures: str) -> None:
+    (tmp_path / listed).parent.mkdir(exist_ok=True)
+    (tmp_path / listed).write_text("train_00001.jpg 5\ntest_0001.jpg 1\ntest_0002.jpg 7\n")
+    for name in ("train_00001", "test_0001", "test_0002"):
+        picture(tmp_path / pictures / f"{name}_aligned.jpg", side=100)
+    assert names(read_labelled(tmp_path)) == ["surprise", "neutral"]
+    assert names(read_labelled(tmp_path, split="train")) == ["sadness"]
+    (tmp_path / listed).write_text("test_0001.jpg eight\n")
+    with pytest.raises(EvaluationError, match="line 1: a picture's name and a label from 1 to 7"):
+        read_labelled(tmp_path)
+
+
+def test_raf_db_without_pictures_is_said(tmp_path: Path) -> None:
+    (tmp_path / "list_partition_label.txt").write_text("test_0001.jpg 1\n")
+    with pytest.raises(EvaluationError, match="no aligned/"):
+        read_labelled(tmp_path)
+    (tmp_path / "aligned").mkdir()
+    with pytest.raises(EvaluationError, match=r"test_0001\.jpg is not there"):
+        read_labelled(tmp_path)
+
+
+def test_affectnet_as_published(tmp_path: Path) -> None:
+    header = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+    lines = ["103/a.jpg,10,20,30,40,1;2;3,1,0.5,0.5", "103/b.jpg,0,0,9,9,1;2,6,0,0", "103/c.jpg,0,0,9,9,,7,0,0"]
+    (tmp_path / "validation.csv").write_text("\n".join([header, *lines]) + "\n")
+    for name in "abc":
+        picture(tmp_path / "all" / "103" / f"{name}.jpg")
+    found = read_labelled(tmp_path / "validation.csv", pictures=tmp_path / "all")
+    assert names(found) == ["happiness", "anger"]
+    assert found.xyxy.tolist() == [[10, 20, 40, 60], [0, 0, 9, 9]]
+    assert found.left_out == {"contempt, none, uncertain or no face": 1}
+
+
+def test_ferplus_votes_with_pictures_in_its_folders_or_in_fer2013s_pixels(tmp_path: Path) -> None:
+    rows = [
+        "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0",
+        "PublicTest,fer0028638.png,0,9,1,0,0,0,0,0,0,0",
+        "PublicTest,,0,0,0,0,0,0,0,0,0,10",
+        "PublicTest,fer0028640.png,5,5,0,0,0,0,0,0,0,0",
+    ]
+    path = tmp_path / "fer2013new.csv"
+    path.write_text("\n".join([FERPLUS_HEADER, *rows]) + "\n")
+    with pytest.raises(EvaluationError, match=r"put fer2013\.csv beside it"):
+        read_labelled(path)
+    levels = [10, 20, 30, 40]
+    pixels = "\n".join(
+        f"{emotion},{' '.join([str(level)] * 48 * 48)},{row.split(',')[0]}"
+        for emotion, level, row in zip([0, 3, 6, 4], levels, rows, strict=True)
+    )
+    (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n{pixels}\n")
+    found = read_labelled(path)
+    assert names(found) == ["happiness", "neutral"]
+    assert found.tied.tolist() == [False, True]
+    assert found.votes[0].tolist() == pytest.approx([0.1, 0, 0, 0.9, 0, 0, 0])
+    assert [int(found.image(row)[0, 0, 0]) for row in range(2)] == [20, 40]
+    assert found.left_out == {"not on one of the seven, or of too few votes": 1}
+    assert names(read_labelled(tmp_path / "fer2013.csv")) == ["happiness", "neutral", "sadness"]
+    for name, level in (("fer0028638", 77), ("fer0028640", 78)):
+        picture(tmp_path / "FER2013Valid" / f"{name}.png", level)
+    assert int(read_labelled(path).image(1)[0, 0, 0]) == 78
+    with pytest.raises(EvaluationError, match="no rows with Usage 'Valid'"):
+        read_labelled(path, split="Valid")
+
+
+def test_a_list_of_our_own(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    path = tmp_path / "list.csv"
+    path.write_text("path;label;x1;y1;x2;y2;split\na.png;Happy;1;2;3;4;test\nb.png;bored;;;;;test\nb.png;fear;;;;;x\n")
+    found = read_labelled(path, split="test")
+    assert names(found) == ["happiness"]
+    assert found.xyxy.tolist() == [[1, 2, 3, 4]]
+    assert found.left_out == {"labelled bored": 1}
+    assert np.isnan(read_labelled(path, split="x").xyxy).all()
+
+
+def test_arrays(tmp_path: Path) -> None:
+    images = np.arange(4 * 6 * 6, dtype=np.uint8).reshape(4, 6, 6)
+    path = tmp_path / "set.npz"
+    parts = {"split": np.array([0, 0, 1, 1]), "split_names": np.array(["train", "test"])}
+    np.savez(path, images=images, labels=np.array([0, 1, 0, 1]), class_names=np.array(["sad", "bored"]), **parts)
+    assert names(read_labelled(path)) == ["sadness", "sadness"]
+    test = read_labelled(path, split="test")
+    assert test.left_out == {"of other classes": 1}
+    np.testing.assert_array_equal(test.image(0)[..., 1], images[2])
+    with pytest.raises(EvaluationError, match="no part 'dev': its parts are train, test"):
+        read_labelled(path, split="dev")
+    found = read_labelled(voted(tmp_path))
+    assert names(found) == ["neutral", "neutral", "fear"]
+    assert found.has_votes
+    with pytest.raises(EvaluationError, match="cannot be read as FER2013"):
+        read_labelled(voted(tmp_path), split="nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("list.csv", "file,label\na.png,fear\n", "needs the columns path and label"),
+        ("list.csv", "path,label\nmissing.png,fear\n", "missing.png is not there"),
+        ("list.csv", "path,label,x1,y1,x2,y2\na.png,fear,1,2,3,x\n", "row 2: x1, y1, x2, y2 must be four numbers"),
+        ("list.csv", "path,label\na.png,bored\n", r"no picture labelled .*1 labelled bored"),
+        ("list.csv", 'path,label\n"a.png,fear\n', "cannot be read as CSV"),
+        ("a.csv", "subDirectory_filePath,expression\na.png,happy\n", "no number from 0 to 10"),
+        ("a.csv", "emotion,pixels\n9,0 0\n", "no number from 0 to 6"),
+        ("a.csv", "emotion,pixels\n1,0 0\n", "48 x 48 pixels"),
+        ("a.csv", f"{FERPLUS_HEADER}\nPublicTest,a.png,x,0,0,0,0,0,0,0,0,0\n", "a vote is no whole number"),
+        ("a.npz", "no", "cannot be read as labelled pictures"),
+        ("a.txt", "", "no labelled set"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(EvaluationError, match=sentence):
+        read_labelled(tmp_path / name)
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="there is no"):
+        read_labelled(tmp_path / "nothing")
+    np.savez(tmp_path / "odd.npz", images=np.zeros((2, 4, 4), np.float32), labels=np.zeros(2, int))
+    with pytest.raises(EvaluationError, match="images must be uint8"):
+        read_labelled(tmp_path / "odd.npz")
+    np.savez(tmp_path / "odd.npz", images=np.zeros((2, 4, 4), np.uint8), labels=np.array([0, 7]))
+    with pytest.raises(EvaluationError, match="indices into the 7 class_names"):
+        read_labelled(tmp_path / "odd.npz")
+    (tmp_path / "sad").mkdir()
+    (tmp_path / "sad" / "a.png").write_text("no picture")
+    with pytest.raises(EvaluationError, match="is not a picture"):
+        read_labelled(tmp_path).image(0)
+
+
+def test_the_digest_changes_with_pictures_labels_and_boxes(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 10)
+    path = tmp_path / "list.csv"
+    digests = set()
+    for text in (
+        "path,label\na.png,fear\n",
+        "path,label\na.png,anger\n",
+        "path,label,x1,y1,x2,y2\na.png,fear,1,2,3,4\n",
+    ):
+        path.write_text(text)
+        digests.add(read_labelled(path).digest())
+    path.write_text("path,label\na.png,fear\n")
+    again = read_labelled(path).digest()
+    assert again in digests
+    picture(tmp_path / "a.png", 11)
+    assert read_labelled(path).digest() not in digests
+    assert len(digests) == 3
+
+
+def test_words_for_expressions() -> None:
+    assert [expression_index(word) for word in (" Angry ", "HAPPINESS", "contempt")] == [5, 3, -1]
+
+
+# Crops --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_taken_as_a_crop_is_the_square_in_its_middle() -> None:
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 20:60] = 200
+    assert (as_crop(image, np.full(4, np.nan, np.float32), 8) == 200).all()
+
+
+def test_a_box_is_grown_to_a_square_and_its_border_goes_on() -> None:
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[:20, 10:20] = 100
+    crop = as_crop(image, np.array([10, 0, 20, 20], np.float32), 20)
+    assert crop[10, 10, 0] == 100
+    assert crop[10, 0, 0] == 0
+    assert crop.shape == (20, 20, 3)
+    beyond = as_crop(image, np.array([-20, -20, 0, 0], np.float32), 8)
+    assert (beyond == image[0, 0]).all()
+
+
+def test_with_the_detector_pictures_are_aligned_and_faces_not_found_are_left_out() -> None:
+    images = np.random.default_rng(0).integers(1, 255, (3, 48, 48), np.uint8)
+    images[1] = 0
+    labelled = LabelledSet("x", "test", np.zeros(3, np.int64), images=images)
+    detector = FixedDetector()
+    answers = classify_set(labelled, Mirror(), detector)
+    assert detector.seen == [(224, 224, 3)] * 3
+    assert answers.found.tolist() == answers.answered.tolist() == [True, False, True]
+    assert answers.detector == "fixed"
+    filled = classify_set(labelled, Mirror(), detector, not_found="average")
+    assert filled.found.tolist() == [True, False, True]
+    assert filled.answered.all()
+    assert filled.logits[1, 0] == 0.0, "the average landmarks were laid over the black picture"
+    done: list[int] = []
+    plain = classify_set(labelled, Mirror(), on_picture=done.append)
+    assert plain.found.all()
+    assert not plain.with_detector
+    assert done == [1, 2, 3]
+    np.testing.assert_allclose(plain.logits[0, 0], images[0].mean(), atol=1.5)
+
+
+class TwoFaces:
+    """A sure face on the left, an unsure one on the right."""
+
+    fingerprint = "two"
+
+    def detect(self, images: list[np.ndarray]) -> list[Detections]:
+        assert images[0].shape == (200, 300, 3), "large pictures are seen as they are"
+        points = np.array([[30, 40], [60, 40], [45, 55], [32, 70], [58, 70]], np.float32)
+        box = np.array([20, 20, 70, 90], np.float32)
+        right = np.array([200, 0], np.float32)
+        return [
+            Detections(
+                np.stack([box, box + np.tile(right, 2)]),
+                np.array([0.9, 0.4], np.float32),
+                np.stack([points, points + right]),
+            )
+            for _ in images
+        ]
+
+    def smallest_face_px(self, width: int, height: int) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize(("xyxy", "level"), [([np.nan] * 4, 50), ([220, 20, 270, 90], 250), ([120, 0, 180, 10], None)])
+def test_the_labelled_box_says_which_face_is_meant(xyxy: list[float], level: int | None) -> None:
+    image = np.full((200, 300, 3), 50, np.uint8)
+    image[:, 150:] = 250
+    labelled = LabelledSet("x", "test", np.zeros(1, np.int64), images=image[None], xyxy=np.array([xyxy], np.float32))
+    answers = classify_set(labelled, Mirror(), TwoFaces())
+    assert answers.found.tolist() == [level is not None]
+    if level is not None:
+        assert answers.logits[0, 0] == level
+
+
+def test_the_detector_may_be_unsure_where_faces_are_known_to_be() -> None:
+    small = LabelledSet("x", "test", np.zeros(1, np.int64), images=np.zeros((1, 48, 48), np.uint8))
+    large = LabelledSet("x", "test", np.zeros(1, np.int64), images=np.zeros((1, 480, 480), np.uint8))
+    config = detection_for(small, DetectionConfig())
+    assert (config.score_threshold, config.long_side) == (0.1, 224)
+    assert detection_for(large, DetectionConfig()).long_side is None
+    assert detection_for(small, DetectionConfig(score_threshold=0.7, long_side=320)).long_side == 320

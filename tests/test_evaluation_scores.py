@@ -1,0 +1,267 @@
+"""Figures by hand, intervals against theory, pictures and files of an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import doctest
+import json
+import math
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_evaluation_expression import calibrated_world, certain, probabilities
+
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.errors import OutputExistsError
+from fertrack.evaluation import intervals as intervals_module
+from fertrack.evaluation.classify import Answers
+from fertrack.evaluation.expression import (
+    brier_score,
+    class_weights,
+    confusion_matrix,
+    decisions,
+    equal_mass_calibration_error,
+    expected_calibration_error,
+    macro_f1,
+    reliability_bins,
+    soft_calibration_error,
+    stratified_folds,
+    vote_divergence,
+)
+from fertrack.evaluation.expression_report import evaluate_answers, plain, to_json, write_evaluation
+from fertrack.evaluation.figures import confusion_svg, coverage_svg, reliability_svg
+from fertrack.evaluation.intervals import Interval, bootstrap, wilson
+from fertrack.evaluation.labelled import LabelledSet
+from fertrack.evaluation.page import facts_html, page_html, table_html
+from fertrack.evaluation.scores import score_expressions
+from fertrack.types import EXPRESSIONS
+
+EQUAL = np.full(7, 1 / 7)
+
+
+# Measures -----------------------------------------------------------------------------------------------------------
+
+
+def test_brier_by_hand() -> None:
+    labels = np.array([0, 1], np.int64)
+    p = np.array([[0.6, 0.4, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0]], np.float32)
+    assert brier_score(p, labels, class_weights(labels)) == pytest.approx((0.32 + 2.0) / 2, abs=1e-6)
+
+
+def test_macro_f1_by_hand_counts_only_expressions_that_occur() -> None:
+    labels = np.array([0, 0, 0, 1], np.int64)
+    given = np.array([0, 0, 1, 2], np.int64)
+    # surprise: 2 hits, 3 own, 2 answers; fear: no hit. Disgust never occurs, and has no F1 to be averaged.
+    assert macro_f1(given, labels, class_weights(labels)) == pytest.approx((2 * 2 / 5 + 0.0) / 2)
+
+
+def test_confusion_counts_labels_against_answers_and_uncertain() -> None:
+    table = confusion_matrix(np.array([0, 1, -1, 1]), np.array([0, 0, 0, 1]))
+    assert table.shape == (7, 8)
+    assert (table[0, 0], table[0, 1], table[0, 7], table[1, 1], table.sum()) == (1, 1, 1, 1, 4)
+
+
+def test_a_label_needs_its_threshold_which_may_differ_by_face() -> None:
+    p = certain(0, 1, confidence=0.5)
+    assert decisions(p, np.full(7, 0.5)).tolist() == [0, 1]
+    assert decisions(p, [0.4, 0.6, 0, 0, 0, 0, 0]).tolist() == [0, -1]
+    assert decisions(p, np.array([np.full(7, 0.9), np.full(7, 0.1)])).tolist() == [-1, 1]
+
+
+def test_votes_are_matched_exactly_or_not() -> None:
+    votes = np.array([[0.5, 0.5, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0, 0]], np.float32)
+    weights = np.full(2, 0.5)
+    assert vote_divergence(votes, votes, weights) == pytest.approx(0.0, abs=1e-6)
+    uniform = np.full((2, 7), 1 / 7, np.float32)
+    assert vote_divergence(uniform, votes, weights) == pytest.approx((math.log(3.5) + math.log(7)) / 2, abs=1e-5)
+    assert soft_calibration_error(votes, votes, weights) == pytest.approx(0.0, abs=1e-7)
+    sure = certain(0, 2)
+    assert soft_calibration_error(sure, votes, weights) == pytest.approx(0.25)
+
+
+def test_the_reliability_diagram_sums_up_to_the_calibration_error() -> None:
+    labels, logits = calibrated_world(4000, EQUAL)
+    p, weights = probabilities(2.5 * logits), class_weights(labels)
+    bins = reliability_bins(p, labels)
+    assert len(bins) == 15
+    assert sum(each.share for each in bins) == pytest.approx(1.0)
+    gaps = [each.share * abs(each.accuracy - each.confidence) for each in bins if each.share]
+    assert sum(gaps) == pytest.approx(expected_calibration_error(p, labels, weights), abs=1e-9)
+    assert all(each.low <= each.confidence <= each.high for each in bins if each.share)
+
+
+def test_bins_of_equal_mass_see_what_one_wide_bin_hides() -> None:
+    # Half of the faces are surer than they may be, half less sure; in a single bin the two cancel.
+    labels = np.zeros(200, np.int64)
+    confidence = np.repeat([0.991, 0.999], 100)
+    p = np.stack([confidence, 1 - confidence, *np.zeros((5, 200))], axis=1).astype(np.float32)
+    right = np.zeros(200, bool)
+    right[:100], right[100:] = True, np.arange(100) < 99
+    labels[~right] = 1
+    weights = class_weights(labels)
+    narrow = equal_mass_calibration_error(p, labels, weights, bins=2)
+    assert narrow == pytest.approx((0.009 + 0.009) / 2, abs=1e-6)
+    assert expected_calibration_error(p, labels, weights) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_folds_hold_out_every_class_evenly_and_never_part_a_group() -> None:
+    labels = np.repeat(np.arange(7), [5, 6, 7, 50, 51, 52, 100]).astype(np.int64)
+    fold = stratified_folds(labels, 5)
+    table = np.stack([np.bincount(fold[labels == k], minlength=5) for k in range(7)])
+    assert (np.ptp(table, axis=1) <= 1).all()
+    assert np.ptp(table.sum(axis=0)) <= 1
+    groups = np.arange(len(labels)) // 4
+    grouped = stratified_folds(labels, 3, groups=groups)
+    assert all(len(set(grouped[groups == group])) == 1 for group in np.unique(groups))
+    np.testing.assert_array_equal(fold, stratified_folds(labels, 5))
+
+
+# Intervals ----------------------------------------------------------------------------------------------------------
+
+
+def test_wilson_intervals_agree_with_published_ones() -> None:
+    # Newcombe (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29
+    for (hits, trials), (low, high) in {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0000, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }.items():
+        found = wilson(hits, trials)
+        assert found.value == hits / trials
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    nothing = wilson(0, 0)
+    assert math.isnan(nothing.value)
+    assert (nothing.low, nothing.high) == (0.0, 1.0)
+    assert doctest.testmod(intervals_module).failed == 0
+
+
+def test_the_bootstrap_covers_what_theory_says_and_groups_widen_it() -> None:
+    labels = np.zeros(400, np.int64)
+    right = np.arange(400) < 320
+
+    def share(rows: np.ndarray) -> np.ndarray:
+        return np.array([right[rows].mean()])
+
+    alone = bootstrap(share, labels)[0]
+    half_width = 1.96 * math.sqrt(0.8 * 0.2 / 400)
+    assert (alone.low, alone.high) == pytest.approx((0.8 - half_width, 0.8 + half_width), abs=0.006)
+    together = bootstrap(share, labels, groups=np.arange(400) // 40)[0]
+    assert together.high - together.low > 4 * (alone.high - alone.low)
+    assert bootstrap(share, labels, resamples=0) == [Interval(0.8, 0.8, 0.8)]
+    assert math.isnan(bootstrap(lambda _: np.array([math.nan]), labels, resamples=3)[0].low)
+
+
+# Scores and files ---------------------------------------------------------------------------------------------------
+
+
+def test_all_figures_by_hand() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2], np.int64)
+    p = np.stack(
+        [
+            *certain(0, confidence=0.9),
+            *certain(0, confidence=0.5),
+            *certain(1, 1, 0, confidence=0.9),
+            certain(1, confidence=0.5)[0],
+        ]
+    )
+    tied = np.array([False, True, False, False, False, False])
+    votes = np.full((6, 7), 1 / 7, np.float32)
+    found = score_expressions(
+        p, labels, np.full(7, 0.6), votes=votes, tied=tied, not_found=np.array([6, 6]), resamples=20
+    )
+    value = {name: each.value for name, each in found.measures.items()}
+    assert value["accuracy"] == pytest.approx(3 / 6)
+    assert value["mean_class_recall"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert value["macro_f1"] == pytest.approx((2 * 2 / 6 + 2 * 1 / 5 + 0) / 3)
+    assert value["coverage"] == pytest.approx(4 / 6)
+    assert value["labelled_accuracy"] == pytest.approx(2 / 4)
+    assert value["accuracy_untied"] == pytest.approx(2 / 5)
+    assert value["accuracy_of_all"] == pytest.approx(3 / 8)
+    assert found.not_found == {"neutral": 2}
+    surprise, fear, disgust = found.classes[:3]
+    assert (surprise.pictures, fear.pictures, found.classes[3].pictures) == (3, 2, 0)
+    assert (surprise.recall.value, surprise.labelled.value) == pytest.approx((2 / 3, 1 / 3))
+    assert (surprise.precision.value, surprise.labelled_precision.value) == pytest.approx((2 / 3, 1 / 2))
+    assert (fear.precision.value, fear.labelled_precision.value) == pytest.approx((1 / 3, 1 / 2))
+    assert math.isnan(disgust.precision.value)
+    assert found.confusion[2][:3] == [0, 1, 0]
+    assert found.confusion_labelled[2][7] == 1
+    accuracy = found.measures["accuracy"]
+    assert accuracy.low <= accuracy.value <= accuracy.high
+    assert found.coverage[0] == (0.15, 1.0, pytest.approx(0.5))
+    assert math.isnan(found.coverage[-1][2]), "nobody is that sure"
+
+
+def test_what_cannot_be_measured_is_left_out() -> None:
+    labels = np.array([0, 1], np.int64)
+    found = score_expressions(certain(0, 0), labels, np.zeros(7), resamples=0)
+    assert not {"kl_votes", "ece_soft", "accuracy_untied", "accuracy_of_all"} & set(found.measures)
+    with pytest.raises(ValueError, match="N > 0"):
+        score_expressions(np.empty((0, 7), np.float32), labels[:0], np.zeros(7))
+
+
+def evaluation(tmp_path: Path, folder: str = "out"):
+    labels, logits = calibrated_world(300, EQUAL)
+    images = np.zeros((300, 4, 4), np.uint8)
+    labelled = LabelledSet("<set>", "test", labels, images=images, left_out={"of other classes": 3})
+    logits[0] = np.nan
+    found = np.isfinite(logits).all(axis=1)
+    answers = Answers(logits, found, True, 2.0, 0.5, "mine 1", "detector 2")
+    calibrator = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("mine 1"))
+    made = evaluate_answers(labelled, answers, calibrator, resamples=10)
+    return made, write_evaluation(made, tmp_path / folder)
+
+
+def test_an_evaluation_becomes_four_files(tmp_path: Path) -> None:
+    made, files = evaluation(tmp_path)
+    assert [path.name for path in files] == ["expression.json", "confusion.csv", "confusion.svg", "expression.html"]
+    record = json.loads(files[0].read_text())
+    assert record["scores"]["faces"] == 299
+    assert record["scores"]["measures"]["accuracy"]["value"] == made.scores.measures["accuracy"].value
+    assert record["throughput"]["faces_classified_per_s"] == 598.0
+    assert record["facts"]["left out"] == "3 of other classes"
+    assert "299 of 300 faces found" in record["facts"]["crops"]
+    assert [row["strength"] for row in record["priors"]] == [0.0, 1.0]
+    rows = list(csv.reader(files[1].read_text().splitlines()))
+    assert len(rows) == 8
+    assert sum(int(cell) for row in rows[1:] for cell in row[8:]) == 299
+    html = files[3].read_text()
+    assert "&lt;set&gt;" in html
+    assert "<set>" not in html
+    assert html.count("<svg") == 4
+    assert "nobody has calibrated it" in html
+    with pytest.raises(OutputExistsError):
+        write_evaluation(made, tmp_path / "out")
+    json.dumps(plain(to_json(made)), allow_nan=False)
+
+
+def test_pictures_are_proper_svg_and_say_what_they_show() -> None:
+    labels, logits = calibrated_world(500, EQUAL)
+    p = probabilities(logits)
+    scores = score_expressions(p, labels, np.full(7, 0.5), resamples=0)
+    matrix = confusion_svg(scores.confusion_labelled, "A & B")
+    assert "uncertain" in matrix
+    assert "uncertain" not in confusion_svg(scores.confusion, "x")
+    for text in (
+        matrix,
+        reliability_svg({"one": scores.reliability, "two": scores.reliability}, "R"),
+        coverage_svg({"one": scores.coverage, "none": []}, "C"),
+    ):
+        root = ET.fromstring(text)
+        assert root.tag.endswith("svg")
+    labels_shown = {node.text for node in ET.fromstring(matrix).iter() if node.text}
+    assert {"A & B", *EXPRESSIONS} <= labels_shown
+    assert str(scores.confusion_labelled[0][0]) in labels_shown
+
+
+def test_pages_escape_and_align() -> None:
+    text = page_html("<b>", [facts_html({"a&b": 0.5}), table_html(["<i>"], [[1], ["x"], [math.nan]])])
+    assert "<b>" not in text
+    assert "<i>" not in text
+    assert "<td class=number>1</td>" in text
+    assert "<td>x</td>" in text
+    assert "–" in text
+    assert "<td>0.500</td>" in text
