@@ -7,13 +7,24 @@ import importlib
 import re
 from pathlib import Path
 
+import cv2
 import pytest
 
 from fertrack.cli.main import run
-from fertrack.demo import compose_demo
+from fertrack.demo import compose_demo, portrait
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def labelled_faces(folder: Path) -> None:
+    """Twelve sizes each of the two public-domain portraits, as a folder with a sub-folder per expression."""
+    for expression, name in (("happiness", "astronaut"), ("neutral", "hopper")):
+        (folder / expression).mkdir(parents=True)
+        for number in range(12):
+            scale = 0.5 + 0.04 * number
+            picture = cv2.resize(portrait(name), None, fx=scale, fy=scale)
+            assert cv2.imwrite(str(folder / expression / f"{number}.png"), picture)
 
 
 def blocks(language: str) -> list[str]:
@@ -36,6 +47,7 @@ def test_the_commands_shown_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     compose_demo(tmp_path / "clip.mp4", frame_count=8)
+    labelled_faces(tmp_path / "faces")
     (tmp_path / "day1").mkdir()
     compose_demo(tmp_path / "day1" / "morning.mov", frame_count=8)
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
