@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides, Run, settings_from
+from fertrack.cli.options import (
+    DEFAULT_DB,
+    Calibration,
+    Config,
+    Database,
+    Overrides,
+    Run,
+    with_calibration,
+)
 from fertrack.cli.output import err_console, frame_to
 
 __all__ = ["register"]
@@ -166,6 +174,7 @@ def rescore(
     run: Run,
     config: Config = None,
     overrides: Overrides = None,
+    calibration: Calibration = "",
     original: Annotated[
         bool, typer.Option("--original", help="Start from what the run was made with, before any rescoring.")
     ] = False,
@@ -176,7 +185,8 @@ def rescore(
     Starts from the options now in force for the run; takes [calibration] and [smoothing] only. Reports and videos
     already written stay as they are: write them again with 'fertrack report' and 'fertrack render'.
 
-    Examples: fertrack rescore last --config rafdb · fertrack rescore last --set smoothing.half_life_s=0.5
+    Examples: fertrack rescore last --config rafdb · fertrack rescore last --set smoothing.half_life_s=0.5 ·
+    fertrack rescore last --calibration mine.toml
     """
     from fertrack.calibration import Calibrator, ClassifierCalibration
     from fertrack.config import digest, load_settings, to_toml
@@ -195,7 +205,7 @@ def rescore(
         number = queries.resolve_run(database, run)
         facts = queries.run_facts(database, number)
         base = original_config(database, number) if original else facts.config_toml
-        asked = load_settings(config or (), overrides or (), base=base)
+        asked = load_settings(with_calibration(config, calibration), overrides or (), base=base)
         settings = load_settings(base=base).model_copy(
             update={"calibration": asked.calibration, "smoothing": asked.smoothing}
         )
