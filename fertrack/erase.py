@@ -40,6 +40,7 @@ from fertrack.rewriting import rewrite_stale
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.erasure import count_rows, erase_rows, finish_erasures, pending_erasures
+from fertrack.storage.name_scrub import name_pattern
 from fertrack.storage.outputs import OutputFile, outputs
 from fertrack.storage.replay import first_track_of_person
 from fertrack.storage.runs import run_facts
@@ -269,9 +270,13 @@ def _name_untouched(database: Database, subject: DataSubject, report: EraseRepor
             )
         elif file.kind == "video" and not _drafts_too(file.path):
             report.left.append(f"{file.path} is not there any more: if it was moved or copied, delete it there")
+    pattern = name_pattern(subject.names)
     for run in subject.runs:
-        if source := _source_of(database, run):
-            report.left.append(f"the source {source} was not changed: it is yours, and shows the person as before")
+        path = run_facts(database, run).source_path
+        if _source_of(database, run):
+            report.left.append(f"the source {path} was not changed: it is yours, and shows the person as before")
+        if pattern and pattern.search(path):
+            report.left.append(f"the path {path} names the person: rename it; run {run} does not know it any more")
     report.left[:] = dict.fromkeys(report.left)
 
 

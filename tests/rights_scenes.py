@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -139,7 +140,7 @@ def results(
 
 
 def store_clip(
-    db: Database, clip: Path, frames: Sequence[FrameResult], settings: Settings = SETTINGS, **stated: str
+    db: Database, clip: Path, frames: Sequence[FrameResult], settings: Settings = SETTINGS, **stated: Any
 ) -> int:
     """Store a run of the clip."""
     record = replace(RECORD, config_toml=to_toml(settings), **stated)
@@ -152,6 +153,7 @@ def add_person(db: Database, run: int, name: str, number: int, tracks: Sequence[
     random = np.random.default_rng(number)
     with db.writing() as connection:
         made = connection.execute(sa.insert(Person).values(display_name=name, created_at=now, number=number))
+        assert made.inserted_primary_key is not None
         key = int(made.inserted_primary_key[0])
         for track in tracks:
             is_this = sa.and_(TrackRow.run_id == run, TrackRow.number == track)

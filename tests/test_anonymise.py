@@ -11,6 +11,9 @@ import pytest
 from rights_scenes import FRAMES, SETTINGS, add_person, decoded, likeness, make_clip, results, store_clip
 
 from fertrack.cli.main import run as fertrack
+from fertrack.detectors import build_detector
+from fertrack.detectors.options import DetectionConfig
+from fertrack.protocols import Detector
 from fertrack.render import render_run
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.outputs import outputs
@@ -155,10 +158,7 @@ def _detail(image: np.ndarray) -> float:
     return float(np.abs(cv2.Laplacian(image, cv2.CV_32F)).mean())
 
 
-def _centerface():  # type: ignore[no-untyped-def]  # a Detector
-    from fertrack.detectors import build_detector
-    from fertrack.detectors.options import DetectionConfig
-
+def _centerface() -> Detector:
     return build_detector(DetectionConfig())
 
 

@@ -197,10 +197,9 @@ def test_what_is_written_again_is_about_the_others_only(scene: Scene) -> None:
 def test_other_peoples_rows_stay_bit_for_bit(scene: Scene) -> None:
     def others(table: str, row: sa.RowMapping) -> bool:
         if table in ("faces", "episodes", "embeddings", "links", "thumbnails"):
-            return row["track"] == 2
-        return table in ("frames", "events", "stage_timings", "episode_sets", "sources") or (
-            table == "tracks" and row["number"] == 2
-        )
+            return bool(row["track"] == 2)
+        whole = ("frames", "events", "stage_timings", "episode_sets", "sources")
+        return table in whole or (table == "tracks" and bool(row["number"] == 2))
 
     before, shares = rows_of(scene.db, others), expression_stats(scene.db, "all", who=OTHER)
     erase_person(scene.db, NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,16 @@ from storage_scenes import result, store
 
 from fertrack.cli.main import run
 from fertrack.demo import compose_demo
+from fertrack.detectors import build_detector
+from fertrack.detectors.options import DetectionConfig
+from fertrack.protocols import Detector
 from fertrack.sinks.thumbnails import THUMBNAIL_PX, ThumbnailSink
 from fertrack.storage import person_actions, queries
 from fertrack.storage.engine import open_database
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.thumbnails import BestFace, store_thumbnails, thumbnails
 from fertrack.storage.upkeep import vacuum
+from fertrack.types import Detections, Faces, FloatArray, FrameResult
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG"
 
@@ -54,6 +59,7 @@ def test_thumbnails_show_each_person_upright_and_whole(clip: Path, tmp_path: Pat
         assert jpeg.startswith(JPEG)
         assert len(jpeg) < 10_000
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
         assert picture.shape == (THUMBNAIL_PX, THUMBNAIL_PX, 3)
         (found,) = _centerface().detect([cv2.copyMakeBorder(picture, 96, 96, 96, 96, cv2.BORDER_REPLICATE)])
         assert len(found) == 1
@@ -62,10 +68,7 @@ def test_thumbnails_show_each_person_upright_and_whole(clip: Path, tmp_path: Pat
         assert max(right, bottom) < THUMBNAIL_PX
 
 
-def _centerface():  # type: ignore[no-untyped-def]  # a Detector
-    from fertrack.detectors import build_detector
-    from fertrack.detectors.options import DetectionConfig
-
+def _centerface() -> Detector:
     return build_detector(DetectionConfig())
 
 
@@ -83,11 +86,7 @@ def test_the_best_face_of_a_track_is_kept() -> None:
         sink.write(_with_landmarks(3, front), None)
 
 
-def _with_landmarks(index: int, landmarks: np.ndarray):  # type: ignore[no-untyped-def]  # a FrameResult
-    from dataclasses import replace
-
-    from fertrack.types import Detections, Faces
-
+def _with_landmarks(index: int, landmarks: FloatArray) -> FrameResult:
     base = result(index, index * 0.5, [(1, "anger", 0.5)])
     detections = Detections(base.faces.detections.xyxy, base.faces.detections.score, landmarks.astype(np.float32))
     return replace(base, faces=Faces(detections, base.faces.logits, base.faces.embeddings))

@@ -34,7 +34,7 @@ def purge(
 ) -> None:
     """Delete every stored run whose privacy.retention_days are over, and compact the database.
 
-    Files written beside the database (videos, reports, exports) are not known to it: delete them yourself.
+    Files written from these runs (videos, reports, exports) are named: delete them yourself.
 
     Examples: fertrack purge --dry-run · fertrack purge --db study.db
     """
@@ -52,7 +52,9 @@ def purge(
         f"{'deleted' if report.deleted else 'would delete'}: {len(report.runs)} runs, {report.persons} persons who "
         f"were only in them, {report.embeddings} expired face embeddings"
     )
-    if report.deleted and report.runs:
+    for file in report.files:
         err_console().print(
-            "note: videos, reports and exports of these runs are files of their own: delete them too", soft_wrap=True
+            f"note: {file} was written from a run that is over: delete it too", markup=False, soft_wrap=True
         )
+    if report.deleted and report.runs:
+        err_console().print("note: files that were moved or copied are not known: delete them too", soft_wrap=True)

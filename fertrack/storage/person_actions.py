@@ -184,8 +184,8 @@ def actions(db: Database, run: int | str) -> pd.DataFrame:
     """The audit log of a run's persons, oldest first.
 
     Returns:
-        Columns action (its number), done_at (UTC), kind ("link", "rename", "merge", "split", "undo", "forget" or
-        "forgotten"), what (a sentence), undone (whether it was taken back).
+        Columns action (its number), done_at (UTC), kind ("link", "rename", "merge", "split", "undo", "forget",
+        "forgotten" or "erased"), what (a sentence), undone (whether it was taken back).
 
     Raises:
         RunNotFoundError: no such run.

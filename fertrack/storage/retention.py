@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Embedding, Link, Person, Run, Source, TrackRow
+from fertrack.storage.outputs import outputs
 from fertrack.storage.runs import run_status
 from fertrack.storage.upkeep import vacuum
 
@@ -43,12 +45,14 @@ class PurgeReport:
         persons: persons that were only in these runs.
         embeddings: face embeddings past their own date, whatever their run.
         deleted: False for a dry run.
+        files: videos, reports and exports that were written from these runs and are still there: they stay.
     """
 
     runs: tuple[ExpiredRun, ...]
     persons: int
     embeddings: int
     deleted: bool
+    files: tuple[Path, ...] = ()
 
 
 def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False) -> PurgeReport:
@@ -57,7 +61,7 @@ def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False
     With a run go its frames, faces, tracks, events, corrections and so on, its source if no other run is of it, and
     the persons whom no other run knows; embeddings past their own date go too. A run's days count from its end (from
     its last sign of life, if it never ended); a run in progress stays. Files that were written beside the database
-    (videos, reports, exports) are not known to it and stay.
+    (videos, reports, exports) stay, and are named.
 
     Args:
         db: the open database.
@@ -68,6 +72,7 @@ def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False
         StorageError: nothing was deleted; or everything was, and the file could not be compacted.
     """
     now = now or dt.datetime.now(dt.UTC)
+    written = [file for file in outputs(db) if file.is_there]
     with db.reading() if dry_run else db.writing() as connection:
         expired = _expired(connection, now)
         numbers = [each.run for each in expired]
@@ -77,7 +82,8 @@ def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False
         if not dry_run:
             connection.execute(sa.delete(Embedding).where(stale))
             _delete(connection, numbers, persons)
-    report = PurgeReport(tuple(expired), len(persons), embeddings, deleted=not dry_run)
+    files = tuple(dict.fromkeys(file.path for file in written if file.run in numbers))
+    report = PurgeReport(tuple(expired), len(persons), embeddings, deleted=not dry_run, files=files)
     if report.deleted and (report.runs or report.embeddings):
         vacuum(db, forget=True)
     return report
