@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -55,21 +55,15 @@ def print_json(value: Any) -> None:
 
 
 def frame_to(frame: pd.DataFrame, output_format: str, *, title: str = "") -> None:
-    """Print a DataFrame as ``table``, ``csv`` (names that spreadsheets take for formulas defused) or ``json``."""
+    """Print a DataFrame as ``table``, ``csv`` (as ``fertrack.reporting.csv_rows`` says) or ``json``."""
     if output_format == "csv":
-        from fertrack.reporting.spreadsheet import defused
+        from fertrack.reporting.csv_rows import write_rows
 
-        texts = [name for name in frame.columns if frame[name].dtype.kind in "OTU"]
-        frame = frame.assign(**{name: frame[name].map(lambda cell: _if_text(defused, cell)) for name in texts})
-        sys.stdout.write(frame.to_csv(index=False, float_format="%.6g"))
+        write_rows(frame, sys.stdout, line_end="\n")
     elif output_format == "json":
         sys.stdout.write(frame.to_json(orient="records", date_format="iso", indent=2) + "\n")
     else:
         print_table(list(frame.columns), frame.itertuples(index=False, name=None), title=title)
-
-
-def _if_text(change: Callable[[str], str], cell: Any) -> Any:
-    return change(cell) if isinstance(cell, str) else cell
 
 
 def _finite(value: Any) -> Any:

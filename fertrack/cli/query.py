@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from fertrack.cli.options import (
     with_calibration,
 )
 from fertrack.cli.output import err_console, frame_to
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["register"]
 
@@ -103,21 +106,19 @@ def timeline(
     if rate_hz is not None:
         _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format)
         return
+    from fertrack.storage.answers import coverage_sentence
+    from fertrack.storage.coverage import coverage_of
+
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
         facts = queries.run_facts(database, number)
-        if episodes:
-            rows = queries.episodes(database, number, track=track)
-            if expression is not None:
-                rows = rows[rows["expression"] == expression]
-            if from_s is not None:
-                rows = rows[rows["end_s"] > from_s]
-            if to_s is not None:
-                rows = rows[rows["start_s"] < to_s]
-        else:
-            rows = queries.timeline(database, number, track=track, expression=expression, from_s=from_s, to_s=to_s)
+        tracks: tuple[int, ...] = () if track is None else (track,)
         if person is not None:
-            rows = rows[rows["track"].isin(queries.tracks_of_person(database, number, person))]
+            tracks = queries.tracks_of_person(database, number, person)
+        rows = _rows(database, number, track, expression, from_s, to_s, episodes=episodes)
+        covered = coverage_of(database, number, tracks=tracks or None, from_s=from_s, to_s=to_s)
+    if person is not None:
+        rows = rows[rows["track"].isin(tracks)]
     if output_format is TimelineFormat.MOT:
         from fertrack.reporting.mot_export import to_mot
 
@@ -125,6 +126,7 @@ def timeline(
         return
     if output_format is not TimelineFormat.TABLE:
         frame_to(rows, output_format)
+        err_console().print(coverage_sentence(covered))
         return
     shown = ["track", "person", "expression", "start_s", "end_s", "duration_s", "mean_probability", "peak_probability"]
     rows = rows[shown if episodes else ["time_s", "frame_index", "track", "person", "label", "probability"]]
@@ -139,6 +141,33 @@ def timeline(
         err_console().print(
             f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, --episodes sums them up"
         )
+    err_console().print(coverage_sentence(covered))
+
+
+def _rows(
+    database: Any,
+    run: int,
+    track: int | None,
+    expression: str | None,
+    from_s: float | None,
+    to_s: float | None,
+    *,
+    episodes: bool,
+) -> pd.DataFrame:
+    """The rows asked for, with the columns of the CSV files."""
+    from fertrack.reporting.config import ReportConfig
+    from fertrack.reporting.csv_export import episode_table, face_table
+
+    if not episodes:
+        return face_table(
+            database, run, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None
+        )
+    rows = episode_table(database, run, ReportConfig(min_episode_s=0.0), face_table(database, run, track), track)
+    if expression is not None:
+        rows = rows[rows["expression"] == expression]
+    if from_s is not None:
+        rows = rows[rows["end_s"] > from_s]
+    return rows if to_s is None else rows[rows["start_s"] < to_s]
 
 
 def _show_resampled(

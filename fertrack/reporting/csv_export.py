@@ -1,8 +1,7 @@
 """CSV files of a run: one row per face per frame, and one row per episode.
 
-Both are RFC 4180: UTF-8, comma, CRLF, a header line, quotes where needed. Numbers have a fixed number of decimals and a
-point; an empty field means "not known". Times are seconds from the start of the video. A name that a spreadsheet would
-take for a formula (it begins with = + - @ or a tab) has an apostrophe put in front of it.
+Both are written by ``fertrack.reporting.csv_rows``, which says how numbers and texts look; ``fertrack timeline --format
+csv`` prints the same columns with the same decimals. Times are seconds from the start of the video.
 
 Write the right expression (or ``uncertain``) into ``corrected`` and give the file to ``fertrack import-labels``: see
 ``fertrack.reporting.label_import``.
@@ -41,7 +40,6 @@ corrected           what a person said it shows, if all faces of the person in t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,8 +47,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.csv_rows import write_rows
 from fertrack.reporting.output_file import check_free, replacing
-from fertrack.reporting.spreadsheet import defused
 from fertrack.storage import queries
 from fertrack.storage.corrections import corrections
 from fertrack.storage.outputs import record_output
@@ -144,21 +142,46 @@ def write_csv(
     for path in paths:
         is_faces = path.name == f"{stem}.{_BOTH[0]}"
         table = faces if is_faces else episode_table(db, run, config, faces, track)
-        text = _as_text(table, FACE_COLUMNS if is_faces else EPISODE_COLUMNS)
         with replacing(path, overwrite=overwrite) as file:
-            text.to_csv(file, index=False, lineterminator="\r\n")
+            write_rows(table, file, FACE_COLUMNS if is_faces else EPISODE_COLUMNS)
         options = {"stem": stem, "track": track, "config": config.model_dump(mode="json")}
         record_output(db, run, path, "csv", options)
     return paths
 
 
-def face_table(db: Database, run: int, track: int | None = None) -> pd.DataFrame:
-    """The rows of ``<stem>.faces.csv``, numbers as they are stored.
+def face_table(
+    db: Database,
+    run: int,
+    track: int | None = None,
+    *,
+    expression: str | None = None,
+    from_s: float | None = None,
+    to_s: float | None = None,
+    confirmed_only: bool = False,
+) -> pd.DataFrame:
+    """The rows of ``<stem>.faces.csv``, numbers as they are stored; or some of them.
+
+    Args:
+        db: the open database.
+        run: ID of the run.
+        track: only this person's; all, and faces that no track has claimed, if None.
+        expression: only faces labelled so; see ``queries.timeline``.
+        from_s: only frames shown at this time or later, seconds.
+        to_s: only frames shown before this time, seconds.
+        confirmed_only: without the faces that no track has claimed.
 
     Raises:
         RunNotFoundError: there is no such run, or no such track in it.
     """
-    faces = queries.timeline(db, run, track=track, include_unconfirmed=track is None)
+    faces = queries.timeline(
+        db,
+        run,
+        track=track,
+        expression=expression,
+        from_s=from_s,
+        to_s=to_s,
+        include_unconfirmed=track is None and not confirmed_only,
+    )
     given = corrections(db, run).set_index(["frame_index", "face_index"])["corrected"].astype("str")
     keys = pd.MultiIndex.from_frame(faces[["frame_index", "face_index"]])
     faces["corrected"] = given.reindex(keys).to_numpy()
@@ -188,20 +211,3 @@ def episode_table(
     episodes["corrected"] = pd.Series(agreed, index=episodes.index, dtype="str")
     episodes["run"] = run
     return episodes[list(EPISODE_COLUMNS)]
-
-
-def _as_text(table: pd.DataFrame, columns: dict[str, int | None]) -> pd.DataFrame:
-    """The columns in order, decimal numbers as text of fixed precision."""
-    text = {}
-    for name, decimals in columns.items():
-        column = table[name]
-        if name == "person":
-            text[name] = column.map(defused, na_action="ignore")
-        elif decimals is None:
-            text[name] = column
-        else:
-            form = f"%.{decimals}f"
-            text[name] = pd.Series(
-                ["" if math.isnan(number) else form % number for number in column.tolist()], dtype=str
-            )
-    return pd.DataFrame({name: column.reset_index(drop=True) for name, column in text.items()})

@@ -105,7 +105,7 @@ def timeline(
             conditions.append(Face.label == label)
         faces = load_faces(connection, *conditions) if len(frames) else load_faces(connection, sa.false())
         names = person_names(connection, number)
-        covered = run_coverage(connection, number, track=track, from_s=from_s, to_s=to_s)
+        covered = run_coverage(connection, number, tracks=_only(track), from_s=from_s, to_s=to_s)
     order = np.lexsort((faces.track, faces.frame_index))
     order = order[np.isin(faces.frame_index[order], frames)]  # if times ever went back, the range holds other frames
     position = np.minimum(np.searchsorted(frames, faces.frame_index), len(frames) - 1)
@@ -152,7 +152,7 @@ def episodes(
         rows = load_labels(connection, number, track)
         start_s, end_s = shown(connection, number, rows.frame_index)
         names = person_names(connection, number)
-        covered = run_coverage(connection, number, track=track)
+        covered = run_coverage(connection, number, tracks=_only(track))
     spans = find_spans(
         track=rows.track,
         label=rows.label,
@@ -240,6 +240,10 @@ def label_index(expression: str) -> int:
     close = difflib.get_close_matches(expression.lower(), _LABELS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(_LABELS)}"
     raise ValueError(f"no expression {expression!r}: {hint}")
+
+
+def _only(track: int | None) -> tuple[int] | None:
+    return None if track is None else (track,)
 
 
 def _names_of(track: _Ints, names: Mapping[int, str]) -> pd.Series:
