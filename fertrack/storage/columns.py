@@ -24,6 +24,7 @@ __all__ = [
     "load_frames",
     "load_labels",
     "person_names",
+    "persons_by_track",
     "shown",
 ]
 
@@ -153,9 +154,14 @@ def load_labels(connection: sa.Connection, run: int, track: int | None = None) -
 
 def person_names(connection: sa.Connection, run: int) -> dict[int, str]:
     """What the persons of a run's tracks are called, by track: their names, or ``P3`` for those without one."""
+    return {track: name or f"P{number}" for track, (name, number) in persons_by_track(connection, run).items()}
+
+
+def persons_by_track(connection: sa.Connection, run: int) -> dict[int, tuple[str, int]]:
+    """Name (empty if none was given) and number of the persons of a run's tracks, by track."""
     statement = (
         sa.select(TrackRow.number, Person.display_name, Person.number.label("person"))
         .join(Person)
         .where(TrackRow.run_id == run)
     )
-    return {row.number: row.display_name or f"P{row.person}" for row in connection.execute(statement)}
+    return {row.number: (row.display_name, row.person) for row in connection.execute(statement)}

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from fertrack.storage.columns import person_names
+from fertrack.storage.columns import persons_by_track
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Face, FrameRow, Person, TrackRow
 from fertrack.storage.packing import unpack_rows
+from fertrack.storage.persons import full_label
 from fertrack.storage.runs import find_run
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, Detections, Faces, FrameResult, LookMs
 
@@ -56,9 +57,9 @@ def stored_results(db: Database, run: int | str) -> Iterator[FrameResult]:
 
 
 def names_of_tracks(db: Database, run: int) -> dict[int, str]:
-    """What the persons of a run are called, by track: names, or ``P3``; nothing for tracks that are nobody's."""
+    """What the persons of a run are called, by track: ``Ada (P3)`` or ``P3``; nothing for tracks that are nobody's."""
     with db.reading() as connection:
-        return person_names(connection, run)
+        return {track: full_label(*who) for track, who in persons_by_track(connection, run).items()}
 
 
 def numbers_of_tracks(db: Database, run: int) -> dict[int, str]:
