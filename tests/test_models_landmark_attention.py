@@ -13,6 +13,8 @@ from fertrack.models.landmark_attention import (
 )
 from fertrack.models.orthogonal import orthogonal_loss
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 
 def test_the_point_between_the_eyes_stands_in_for_the_nose() -> None:
     centres = window_centres(torch.from_numpy(DEFAULT_TEMPLATE.copy())[None])[0]

@@ -9,6 +9,8 @@ import torch
 from fertrack.models.orthogonal import FeatureOrthogonal, four_stack, orthogonal_loss, to_tokens
 from fertrack.models.resnet50 import ResNet50
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 
 def plain_trunk() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, 2, 1), torch.nn.ReLU())

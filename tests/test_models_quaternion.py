@@ -7,6 +7,8 @@ import torch
 from fertrack.models.quaternion import QuaternionConv2d, QuaternionDense, hamilton_matrix
 from fertrack.models.quaternion_transformer import QuaternionAttention, QuaternionTransformer, token_grid
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 # e_a * e_b = sign * e_c for the units 1, i, j, k: i*j = k, j*k = i, k*i = j, squares -1.
 TABLE = {
     (0, 0): (1, 0), (0, 1): (1, 1), (0, 2): (1, 2), (0, 3): (1, 3),

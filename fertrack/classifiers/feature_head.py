@@ -14,6 +14,7 @@ from fertrack.errors import ModelError
 from fertrack.models.architectures import load_orf_model
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.checkpoint import import_torch
+from fertrack.models.inference import inference
 from fertrack.types import FloatArray
 
 __all__ = ["FeatureHead"]
@@ -27,8 +28,12 @@ class FeatureHead:
         wants_landmarks: whether it looks at landmarks.
     """
 
-    def __init__(self, bundle: ClassifierBundle) -> None:
+    def __init__(self, bundle: ClassifierBundle, threads: int = 1) -> None:
         """Load it.
+
+        Args:
+            bundle: names it.
+            threads: CPU threads for one face.
 
         Raises:
             ValueError: the bundle names none.
@@ -42,6 +47,7 @@ class FeatureHead:
         pixels = bundle.card.input
         if pixels.layout != "NCHW" or pixels.channels != 3:
             raise ModelError(f"{path}: a feature head takes colour crops, layout NCHW; correct [input] in its card")
+        self._threads = threads
         self._torch: Any = import_torch("a feature head")
         self._network = load_orf_model(path, architecture=card.architecture, rename=card.rename, sha256=card.sha256)
         self.wants_landmarks = hasattr(self._network, "attention")
@@ -62,6 +68,6 @@ class FeatureHead:
         """
         torch = self._torch
         more = (torch.from_numpy(landmarks.copy()),) if self.wants_landmarks else ()
-        with torch.inference_mode():
+        with inference(torch, self._threads):
             tokens: FloatArray = self._network.tokens(torch.from_numpy(pixels), *more).numpy()
         return tokens

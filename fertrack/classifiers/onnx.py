@@ -34,8 +34,9 @@ class OnnxClassifier(BundleClassifier):
             WeightsError: the network's file is missing or its hash differs.
             ModelError: the file is not a network, or its inputs and outputs are not what the bundle says.
         """
-        super().__init__(bundle)
-        self._session = _open_session(bundle, options or ClassificationConfig())
+        options = options or ClassificationConfig()
+        super().__init__(bundle, options.threads)
+        self._session = _open_session(bundle, options)
         self._input_name, fixed_block = _check_input(self._session, bundle, self.network_shape)
         self._output_name = _check_output(self._session, bundle)
         on_cpu = self._session.get_providers()[0] == "CPUExecutionProvider"

@@ -1,6 +1,6 @@
 """Runs a classifier bundle with PyTorch: weights of the networks in ``fertrack.models``, or TorchScript programs.
 
-Needs PyTorch (``pip install 'fertrack[torch]'``); PyTorch's own settings decide how many threads it uses.
+Needs PyTorch (``pip install 'fertrack[torch]'``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fertrack.errors import ConfigError, ModelError
 from fertrack.models.architectures import build_network
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.checkpoint import import_torch, is_torchscript, parse_state
+from fertrack.models.inference import inference
 from fertrack.types import FloatArray
 
 __all__ = ["Options", "PytorchClassifier", "build"]
@@ -30,7 +31,7 @@ class PytorchClassifier(BundleClassifier):
 
         Args:
             bundle: the network and what it expects.
-            options: device, and whether programs may be run.
+            options: device, threads, and whether programs may be run.
 
         Raises:
             ConfigError: the device is not available here, or the file is a program and may not be run.
@@ -39,7 +40,8 @@ class PytorchClassifier(BundleClassifier):
             FertrackError: PyTorch is not installed.
         """
         options = options or ClassificationConfig()
-        super().__init__(bundle)
+        super().__init__(bundle, options.threads)
+        self._threads = options.threads
         self._torch: Any = import_torch("a PyTorch network")
         self._device = _device(self._torch, options)
         content = bundle.read_model()
@@ -65,7 +67,7 @@ class PytorchClassifier(BundleClassifier):
 
     def _forward(self, *inputs: FloatArray) -> Any:
         torch = self._torch
-        with torch.inference_mode():
+        with inference(torch, self._threads):
             answer = self._network(*(torch.from_numpy(values.copy()).to(self._device) for values in inputs))
         if not isinstance(answer, torch.Tensor):
             raise ModelError(
