@@ -17,6 +17,9 @@ from fertrack.sources.credentials import split_credentials
         ("http://ana:ge@heim@cam/x", "http://***@cam/x"),
         ("http://ana:ge/heim@cam/x", "http://***@cam/x"),
         ("http://ana:geheim/@cam?x=1", "http://***@cam?x=1"),
+        ("http://ana:ge@heim/@cam/x", "http://***@cam/x"),
+        ("http://ana:12/heim@cam/x", "http://***@cam/x"),
+        ("http://ana:12?heim@cam/x", "http://***@cam/x"),
         ("https://cam/v.m3u8?token=geheim&w=640", "https://cam/v.m3u8?token=***&w=640"),
         ("https://cam/v?X-Amz-Signature=geheim&Policy=geheim", "https://cam/v?X-Amz-Signature=***&Policy=***"),
         ("http://cam/cgi?USER=geheim&PWD=geheim&loginuse=geheim", "http://cam/cgi?USER=***&PWD=***&loginuse=***"),
@@ -38,6 +41,9 @@ def test_secrets_are_masked(address: str, masked: str) -> None:
         "udp://@:1234",
         "udp://@239.0.0.1:1234?localaddr=10.0.0.1",
         "http://[::1]:8080/a@b",
+        "http://localhost:8080/a@b",
+        "http://10.0.0.2:8080/a@b?c=d@e",
+        "http://cam:8080/a",
         "clip.mp4 has no picture, token=visible where there is no address",
         "",
     ],
@@ -56,6 +62,12 @@ def test_credentials_are_taken_out_decoded() -> None:
     assert (address.url, address.user, address.password) == ("http://cam:80/x?token=t", "ana", "a@b:c")
     assert split_credentials("udp://@:1234").url == "udp://:1234"
     assert split_credentials("no address").url == "no address"
+
+
+def test_credentials_are_put_back_escaped() -> None:
+    assert split_credentials("rtsp://ana:p@ss@cam/x").with_account() == "rtsp://ana:p%40ss@cam/x"
+    assert split_credentials("rtsp://ana:p/w@cam/x").with_account() == "rtsp://ana:p%2Fw@cam/x"
+    assert split_credentials("rtsp://cam/x").with_account() == "rtsp://cam/x"
 
 
 def test_an_address_shows_no_secret() -> None:

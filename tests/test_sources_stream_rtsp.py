@@ -28,7 +28,7 @@ from fertrack.sources.lifeline import Lifeline
 from fertrack.sources.udp_body import UdpBody
 from fertrack.types import Frame
 
-SECRET = "geheim"
+SECRET = "ge@heim"
 QUICK = StreamConfig(backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=0.8, open_timeout_s=8)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 __all__ = ["Address", "mask_credentials", "split_credentials"]
 
@@ -12,6 +12,7 @@ _MASK = "***"
 
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^\s\"'<>]*)")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^:\[\]@]*)(:\d*)?")
+_CERTAINLY_A_HOST = re.compile(r"@?(\[.*\]|[^:@]*\.[^:@]*|localhost|)(:\d*)?")
 _SECRET_WORDS = (
     "token|key|pass|pwd|pw|secret|sig|auth|cred|user|usr|login|session|sid|jwt|hash|ticket|policy|code|account|nonce"
 )
@@ -49,6 +50,13 @@ class Address:
     user: str = ""
     password: str = ""
 
+    def with_account(self) -> str:
+        """The address with name and password in it, escaped; for FFmpeg only, never to be shown."""
+        if not self.user and not self.password:
+            return self.url
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{quote(self.user, safe='')}:{quote(self.password, safe='')}@{rest}"
+
     def __repr__(self) -> str:
         return f"Address({mask_credentials(self.url)!r})"
 
@@ -68,9 +76,20 @@ def split_credentials(url: str) -> Address:
 
 
 def _masked(match: re.Match[str]) -> str:
-    userinfo, rest = _split_userinfo(match["rest"])
-    kept = f"{_MASK}@" if userinfo else match["rest"][: len(match["rest"]) - len(rest)]
-    return match["scheme"] + kept + _SECRET_PAIR.sub(rf"\g<name>\g<equals>{_MASK}", rest)
+    rest = match["rest"]
+    until = _end_of_account(rest)
+    kept = f"{_MASK}@" if until else ""
+    return match["scheme"] + kept + _SECRET_PAIR.sub(rf"\g<name>\g<equals>{_MASK}", rest[until:])
+
+
+def _end_of_account(rest: str) -> int:
+    """Index after all that may be name and password, 0 if nothing may.
+
+    Passwords may have ``@``, ``/`` and ``?`` in them that should be escaped: what may be part of one is hidden.
+    """
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    may_be_account = "@" in authority[1:] or (":" in authority and not _CERTAINLY_A_HOST.fullmatch(authority))
+    return rest.rfind("@") + 1 if may_be_account else 0
 
 
 def _split_userinfo(rest: str) -> tuple[str, str]:

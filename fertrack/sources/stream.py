@@ -70,7 +70,6 @@ class StreamSource(LiveSource):
             raise VideoOpenError(f"{shown} is not the address of a stream: it has to begin with {_schemes()}")
         if self._scheme != "udp" and not _hostname(self._address.url):
             raise VideoOpenError(f"{shown} names no host: give an address such as {self._scheme}://host/path")
-        self._location = location
         super().__init__(shown, config, input_config, closing)
 
     def _connect(self, lifeline: Lifeline) -> StreamConnection:
@@ -85,7 +84,7 @@ class StreamSource(LiveSource):
         parts = urlsplit(self._address.url)
         socket.getaddrinfo(parts.hostname, parts.port)  # FFmpeg does not say that it is the name that is unknown
         container = av.open(
-            self._location,
+            self._address.with_account(),
             container_options=options,
             metadata_errors="replace",
             timeout=(lifeline.remaining_s(), _RESUME_S),
