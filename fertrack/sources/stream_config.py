@@ -23,7 +23,7 @@ class StreamConfig(StageConfig):
     low_latency: bool = Field(
         True, description="look at as little of a stream as possible before showing it; off = for unusual streams"
     )
-    tls_verify: bool = Field(True, description="refuse https and rtsps servers whose certificate cannot be checked")
+    tls_verify: bool = Field(True, description="refuse https servers whose certificate cannot be checked; rtsps is never checked")
     open_timeout_s: float = Field(10.0, gt=0.0, le=300.0, description="longest wait for the first picture, seconds")
     stall_timeout_s: float = Field(
         5.0,
