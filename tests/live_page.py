@@ -40,7 +40,7 @@ class Served:
         """End the session; gives how long the server took to close, seconds."""
         began_s = time.monotonic()
         self.session.stop()
-        self.thread.join(5)
+        self.thread.join(10)
         assert not self.thread.is_alive(), "the page outlives its session"
         return time.monotonic() - began_s
 
