@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -114,7 +114,7 @@ def live(
         overwrite=overwrite,
     )
     console = err_console()
-    with _ending_by_ctrl_c(session, console) as stopped:
+    with _ending_by_ctrl_c(session) as stopped:
         _start(session, stopped)
         with session:
             show(session, console)
@@ -222,13 +222,14 @@ def _wants_to_quit() -> bool:
 
 
 @contextmanager
-def _ending_by_ctrl_c(session: LiveSession, console: Console) -> Iterator[threading.Event]:
+def _ending_by_ctrl_c(session: LiveSession) -> Iterator[threading.Event]:
     """The first Ctrl-C ends the run, completely; a second one ends the program at once."""
     stopped = threading.Event()
 
     def stop(_signum: int, _frame: object) -> None:
         if stopped.is_set():
-            console.print("ended at once: what was stored up to the last second is kept", markup=False)
+            with suppress(OSError):  # nothing that could be in the middle of something else, such as a console
+                os.write(2, b"ended at once: what was stored up to the last second is kept\n")
             os._exit(_INTERRUPTED)
         stopped.set()
         session.stop()

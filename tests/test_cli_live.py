@@ -1,0 +1,202 @@
+"""``fertrack live``: its options, its ways to end, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import av
+import pytest
+from video_factory import make_video
+
+from fertrack.cli.live import _ending_by_ctrl_c, parse_duration_s
+from fertrack.cli.main import run
+from fertrack.storage import queries
+from fertrack.storage.engine import open_database
+
+QUIET = ["--set", "linking.method=off", "--purpose", "test"]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Eight seconds without faces."""
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    make_video(path, 200, 25, (320, 240))
+    return str(path)
+
+
+def frames_in(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10", 10.0), ("10s", 10.0), ("5m", 300.0), ("1h30m", 5400.0), ("1.5m", 90.0), (" 2 S ", 2.0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-3s", "0", "5x", "s"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration"):
+        parse_duration_s(text)
+
+
+def test_a_file_in_real_time(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = tmp_path / "shown.mp4"
+    arguments = ["live", clip, "--realtime", "--duration", "1.5s", "-o", str(tmp_path), "--record", str(shown)]
+    assert run([*arguments, *QUIET, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["status"], summary["run"], summary["recordings"]) == ("complete", 1, [str(shown)])
+    assert summary["duration_s"] == pytest.approx(1.5, abs=1.5)
+    assert frames_in(shown) > 5
+    assert (tmp_path / "fertrack.db").exists()
+    assert run([*arguments, *QUIET]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert run([*arguments, "--set", "linking.method=off", "--overwrite", "--no-store", "--fixed"]) == 0
+    printed = capsys.readouterr()
+    assert "not stored (complete)" in printed.out
+    assert "p50" in printed.out
+    assert str(shown) in printed.out
+
+
+def test_a_run_without_a_purpose_says_so(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["live", clip, "--realtime", "--duration", "0.5s", "-o", str(tmp_path), "--set", "linking.method=off"]
+    assert run(arguments) == 0
+    assert "purpose" in capsys.readouterr().err
+    assert run([*arguments, "--set", "privacy.require_purpose=true"]) == 1
+    assert "--purpose" in capsys.readouterr().err
+    assert run([*arguments, "--purpose", "mood of staff at the workplace"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--web", "--window"], 2, "one of"),
+        (["--duration", "soon"], 2, "is no duration"),
+        (["/no/such/clip.mp4", "--realtime"], 1, "clip.mp4"),
+        (["rtsp://user:secret@127.0.0.1:1/x"], 1, "127.0.0.1"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    arguments: list[str], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["live", *arguments, "-o", str(tmp_path), *QUIET]) == code
+    error = capsys.readouterr().err
+    assert said in " ".join(error.split())
+    assert "secret" not in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("flag", "module", "extra"), [("--web", "fertrack.web", "web"), ("--window", "fertrack.gui", "gui")]
+)
+def test_a_missing_extra_is_named(
+    flag: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert run(["live", flag, *QUIET]) == 1
+    assert f"pip install 'fertrack[{extra}]'" in capsys.readouterr().err
+
+
+class TestEnding:
+    """In a process of its own, as a person would."""
+
+    @staticmethod
+    def start(clip: str, out: Path, *more: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "fertrack", "live", clip, "--realtime", "-o", str(out), *QUIET, *more]
+        return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @staticmethod
+    def await_rows(out: Path) -> None:
+        """Wait until a few frames are stored."""
+        deadline_s = time.monotonic() + 200.0  # a busy machine takes long to start
+        while time.monotonic() < deadline_s:
+            time.sleep(0.05)
+            if not (out / "shown.part.mp4").exists():
+                continue
+            with closing(sqlite3.connect(out / "fertrack.db", timeout=30.0)) as raw:
+                stored = raw.execute("SELECT frames FROM runs").fetchone()
+            if stored and stored[0] > 2:
+                return
+        pytest.fail("no rows are stored")
+
+    def test_ctrl_c_completes_the_run(self, clip: str, tmp_path: Path) -> None:
+        shown = tmp_path / "shown.mp4"
+        process = self.start(clip, tmp_path, "--record", str(shown), "--json")
+        self.await_rows(tmp_path)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+        assert json.loads(printed)["status"] == "complete"
+        assert frames_in(shown) > 3
+
+    @pytest.mark.skipif(os.name != "posix", reason="terminals are POSIX's")
+    def test_q_and_enter_complete_the_run(self, clip: str, tmp_path: Path) -> None:
+        import pty
+
+        ours, theirs = pty.openpty()
+        try:
+            process = self.start(clip, tmp_path, "--record", str(tmp_path / "shown.mp4"), "--json", stdin=theirs)
+            self.await_rows(tmp_path)
+            os.write(ours, b"q\n")
+            printed, errors = process.communicate(timeout=200)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert process.returncode == 0, errors
+        summary = json.loads(printed)
+        assert summary["status"] == "complete"
+        assert summary["duration_s"] < 7.9, "before the clip's end"
+
+    def test_a_run_that_is_killed_keeps_what_is_stored(self, clip: str, tmp_path: Path) -> None:
+        process = self.start(clip, tmp_path, "--record", str(tmp_path / "shown.mp4"), "--set", "storage.flush_s=0.1")
+        self.await_rows(tmp_path)
+        process.kill()
+        process.communicate(timeout=200)
+        assert run(["db", "check", "--db", str(tmp_path / "fertrack.db")]) == 0
+        with open_database(tmp_path / "fertrack.db") as database:
+            facts = queries.run_facts(database, "last")
+            assert (facts.status, facts.summary.frames > 2) == ("crashed", True)
+
+
+def test_the_first_ctrl_c_asks_and_the_second_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Asked:
+        times = 0
+
+        def stop(self) -> None:
+            self.times += 1
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    session = Asked()
+    monkeypatch.setattr(os, "_exit", leave)
+    before = signal.getsignal(signal.SIGINT)
+    with _ending_by_ctrl_c(session) as stopped:  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+        assert (stopped.is_set(), session.times) == (True, 1)
+        with pytest.raises(SystemExit, match="130"):
+            signal.raise_signal(signal.SIGINT)
+    assert "is kept" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.shared
+def test_real_people_in_real_time(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = shared_data / "video" / "composite_5faces.mp4"
+    assert run(["live", str(clip), "--realtime", "--duration", "5s", "-o", str(tmp_path), *QUIET, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["displayed"] > summary["analysed"] / 2 > 0
+    assert summary["faces"] >= 2, "there are three people in it from the start"
+    assert summary["latency_ms"]["p50"] > 0.0
