@@ -20,11 +20,11 @@ from fertrack.classifiers.base import preprocessor
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.errors import ConfigError, FertrackError, ModelError, OutputExistsError
 from fertrack.model_export.parity import LOGIT_TOLERANCE, Parity, Tolerance, compare
-from fertrack.model_export.sample import builtin_sample, labelled_sample
+from fertrack.model_export.sample import FaceSample, builtin_sample, labelled_sample
 from fertrack.models.bundle import BUNDLE_FILE, BundleCard, load_bundle
 from fertrack.models.export import FORMATS, ExportFormat, SourceNetwork
 
-__all__ = ["PARITY_FILE", "ModelExport", "Parity", "Tolerance", "export_model"]
+__all__ = ["PARITY_FILE", "FaceSample", "ModelExport", "Parity", "Tolerance", "export_model"]
 
 PARITY_FILE = "parity.json"
 
@@ -49,7 +49,7 @@ def export_model(
     target: ExportFormat,
     out: Path,
     *,
-    data: Path | None = None,
+    data: Path | FaceSample | None = None,
     split: str = "",
     logit_tolerance: float | None = None,
     accuracy_tolerance: float = 0.005,
@@ -65,7 +65,7 @@ def export_model(
         classifier: "default", or a bundle's folder: ONNX, or weights of a PyTorch network of fertrack's.
         target: "onnx", "onnx-int8", "torchscript", "tflite" or "tensorrt".
         out: folder of the new bundle.
-        data: labelled pictures: folder of class sub-folders, CSV or npz.
+        data: labelled pictures: folder of class sub-folders, CSV or npz; or faces aligned to the bundle's template.
         split: which part of them.
         logit_tolerance: largest difference of a logit; None: the format's own (``parity.LOGIT_TOLERANCE``).
         accuracy_tolerance: largest loss of accuracy and of mean-class recall on labelled pictures.
@@ -94,6 +94,8 @@ def export_model(
     source = build_classifier(ClassificationConfig(), bundle)
     if data is None:
         sample = builtin_sample(bundle.template, source.crop_size)
+    elif isinstance(data, FaceSample):
+        sample = data
     else:
         sample = labelled_sample(data, bundle.template, source.crop_size, split=split, on_picture=on_picture)
     ranges, compared = sample.halves() if target == "onnx-int8" else (sample, sample)

@@ -110,11 +110,10 @@ def labelled_sample(
     small = len(pictures) and max(pictures.image(0).shape[:2]) < 128
     detector = build(Options(long_side=224 if small else 640, score_threshold=0.1))
     answers = classify_set(pictures, collector, detector, not_found="average", on_picture=on_picture)
-    rows = np.flatnonzero(answers.answered)
-    if not len(rows):
+    if not answers.found.any():
         raise EvaluationError(f"no face is found in any of the {len(pictures)} pictures of {data}")
-    crops = np.stack([collector.crops[int(place)] for place in answers.logits[rows, 0]])
-    return FaceSample(f"{pictures.name} ({pictures.kind})", crops, pictures.labels[rows])
+    crops = np.stack([collector.crops[int(place)] for place in answers.logits[:, 0]])
+    return FaceSample(f"{pictures.name} ({pictures.kind})", crops, pictures.labels)
 
 
 class _Collector:

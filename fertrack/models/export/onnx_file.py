@@ -116,6 +116,8 @@ def quantised(content: bytes, faces: FloatArray) -> bytes:
         def get_next(self) -> dict[str, FloatArray] | None:
             return next(self._rest, None)
 
+    if any(node.op_type == "DequantizeLinear" for node in onnx.load_from_string(content).graph.node):
+        raise ModelError("the network is in eight bits already; export the one it was made of")
     try:
         model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
         add_pre_process_metadata(model)  # what ONNX Runtime asks for is done: shapes are known, layers are fused

@@ -76,7 +76,10 @@ class RebuiltNetwork(nn.Module):  # type: ignore[misc]  # torch is not typed her
         elif value.dtype == np.int64:
             self._constants[name] = value.tolist()
         else:
-            raise ModelError(f"the network's constant {name} is {value.dtype}; only float32 and int64 can be rebuilt")
+            raise ModelError(
+                f"the network's constant {name} is {value.dtype}, and only float32 and int64 can be rebuilt; if the "
+                "network is in eight bits, export the one it was made of"
+            )
 
 
 def rebuild(content: bytes) -> RebuiltNetwork:
