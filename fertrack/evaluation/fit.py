@@ -133,6 +133,7 @@ def fit_calibration(
     groups: IntArray | None = None,
     votes: FloatArray | None = None,
     tied: npt.NDArray[np.bool_] | None = None,
+    compare: bool = True,
 ) -> CalibrationFit:
     """Fit a calibration and judge it on faces held out.
 
@@ -146,6 +147,7 @@ def fit_calibration(
         groups: int64 (N,), faces never to be parted by the folds.
         votes: float32 (N, 7), raters' shares, for the scores.
         tied: bool (N,), for the scores.
+        compare: give the scores of before intervals too, which takes as long as the others'.
 
     Raises:
         ValueError: too few faces, or a single expression.
@@ -170,9 +172,10 @@ def fit_calibration(
     before = in_force or Calibrator(CalibrationConfig(), own)
     neutral = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("as trained"))
 
-    def scored(probabilities: FloatArray, limits: npt.ArrayLike) -> ExpressionScores:
+    def scored(probabilities: FloatArray, limits: npt.ArrayLike, *, intervals: bool = compare) -> ExpressionScores:
+        resamples = options.resamples if intervals else 0
         return score_expressions(
-            probabilities, labels, limits, votes=votes, tied=tied, groups=groups, resamples=options.resamples
+            probabilities, labels, limits, votes=votes, tied=tied, groups=groups, resamples=resamples
         )
 
     return CalibrationFit(
@@ -184,7 +187,7 @@ def fit_calibration(
         options=options,
         raw=scored(neutral.probabilities(logits), neutral.thresholds),
         before=scored(before.probabilities(logits), before.thresholds),
-        after=scored(held_out, thresholds),
+        after=scored(held_out, thresholds, intervals=True),
         held_out=held_out,
     )
 

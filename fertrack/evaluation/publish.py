@@ -1,0 +1,276 @@
+"""Calibrates a bundle, writes the values into its ``bundle.toml``, and writes the reports that say what they are worth.
+
+``python -m fertrack.evaluation.publish PICTURES`` does it for the default bundle: ``[calibration]``, ``[[measured]]``
+and ``[reliability]`` of its card, ``reports/calibration_default.md`` and ``reports/model_card.md``. Run it again
+whenever the network or its card changes. ``--bundle FOLDER`` takes another bundle, ``--reports DIR`` another folder,
+``--dry-run`` leaves the card as it is. The pictures (FER2013 with FER+ votes, or any labelled set) are looked at once,
+with detector and alignment in the loop; all figures are cross-fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.errors import EvaluationError, ModelError
+from fertrack.evaluation.classify import Answers, classify_set, detection_for
+from fertrack.evaluation.expression_report import evaluate_answers
+from fertrack.evaluation.fit import STRENGTHS, CalibrationFit, FitOptions, fit_calibration
+from fertrack.evaluation.labelled import LabelledSet, read_labelled
+from fertrack.evaluation.model_card import render as render_card
+from fertrack.evaluation.page import write_text
+from fertrack.evaluation.reliability import measure_reliability, write_into
+from fertrack.evaluation.study_text import study_text
+from fertrack.models.bundle import BUNDLE_FILE, ClassifierBundle, load_bundle
+from fertrack.types import EXPRESSIONS
+
+__all__ = ["Study", "card_tables", "main", "publish", "study_bundle", "write_card_tables"]
+
+_TABLES = re.compile(
+    r"\n*^(?:#[^\n]*\n)*\[\[?(?:calibration|measured)\]\]?\n.*?(?=\n+(?:#[^\n]*\n)*\[|\Z)", re.MULTILINE | re.DOTALL
+)
+_VOTED = "arg-max of the votes for seven classes, "
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything measured for a bundle's card and reports.
+
+    Attributes:
+        data: which pictures, for people.
+        sha256: their digest.
+        chosen: the calibration to recommend.
+        kinds: by what is fitted, at the chosen strength.
+        strengths: by prior strength, with what is fitted as chosen.
+        natural: strength 0, fitted at the set's own shares.
+        twins_without: accuracy as trained without pictures that are nearly in the training split, and their number;
+            NaN and 0 where that cannot be known.
+    """
+
+    data: str
+    sha256: str
+    chosen: CalibrationFit
+    kinds: dict[str, CalibrationFit]
+    strengths: tuple[CalibrationFit, ...]
+    natural: CalibrationFit
+    twins_without: tuple[float, int]
+
+
+def study_bundle(
+    bundle: ClassifierBundle, labelled: LabelledSet, answers: Answers, options: FitOptions, pictures: Path
+) -> Study:
+    """Fit and judge everything that the card and the reports say.
+
+    Raises:
+        EvaluationError: there are too few pictures.
+        ModelError: the bundle does not name the class shares it was trained with.
+    """
+    own = bundle.calibration
+    if not own.calibrated:
+        raise ModelError(
+            f"{bundle.folder / BUNDLE_FILE} needs a [calibration] table with the training_prior of its network before "
+            "it can be calibrated: fitted_on, temperature = 1.0, prior_strength = 0.0, training_prior, thresholds"
+        )
+    rows = answers.answered
+    logits, labels = answers.logits[rows], labelled.labels[rows]
+    votes = labelled.votes[rows] if labelled.has_votes else None
+
+    def fitted(**changes: Any) -> CalibrationFit:
+        return fit_calibration(
+            logits,
+            labels,
+            own,
+            replace(options, **changes),
+            votes=votes,
+            tied=labelled.tied[rows],
+            compare=not changes,
+        )
+
+    try:
+        chosen = fitted()
+    except ValueError as error:
+        raise EvaluationError(f"{pictures}: {error}") from error
+    kinds = {kind: fitted(kind=kind, strength=chosen.strength) for kind in ("temperature", "bias", "vector")}
+    return Study(
+        data=f"{labelled.kind}, {_VOTED if labelled.has_votes else ''}detector and alignment in the loop",
+        sha256=labelled.digest(),
+        chosen=chosen,
+        kinds=kinds,
+        strengths=tuple(fitted(strength=strength) for strength in STRENGTHS),
+        natural=fitted(strength=0.0, shares="own"),
+        twins_without=_without_twins(labelled, answers, pictures),
+    )
+
+
+def card_tables(study: Study) -> str:
+    """``[calibration]`` and ``[[measured]]`` of a ``bundle.toml``.
+
+    Raises:
+        ModelError: scales were fitted, which a bundle has no place for.
+    """
+    fit = study.chosen
+    if fit.options.kind == "vector":
+        raise ModelError("a bundle has no place for vector scaling: fit a bias, or give the file with --calibration")
+    after = fit.after.measures
+    calibration = {
+        "fitted_on": f"{study.data}: {fit.after.faces} pictures, sha256 {study.sha256[:16]}",
+        "temperature": round(fit.values.temperature, 4),
+        "prior_strength": fit.strength,
+        "training_prior": _named(fit.training_prior),
+        "biases": _named(fit.values.bias) if fit.options.kind == "bias" else {},
+        "thresholds": _named(fit.values.thresholds, 2),
+    }
+    lines = [
+        "# Written by `python -m fertrack.evaluation.publish`; how it was chosen: reports/calibration_default.md.",
+        f"# Held out: accuracy {after['accuracy']}, calibration error {after['ece']}.",
+        "[calibration]",
+        *(f"{name} = {_inline(value)}" for name, value in calibration.items()),
+    ]
+    settings = {
+        "the default": fit,
+        "natural prior: fitted at the set's own class shares": study.natural,
+        "training prior divided out: equal class shares": study.strengths[-1],
+    }
+    for name, each in settings.items():
+        measures = each.after.measures
+        row = {
+            "data": study.data,
+            "samples": each.after.faces,
+            "setting": f"prior strength {each.strength:g}, {_crosswise(each)}: {name}",
+            "accuracy": round(measures["accuracy"].value, 4),
+            "mean_class_recall": round(measures["mean_class_recall"].value, 4),
+            "ece": round(measures["ece"].value, 4),
+            "ece_equal_shares": round(measures["ece_equal_shares"].value, 4),
+        }
+        lines += ["", "[[measured]]", *(f"{key} = {_inline(value)}" for key, value in row.items())]
+    return "\n".join(lines) + "\n"
+
+
+def write_card_tables(bundle: ClassifierBundle, study: Study, labels: Any) -> Path:
+    """Put the tables, and the reliability diagram, into the bundle's file; all else of it stays as it is.
+
+    Args:
+        bundle: whose file.
+        study: what was measured.
+        labels: int64 (N,), of the faces that were scored.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    path = bundle.folder / BUNDLE_FILE
+    try:
+        text = _TABLES.sub("", path.read_text(encoding="utf-8")).rstrip("\n")
+        path.write_text(f"{text}\n\n{card_tables(study)}", encoding="utf-8")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written: {error.strerror or error}") from error
+    fit = study.chosen
+    setting = f"prior strength {fit.strength:g}, {_crosswise(fit)}"
+    return write_into(bundle.folder, measure_reliability(fit.held_out, labels, data=study.data, setting=setting))
+
+
+def publish(
+    pictures: Path,
+    bundle: str | Path = "default",
+    reports: Path | None = None,
+    options: FitOptions | None = None,
+    *,
+    dry_run: bool = False,
+) -> list[Path]:
+    """Look, fit, and write the card and both reports; returns what was written.
+
+    Raises:
+        EvaluationError: the pictures cannot be read.
+        ModelError: there is no such bundle, or it cannot be calibrated.
+        WeightsError: the detector's or the classifier's weights are missing.
+        ReportError: a report cannot be written.
+    """
+    from fertrack.classifiers import build_classifier
+    from fertrack.classifiers.options import ClassificationConfig
+    from fertrack.detectors import build_detector
+    from fertrack.detectors.options import DetectionConfig
+
+    loaded = load_bundle(bundle)
+    labelled = read_labelled(pictures)
+    detector = build_detector(detection_for(labelled, DetectionConfig()))
+    answers = classify_set(labelled, build_classifier(ClassificationConfig(), loaded), detector, not_found="average")
+    study = study_bundle(loaded, labelled, answers, options or FitOptions(kind="bias"), pictures)
+    written = [] if dry_run else [write_card_tables(loaded, study, labelled.labels[answers.answered])]
+    loaded = load_bundle(bundle)
+    calibrator = Calibrator(CalibrationConfig(), _own(loaded, study) if dry_run else loaded.calibration)
+    evaluation = evaluate_answers(labelled, answers, calibrator, resamples=study.chosen.options.resamples)
+    folder = reports or Path("reports")
+    facts = {name: fact for name, fact in evaluation.facts.items() if name != "calibration"}
+    texts = {
+        "calibration_default.md": study_text(study, facts),
+        "model_card.md": render_card(loaded.card, loaded.fingerprint, evaluation),
+    }
+    return written + [write_text(folder / name, text, overwrite=True) for name, text in texts.items()]
+
+
+def _own(bundle: ClassifierBundle, study: Study) -> ClassifierCalibration:
+    values = study.chosen.values
+    return replace(
+        bundle.calibration,
+        temperature=values.temperature,
+        prior_strength=study.chosen.strength,
+        biases=values.bias,
+        thresholds=values.thresholds,
+    )
+
+
+def _without_twins(labelled: LabelledSet, answers: Answers, pictures: Path) -> tuple[float, int]:
+    from fertrack.evaluation.ferplus import load_ferplus, twins_among
+
+    if not labelled.has_votes or pictures.suffix != ".npz":
+        return float("nan"), 0
+    rows = answers.answered
+    right = answers.logits[rows].argmax(axis=1) == labelled.labels[rows]
+    others = load_ferplus(pictures, "Training").images
+    twins = twins_among(labelled.images[rows], others)
+    return float(right[~twins].mean()) if (~twins).any() else float("nan"), int(twins.sum())
+
+
+def _crosswise(fit: CalibrationFit) -> str:
+    what = {"temperature": "T", "bias": "T and biases", "vector": "scales and biases"}[fit.options.kind]
+    return f"{what} fitted crosswise on {fit.options.folds} folds"
+
+
+def _named(values: Sequence[float], decimals: int = 4) -> dict[str, float]:
+    return {name: round(value, decimals) for name, value in zip(EXPRESSIONS, values, strict=True)}
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {item}" for key, item in value.items()) + " }" if value else "{}"
+    return tomli_w.dumps({"v": value}).partition("=")[2].strip()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """See the top of this module."""
+    parser = argparse.ArgumentParser(prog="python -m fertrack.evaluation.publish", description=__doc__)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--bundle", default="default")
+    parser.add_argument("--reports", type=Path, default=Path("reports"))
+    parser.add_argument("--fit", choices=("temperature", "bias"), default="bias")
+    parser.add_argument("--prior-strength", type=float, default=None, help="chosen by regret if not given")
+    parser.add_argument("--precision", type=float, default=0.80)
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--dry-run", action="store_true", help="leave bundle.toml as it is")
+    given = parser.parse_args(arguments)
+    options = FitOptions(
+        kind=given.fit, strength=given.prior_strength, precision=given.precision, resamples=given.resamples
+    )
+    for path in publish(given.pictures, given.bundle, given.reports, options, dry_run=given.dry_run):
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

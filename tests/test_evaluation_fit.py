@@ -1,0 +1,284 @@
+"""Calibration: what was put in is found, what is reported is held out, files are read back by what uses them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_evaluation_expression import calibrated_world
+
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares
+from fertrack.config import load_settings
+from fertrack.errors import EvaluationError, ModelError, OutputExistsError
+from fertrack.evaluation.calibration_file import fit_facts, write_calibration, write_fit_report
+from fertrack.evaluation.classify import Answers
+from fertrack.evaluation.expression import class_weights, expected_calibration_error, stratified_folds
+from fertrack.evaluation.fit import CalibrationFit, FitOptions, choose_strength, fit_calibration, fit_values
+from fertrack.evaluation.labelled import LabelledSet
+from fertrack.evaluation.publish import card_tables, main, study_bundle, write_card_tables
+from fertrack.evaluation.study_text import study_text
+from fertrack.models.bundle import load_bundle
+from fertrack.types import EXPRESSIONS
+
+EQUAL = np.full(7, 1 / 7)
+PRIOR = np.array([0.14, 0.08, 0.08, 0.25, 0.14, 0.1, 0.21])
+OWN = ClassifierCalibration(
+    classifier="mine 1", calibrated=True, training_prior=tuple(PRIOR), prior_strength=0.0, temperature=1.0
+)
+BIAS = np.array([0.5, -0.5, 0.0, 0.8, 0.0, -0.8, 0.0])
+SCALE = np.array([1.0, 1.5, 0.7, 1.0, 1.0, 1.2, 0.8])
+QUICK = FitOptions(resamples=0, strength=0.0)
+
+
+def fitted(logits: np.ndarray, labels: np.ndarray, **options: object) -> CalibrationFit:
+    return fit_calibration(
+        logits.astype(np.float32), labels, OWN, FitOptions(**{"resamples": 0, "strength": 0.0, **options})
+    )
+
+
+# What is found ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["temperature", "bias", "vector"])
+def test_a_temperature_that_was_put_in_is_found(kind: str) -> None:
+    labels, logits = calibrated_world(8000, PRIOR)
+    found = fitted(2.5 * logits, labels, kind=kind).values
+    assert found.temperature == pytest.approx(2.5, rel=0.08)
+    assert np.abs(found.bias).max() < 0.25
+    np.testing.assert_allclose(found.scale, 1.0, atol=0.15 if kind == "vector" else 0.0)
+
+
+def test_biases_and_scales_that_were_put_in_are_found() -> None:
+    labels, logits = calibrated_world(12_000, EQUAL)
+    weights = class_weights(labels)
+    biased = fit_values((2.0 * logits + BIAS).astype(np.float32), labels, weights, np.zeros(7), kind="bias")
+    assert biased.temperature == pytest.approx(2.0, rel=0.05)
+    np.testing.assert_allclose(biased.bias, -(BIAS - BIAS.mean()) / 2.0, atol=0.12)
+    stretched = fit_values((logits / SCALE).astype(np.float32), labels, weights, np.zeros(7), kind="vector")
+    recovered = np.array(stretched.scale) / stretched.temperature
+    np.testing.assert_allclose(recovered, SCALE, rtol=0.12)
+
+
+def test_rare_expressions_do_not_run_away() -> None:
+    labels, logits = calibrated_world(2000, EQUAL)
+    some = np.isin(labels, (3, 6))  # of the others there is none: without the pull their biases would have no end
+    found = fit_values(logits[some], labels[some], class_weights(labels[some]), np.zeros(7), kind="bias")
+    assert np.abs(found.bias).max() < 6.0
+
+
+def test_thresholds_reach_their_precision_on_faces_held_out() -> None:
+    labels, logits = calibrated_world(8000, PRIOR)
+    found = fitted(logits, labels, precision=0.95)
+    precise = [row.labelled_precision.value for row in found.after.classes]
+    assert min(precise) > 0.92
+    assert (
+        found.after.measures["coverage"].value < fitted(logits, labels, precision=0.5).after.measures["coverage"].value
+    )
+
+
+# What is held out ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_reported_is_held_out_not_in_sample() -> None:
+    # Labels that have nothing to do with the logits: in-sample, fourteen free values look better than chance.
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, 60).astype(np.int64)
+    logits = rng.normal(size=(60, 7)).astype(np.float32) * 3
+    found = fitted(logits, labels, kind="vector", shares="own", precision=0.0)
+    in_sample = Calibrator(found.config(), ClassifierCalibration.uncalibrated("mine 1")).probabilities(logits)
+    own = -np.log(in_sample[np.arange(60), labels]).mean()
+    assert found.after.measures["nll"].value > own + 0.03
+    assert found.after.measures["nll"].value > np.log(7) - 0.05, "nothing can be learned here"
+
+
+def test_no_face_is_judged_by_values_it_helped_to_fit() -> None:
+    labels, logits = calibrated_world(300, PRIOR)
+    fold = stratified_folds(labels, 5)
+    changed = logits.copy()
+    changed[fold == 2] *= -3.0  # whatever happens in a fold, its own values stay
+    before, after = fitted(logits, labels), fitted(changed, labels)
+    assert before.folds[2] == after.folds[2]
+    assert before.folds[1] != after.folds[1]
+    apart = before.folds[2].temperature
+    expected = Calibrator(CalibrationConfig(temperature=apart, bias={}), OWN).probabilities(logits[fold == 2])
+    np.testing.assert_allclose(before.held_out[fold == 2], expected, atol=1e-6)
+
+
+def test_calibration_gets_better_and_says_by_how_much() -> None:
+    labels, logits = calibrated_world(6000, PRIOR)
+    found = fit_calibration((3 * logits).astype(np.float32), labels, OWN, FitOptions(strength=0.0, resamples=20))
+    raw, before, after = (stage.measures["ece"] for stage in (found.raw, found.before, found.after))
+    assert raw.value == before.value > 0.1
+    assert after.value < 0.02
+    assert after.low < after.high < before.low
+    assert expected_calibration_error(found.held_out, labels, class_weights(labels)) == pytest.approx(after.value)
+    few = fit_calibration(logits, labels, OWN, FitOptions(strength=0.0, resamples=5), compare=False)
+    assert few.raw.measures["ece"].low == few.raw.measures["ece"].value
+
+
+def test_the_strength_loses_least_at_either_end() -> None:
+    labels, logits = calibrated_world(4000, PRIOR)
+    assert choose_strength(logits, labels, PRIOR, stratified_folds(labels)) in (0.25, 0.5, 0.75)
+    even_labels, even = calibrated_world(4000, EQUAL)
+    # At equal shares both ends are the same: dividing the training prior out altogether is right.
+    lean = (even + np.log(PRIOR)).astype(np.float32)
+    assert choose_strength(lean, even_labels, PRIOR, stratified_folds(even_labels)) == 1.0
+
+
+def test_what_nobody_has_calibrated_takes_its_prior_from_the_labels() -> None:
+    labels, logits = calibrated_world(2000, PRIOR)
+    found = fit_calibration(logits, labels, ClassifierCalibration.uncalibrated("new 1"), QUICK)
+    np.testing.assert_allclose(found.training_prior, np.bincount(labels, minlength=7) / 2000, atol=0.01)
+
+
+@pytest.mark.parametrize(("count", "kinds"), [(10, 7), (100, 1)])
+def test_too_little_is_refused(count: int, kinds: int) -> None:
+    labels = (np.arange(count) % kinds).astype(np.int64)
+    with pytest.raises(ValueError, match="at least 20 labelled faces of two expressions"):
+        fit_calibration(np.zeros((count, 7), np.float32), labels, OWN, QUICK)
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_read_by_what_uses_it(tmp_path: Path) -> None:
+    labels, logits = calibrated_world(1000, PRIOR)
+    logits = (2.0 * logits / SCALE).astype(np.float32)
+    found = fitted(logits, labels, kind="vector", strength=0.5)
+    path = tmp_path / "configs" / "mine.toml"
+    written = write_calibration(found, path, data="faces/ (folder)", data_sha256="ab" * 32)
+    text = path.read_text()
+    assert text.startswith("# Calibration of mine 1, written by `fertrack calibrate`.\n# Fitted on faces/ (folder)")
+    assert tomllib.loads(text)["calibration"]["data_sha256"] == "ab" * 32
+    config = load_settings([path]).calibration
+    assert config.temperature == written.temperature
+    p = Calibrator(config, OWN).probabilities(logits)
+    values = found.values
+    y = logits * values.scale / values.temperature - 0.5 * np.log(PRIOR) + values.bias
+    expected = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(p, expected, atol=1e-3)
+    described = Calibrator(config, ClassifierCalibration.uncalibrated("mine 1")).describe()
+    assert described["calibrated"] is True
+    assert described["fitted_on"] == "faces/ (folder)"
+    with pytest.raises(OutputExistsError):
+        write_calibration(found, path, data="x", data_sha256="y")
+
+
+def test_boosts_of_an_earlier_file_are_not_added_to_what_was_fitted(tmp_path: Path) -> None:
+    labels, logits = calibrated_world(200, PRIOR)
+    found = fitted(logits, labels)
+    write_calibration(found, tmp_path / "mine.toml", data="x", data_sha256="y")
+    alone = Calibrator(load_settings([tmp_path / "mine.toml"]).calibration, OWN)
+    after_rafdb = Calibrator(load_settings(["rafdb", tmp_path / "mine.toml"]).calibration, OWN)
+    np.testing.assert_allclose(alone.probabilities(logits), after_rafdb.probabilities(logits), atol=1e-6)
+
+
+def test_the_report_shows_before_and_after(tmp_path: Path) -> None:
+    labels, logits = calibrated_world(300, PRIOR)
+    found = fitted(2 * logits, labels, kind="bias")
+    html, record = write_fit_report(found, tmp_path, {"data": "<faces>"})
+    assert "&lt;faces&gt;" in html.read_text()
+    assert html.read_text().count("<svg") == 2
+    content = json.loads(record.read_text())
+    assert content["values"]["temperature"] == found.values.temperature
+    assert len(content["folds"]) == 5
+    assert set(content["after"]["measures"]) == set(found.after.measures)
+    assert "bias" in fit_facts(found)
+
+
+# The default bundle -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle_folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(load_bundle().folder, tmp_path / "bundle"))
+
+
+def study(folder: Path, **options: object):
+    bundle = load_bundle(folder)
+    prior = np.array(bundle.calibration.training_prior)
+    labels, logits = calibrated_world(700, prior)
+    votes = np.eye(7, dtype=np.float32)[labels]
+    labelled = LabelledSet("set", "test", labels, images=np.zeros((700, 4, 4), np.uint8), votes=votes)
+    answers = Answers((0.5 * logits).astype(np.float32), np.ones(700, bool), True, 1.0, 1.0, "c", "d")
+    made = study_bundle(
+        bundle,
+        labelled,
+        answers,
+        FitOptions(**{"kind": "bias", "resamples": 0, "folds": 2, "strength": 0.5, **options}),
+        Path("set.csv"),
+    )
+    return made, bundle, labels
+
+
+def test_a_bundles_card_is_rewritten_and_nothing_else_of_it(bundle_folder: Path) -> None:
+    made, bundle, labels = study(bundle_folder, strength=None)
+    before = tomllib.loads((bundle_folder / "bundle.toml").read_text())
+    for _ in range(2):  # writing it again must not pile tables up
+        write_card_tables(bundle, made, labels)
+    after = tomllib.loads((bundle_folder / "bundle.toml").read_text())
+    assert {**before, "calibration": 0, "measured": 0, "reliability": 0} == {
+        **after,
+        "calibration": 0,
+        "measured": 0,
+        "reliability": 0,
+    }
+    card = load_bundle(bundle_folder).card
+    assert card.calibration is not None
+    assert card.calibration.temperature == pytest.approx(made.chosen.values.temperature, abs=1e-4)
+    assert card.calibration.temperature == pytest.approx(0.5, rel=0.15)
+    assert dict(card.calibration.training_prior) == before["calibration"]["training_prior"]
+    assert set(card.calibration.biases) == set(EXPRESSIONS)
+    assert len(card.measured) == 3
+    assert card.measured[0].accuracy == pytest.approx(made.chosen.after.measures["accuracy"].value, abs=1e-4)
+    assert card.reliability is not None
+    assert card.reliability.ece == pytest.approx(made.chosen.after.measures["ece"].value, abs=1e-3)
+    assert "# The classifier that comes with fertrack." in (bundle_folder / "bundle.toml").read_text()
+
+
+def test_the_report_is_written_from_the_study(bundle_folder: Path) -> None:
+    made, _, _ = study(bundle_folder, strength=0.5)
+    text = study_text(made, {"data": "set"})
+    assert "{" not in text
+    assert "**Recommended: 0.5**, because it was asked for." in text
+    assert text.count("\n| ") > 25
+    assert f"{made.chosen.after.measures['accuracy']}" in text
+    shares = assumed_shares(made.chosen.training_prior, 0.5)
+    assert shares.sum() == pytest.approx(1.0)
+
+
+def test_vector_scaling_has_no_place_in_a_bundle(bundle_folder: Path) -> None:
+    made, _, _ = study(bundle_folder, kind="vector", strength=0.5)
+    with pytest.raises(ModelError, match="no place for vector scaling"):
+        card_tables(made)
+
+
+def test_a_bundle_must_name_its_training_prior(bundle_folder: Path) -> None:
+    text = (bundle_folder / "bundle.toml").read_text()
+    (bundle_folder / "bundle.toml").write_text(text[: text.index("[calibration]")])
+    with pytest.raises(ModelError, match="needs a \\[calibration\\] table with the training_prior"):
+        study(bundle_folder)
+
+
+def test_publishing_is_one_command_and_says_when_pictures_are_too_few(bundle_folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", images=np.zeros((3, 48, 48), np.uint8), labels=np.array([0, 1, 2]))
+    arguments = [str(tmp_path / "few.npz"), "--bundle", str(bundle_folder), "--reports", str(tmp_path / "reports")]
+    with pytest.raises(EvaluationError, match="at least 20 labelled faces"):
+        main(arguments)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 48, 48), np.uint8)
+    np.savez(tmp_path / "few.npz", images=images, labels=np.arange(40) % 7)
+    before = (bundle_folder / "bundle.toml").read_text()
+    main([*arguments, "--dry-run", "--resamples", "0"])
+    assert (bundle_folder / "bundle.toml").read_text() == before
+    main([*arguments, "--resamples", "0", "--prior-strength", "0.5", "--fit", "temperature"])
+    card = load_bundle(bundle_folder).card
+    assert card.calibration is not None
+    assert card.calibration.prior_strength == 0.5
+    assert card.calibration.biases == {}
+    report = (tmp_path / "reports" / "model_card.md").read_text()
+    assert f"prior strength 0.5, T {card.calibration.temperature:g}" in report
