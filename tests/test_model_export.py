@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from classifier_bundles import landmark_attention, orthogonal, write_card
 from sqlalchemy import text
 
 from fertrack.classifiers import build_classifier
@@ -24,6 +25,8 @@ from fertrack.model_export.sample import builtin_sample, labelled_sample
 from fertrack.models.bundle import load_bundle
 from fertrack.storage.engine import open_database
 from fertrack.types import EXPRESSIONS, FloatArray, Image
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 SIDE = 64
 
@@ -87,6 +90,34 @@ def test_torchscript_runs_only_when_it_is_trusted(tmp_path: Path, few: FaceSampl
     assert done.parity.max_logit_difference < 1e-4
     with pytest.raises(ConfigError, match="--trust-code"):
         build_classifier(ClassificationConfig(bundle=str(done.folder)))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
+def test_pytorch_weights_are_exported_from_the_network_they_are_of(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(orthogonal().state_dict(), tmp_path / "mine.pth")
+    bundle = write_card(tmp_path / "mine.pth")
+    sample = FaceSample("noise", np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8), np.empty(0))
+    done = export_model(tmp_path / "mine.pth", "torchscript", tmp_path / "script", data=sample)
+    assert done.parity.max_logit_difference < 1e-4
+    assert load_bundle(done.folder).card.input == bundle.card.input
+
+
+def test_a_network_that_looks_at_landmarks_is_not_exported(tmp_path: Path, few: FaceSample) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(landmark_attention().state_dict(), tmp_path / "mine.pth")
+    write_card(tmp_path / "mine.pth", size=224)
+    with pytest.raises(ModelError, match="looks at landmarks too"):
+        export_model(tmp_path / "mine.pth", "torchscript", tmp_path / "out", data=few)
+    assert not (tmp_path / "out").exists()
+
+
+def test_programs_and_other_files_are_not_exported_again(tmp_path: Path, few: FaceSample) -> None:
+    weights = tmp_path / "model.tflite"
+    weights.write_bytes(b"never read as a network")
+    write_card(weights)
+    with pytest.raises(ModelError, match=r"from ONNX files and from PyTorch weights, not from \.tflite"):
+        export_model(weights, "onnx", tmp_path / "out", data=few)
 
 
 def test_tflite_answers_the_same(tmp_path: Path, few: FaceSample) -> None:
@@ -174,6 +205,12 @@ def test_only_an_earlier_export_is_replaced_and_only_when_asked(tmp_path: Path, 
         export_model("default", "onnx", out, data=few, overwrite=True)
     assert (out / "notes.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_faces_of_another_size_are_refused(tmp_path: Path) -> None:
+    small = FaceSample("small", np.zeros((2, 32, 32, 3), np.uint8), np.empty(0, np.int64))
+    with pytest.raises(ValueError, match=r"faces must be \(N, 64, 64, 3\), got \(2, 32, 32, 3\)"):
+        export_model("default", "onnx", tmp_path / "out", data=small)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ torch = pytest.importorskip("torch")
 from fertrack.models.compact import CompactNet  # noqa: E402 - needs torch
 from fertrack.models.export.rebuild import rebuild  # noqa: E402 - needs torch
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 RANDOM = np.random.default_rng(3)
 
 

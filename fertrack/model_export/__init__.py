@@ -79,6 +79,7 @@ def export_model(
         ConfigError: an unknown format, or a tolerance that is none.
         EvaluationError: the labelled pictures cannot be read.
         FertrackError: something the format needs is not installed, or the folder cannot be written.
+        ValueError: faces were given that are not of the bundle's size.
 
     Example:
         >>> export_model("default", "onnx-int8", Path("int8")).parity.accuracy_change  # doctest: +SKIP
@@ -92,10 +93,16 @@ def export_model(
     bundle = load_bundle(classifier)
     network = SourceNetwork(bundle)
     source = build_classifier(ClassificationConfig(), bundle)
+    if getattr(source, "wants_landmarks", False):
+        raise ModelError(
+            f"{bundle.model_path} is of a network that looks at landmarks too; only those of pixels export"
+        )
     if data is None:
         sample = builtin_sample(bundle.template, source.crop_size)
     elif isinstance(data, FaceSample):
         sample = data
+        if sample.crops.shape[1:] != (source.crop_size, source.crop_size, 3) or not len(sample):
+            raise ValueError(f"faces must be (N, {source.crop_size}, {source.crop_size}, 3), got {sample.crops.shape}")
     else:
         sample = labelled_sample(data, bundle.template, source.crop_size, split=split, on_picture=on_picture)
     ranges, compared = sample.halves() if target == "onnx-int8" else (sample, sample)

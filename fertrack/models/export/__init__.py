@@ -139,7 +139,4 @@ class SourceNetwork:
         path = self.bundle.model_path
         if is_torchscript(content):
             raise ModelError(f"{path} is a TorchScript program; export the bundle it was made of, or its weights")
-        network = build_network(parse_state(torch, content, path), path, card.architecture, card.rename)
-        if hasattr(network, "attention"):
-            raise ModelError(f"{path} is of a network that looks at landmarks too; only those of pixels are exported")
-        return network
+        return build_network(parse_state(torch, content, path), path, card.architecture, card.rename)
