@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
@@ -22,6 +24,9 @@ _MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm":
 """Browsers go by what is inside: a .mov with H.264 plays as MP4, a .mkv with VP9 as WebM."""
 
 _MB = 1e6
+_DRAWN_MARKS = (".annotated.", ".anonymised.")
+
+NONE_RECORDED: Mapping[Path, float | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,9 @@ def find_film(
     given: Path | None = None,
     max_embed_mb: float = 50.0,
     begins_s: float = 0.0,
+    recorded: Mapping[Path, float | None] = NONE_RECORDED,
 ) -> Film | None:
-    """The video for a report: the one given; else the annotated one beside the report; else the source.
+    """The video for a report: the one given; else the annotated one, beside the report or elsewhere; else the source.
 
     Args:
         mode: "none", "link" or "embed".
@@ -71,14 +77,16 @@ def find_film(
         report: where the report will be.
         given: a video file of this run, annotated or not.
         max_embed_mb: largest file that is embedded, in millions of bytes.
-        begins_s: where in the source the run was told to begin, s: there the annotated video's own time is 0.
+        begins_s: time of the source at which the annotated video's own time is 0, s.
+        recorded: videos known to have been drawn from this run, the newest last, each with its own ``begins_s`` where
+            that is another.
 
     Raises:
         ReportError: there is no such file, browsers know no media type for it, or it is too large to be embedded.
     """
     if mode == "none":
         return None
-    path = given or _beside(facts, report)
+    path = given or _beside(facts, report) or _last_there(recorded) or Path(facts.source_path or facts.source_name)
     if not path.is_file():
         raise ReportError(
             f"there is no video {path} to {mode} for run {facts.id}: name it with --video-file, or use --video none"
@@ -92,7 +100,9 @@ def find_film(
             f"{path.name} has {size_mb:.0f} MB, and only up to {max_embed_mb:g} MB are put into a report: use --video "
             "link, name a smaller file with --video-file, or raise report.max_embed_mb"
         )
-    drawn = not _is_source(path, facts)
+    offsets = {known.resolve(): offset_s for known, offset_s in recorded.items()}
+    drawn = path.resolve() in offsets or any(mark in path.name for mark in _DRAWN_MARKS)
+    offset_s = offsets.get(path.resolve())
     return Film(
         mode=mode,
         path=path,
@@ -100,25 +110,24 @@ def find_film(
         content=_content(path) if mode == "embed" else "",
         mime=mime,
         size_mb=size_mb,
-        starts_s=begins_s if drawn else 0.0,
+        starts_s=(begins_s if offset_s is None else offset_s) if drawn else 0.0,
         drawn=drawn,
     )
 
 
-def _beside(facts: RunFacts, report: Path) -> Path:
-    """The annotated video where ``fertrack process`` or ``fertrack render`` put it, or the source."""
+def _beside(facts: RunFacts, report: Path) -> Path | None:
+    """The annotated video where ``fertrack process`` or ``fertrack render`` put it."""
     stem = Path(facts.source_name).stem
     for name in (report.name.removesuffix(".report.html"), f"run{facts.id}.{stem}", stem):
         for suffix in (".mp4", ".webm", ".mkv", ".mov"):
             path = report.parent / f"{name}.annotated{suffix}"
             if path.is_file():
                 return path
-    return Path(facts.source_path or facts.source_name)
+    return None
 
 
-def _is_source(path: Path, facts: RunFacts) -> bool:
-    source = Path(facts.source_path) if facts.source_path else None
-    return source is not None and source.exists() and path.samefile(source)
+def _last_there(recorded: Mapping[Path, float | None]) -> Path | None:
+    return next((path for path in reversed([*recorded]) if path.is_file()), None)
 
 
 def _address(path: Path, report: Path) -> str:

@@ -31,7 +31,7 @@ from fertrack.reporting.run_speed import Speed, read_speed
 from fertrack.reporting.thinning import ThinLines, thin_lines
 from fertrack.reporting.transition_table import TransitionTable, read_transitions
 from fertrack.storage import queries
-from fertrack.storage.outputs import record_output
+from fertrack.storage.outputs import outputs, record_output
 from fertrack.storage.sightings import erased_persons
 from fertrack.types import EXPRESSIONS
 
@@ -96,6 +96,7 @@ def write_html(
         given=video,
         max_embed_mb=config.max_embed_mb,
         begins_s=speed.first_s if _asked_from_s(facts.config_toml) > 0.0 else 0.0,
+        recorded=_drawn_videos(db, run),
     )
     if film is not None and not film.drawn and erased_persons(db, [run]):
         raise ReportError(
@@ -225,6 +226,12 @@ def _without_home(config_toml: str) -> str:
     """The settings with the user's own folder written as ``~``: reports are handed on."""
     home = str(Path.home())
     return config_toml.replace(home, "~") if len(home) > 1 else config_toml
+
+
+def _drawn_videos(db: Database, run: int) -> dict[Path, float | None]:
+    """The videos drawn from a run that show nobody who was erased since, each with where in the source it begins."""
+    drawn = [file for file in outputs(db, [run], kinds=["video"]) if not file.stale]
+    return {file.path: file.options.get("offset_s") for file in drawn}
 
 
 def _thumbnails(db: Database, run: int) -> dict[int, str]:
