@@ -1,6 +1,7 @@
 """The landmark-attention head: windows where the landmarks are, in the crop the network is given."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -141,3 +142,33 @@ def test_everything_learns() -> None:
     net = LandmarkAttention(trunk=SmallTrunk())
     net(torch.randn(2, 3, 224, 224), torch.from_numpy(DEFAULT_TEMPLATE.copy()).expand(2, 5, 2)).sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.fixture(scope="module")
+def as_onnx(net: LandmarkAttention) -> bytes:
+    """Made here and not in the test, because the exporter's progress bar starts a thread that stays."""
+    pytest.importorskip("onnxscript")
+    from fertrack.models.export.onnx_file import from_module
+
+    return from_module(AtTheTemplate(net).eval(), (3, 224, 224))
+
+
+def test_it_can_be_exported(net: LandmarkAttention, as_onnx: bytes) -> None:
+    pixels = torch.randn(2, 3, 224, 224)
+    session = onnxruntime.InferenceSession(as_onnx, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"crops": pixels.numpy()})
+    with torch.no_grad():
+        expected = AtTheTemplate(net)(pixels).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+class AtTheTemplate(torch.nn.Module):
+    """The network for crops whose landmarks lie where the template has them."""
+
+    def __init__(self, network: LandmarkAttention) -> None:
+        super().__init__()
+        self.network = network
+        self.landmarks = torch.nn.Buffer(torch.from_numpy(DEFAULT_TEMPLATE.copy())[None])
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.network(pixels, self.landmarks.expand(pixels.shape[0], 5, 2))
