@@ -19,7 +19,7 @@ from fertrack.geometry import iou_matrix
 __all__ = ["NOBODY", "FacePaths", "Sightings", "with_unclaimed"]
 
 NOBODY = -1
-"""Subject of a face that no track has claimed; each such sighting is a path of its own."""
+"""Subject of a face that no track has claimed; such sightings are one path where each lies over the one before."""
 
 _HOLD_S = 1.0  # before the first and after the last sighting, and on both sides of a longer gap
 _GAP_S = 2.0  # longest gap over which a box is interpolated
@@ -29,6 +29,7 @@ _MOST_GROWTH = 1.4
 _SAME_TIME_S = 1e-4
 _SAME_FACE_IOU = 0.5
 _CLAIM_IOU = 0.3
+_CHAIN_S = 0.3  # longest time between two unclaimed sightings that are taken for the same face
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -83,9 +84,11 @@ class FacePaths:
 
     def __init__(self, sightings: Sightings, cuts_s: Sequence[float] | _Floats = ()) -> None:
         self._cuts_s = np.sort(np.asarray(cuts_s, np.float64))
-        sightings = sightings.select(np.flatnonzero(np.isfinite(sightings.xyxy).all(axis=1)))
+        sightings = _chained(sightings.select(np.flatnonzero(np.isfinite(sightings.xyxy).all(axis=1))))
         self._paths = [
-            _Path(subject, sightings.time_s[rows], sightings.xyxy[rows], *self._shot(sightings.time_s[rows]))
+            _Path(
+                max(subject, NOBODY), sightings.time_s[rows], sightings.xyxy[rows], *self._shot(sightings.time_s[rows])
+            )
             for subject, rows in self._stretches(sightings)
         ]
         self._start_s = np.array([path.start_s for path in self._paths])
@@ -119,7 +122,7 @@ class FacePaths:
         order = np.lexsort((sightings.time_s, sightings.subject))
         subject, time_s = sightings.subject[order], sightings.time_s[order]
         shot = np.searchsorted(self._cuts_s, time_s + _SAME_TIME_S)
-        apart = (np.diff(subject) != 0) | (np.diff(time_s) > _GAP_S) | (np.diff(shot) != 0) | (subject[1:] == NOBODY)
+        apart = (np.diff(subject) != 0) | (np.diff(time_s) > _GAP_S) | (np.diff(shot) != 0)
         parts = np.split(order, np.flatnonzero(apart) + 1) if len(order) else []
         return [(int(sightings.subject[part[0]]), part) for part in parts]
 
@@ -150,6 +153,24 @@ def with_unclaimed(sightings: Sightings, cuts_s: Sequence[float] | _Floats = ())
             best = int(overlap.argmax())
             subject[row] = subjects[best] if overlap[best] >= _CLAIM_IOU else NOBODY
     return subject
+
+
+def _chained(sightings: Sightings) -> Sightings:
+    """The sightings with a number below ``NOBODY`` for each chain of unclaimed ones."""
+    subject = sightings.subject.copy()
+    unclaimed = np.flatnonzero(subject == NOBODY)
+    unclaimed = unclaimed[np.argsort(sightings.time_s[unclaimed], kind="stable")]
+    last: dict[int, int] = {}  # row in which each chain was seen last
+    for row in unclaimed.tolist():
+        time_s = sightings.time_s[row]
+        last = {chain: seen for chain, seen in last.items() if time_s - sightings.time_s[seen] <= _CHAIN_S}
+        before = [seen for seen in last.values() if sightings.time_s[seen] < time_s]
+        overlap = iou_matrix(sightings.xyxy[row : row + 1], sightings.xyxy[before])[0] if before else np.empty(0)
+        goes_on = len(overlap) > 0 and overlap.max() >= _CLAIM_IOU
+        chain = int(subject[before[int(overlap.argmax())]]) if goes_on else NOBODY - 1 - row
+        subject[row] = chain
+        last[chain] = row
+    return Sightings(subject, sightings.time_s, sightings.xyxy)
 
 
 class _Path:

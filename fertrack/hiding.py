@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fertrack.concealment import conceal
 from fertrack.config import Settings
@@ -26,6 +27,7 @@ from fertrack.types import Image
 __all__ = ["FaceHider", "plan_hiding"]
 
 _SAME_FACE_IOU = 0.3
+_MISSED_IOU = 0.6
 _SAME_FRAME_S = 1e-6
 
 
@@ -84,7 +86,7 @@ def plan_hiding(
         seen, cuts_s = load_sightings(connection, run), cut_times(connection, run)
     strangers = Sightings.empty()
     if location is not None and settings is not None and erased_persons(database, [run]):
-        strangers = _without_rows(seen, location, settings)
+        strangers = _of_nobody_known(seen, _without_rows(seen, location, settings), cuts_s)
     hidden = Sightings.empty()
     if everybody or subjects:
         hidden = replace(seen, subject=with_unclaimed(seen, cuts_s))
@@ -92,6 +94,20 @@ def plan_hiding(
     if not everybody and not len(hidden) and not len(strangers):
         return None
     return FaceHider(FacePaths(hidden.plus(strangers), cuts_s), clear)
+
+
+def _of_nobody_known(seen: Sightings, strange: Sightings, cuts_s: npt.NDArray[np.float64]) -> Sightings:
+    """Faces without rows, but for those of a person who has rows and was not detected for a moment just there."""
+    paths = FacePaths(seen.select(np.flatnonzero(seen.subject != NOBODY)), cuts_s)
+    kept = []
+    for row in range(len(strange)):
+        time_s = strange.time_s[row]
+        boxes, subjects = paths.at(float(time_s))
+        detected = seen.subject[np.abs(seen.time_s - time_s) < _SAME_FRAME_S]
+        missed = boxes[~np.isin(subjects, detected)]
+        if not len(missed) or iou_matrix(strange.xyxy[row : row + 1], missed).max() < _MISSED_IOU:
+            kept.append(row)
+    return strange.select(np.array(kept, np.int64))
 
 
 def _without_rows(stored: Sightings, location: Path, settings: Settings) -> Sightings:

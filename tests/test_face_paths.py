@@ -63,8 +63,8 @@ def test_nothing_is_held_across_a_cut() -> None:
 
 def test_unclaimed_faces_are_hidden_too_each_for_itself() -> None:
     seen = walking([1.0, 1.1], NOBODY).plus(walking([1.0, 1.1], NOBODY, left=200.0))
-    assert len(FacePaths(seen).at(1.0)[0]) == 4
-    assert len(FacePaths(seen).hidden(1.5)) == 4
+    assert len(FacePaths(seen).at(1.0)[0]) == 2
+    assert len(FacePaths(seen).hidden(1.5)) == 2
 
 
 def test_who_is_left_clear_is_not_hidden_by_an_unclaimed_copy_of_the_same_face() -> None:
@@ -90,3 +90,13 @@ def test_an_unclaimed_face_belongs_to_whoever_is_about_there() -> None:
     likely = with_unclaimed(one.plus(other).plus(stray))
     assert likely[:8].tolist() == [1] * 4 + [2] * 4
     assert likely[8:].tolist() == [1, 1, NOBODY, NOBODY]
+
+
+def test_an_unclaimed_face_that_goes_on_is_one_path() -> None:
+    """Seen in every picture, it needs no more room than it takes; what is elsewhere is another's."""
+    seen = walking([0.0, 0.04, 0.08, 0.12], NOBODY).plus(walking([0.0, 0.04, 0.08, 0.12], NOBODY, left=300.0))
+    boxes, subjects = FacePaths(seen).at(0.08)
+    assert sorted(boxes[:, 0].tolist()) == [8.0, 308.0]
+    assert subjects.tolist() == [NOBODY, NOBODY]
+    (box,) = FacePaths(walking([0.0, 0.08], NOBODY)).at(0.04)[0]
+    assert covers(box, walking([0.04]).xyxy[0])

@@ -61,7 +61,8 @@ def test_thumbnails_show_each_person_upright_and_whole(clip: Path, tmp_path: Pat
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert picture is not None
         assert picture.shape == (THUMBNAIL_PX, THUMBNAIL_PX, 3)
-        (found,) = _centerface().detect([cv2.copyMakeBorder(picture, 96, 96, 96, 96, cv2.BORDER_REPLICATE)])
+        padded = cv2.copyMakeBorder(picture, 96, 96, 96, 96, cv2.BORDER_REPLICATE)
+        (found,) = _centerface().detect([np.asarray(padded, np.uint8)])
         assert len(found) == 1
         left, top, right, bottom = found.xyxy[0] - 96
         assert min(left, top) > 0
