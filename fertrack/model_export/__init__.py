@@ -94,9 +94,7 @@ def export_model(
     network = SourceNetwork(bundle)
     source = build_classifier(ClassificationConfig(), bundle)
     if getattr(source, "wants_landmarks", False):
-        raise ModelError(
-            f"{bundle.model_path} is of a network that looks at landmarks too; only those of pixels export"
-        )
+        raise ModelError(f"{bundle.model_path} looks at landmarks too; only networks of pixels are exported")
     if data is None:
         sample = builtin_sample(bundle.template, source.crop_size)
     elif isinstance(data, FaceSample):
