@@ -178,7 +178,7 @@ def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json:
     print_table(
         ["measure", "value", "95 % interval"],
         [
-            [MEASURES[name], f"{each.value:.3f}", f"{each.low:.3f} to {each.high:.3f}"]
+            [MEASURES[name], each.value, f"{each.low:.3f} to {each.high:.3f}" if each.low < each.high else "-"]
             for name, each in evaluation.scores.measures.items()
         ],
     )

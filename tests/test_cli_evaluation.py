@@ -1,0 +1,152 @@
+"""The commands on labelled faces: evaluate expression and corrections, calibrate, bias."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from storage_scenes import store
+from test_evaluation_bias import SETTINGS, db  # noqa: F401  # a fixture
+from test_evaluation_diagnosis import CALM, scene
+from test_readme import labelled_faces
+
+from fertrack.cli.main import run
+from fertrack.models.bundle import load_bundle
+from fertrack.storage.engine import Database, open_database
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labelled") / "faces"
+    labelled_faces(folder)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_pictures_are_scored_with_the_detector_in_the_loop(
+    faces: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "expression", str(faces), "--with-detector", "--resamples", "5"]
+    assert run([*words, "-o", "scores", "--model-card", "card.md"]) == 0
+    shown = capsys.readouterr()
+    assert "24 of 24 faces found" in shown.out
+    assert "happiness" in shown.out
+    assert sorted(path.name for path in (here / "scores").iterdir()) == [
+        "confusion.csv",
+        "confusion.svg",
+        "expression.html",
+        "expression.json",
+    ]
+    assert load_bundle().fingerprint in (here / "card.md").read_text()
+    record = json.loads((here / "scores" / "expression.json").read_text())
+    # The smile is wide and the other portrait is earnest: both are read as they are labelled.
+    assert record["scores"]["measures"]["accuracy"]["value"] > 0.9
+    assert run([*words, "-o", "scores"]) == 1
+    assert "use --overwrite" in capsys.readouterr().err
+
+
+def test_pictures_are_taken_as_crops_otherwise(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "expression", str(faces), "--json", "--resamples", "0"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert "taken as aligned: cut to a square, resized" in record["facts"]["crops"]
+    assert record["scores"]["faces"] == 24
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["evaluate", "expression", "nothing/"], "there is no nothing"),
+        (["evaluate", "expression", "FACES", "--classifier", "nothing"], "no classifier bundle 'nothing'"),
+        (["evaluate", "expression", "FACES", "--calibration", "nothing.toml"], "no config file 'nothing.toml'"),
+        (["calibrate", "blank/"], "no face was found in any of the 1 pictures"),
+        (["calibrate", "few/"], "at least 20 labelled faces"),
+        (["bias", "fit", "few/"], "no profile was made: too few labels"),
+        (["bias", "use", "1", "last"], "there is no bias profile 1"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    faces: Path, here: Path, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import cv2
+
+    for folder in ("blank", "few"):
+        (here / folder / "sad").mkdir(parents=True)
+        assert cv2.imwrite(str(here / folder / "sad" / "a.png"), np.zeros((60, 60, 3), np.uint8))
+    with open_database(here / "fertrack-out" / "fertrack.db", create=True) as database:
+        frames, _ = scene(CALM[:3])
+        store(database, frames)
+    given = [str(faces) if word == "FACES" else word for word in words]
+    assert run(given if words[1] != "blank/" else [*given, "--with-detector"]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit = ["calibrate", str(faces), "--with-detector", "--resamples", "0", "--prior-strength", "0.5", "--folds", "2"]
+    assert run([*fit, "--report", "scores"]) == 0
+    out = capsys.readouterr().out
+    assert "after, held out" in out
+    name = load_bundle().calibration.classifier.replace(" ", "-")
+    path = here / "configs" / "calibration" / f"{name}.toml"
+    written = tomllib.loads(path.read_text())["calibration"]
+    assert written["prior_strength"] == 0.5
+    assert len(written["data_sha256"]) == 64
+    assert (here / "scores" / "calibration.html").is_file()
+    assert run(fit) == 1, "nothing is replaced unasked"
+    assert "use --overwrite" in capsys.readouterr().err
+    scored = ["evaluate", "expression", str(faces), "--with-detector", "--json", "--resamples", "0"]
+    assert run([*scored, "--calibration", str(path)]) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    assert facts["calibration"] == f"prior strength 0.5, T {written['temperature']:g}"
+    assert run([*fit, "--json", "-o", "other.toml", "--fit", "bias"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == ["other.toml"]
+    spoilt = path.read_text().replace(f'classifier = "{written["classifier"]}"', 'classifier = "another 1"')
+    path.write_text(spoilt)
+    assert run([*scored, "--calibration", str(path)]) == 1
+    assert "were fitted for 'another 1'" in capsys.readouterr().err
+
+
+def test_corrections_are_scored_and_learned_from(
+    db: Database,  # noqa: F811  # the fixture
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = ["--db", db.name]
+    assert run(["evaluate", "corrections", "last", *where, "--resamples", "5", "-o", "scores"]) == 0
+    assert "79 with an expression" in capsys.readouterr().out
+    assert (here / "scores" / "expression.html").is_file()
+    assert run(["bias", "fit", "last", *where]) == 0
+    out = capsys.readouterr().out
+    assert "profile 1, learned from 79 moments" in out
+    assert "taken for" in out
+    assert (here / "fertrack-out" / "bias" / "bias-v1.toml").is_file()
+    assert run(["bias", "fit", "last", *where, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 2
+    assert run(["bias", "list"]) == 0
+    assert "corrections of run 1" in capsys.readouterr().out
+    assert run(["bias", "list", "--json"]) == 0
+    assert [each["version"] for each in json.loads(capsys.readouterr().out)] == [1, 2]
+    assert run(["bias", "use", "1", "last", *where]) == 0
+    changed = capsys.readouterr().out
+    assert "80 faces rescored" in changed
+    assert "0 labels changed" not in changed
+    assert run(["bias", "undo", "last", *where]) == 0
+    assert capsys.readouterr().out == changed, "as many labels change back"
+    assert run(["bias", "undo", "last", *where]) == 1
+    assert "nothing to undo" in capsys.readouterr().err
+    assert run(["bias", "use", "none", "last", *where]) == 0
+    assert run(["bias", "use", "first", "last", *where]) == 2
+    assert SETTINGS.calibration.bias_profile is None
+
+
+def test_biases_are_learned_from_pictures(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bias", "fit", str(faces), "--with-detector", "--profiles", "mine"]) == 0
+    assert "profile 1, learned from 24 moments: faces" in capsys.readouterr().out
+    assert (here / "mine" / "bias-v1.toml").is_file()
