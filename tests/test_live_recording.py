@@ -23,9 +23,7 @@ CONFIG = VideoOutputConfig(preset="ultrafast")
 
 
 def picture(number: int) -> Image:
-    return np.random.default_rng(number).integers(
-        0, 255, (240, 320, 3), np.uint8
-    )  # noise: large, so that it is written
+    return np.random.default_rng(number).integers(0, 255, (240, 320, 3), np.uint8)  # large, so that it gets written
 
 
 def record(recorder: Recorder, times_s: list[float]) -> None:

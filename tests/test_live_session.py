@@ -298,6 +298,16 @@ def test_recordings_begin_and_end_at_any_time(tmp_path: Path) -> None:
         until(lambda: live.state().displayed > began + 5)
     assert live.summary is not None
     assert live.summary.recordings == (str(path), str(tmp_path / "second.mp4"))
+    with pytest.raises(VideoWriteError, match="has ended"):
+        live.start_recording(tmp_path / "third.mp4")
+
+
+def test_a_stop_that_comes_before_the_start_is_heeded(tmp_path: Path) -> None:
+    live = session(tmp_path)
+    live.stop()
+    with live:
+        assert live.wait(LONG)
+    assert live.error is None
 
 
 def test_names_given_live_are_stored(tmp_path: Path) -> None:

@@ -166,6 +166,8 @@ class LiveSession:
         except BaseException:
             self._release()
             raise
+        if self._is_stopping:
+            self._capture.ask_to_end()
         self._capture.start()
         self._thread = threading.Thread(target=self._run, name="fertrack-live", daemon=True)
         self._thread.start()
@@ -413,6 +415,8 @@ class LiveSession:
             self._capture.close()
         if self._display is not None:
             self._display.stop()
+        with self._recording:
+            self._info = None  # no recording can begin any more
         try:
             self.stop_recording()
         except VideoWriteError as error:
