@@ -72,21 +72,23 @@ def _report(database: Database, file: OutputFile) -> list[str]:
     given = file.options.get("video")
     video = None if given is None else Path(given)
     notes = []
-    if config.video != "none" and not _is_drawn(database, file, config, video):
+    if config.video != "none" and not _is_drawn(database, file, video):
         config = config.model_copy(update={"video": "none"})
         notes.append(f"{file.path} plays no video any more: the source would show the person as before")
     write_html(database, file.run, file.path, config, video=video, overwrite=True)
     return notes
 
 
-def _is_drawn(database: Database, file: OutputFile, config: ReportConfig, video: Path | None) -> bool:
+def _is_drawn(database: Database, file: OutputFile, video: Path | None) -> bool:
     """Whether the video that the report would play is one that fertrack has drawn, and so has hidden the person in."""
+    known: dict[Path, float | None] = {
+        each.path: each.options.get("offset_s") for each in outputs(database, [file.run or 0], kinds=["video"])
+    }
     try:
-        film = find_film("link", run_facts(database, file.run or 0), file.path, given=video)
+        film = find_film("link", run_facts(database, file.run or 0), file.path, given=video, recorded=known)
     except ReportError:
         return False
-    known = {each.path.resolve() for each in outputs(database, kinds=["video"])}
-    return film is not None and film.drawn and (file.path.parent / film.address).resolve() in known
+    return film is not None and film.path.resolve() in {path.resolve() for path in known}
 
 
 def _csv(database: Database, file: OutputFile) -> list[str]:
