@@ -121,7 +121,8 @@ def measure_live(
         protocol: how.
         minutes: of steady running.
         disconnects: how often the connection is broken off after that.
-        down_s: for how long the sender then refuses new ones, seconds.
+        down_s: for how long the sender then refuses new ones, seconds; over UDP, where there are none, for how long it
+            is silent, at least a second longer than ``stream.stall_timeout_s``.
         fps: pictures sent a second.
         size: width and height, px; None: the clip's.
         seconds: most of the clip that is sent.
@@ -134,6 +135,8 @@ def measure_live(
         FertrackError: the run failed.
     """
     settings = settings or Settings()
+    if protocol == "udp":  # without a connection, only silence tells that it was lost
+        down_s = max(down_s, settings.stream.stall_timeout_s + 1.0)
     load = psutil.getloadavg()[0]
     before = _resources()
     with (
