@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fertrack.models.architectures import load_orf_model
     from fertrack.pipeline import Pipeline
     from fertrack.process import ProcessResult, process_video
+    from fertrack.reporting.notebook import open_run
     from fertrack.sources import open_source
     from fertrack.storage.engine import open_database
     from fertrack.types import EXPRESSIONS, Detections, Faces, Frame, FrameFaces, FrameResult, RunSummary, VideoInfo
@@ -43,6 +44,7 @@ __all__ = [
     "load_settings",
     "open_database",
     "open_live",
+    "open_run",
     "open_source",
     "process_video",
 ]
@@ -58,6 +60,7 @@ _HOME = {
     "load_settings": "config",
     "open_database": "storage.engine",
     "open_live": "live.results",
+    "open_run": "reporting.notebook",
     "open_source": "sources",
     "process_video": "process",
 }

@@ -79,7 +79,7 @@ def test_a_run_shows_its_persons_and_files(result: ProcessResult) -> None:
     shown = Tags(result._repr_html_()).text
     for expected in ("Run 1, complete", "<script>clip.mp4", "not stated", "out & more/a.mp4", "a.csv", "ID 1, 3"):
         assert expected in shown
-    assert "<b>Ana</b> & 李" in shown, "a name is text"
+    assert "<b>Ana</b> & 李 (P1)" in shown, "a name is text"
     assert any(cell.startswith("neutral") and "happiness" in cell for cell in shown)
 
 
@@ -122,6 +122,49 @@ def test_a_plot_has_the_lines_the_database_has(result: ProcessResult) -> None:
     assert (kinds.count("band"), kinds.count("cut"), kinds.count("seen")) == (1, 1, 1)
     title = result.person(1).plot().layout.title.text
     assert "&lt;b&gt;Ana&lt;/b&gt; &amp; 李" in title, "Plotly reads markup in its texts"
+
+
+def test_a_plot_has_the_shades_of_the_report(result: ProcessResult) -> None:
+    figure = result.person(2).plot()
+    shades = [trace for trace in figure.data if trace.meta["kind"] == "spread"]
+    assert {trace.legendgroup for trace in shades} == set(EXPRESSIONS), "the legend hides a line with its shade"
+    assert all(trace.fillcolor.startswith("rgba(") and not trace.showlegend for trace in shades)
+
+
+def test_a_stored_run_shows_itself_without_being_processed_again(db: Database, result: ProcessResult) -> None:
+    import fertrack
+
+    run = fertrack.open_run(1, db.url)
+    assert "<b>Ana</b> & 李 (P1)" in "".join(Tags(run._repr_html_()).text)
+    assert "url" not in repr(run)
+    pd.testing.assert_frame_equal(run.persons(), result.persons())
+    assert len(run.timeline(track=2)) == len(run.person(2).timeline()) == 50
+    assert run.episodes()["track"].tolist() == result.episodes()["track"].tolist()
+    assert fertrack.open_run("last", db.url).run == 2
+    with pytest.raises(RunNotFoundError):
+        fertrack.open_run(9, db.url)
+
+
+def test_a_run_draws_everybody_in_one_call(db: Database) -> None:
+    import fertrack
+
+    figure = fertrack.open_run(1, db.url).plot()
+    bands = [trace for trace in figure.data if trace.meta["kind"] == "band"]
+    assert {trace.name for trace in bands} == {"neutral", "happiness", "sadness", "anger"}
+    assert all(trace.showlegend for trace in bands)
+    assert list(figure.layout.yaxis.ticktext)[1] == "ID 2"
+    assert shown_config(figure._repr_html_())["showSendToCloud"] is False
+    with pytest.raises(RunNotFoundError, match="nobody was followed in run 2"):
+        fertrack.open_run("last", db.url).plot()
+
+
+def test_what_is_known_of_a_person_says_how_much_is_not_known(result: ProcessResult) -> None:
+    for table in (result.person(2).timeline(), result.person(2).episodes()):
+        assert table.attrs["coverage"] == pytest.approx({"certain_s": 1.0, "uncertain_s": 1.0, "no_face_s": 0.0})
+    ana = result.person(1).timeline().attrs["coverage"]  # seen 0 to 0.8 s and 1.52 to 2 s
+    assert ana == pytest.approx({"certain_s": 1.28, "uncertain_s": 0.0, "no_face_s": 0.72})
+    everybody = result.timeline().attrs["coverage"]
+    assert everybody == pytest.approx({"certain_s": 2.28, "uncertain_s": 1.0, "no_face_s": 0.72})
 
 
 def shown_config(text: str) -> dict[str, Any]:
@@ -179,6 +222,7 @@ def test_every_number_of_every_answer_has_a_unit(db: Database) -> None:
             if table[column].dtype.kind in "fM":
                 assert column in units, f"{name}: {column}"
             assert units.get(column) in {None, "s", "ms", "px", "1", "UTC"}, f"{name}: {column}"
+        assert set(table.attrs["columns"]) == set(table.columns), f"{name}: a column without its meaning"
         if name != "runs":
             assert table.attrs["run"] == 1
         documented = str(getattr(queries, name, corrections).__doc__)

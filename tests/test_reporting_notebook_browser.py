@@ -27,7 +27,7 @@ def test_a_plot_draws_and_offers_no_upload(tmp_path: Path) -> None:
     log = tmp_path / "net.json"
     document, console = browse(page, tmp_path, "--dump-dom", f"--log-net-log={log}")
     assert console == []
-    assert len(re.findall(r'<g class="trace scatter', document)) == len(EXPRESSIONS) + 1  # lines, and the cut
+    assert len(re.findall(r'<g class="trace scatter', document)) == 2 * len(EXPRESSIONS) + 1  # lines, shades, the cut
     buttons = re.findall(r'data-title="([^"]*)"', document)
     assert len(buttons) == 6
     assert "cloud" not in "".join(buttons).lower()

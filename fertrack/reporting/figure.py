@@ -23,6 +23,8 @@ PLOTLY_CONFIG: dict[str, Any] = {
 }
 """As in the report's script: an explicit list of buttons."""
 
+_SPREAD_OPACITY = 0.22
+
 
 class OfflineFigure(go.Figure):  # type: ignore[misc]  # plotly has no types: its classes are Any to mypy
     """A Plotly figure with ``PLOTLY_CONFIG``, unless another configuration is given."""
@@ -72,18 +74,25 @@ def painted(chart: dict[str, Any]) -> OfflineFigure:
     }
     for name in [key for key in layout if key.startswith(("xaxis", "yaxis"))]:
         layout[name] = {**layout[name], **axis}
-    return OfflineFigure({"data": [_painted_trace(trace) for trace in chart["data"]], "layout": layout})
+    with_lines = any(trace["meta"]["kind"] == "line" for trace in chart["data"])
+    traces = [_painted_trace(trace, with_lines=with_lines) for trace in chart["data"]]
+    return OfflineFigure({"data": traces, "layout": layout})
 
 
-def _painted_trace(trace: dict[str, Any]) -> dict[str, Any]:
+def _painted_trace(trace: dict[str, Any], *, with_lines: bool) -> dict[str, Any]:
     kind = trace["meta"]["kind"]
     if kind == "cut":
         return {**trace, "showlegend": False, "line": {"color": PAGE_LIGHT["muted"], "width": 1, "dash": "dot"}}
     colour = LIGHT[trace["meta"]["expression"]]
     if kind == "line":
         width = 1.2 if trace["name"] == "neutral" else 1.8
-        return {**trace, "line": {"color": colour, "width": width}, "marker": {"color": colour, "size": 5}}
+        line = {"color": colour, "width": width}
+        return {**trace, "legendgroup": trace["name"], "line": line, "marker": {"color": colour, "size": 5}}
+    if kind == "spread":
+        fill = f"rgba{(*(int(colour[place : place + 2], 16) for place in (1, 3, 5)), _SPREAD_OPACITY)}"
+        group = trace["meta"]["expression"]
+        return {**trace, "showlegend": False, "legendgroup": group, "line": {"width": 0}, "fillcolor": fill}
     if kind == "seen":
         pattern = {"shape": "/", "size": 5, "solidity": 0.3, "fgcolor": colour, "fillmode": "replace"}
         return {**trace, "showlegend": False, "marker": {"color": colour, "line": {"width": 0.5}, "pattern": pattern}}
-    return {**trace, "showlegend": False, "marker": {"color": colour, "line": {"width": 0}}}
+    return {**trace, "showlegend": not with_lines, "marker": {"color": colour, "line": {"width": 0}}}

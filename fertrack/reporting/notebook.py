@@ -13,12 +13,15 @@ import numpy as np
 from fertrack.errors import RunNotFoundError
 from fertrack.reporting import charts
 from fertrack.reporting.axes import plotly_text
+from fertrack.reporting.bands import spread_bands
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.persons import Person, first_tracks, persons_of
+from fertrack.reporting.persons import Person, first_tracks, load_persons
 from fertrack.reporting.thinning import thin_lines
 from fertrack.reporting.wording import clock, count, duration, percent, plural
 from fertrack.storage import queries
+from fertrack.storage.coverage import coverage_of
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.persons import full_label
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from fertrack.reporting.figure import OfflineFigure
 
-__all__ = ["PersonView", "run_html"]
+__all__ = ["PersonView", "RunView", "open_run", "run_html"]
 
 _LEAST_SHARE = 0.05
 """Expressions with a smaller share of the time are not named in a table."""
@@ -70,7 +73,7 @@ class PersonView:
         return self._person().episodes
 
     def plot(self) -> OfflineFigure:
-        """The person's timeline as a Plotly figure: smoothed probabilities as lines, episodes as a band below."""
+        """The person's timeline as a Plotly figure, as in the report: lines, shades around them, episodes below."""
         from fertrack.reporting.figure import painted
 
         config = ReportConfig()
@@ -78,15 +81,16 @@ class PersonView:
             person, interval_s = _load(db, self.run, self.track, config)
             cuts_s = queries.events(db, self.run, kind="cut")["time_s"].to_numpy(np.float64)
         rows = person.rows
-        lines = thin_lines(
-            rows["time_s"].to_numpy(np.float64),
-            rows[[f"p_{name}" for name in EXPRESSIONS]].to_numpy(np.float32),
-            config.max_points,
-            config.max_gap_s + interval_s,
+        time_s = rows["time_s"].to_numpy(np.float64)
+        smoothed, single = (
+            rows[[f"{kind}_{name}" for name in EXPRESSIONS]].to_numpy(np.float32) for kind in ("p", "raw")
         )
+        step_s = config.max_gap_s + interval_s
+        lines = thin_lines(time_s, smoothed, config.max_points, step_s)
+        bands = spread_bands(time_s, smoothed, single, max_points=config.max_points, max_step_s=step_s)
         end_s = max(person.last_s, person.first_s + SHORTEST_AXIS_S)
         inside = cuts_s[(cuts_s >= person.first_s) & (cuts_s <= end_s)]
-        figure = painted(charts.person_chart(lines, person, person.first_s, end_s, inside))
+        figure = painted(charts.person_chart(lines, person, person.first_s, end_s, inside, bands=bands))
         figure.update_layout(title={"text": plotly_text(person.label), "x": 0.01, "y": 0.98, "yanchor": "top"})
         return figure
 
@@ -116,6 +120,76 @@ class PersonView:
         return _titled(f"{person.label}, run {self.run}", facts) + _table(columns, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A stored run, ready to be asked and drawn; shows itself in a notebook.
+
+    Attributes:
+        run: its number.
+    """
+
+    _database_url: str = field(repr=False)  # it may hold a password
+    run: int
+
+    def persons(self) -> pd.DataFrame:
+        """One row per person; columns as from ``queries.persons``."""
+        with open_database(self._database_url) as db:
+            return queries.persons(db, self.run)
+
+    def timeline(self, track: int | None = None) -> pd.DataFrame:
+        """One row per face and frame, of one person or of all; columns as from ``queries.timeline``."""
+        with open_database(self._database_url) as db:
+            return queries.timeline(db, self.run, track=track)
+
+    def episodes(self, track: int | None = None) -> pd.DataFrame:
+        """One row per stretch of time with one expression; columns as from ``queries.episodes``."""
+        with open_database(self._database_url) as db:
+            return queries.episodes(db, self.run, track=track)
+
+    def person(self, track: int) -> PersonView:
+        """One person, by the ID of a track.
+
+        Raises:
+            RunNotFoundError: the run has no such track.
+        """
+        return PersonView.find(self._database_url, self.run, track)
+
+    def plot(self) -> OfflineFigure:
+        """Everybody's episodes as a Plotly figure, one row per person.
+
+        Raises:
+            RunNotFoundError: nobody was followed in the run.
+        """
+        from fertrack.reporting.figure import painted
+
+        with open_database(self._database_url) as db:
+            persons, _ = load_persons(db, self.run, ReportConfig())
+            cuts_s = queries.events(db, self.run, kind="cut")["time_s"].to_numpy(np.float64)
+        if not persons:
+            raise RunNotFoundError(f"nobody was followed in run {self.run}: there is nothing to draw")
+        start_s = min(person.first_s for person in persons)
+        end_s = max(*(person.last_s for person in persons), start_s + SHORTEST_AXIS_S)
+        return painted(charts.overview(persons, start_s, end_s, cuts_s))
+
+    def _repr_html_(self) -> str:
+        return run_html(self._database_url, self.run)
+
+
+def open_run(run: int | str = "last", database: str | Path = "fertrack-out/fertrack.db") -> RunView:
+    """A stored run, to be asked and drawn in a notebook.
+
+    Args:
+        run: number of the run, or "last".
+        database: file or URL.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+        StorageError: the database cannot be opened.
+    """
+    with open_database(str(database)) as db:
+        return RunView(db.url, queries.resolve_run(db, run))
+
+
 def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
     """A run for a notebook: its facts, its persons, and where its files are.
 
@@ -140,7 +214,7 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
     rows = [
         (
             f"ID {row['tracks']}",
-            row["person"] if isinstance(row["person"], str) else "",
+            full_label(row["person"], row["number"]) if isinstance(row["person"], str) else "",
             clock(row["first_s"]),
             clock(row["last_s"]),
             _shares({name: row[f"share_{name}"] for name in EXPRESSIONS}, row["share_uncertain"]),
@@ -153,21 +227,13 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
 
 def _load(db: Database, run: int, track: int, config: ReportConfig) -> tuple[Person, float]:
     """A person with all tracks of theirs, and how long a frame is shown, seconds."""
-    summary = queries.run_facts(db, run).summary
-    interval_s = summary.video_s / summary.frames if summary.frames else 0.0
-    timeline = queries.timeline(db, run)
-    episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
-    everybody = queries.persons(db, run)
-    owner = first_tracks(everybody)[track]
-    (person,) = persons_of(
-        everybody[everybody["track"] == owner],
-        timeline,
-        episodes,
-        gap_s=config.max_gap_s,
-        interval_s=interval_s,
-    )
-    person.rows.attrs.update(timeline.attrs)
-    person.episodes.attrs.update(episodes.attrs)
+    persons, interval_s = load_persons(db, run, config)
+    owner = first_tracks(queries.persons(db, run))[track]
+    person = next(person for person in persons if person.track == owner)
+    tracks = [int(number) for number in person.tracks.split(", ")]
+    covered = coverage_of(db, run, tracks=tracks)
+    for table in (person.rows, person.episodes):
+        table.attrs.update(coverage=covered)
     return person, interval_s
 
 

@@ -75,6 +75,9 @@ def load_persons(db: Database, run: int, config: ReportConfig) -> tuple[list[Per
     episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
     persons = queries.persons(db, run)
     found = persons_of(persons, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s)
+    for person in found:  # grouping loses what the answers say of themselves
+        person.rows.attrs.update(timeline.attrs)
+        person.episodes.attrs.update(episodes.attrs)
     return found, interval_s
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.episode_store import load_stretches, runs_in_batches
 from fertrack.storage.runs import find_run
@@ -135,7 +136,7 @@ def joined_answer(
     table.attrs.update(
         run=ALL if everywhere else number, units=units, coverage={key: sum(s[key] for s in sums) for key in sums[0]}
     )
-    return table
+    return note_columns(table)
 
 
 def coverage(seconds: _Floats) -> dict[str, float]:

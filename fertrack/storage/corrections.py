@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.columns import load_frames
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Correction, Face, FrameRow
@@ -204,7 +205,7 @@ def corrections(db: Database, run: int | str) -> pd.DataFrame:
     )
     units = {"time_s": "s", "imported_at": "UTC", **{f"logit_{name}": "1" for name in EXPRESSIONS}}
     table.attrs.update(run=number, units=units)
-    return table
+    return note_columns(table)
 
 
 def _load(connection: sa.Connection, run: int) -> _Faces:

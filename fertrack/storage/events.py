@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.models import EventRow
 from fertrack.storage.runs import find_run
@@ -45,4 +46,4 @@ def events(db: Database, run: int | str, *, kind: str | None = None) -> pd.DataF
         }
     )
     table.attrs.update(run=number, units={"time_s": "s"})
-    return table
+    return note_columns(table)

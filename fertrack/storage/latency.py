@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from fertrack.errors import StorageError
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.answers import ALL, STATES, SubjectStretches, categories, check_durations, joined_answer
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.runs import find_run
 from fertrack.storage.stretches import JoinedEpisodes, join_episodes
@@ -88,7 +89,7 @@ def since_marker(
     attrs = dict(table.attrs)
     table = table.sort_values(["run", "time_s", "marker", "track"], ignore_index=True)
     table.attrs.update(attrs)
-    return table
+    return note_columns(table)
 
 
 def _marked(db: Database, run: int | str, label: str | None) -> dict[int, list[tuple[str, float]]]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from fertrack.errors import StorageError
 from fertrack.storage.answer_models import Marker
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.runs import find_run
 
@@ -100,7 +101,7 @@ def markers(db: Database, run: int | str, *, label: str | None = None) -> pd.Dat
         }
     )
     table.attrs.update(run=number, units={"time_s": "s", "end_s": "s"})
-    return table
+    return note_columns(table)
 
 
 def delete_markers(db: Database, run: int | str, *, label: str | None = None) -> int:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.answers import ALL, SubjectStretches, check_durations, coverage, each_batch
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.columns import frame_spans
 from fertrack.storage.engine import Database
 from fertrack.storage.intervals import Intervals, at_least, closed
@@ -109,7 +110,7 @@ def moments(
         units={"start_s": "s", "end_s": "s", "duration_s": "s"},
         coverage={key: sum(each[key] for each in covered) for key in covered[0]},
     )
-    return table
+    return note_columns(table)
 
 
 def _whom(batch: SubjectStretches, condition: Condition, *, everywhere: bool) -> _Ints:

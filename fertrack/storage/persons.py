@@ -12,6 +12,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.columns import load_labels, shown
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Link, Person, TrackRow
@@ -122,7 +123,7 @@ def persons(db: Database, run: int | str) -> pd.DataFrame:
     )
     units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
     table.attrs.update(run=number, units=units)
-    return table
+    return note_columns(table)
 
 
 def links(db: Database, run: int | str) -> pd.DataFrame:
@@ -155,7 +156,7 @@ def links(db: Database, run: int | str) -> pd.DataFrame:
         }
     )
     table.attrs.update(run=number, units={"similarity": "1", "created_at": "UTC"})
-    return table
+    return note_columns(table)
 
 
 def tracks_of_person(db: Database, run: int | str, person: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.columns import (
     FaceColumns,
     check_track,
@@ -111,7 +112,7 @@ def timeline(
     position = np.minimum(np.searchsorted(frames, faces.frame_index), len(frames) - 1)
     table = _timeline_table(number, faces, time_s[position], names, order)
     table.attrs.update(run=number, units=_timeline_units(), coverage=covered)
-    return table
+    return note_columns(table)
 
 
 def episodes(
@@ -178,7 +179,7 @@ def episodes(
     )
     units = {"start_s": "s", "end_s": "s", "duration_s": "s", "mean_probability": "1", "peak_probability": "1"}
     table.attrs.update(run=number, units=units, coverage=covered)
-    return table
+    return note_columns(table)
 
 
 def tracks(db: Database, run: int | str) -> pd.DataFrame:
@@ -224,7 +225,7 @@ def tracks(db: Database, run: int | str) -> pd.DataFrame:
     )
     units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
     table.attrs.update(run=number, units=units)
-    return table
+    return note_columns(table)
 
 
 def label_index(expression: str) -> int:

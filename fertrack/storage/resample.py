@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.answers import LABELS, STATES, categories
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.columns import frame_spans
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Face
@@ -103,7 +104,7 @@ def resampled_timeline(
             "no_face_s": float(seconds[-1]),
         },
     )
-    return table
+    return note_columns(table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

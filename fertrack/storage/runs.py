@@ -15,6 +15,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.models import FrameRow, Rescore, Run, Source, StageTiming
 from fertrack.types import RunSummary, StageStats, VideoInfo
@@ -125,7 +126,7 @@ def runs(db: Database) -> pd.DataFrame:
         }
     )
     table.attrs["units"] = dict(_RUN_UNITS)
-    return table
+    return note_columns(table)
 
 
 def run_facts(db: Database, run: int | str) -> RunFacts:
@@ -196,7 +197,7 @@ def stage_timings(db: Database, run: int | str) -> pd.DataFrame:
         }
     )
     table.attrs.update(run=number, units=dict(_TIMING_UNITS))
-    return table
+    return note_columns(table)
 
 
 _LARGEST_KEY = 2**31

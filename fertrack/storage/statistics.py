@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fertrack.storage.answers import STATES, SubjectStretches, categories, check_durations, joined_answer
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.stretches import join_episodes
 from fertrack.storage.subjects import subject_columns
@@ -137,7 +138,7 @@ def transitions(
     result = pd.DataFrame(values, index=pd.Index(names, name="from"), columns=pd.Index(names, name="to"))
     result.attrs.update(table.attrs)
     result.attrs.update(units=dict.fromkeys(names, "1"), broken=int(summed[-1]))
-    return result
+    return note_columns(result)
 
 
 def _episodes(

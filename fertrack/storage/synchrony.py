@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fertrack.storage.answers import categories, coverage
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.resample import bin_edges, binned, load_person_rows
 from fertrack.storage.runs import find_run
@@ -121,7 +122,7 @@ def synchrony(
         },
         coverage=coverage(states),
     )
-    return table
+    return note_columns(table)
 
 
 def lagged_correlation(x: _Floats, y: _Floats, most: int, *, least: int) -> tuple[npt.NDArray[np.int64], _Floats]:

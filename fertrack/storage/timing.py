@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
+from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.models import FrameRow, Run
 from fertrack.storage.runs import find_run
@@ -98,7 +99,7 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
         queue_depth=_summed_up(waiting[~np.isnan(waiting)]),
         mean_fps=float(facts.frames / facts.elapsed_s) if facts.elapsed_s > 0.0 else float("nan"),
     )
-    return result
+    return note_columns(result)
 
 
 def _summed_up(depth: _Floats) -> dict[str, float]:

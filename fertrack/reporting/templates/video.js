@@ -14,12 +14,14 @@
     inside.remove();
     film.src = URL.createObjectURL(new Blob([bytes], { type: film.dataset.mime }));
   }
-  film.addEventListener("error", () => {
+  function complain() {
     note.textContent = inside
       ? "This browser cannot play the video that is in this report; the charts work without it."
       : `The video ${film.dataset.name} is not where this report expects it, or this browser cannot play it; the charts work without it.`;
     note.classList.add("serious");
-  });
+  }
+  film.addEventListener("error", complain);
+  if (film.error) complain();  // it may have failed before this script ran
 
   function seek(runMs) {
     film.currentTime = Math.max(0, (runMs - startsMs) / 1000);

@@ -1,0 +1,117 @@
+"""What the columns of the answers mean, for people: ``.attrs["columns"]`` of every DataFrame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fertrack.types import EXPRESSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMN_NOTES", "note_columns"]
+
+COLUMN_NOTES: dict[str, str] = {
+    "run": "number of the run",
+    "frame_index": "exact 0-based frame number",
+    "face_index": "which of the frame's faces, from 0",
+    "time_s": "presentation time in the video; of an interval or window, its start",
+    "track": "ID of the track; where a row is about a person, of the person's first; -1: no confirmed track",
+    "tracks": "IDs of all tracks of the person; of a run, how many confirmed tracks it has",
+    "person": "what the person is called: the name given, or P and number, or ID and track",
+    "number": "the number in P3; 0 where no person is recorded",
+    "x1": "left edge of the face's box, in the source frame",
+    "y1": "its top edge",
+    "x2": "its right edge",
+    "y2": "its bottom edge",
+    "score": "how sure the detector is that this is a face, 0 to 1",
+    "label": "expression estimate, or uncertain, or no face; of a marker, its name",
+    "corrected": "what a person said the face shows",
+    "author": "who said so",
+    "probability": "smoothed probability of the label; of the most likely expression where it is uncertain",
+    "expression": "expression estimate",
+    "state": "expression estimate, uncertain or no face; of a link, what it is",
+    "start_s": "when the first frame is shown",
+    "end_s": "when the last frame stops being shown; of a marker, its end",
+    "duration_s": "end minus start",
+    "onset_s": "when the first frame is shown",
+    "apex_s": "when the highest probability is reached",
+    "offset_s": "when the last frame stops being shown",
+    "mean_probability": "mean smoothed probability over the frames that show the expression",
+    "peak_probability": "its highest value",
+    "frames": "number of frames",
+    "faces": "number of faces",
+    "first_s": "time of the first frame with the face",
+    "last_s": "time of the last frame with the face",
+    "uncertain_s": "time without a certain estimate",
+    "no_face_s": "time without a face",
+    "seconds": "time spent on the state",
+    "share_of_face_time": "share of the time with a face",
+    "share_of_run": "share of the time the run's frames were shown",
+    "share_no_face": "share of the interval without a face",
+    "episodes": "number of episodes",
+    "mean_duration_s": "their mean duration",
+    "longest_s": "the longest of them",
+    "per_minute": "episodes per minute with a face",
+    "a_s": "time the first person showed it while both were seen",
+    "b_s": "time the second person showed it while both were seen",
+    "both_s": "time both showed it at once",
+    "expected_s": "the same if the two had nothing to do with each other",
+    "correlation": "Pearson's correlation of the smoothed probabilities, without lag",
+    "best_correlation": "the highest correlation within the lags tried",
+    "best_lag_s": "lag of the highest correlation; positive: the second follows the first",
+    "similarity": "1 minus the distance of the faces; missing where people said so",
+    "embedder": "what compared the faces",
+    "stage": "step of the analysis",
+    "total_s": "time it took over the whole run",
+    "mean_ms": "mean time per frame",
+    "p50_ms": "half of the frames took less",
+    "p95_ms": "95 % of the frames took less",
+    "p99_ms": "99 % of the frames took less",
+    "max_ms": "the longest time of a frame",
+    "fps": "analysed frames per second of the video",
+    "skipped": "frames of the source between analysed ones that were not analysed",
+    "work_ms": "mean time per frame, all stages added up",
+    "work_fps": "frames per second if the stages ran one after another",
+    "queue_depth": "mean number of frames that were read and waited",
+    "source": "name of the video",
+    "path": "where it was",
+    "status": "how the run ended",
+    "started_at": "when it began",
+    "ended_at": "when it ended",
+    "dropped": "frames that were not analysed because the analysis was too slow",
+    "decode_failures": "packets that could not be decoded",
+    "video_s": "length of the video analysed",
+    "elapsed_s": "time the run took",
+    "detector": "fingerprint of the face detector",
+    "classifier": "fingerprint of the classifier",
+    "config_digest": "SHA-256 of the settings",
+    "fertrack_version": "the program that made it",
+    "error": "why it failed",
+    "notes": "what the user should know; of a marker, a remark",
+    "note": "a remark",
+    "kind": "what happened",
+    "details": "more about it",
+    "marker": "name of the marker",
+    "marker_s": "time of the marker",
+    "latency_s": "time from the marker to the first change",
+    "before": "expression estimate at the marker",
+    "after": "the first other one after it",
+    "persons": "who showed it",
+    "created_at": "when it was recorded",
+    "imported_at": "when it was imported",
+    "done_at": "when it was done",
+    **{f"share_{name}": f"share of the time with a face: {name}" for name in (*EXPRESSIONS, "uncertain")},
+    **{f"p_{name}": f"smoothed probability of {name}" for name in EXPRESSIONS},
+    **{f"raw_{name}": f"calibrated probability of {name} of this frame alone" for name in EXPRESSIONS},
+    **{f"logit_{name}": f"the network's raw output for {name}" for name in EXPRESSIONS},
+    **{f"{stage}_ms": f"mean time per frame: {stage}" for stage in ("read", "detect", "align", "classify", "track")},
+    **{name: f"how often {name} came next; a share of the row if asked for" for name in EXPRESSIONS},
+}
+"""By name; a name means the same in every answer."""
+
+
+def note_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Say in ``.attrs["columns"]`` what each column means, and give the table back."""
+    table.attrs["columns"] = {str(name): COLUMN_NOTES[str(name)] for name in table.columns if str(name) in COLUMN_NOTES}
+    return table
