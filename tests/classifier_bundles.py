@@ -167,5 +167,21 @@ def default_bundle(_folder: Path) -> ClassifierBundle:
     return load_bundle("default")
 
 
-BUNDLES = {"onnx": default_bundle, "pytorch": pytorch_bundle, "keras": keras_bundle}
+def tflite_bundle(folder: Path) -> ClassifierBundle:
+    from test_classifier_tflite import bundle, network  # skips where LiteRT is absent
+
+    return bundle(folder, network())
+
+
+def tensorrt_bundle(_folder: Path) -> ClassifierBundle:
+    pytest.skip("a TensorRT engine is made for one GPU, on that GPU")
+
+
+BUNDLES = {
+    "onnx": default_bundle,
+    "pytorch": pytorch_bundle,
+    "keras": keras_bundle,
+    "tflite": tflite_bundle,
+    "tensorrt": tensorrt_bundle,
+}
 """For each adapter, a function from an empty folder to a bundle that it runs."""

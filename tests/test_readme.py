@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from classifier_bundles import orthogonal, transformer
 
 from fertrack.cli.main import run
 from fertrack.demo import compose_demo, portrait
@@ -25,6 +26,13 @@ def labelled_faces(folder: Path) -> None:
             scale = 0.5 + 0.04 * number
             picture = cv2.resize(portrait(name), None, fx=scale, fy=scale)
             assert cv2.imwrite(str(folder / expression / f"{number}.png"), picture)
+
+
+def own_weights(folder: Path) -> None:
+    """A feature head and a transformer, small, and trained on nothing."""
+    torch = pytest.importorskip("torch")
+    torch.save(orthogonal().state_dict(), folder / "orf.pth")
+    torch.save(transformer(64, 49).state_dict(), folder / "qvit.pth")
 
 
 def blocks(language: str) -> list[str]:
@@ -48,6 +56,7 @@ def test_the_commands_shown_run(
     monkeypatch.chdir(tmp_path)
     compose_demo(tmp_path / "clip.mp4", frame_count=8)
     labelled_faces(tmp_path / "faces")
+    own_weights(tmp_path)
     (tmp_path / "day1").mkdir()
     compose_demo(tmp_path / "day1" / "morning.mov", frame_count=8)
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
