@@ -56,17 +56,18 @@
     const colour = theme.page;
     const axis = { gridcolor: colour.rule, linecolor: colour.rule, ticks: "", tickfont: { color: colour.muted } };
     const rows = "rows" in element.dataset;
+    const isTimed = timed.includes(element);
     const painted = {
       ...layout,
-      width: printing ? PRINT_PX : undefined,
-      height: printing && !rows ? Math.min(230, layout.height) : layout.height,
+      width: printing ? (isTimed ? PRINT_PX : 0.7 * PRINT_PX) : undefined,
+      height: printing && isTimed && !rows ? Math.min(230, layout.height) : layout.height,
       autosize: !printing,
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour.text, family: getComputedStyle(document.body).fontFamily, size: 12 },
       hoverlabel: { bgcolor: colour.surface, bordercolor: colour.rule, font: { color: colour.text } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour.muted, activecolor: colour.accent },
-      dragmode: touch.matches || !timed.includes(element) ? false : "zoom",
+      dragmode: touch.matches || !isTimed ? false : "zoom",
     };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
       painted[name] = { ...layout[name], ...axis };
@@ -78,7 +79,7 @@
     }
     return Plotly.react(element, data.map((trace) => paintTrace(trace, theme.expressions, colour)), painted, {
       ...CONFIG,
-      displayModeBar: rows || !timed.includes(element) ? false : CONFIG.displayModeBar,
+      displayModeBar: rows || !isTimed ? false : CONFIG.displayModeBar,
     });
   }
 
