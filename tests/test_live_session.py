@@ -20,7 +20,7 @@ from fertrack.config import Settings
 from fertrack.drawing import track_colour
 from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError
 from fertrack.live import LiveSession
-from fertrack.live.state import LiveState
+from fertrack.live.state import LiveState, LiveView
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
 from fertrack.storage.models import LookRow
@@ -205,19 +205,24 @@ def test_a_source_that_breaks_off_leaves_everything_and_says_so(tmp_path: Path) 
 
 
 def test_a_recording_has_the_real_intervals(tmp_path: Path) -> None:
-    """The source pauses in the middle; meanwhile the last picture is shown again, with what is wrong."""
+    """The source pauses in the middle: the last picture is shown again meanwhile, and recorded once."""
     source = LiveScene(frames=75, gaps_s={40: 1.5})
     seen = set()
+    shown: list[LiveView] = []
     with session(tmp_path, source, record=tmp_path / "shown.mkv", store=False) as live:
         while not live.wait(0.02):
             seen.add(live.state().status.state)
+            view = live.view(shown[-1].number if shown else -1, 0.0)
+            shown += [view] if view is not None else []
     times = np.array(picture_times(tmp_path / "shown.mkv"))
     assert {"live", "reconnecting"} <= seen
     assert live.summary is not None
     assert times[-1] == pytest.approx(75 / FPS + 1.5, abs=0.4), "as long as it was in life"
     steps = np.diff(times)
-    assert steps.max() == pytest.approx(0.5, abs=0.25), "shown again every half second"
+    assert steps.max() == pytest.approx(1.5, abs=0.25), "nothing is recorded that was not captured"
     assert np.median(steps) == pytest.approx(1 / FPS, abs=0.015)
+    indices = [view.frame_index for view in shown]
+    assert max(indices.count(index) for index in indices) >= 2, "shown again, with what is wrong"
 
 
 @pytest.mark.parametrize(("away_s", "ids"), [(0.4, 2), (1.5, 4)])

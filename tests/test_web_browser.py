@@ -286,6 +286,16 @@ def test_a_lost_connection_is_said_until_it_is_back(visit: Visit) -> None:
     expect(page.get_by_role("status")).to_have_text("Connected.")
 
 
+def test_no_picture_is_no_reason_to_ask_without_pause(visit: Visit) -> None:
+    """While a run is being saved, the answer that there is no picture comes at once."""
+    visit.page.route(re.compile(r"/picture\?"), lambda route: route.fulfill(status=204))
+    visit.page.wait_for_timeout(300)
+    before = len(visit.asked)
+    visit.page.wait_for_timeout(1000)
+    asked = [url for url in visit.asked[before:] if "/picture?" in url]
+    assert 1 <= len(asked) <= 10
+
+
 def test_a_program_that_is_gone_is_noticed(chromium: Any) -> None:
     with visiting(chromium, FakeSession()) as visit:
         visit.page.route("**/numbers", lambda route: route.abort())

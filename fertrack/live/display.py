@@ -125,7 +125,12 @@ class Display:
         age: takes the age of the displayed result in ms, once per picture.
         font: of names.
         most_fps: never display more pictures a second.
-        on_view: gets every picture and ``time.monotonic`` of its capture, in this thread; must not wait.
+        on_view: gets every picture that is new, and ``time.monotonic`` of its capture, in this thread; must not wait.
+
+    Attributes:
+        shown: ms from capture to shown, once per picture.
+        failures: pictures that could not be drawn.
+        failure: what went wrong with the first of them.
     """
 
     def __init__(
@@ -143,6 +148,8 @@ class Display:
         on_view: Callable[[LiveView, float], None] = lambda _view, _at_s: None,
     ) -> None:
         self.shown = Meter()
+        self.failures = 0
+        self.failure: Exception | None = None
         self._capture = capture
         self._latest = latest
         self._names = names
@@ -193,13 +200,27 @@ class Display:
                     continue
                 due_s = max(due_s + self._shortest_s, captured.at_s)
                 last = captured
-                self._show(captured, captured.at_s)
+                self._try_to_show(captured, captured.at_s)
             elif self._capture.ended:
                 break
             elif last is not None and self._connection().state != "live":
-                self._show(last, time.monotonic())
+                self._try_to_show(last, time.monotonic(), again=True)
 
-    def _show(self, captured: Captured, at_s: float) -> None:
+    def _try_to_show(self, captured: Captured, at_s: float, *, again: bool = False) -> None:
+        """Show one picture; if that fails, the next one is tried all the same."""
+        try:
+            view = self._show(captured, at_s)
+            # A still is no record of anything: a recording simply has a gap where the source was away. And whoever is
+            # to be taken out of it is known to be in the pictures that were captured, not in repetitions.
+            if not again:
+                self._on_view(view, at_s)
+        except Exception as error:
+            self.failures += 1
+            if self.failure is None:
+                self.failure = error
+                logger.warning("a picture could not be displayed", exc_info=error)
+
+    def _show(self, captured: Captured, at_s: float) -> LiveView:
         """Draw and publish one picture.
 
         Args:
@@ -228,7 +249,7 @@ class Display:
             if pred_index != self._drawn_pred:
                 self._drawn_pred = pred_index
                 self._latency.add(drawn_s, (drawn_s - shown.at_s) * 1e3)
-        self._on_view(view, at_s)
+        return view
 
     def _draw_faces(self, image: Image, shown: Shown, captured: Captured) -> None:
         result = shown.result

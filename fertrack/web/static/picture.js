@@ -17,7 +17,10 @@ export function watchPicture() {
 
   async function next() {
     const response = await fetch(`/picture?after=${number}`);
-    if (response.status === 204) return;
+    if (response.status === 204) {
+      await rest(200); // while the end is being saved, the answer comes at once
+      return;
+    }
     if (!response.ok) throw new Error(String(response.status));
     const bitmap = await createImageBitmap(await response.blob());
     number = Number(response.headers.get("X-Picture"));
