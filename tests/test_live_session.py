@@ -20,6 +20,7 @@ from fertrack.config import Settings
 from fertrack.drawing import track_colour
 from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError
 from fertrack.live import LiveSession
+from fertrack.live.display import Display
 from fertrack.live.state import LiveState, LiveView
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
@@ -256,6 +257,30 @@ def test_stopping_before_the_first_picture(tmp_path: Path) -> None:
     assert live.error is None
     assert live.summary is not None
     assert (live.summary.frames, live.summary.run) == (0, None)
+
+
+@pytest.mark.parametrize("duration_s", [None, 0.001])
+def test_ending_before_the_first_result_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duration_s: float | None
+) -> None:
+    """Stopped when there is a picture, and nothing of it was analysed; or with hardly any time at all."""
+    live = session(tmp_path, record=tmp_path / "shown.mp4", duration_s=duration_s)
+    start = Display.start
+
+    def stopped_meanwhile(display: Display) -> None:
+        live.stop()
+        start(display)
+
+    if duration_s is None:
+        monkeypatch.setattr(Display, "start", stopped_meanwhile)
+    with live:
+        assert live.wait(LONG)
+    assert live.error is None
+    assert live.summary is not None
+    assert live.summary.run is not None
+    assert live.summary.status == ("interrupted" if duration_s is None else "complete")
+    with open_database(tmp_path / "fertrack.db") as database:
+        assert queries.run_facts(database, "last").summary.status == live.summary.status
 
 
 def test_a_source_without_pictures_is_an_error(tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ class LiveFeed:
         info: the source, with the size of its frames.
         source: for its counters and notes.
         look: decides what is asked of each frame; its ``detect_every`` says how many frames on the next one is due.
-        on_broken: called when the source breaks off, before the feed ends.
-        until_s: ``time.monotonic`` at which it ends; None: not by itself.
+        on_broken: called when the source breaks off, or nothing was taken, before the feed ends.
+        until_s: ``time.monotonic`` at which it ends, though not before one frame that is there; None: not by itself.
     """
 
     def __init__(
@@ -189,8 +189,9 @@ class LiveFeed:
         """Yield the newest frame whenever asked for one; waits for it."""
         last, step = -1, 1
         while True:
-            left_s = None if self._until_s is None else self._until_s - time.monotonic()
-            captured = self._capture.newest(last + step - 1, left_s) if left_s is None or left_s > 0.0 else None
+            left_s = None if self._until_s is None else max(0.0, self._until_s - time.monotonic())
+            is_time = left_s is None or left_s > 0.0 or not self._taken
+            captured = self._capture.newest(last + step - 1, left_s) if is_time else None
             if captured is None:
                 break
             look = self._look()
@@ -203,6 +204,7 @@ class LiveFeed:
         error = self._capture.error
         if error is not None:
             self.notes.append(f"the source broke off: {error}")
+        if error is not None or not self._taken:  # a run of no frames was interrupted; it is not a broken source
             self._on_broken()
 
     def _count(self) -> None:
