@@ -210,6 +210,46 @@ def test_a_live_link_is_taken_back_when_both_are_seen_at_once() -> None:
     assert live.persons[2] == 1
 
 
+def test_live_persons_are_compared_by_the_mean_of_all_their_faces() -> None:
+    """As before the means were kept: brute force over every vector, with tracks seen together kept apart."""
+    rng = np.random.default_rng(3)
+    limit = 1.0 - CONFIG.accept_similarity
+    live = LivePersons(CONFIG, [KnownPerson(70, 1, face_of(6))])
+    vectors, owner, beside = [[*face_of(6)]], {}, {}
+    for track in range(200):
+        together = {track, *rng.integers(0, track + 1, 2).tolist()}
+        live.seen(together)
+        for each in together:
+            beside.setdefault(each, set()).update(together)
+        owner |= live.persons
+        while len(vectors) <= max(owner.values(), default=0):
+            vectors.append([])
+        faces = (face_of(int(rng.integers(8)), off=float(rng.uniform(0, 0.6)), count=2)).astype(np.float32)
+        barred = {owner[other] for other in beside[track] if other in owner}
+        apart = [
+            np.linalg.norm(np.mean(each, axis=0) - faces.mean(axis=0)) if each and place not in barred else np.inf
+            for place, each in enumerate(vectors)
+        ]
+        expected = int(np.argmin(apart)) if min(apart) <= limit else len(vectors)
+        person, similarity = live.add(track, faces)
+        assert person == expected
+        if expected < len(vectors):
+            assert similarity == pytest.approx(1.0 - min(apart))
+        else:
+            vectors.append([])
+        vectors[person] += [*faces]
+    assert len(set(live.persons.values())) > 8
+
+
+def test_what_a_live_comparison_keeps_does_not_grow_with_the_run() -> None:
+    live = LivePersons(CONFIG)
+    for track in range(3000):
+        live.seen([track, track + 1])
+        if track % 2:
+            live.add(track, face_of(track % 8))
+    assert len(live._beside) <= 1000
+
+
 # ---- which faces are kept ----
 
 

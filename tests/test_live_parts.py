@@ -244,13 +244,13 @@ def test_names() -> None:
     people = PeopleSink()
     people.write(result(0.0, {1: "anger", 2: "fear"}))
     people.rename(1, "  Ana   Maria ")
-    assert people.shown_names() == {1: "Ana Maria"}
+    assert people.shown_names([1, 2]) == {1: "Ana Maria"}
     with pytest.raises(ValueError, match="called"):
         people.rename(2, "ana maria")
     with pytest.raises(ValueError, match="no person 7"):
         people.rename(7, "X")
     people.rename(1, "")
-    assert people.shown_names() == {}
+    assert people.shown_names([1, 2, 7]) == {}
     assert people.given_names() == [(1, "")]
 
 
@@ -269,6 +269,19 @@ def test_meters() -> None:
     assert (first.percentiles.p50, second.percentiles.p99) == (100.0, 20.0)
     assert (first.rate, second.count) == (pytest.approx(10.0, rel=0.02), 600)
     assert meter.between(500.0, 600.0).count == 0
+
+
+def test_a_meter_stays_small_and_keeps_an_even_sample() -> None:
+    small, all_of_it = Meter(64), Meter()
+    for tick in range(1, 10_001):
+        for meter in (small, all_of_it):
+            meter.add(tick / 10, float(tick))
+    assert len(small) == 10_000
+    assert 32 <= len(small.values) <= 64
+    assert small.overall().p50 == pytest.approx(5000.0, rel=0.05)
+    assert np.diff(np.array(small.values)).std() == 0.0, "evenly spread"
+    assert (small.rate(1000.0), small.recent(1000.0)) == (all_of_it.rate(1000.0), all_of_it.recent(1000.0))
+    assert small.between(0.0, 500.0).count == pytest.approx(5000, rel=0.05)
 
 
 # The newest frame --------------------------------------------------------------------------------------------------

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from fertrack.linking.config import LinkingConfig
 from fertrack.linking.linker import KnownPerson, mean_embedding
 from fertrack.types import FloatArray
 
 __all__ = ["LivePersons"]
+
+_MOST_UNDECIDED = 1000
+"""Of more tracks that nobody has decided on, those unseen for longest are forgotten."""
 
 
 class LivePersons:
@@ -29,20 +33,25 @@ class LivePersons:
 
     def __init__(self, config: LinkingConfig | None = None, known: Sequence[KnownPerson] = ()) -> None:
         self._limit = 1.0 - (config or LinkingConfig()).accept_similarity
-        self._vectors: list[list[FloatArray]] = [list(person.embeddings) for person in known]
+        self._centres = _Centres()
+        for person in known:
+            self._centres.add(person.embeddings)
         self._known = len(known)
-        self._beside: dict[int, set[int]] = {}  # track -> tracks it was seen beside
+        self._beside: dict[int, set[int]] = {}  # undecided track -> tracks it was seen beside; the latest seen is last
+        self._rank: dict[int, int] = {}  # track -> how many were added before it
         self.persons: dict[int, int] = {}
 
     def seen(self, tracks: Iterable[int]) -> None:
         """Take note of the confirmed tracks of one frame."""
         together = set(tracks)
-        for track in together:
-            self._beside.setdefault(track, set()).update(together)
+        for track in together - self.persons.keys():
+            self._beside[track] = self._beside.pop(track, set()) | together
+        while len(self._beside) > _MOST_UNDECIDED:
+            del self._beside[next(iter(self._beside))]
         taken: dict[int, int] = {}
-        for track in sorted(together & self.persons.keys(), key=list(self.persons).index):
+        for track in sorted(together & self.persons.keys(), key=self._rank.__getitem__):
             if taken.setdefault(self.persons[track], track) != track:  # an earlier track of the person is here too
-                self.persons[track] = self._new_person([])
+                self.persons[track] = self._centres.add()
 
     def add(self, track: int, embeddings: FloatArray) -> tuple[int, float]:
         """Decide who a track is.
@@ -59,19 +68,20 @@ class LivePersons:
         """
         if track in self.persons:
             raise ValueError(f"track {track} was added before")
-        beside = self._beside.get(track, set())
-        taken = {person for other, person in self.persons.items() if other in beside}
+        beside = self._beside.pop(track, set())
+        taken = {self.persons[other] for other in beside & self.persons.keys()}
         centre = mean_embedding(embeddings)
         best, best_at = -1, np.inf
-        for person, vectors in enumerate(self._vectors):
-            if person in taken or not vectors or not len(centre):
-                continue
-            apart = float(np.linalg.norm(np.mean(vectors, axis=0) - centre))
-            if apart <= self._limit and apart < best_at:
-                best, best_at = person, apart
+        if len(centre):
+            apart = self._centres.distances(centre)
+            apart[list(taken)] = np.inf
+            nearest = int(apart.argmin()) if len(apart) else -1
+            if nearest >= 0 and apart[nearest] <= self._limit:
+                best, best_at = nearest, float(apart[nearest])
         if best < 0:
-            best = self._new_person([])
-        self._vectors[best].extend(embeddings)
+            best = self._centres.add()
+        self._centres.extend(best, embeddings)
+        self._rank[track] = len(self._rank)
         self.persons[track] = best
         return best, 1.0 - best_at if np.isfinite(best_at) else float("nan")
 
@@ -79,6 +89,39 @@ class LivePersons:
         """Whether a person is one of those given as known."""
         return person < self._known
 
-    def _new_person(self, vectors: list[FloatArray]) -> int:
-        self._vectors.append(vectors)
-        return len(self._vectors) - 1
+
+class _Centres:
+    """The mean vector of each person, kept up to date: what a comparison costs does not grow with what went into it."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros((0, 0))
+        self._counts = np.zeros(0, np.int64)
+        self._persons = 0
+
+    def add(self, vectors: FloatArray | None = None) -> int:
+        """Add a person; gives their position."""
+        if self._persons == len(self._counts):
+            more = max(16, self._persons)
+            self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
+            self._counts = np.concatenate([self._counts, np.zeros(more, np.int64)])
+        self._persons += 1
+        if vectors is not None:
+            self.extend(self._persons - 1, vectors)
+        return self._persons - 1
+
+    def extend(self, person: int, vectors: FloatArray) -> None:
+        """Give a person more vectors, (E, D)."""
+        if not len(vectors):
+            return
+        if not self._sums.shape[1]:
+            self._sums = np.zeros((len(self._counts), vectors.shape[1]))
+        self._sums[person] += vectors.sum(axis=0, dtype=np.float64)
+        self._counts[person] += len(vectors)
+
+    def distances(self, centre: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """From each person, (P,); infinite from those without a vector."""
+        apart = np.full(self._persons, np.inf)
+        has = np.flatnonzero(self._counts[: self._persons])
+        if len(has):
+            apart[has] = np.linalg.norm(self._sums[has] / self._counts[has, None] - centre, axis=1)
+        return apart

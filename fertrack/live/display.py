@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -118,7 +118,7 @@ class Display:
     Args:
         capture: where frames come from.
         latest: the latest result, or None while there is none.
-        names: what to draw instead of ``ID n``, by track.
+        names: what to draw instead of ``ID n``, by track, of the tracks it is given.
         connection: how the source is.
         budget: what is spent on analysis.
         latency: takes ms from capture to result drawn, once per result.
@@ -138,7 +138,7 @@ class Display:
         capture: Capture,
         *,
         latest: Callable[[], Shown | None],
-        names: Callable[[], Mapping[int, str]],
+        names: Callable[[Iterable[int]], Mapping[int, str]],
         connection: Callable[[], StreamStatus],
         budget: Callable[[], BudgetState],
         latency: Meter,
@@ -257,7 +257,8 @@ class Display:
         followed = result.track_ids != UNCONFIRMED
         if followed.any():
             moved = predicted_xyxy(result.track_xyxy, result.track_velocity, ahead)
-            draw_result(image, replace(result, track_xyxy=moved), names=self._names(), font=self._font)
+            names = self._names(result.track_ids[followed].tolist())
+            draw_result(image, replace(result, track_xyxy=moved), names=names, font=self._font)
 
     def _draw_facts(self, image: Image, frame_index: int, pred_index: int, age_ms: float) -> None:
         budget = self._budget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from fertrack.live.state import Percentiles
 __all__ = ["Measured", "Meter"]
 
 _WINDOW_S = 5.0
+_MOST_VALUES = 1 << 18  # two hours of 30 a second, 3 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,13 @@ class Measured:
 
 
 class Meter:
-    """Values and the times at which they came, 12 bytes each. Safe to use from several threads.
+    """Values and the times at which they came. Safe to use from several threads.
+
+    However long it is used, it takes a few megabytes: of more than ``most`` values every second one is kept, then every
+    fourth, and so on, evenly spread over the whole time. The last seconds are always complete.
+
+    Args:
+        most: so many values are kept, at least half as many once there were more.
 
     >>> meter = Meter()
     >>> for second in range(10):
@@ -35,17 +43,23 @@ class Meter:
     (10, 1.0, 70.0)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST_VALUES) -> None:
+        self._most = most
         self._times_s = array("d")
         self._values = array("f")
+        self._recent: deque[tuple[float, float]] = deque()
+        self._first_s = 0.0
+        self._count = 0
+        self._stride = 1
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._times_s)
+        """How many values came."""
+        return self._count
 
     @property
     def values(self) -> Sequence[float]:
-        """All values so far; a copy."""
+        """The values that are kept: all, or an even sample; a copy."""
         with self._lock:
             return array("f", self._values)
 
@@ -57,22 +71,26 @@ class Meter:
             value: usually milliseconds.
         """
         with self._lock:
-            self._times_s.append(at_s)
-            self._values.append(value)
+            if not self._count:
+                self._first_s = at_s
+            if self._count % self._stride == 0:
+                self._keep(at_s, value)
+            self._count += 1
+            self._recent.append((at_s, value))
+            while self._recent[0][0] <= at_s - _WINDOW_S:
+                self._recent.popleft()
 
     def rate(self, now_s: float) -> float:
         """Values a second over the last seconds."""
         with self._lock:
-            count = self._recent(now_s)
-            if not count:
-                return 0.0
-            covered_s = min(_WINDOW_S, now_s - self._times_s[0])
-        return count / covered_s if covered_s > 0.0 else 0.0
+            count = len(self._lately(now_s))
+            covered_s = min(_WINDOW_S, now_s - self._first_s)
+        return count / covered_s if count and covered_s > 0.0 else 0.0
 
     def recent(self, now_s: float) -> Percentiles:
         """Percentiles of the last seconds' values."""
         with self._lock:
-            values = self._values[len(self._values) - self._recent(now_s) :]
+            values = self._lately(now_s)
         return _percentiles(values)
 
     def overall(self) -> Percentiles:
@@ -82,16 +100,22 @@ class Meter:
     def between(self, start_s: float, end_s: float) -> Measured:
         """What was measured from ``start_s`` until before ``end_s``."""
         with self._lock:
-            times, values = np.array(self._times_s), np.array(self._values, np.float64)
+            times, values, stride = np.array(self._times_s), np.array(self._values, np.float64), self._stride
         part = values[(times >= start_s) & (times < end_s)]
-        return Measured(len(part), len(part) / (end_s - start_s) if end_s > start_s else 0.0, _percentiles(part))
+        count = len(part) * stride
+        return Measured(count, count / (end_s - start_s) if end_s > start_s else 0.0, _percentiles(part))
 
-    def _recent(self, now_s: float) -> int:
-        """How many of the values are from the last seconds; looked for from the end, so it costs what it finds."""
-        count, since_s = 0, now_s - _WINDOW_S
-        while count < len(self._times_s) and self._times_s[-1 - count] > since_s:
-            count += 1
-        return count
+    def _keep(self, at_s: float, value: float) -> None:
+        if len(self._values) == self._most:
+            self._times_s, self._values = self._times_s[::2], self._values[::2]
+            self._stride *= 2
+            if self._count % self._stride:
+                return
+        self._times_s.append(at_s)
+        self._values.append(value)
+
+    def _lately(self, now_s: float) -> list[float]:
+        return [value for at_s, value in self._recent if at_s > now_s - _WINDOW_S]
 
 
 def _percentiles(values: Sequence[float] | np.ndarray) -> Percentiles:

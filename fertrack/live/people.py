@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -37,7 +37,7 @@ class _Person:
 
     def seen(self, result: FrameResult, row: int) -> None:
         self.track = int(result.track_ids[row])
-        if self.track not in self.tracks:
+        if self.tracks[-1:] != [self.track] and self.track not in self.tracks:
             self.tracks.append(self.track)
         self.label = int(result.labels[row])
         self.smoothed = result.smoothed[row]
@@ -137,12 +137,17 @@ class PeopleSink:
                 if person.number in self._names or person.is_visible or now_s - person.last_seen_s < _STRIP_S
             )
 
-    def shown_names(self) -> dict[int, str]:
-        """What to draw instead of ``ID n``, by track: names, and who it is that came back with another ID."""
+    def shown_names(self, tracks: Iterable[int]) -> dict[int, str]:
+        """What to draw instead of ``ID n``, by track: names, and who it is that came back with another ID.
+
+        Args:
+            tracks: those that are drawn; a long run has seen many more.
+        """
         with self._lock:
             shown = {}
-            for track, number in self._of_track.items():
-                person = self._persons.get(number)
+            for track in tracks:
+                number = self._of_track.get(track)
+                person = self._persons.get(number) if number is not None else None
                 if number in self._names:
                     shown[track] = self._names[number]
                 elif person is not None and len(person.tracks) > 1:

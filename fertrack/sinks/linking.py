@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -78,7 +79,7 @@ class LinkingSink:
         self._embedded: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._last_seen_s: dict[int, float] = {}
         self._live = LivePersons(self._config, known) if live else None
-        self._work_ms: list[float] = []
+        self._work_ms = array("f")
         self._asker: ThreadPoolExecutor | None = None
         if live and getattr(embedder, "is_apart", False):
             self._asker = ThreadPoolExecutor(1, thread_name_prefix="fertrack-link")
