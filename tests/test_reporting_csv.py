@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
+from fertrack.cli.main import run as command
 from fertrack.errors import OutputExistsError, ReportError, RunNotFoundError
 from fertrack.reporting import ReportConfig, write_csv
+from fertrack.reporting.csv_rows import write_rows
 from fertrack.storage import queries
 from fertrack.storage.engine import Database, open_database
 from fertrack.types import EXPRESSIONS
@@ -144,3 +148,27 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_no_other(
         write_csv(db, run, tmp_path / "out", "clip", overwrite=True)
     assert paths[0].read_bytes() == before
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"clip.faces.csv", "clip.episodes.csv"}
+
+
+def test_the_command_line_prints_what_the_files_hold(
+    db: Database, run: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faces, episodes = write_csv(db, run, tmp_path, "clip", ReportConfig(min_episode_s=0.0))
+    for path, extra in ((faces, []), (episodes, ["--episodes"])):
+        assert command(["timeline", str(run), "--db", db.url, "--format", "csv", *extra]) == 0
+        printed = capsys.readouterr().out
+        assert "\r" not in printed, "other programs read lines"
+        written = path.read_bytes().decode("utf-8").replace("\r\n", "\n").splitlines()
+        confirmed = [line for line in written if ",-1,," not in line]  # faces that nobody has claimed are in the file
+        assert printed.splitlines() == confirmed
+
+
+def test_decimals_go_by_the_unit_and_formulas_are_defused(capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.DataFrame(
+        {"t": [1.0, np.nan], "p": [1 / 3, 1.0], "ms": [2.0, 0.5], "n": [1, 2], "who": ["=1+1", None], "odd": [0.1, 2.0]}
+    )
+    table.attrs["units"] = {"t": "s", "p": "1", "ms": "ms"}
+    write_rows(table, sys.stdout, line_end="\n")
+    assert capsys.readouterr().out == (
+        "t,p,ms,n,who,odd\n1.000000,0.3333,2.000,1,'=1+1,0.100000\n,1.0000,0.500,2,,2.000000\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import doctest
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -239,3 +240,14 @@ def test_the_time_axis_begins_with_the_first_picture(db: Database, tmp_path: Pat
     first, last = late.figures["overview"]["layout"]["xaxis"]["range"]
     assert (first - axes.MIDNIGHT_MS, last - axes.MIDNIGHT_MS) == (852, 2852)
     assert "A person who was followed is in view for 2 s of 2 s." in late.text
+
+
+# Names -----------------------------------------------------------------------------------------------------------
+
+
+def test_drawn_videos_show_the_name_and_the_number(db: Database) -> None:
+    from fertrack.storage import persons
+    from fertrack.storage.replay import names_of_tracks
+
+    assert names_of_tracks(db, store_run(db, RUN))[1] == "Ana (P1)"
+    assert doctest.testmod(persons).failed == 0
