@@ -47,6 +47,7 @@ class Script:
         tls: certificate and key, for https.
         content_type: of the answer.
         with_length: whether each part names its length.
+        on_sent: called before each picture.
         connections: connections so far.
     """
 
@@ -64,6 +65,7 @@ class Script:
     with_length: bool = True
     damaged: tuple[int, ...] = ()
     tls: tuple[Path, Path] | None = None
+    on_sent: Callable[[], None] = lambda: None
     connections: int = 0
     times: list[float] = field(default_factory=list)
 
@@ -127,6 +129,7 @@ def mjpeg_server(script: Script, port: int = 0) -> Iterator[str]:
                         image = image[:200] + bytes(len(image) - 200)
                     length = f"Content-Length: {len(image)}\r\n" if script.with_length else ""
                     head = f"--frame\r\nContent-Type: image/jpeg\r\n{length}\r\n"
+                    script.on_sent()
                     self.wfile.write(head.encode() + image + b"\r\n")
                     self.wfile.flush()
                     number += 1

@@ -24,7 +24,7 @@ from fertrack.sources import InputConfig, StreamConfig, StreamSource, StreamStat
 from fertrack.types import Frame
 
 SECRET = "geheim"
-QUICK = StreamConfig(backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=0.6, open_timeout_s=5)
+QUICK = StreamConfig(longest_lag_s=5, backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=0.6, open_timeout_s=5)
 SOON = StreamConfig(open_timeout_s=0.6, stall_timeout_s=0.6)
 
 

@@ -19,7 +19,7 @@ from fertrack.evaluation.stream_sender import PROTOCOLS, LoopbackSender, Protoco
 from fertrack.evaluation.stream_show import Show
 from fertrack.sources import StreamConfig, StreamSource
 
-QUICK = StreamConfig(backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=1.0, open_timeout_s=10)
+QUICK = StreamConfig(longest_lag_s=5, backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=1.0, open_timeout_s=10)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +14,13 @@ from typing import Self
 
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
-from fertrack.errors import FertrackError, OutputExistsError, VideoOpenError, VideoWriteError
+from fertrack.errors import FertrackError, VideoOpenError
 from fertrack.live.budget import BudgetController, Costs, LookSchedule, input_sizes
 from fertrack.live.capture import Capture, LiveFeed
 from fertrack.live.display import Display, LatestResult, MeteredSink, Shown
 from fertrack.live.latency import Meter
 from fertrack.live.people import PeopleSink
-from fertrack.live.recording import Recorder
+from fertrack.live.recordings import Recordings
 from fertrack.live.state import BudgetState, LiveState, LiveSummary, LiveView
 from fertrack.pipeline import Pipeline
 from fertrack.privacy import check_stated
@@ -32,7 +32,7 @@ from fertrack.sinks.linking import LinkingSink
 from fertrack.sources import StreamStatus, open_live_source
 from fertrack.storage import person_actions
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.outputs import record_output
+from fertrack.storage.links import names_of
 from fertrack.types import UNCONFIRMED, RunSummary, VideoInfo
 
 __all__ = ["LiveSession"]
@@ -49,7 +49,8 @@ class LiveSession:
 
     Capture always holds only the newest frame; the frame loop (``Pipeline.run``) takes it when it is ready; the display
     shows every newest frame with the latest result, its boxes moved on by the tracker's prediction. So no delay can
-    build up, however slow analysis is. However the run ends, its rows and its recording are complete.
+    build up, however slow analysis is. However the run ends, every row that was written and every picture that was
+    recorded is kept, and the database knows the recordings; stopped or at its time's end, nothing is missing.
 
     Args:
         settings: all options.
@@ -119,10 +120,9 @@ class LiveSession:
         self._schedule = LookSchedule()
         self._costs = _CostMeter()
         self._latency, self._age, self._results = Meter(), Meter(), Meter()
-        self._info: VideoInfo | None = None
-        self._recorder: Recorder | None = None
-        self._recorders: list[Recorder] = []
-        self._recording = threading.Lock()
+        self._store_sink: DatabaseSink | None = None
+        config = settings.video.model_copy(update={"preset": settings.live.record_preset})
+        self._recordings = Recordings(config, out, [location] if isinstance(location, str) else [])
         self._notes: list[str] = []
         self._is_stopping = False
         self._closing = threading.Event()
@@ -135,18 +135,20 @@ class LiveSession:
         """Load the models, open the database and the source, and begin. Does nothing if it has begun.
 
         Raises:
-            ConfigError: an option does not fit, or a purpose has to be stated.
+            ConfigError: an option does not fit, or a purpose has to be stated, or a recording is to hide faces.
             WeightsError: weights are missing.
             StorageError: the database cannot be opened.
-            OutputExistsError: the recording is there already.
+            OutputExistsError: the recording is there already, or is the source.
             VideoOpenError: the source cannot be opened.
         """
         if self._thread is not None:
             return
         settings = self._settings
         check_stated(settings.privacy)
-        if self._record is not None and self._record.exists() and not self._overwrite:
-            raise OutputExistsError(f"{self._record} is already there: use --overwrite, or choose another name")
+        if self._record is not None:
+            self._recordings.check(self._record, overwrite=self._overwrite)
+        if settings.privacy.thumbnails:
+            self._notes.append("privacy.thumbnails keeps no pictures of faces of a live run")
         self._pipeline = self._pipeline or build_pipeline(settings, live=True)
         try:
             self._relinker = build_relinker(settings.linking, live=True)
@@ -255,21 +257,21 @@ class LiveSession:
         capture, display = self._capture, self._display
         newest = capture.newest(timeout_s=0.0) if capture is not None else None
         time_s = newest.frame.timestamp_s if newest is not None else 0.0
-        recorder = self._recorder
+        recording = self._recordings.current
         connection = self._connection()
         return LiveState(
             source=self._source.info.name if self._source is not None else "",
             status=connection,
             running=self._thread is not None and not self._is_done.is_set(),
             error=_sentence(self.error),
-            recording=str(recorder.path) if recorder is not None and not recorder.failed else None,
+            recording=str(recording) if recording is not None else None,
             time_s=time_s,
             display_fps=display.shown.rate(now_s) if display is not None else 0.0,
             results_hz=self._results.rate(now_s),
             latency_ms=self._latency.recent(now_s),
             age_ms=self._age.recent(now_s),
             frames=capture.frames if capture is not None else 0,
-            dropped=max(0, capture.frames - len(self._results)) if capture is not None else 0,
+            dropped=self._dropped(capture),
             displayed=len(display.shown) if display is not None else 0,
             reconnects=connection.reconnects,
             budget=self._budget(),
@@ -286,14 +288,11 @@ class LiveSession:
             The file.
 
         Raises:
-            ConfigError: the codec does not go into that kind of file.
-            OutputExistsError: the file is there already.
+            ConfigError: the codec does not go into that kind of file, or faces are to be hidden (``video.anonymise``).
+            OutputExistsError: the file is there already, or is the source.
             VideoWriteError: it cannot be written, or there is no picture yet, or a recording is in progress.
         """
-        with self._recording:
-            if self._recorder is not None:
-                raise VideoWriteError(f"a recording is in progress already: {self._recorder.path}")
-            return self._begin_recording(path)
+        return self._recordings.begin(path, overwrite=self._overwrite and path is not None and path == self._record)
 
     def stop_recording(self) -> Path | None:
         """Complete the recording in progress.
@@ -304,12 +303,7 @@ class LiveSession:
         Raises:
             VideoWriteError: it could not be finished; what is playable was kept.
         """
-        with self._recording:
-            recorder, self._recorder = self._recorder, None
-        if recorder is None:
-            return None
-        recorder.stop()
-        return recorder.path
+        return self._recordings.end()
 
     def rename(self, person: int, name: str) -> None:
         """Give a person of this run a name; an empty one takes it away. Stored when the run has ended.
@@ -333,9 +327,14 @@ class LiveSession:
             if not isinstance(error, FertrackError):
                 logger.warning("the live run failed", exc_info=error)
         finally:
-            self._release()
-            self._is_done.set()
-            self._on_end()
+            try:
+                self._release()
+            except Exception as error:
+                self.error = self.error or error
+                logger.warning("the live run could not be closed properly", exc_info=error)
+            finally:
+                self._is_done.set()
+                self._on_end()
 
     def _live(self) -> None:
         assert self._pipeline is not None
@@ -345,7 +344,6 @@ class LiveSession:
         if info is None:  # stopped before there was any
             self._summarise(RunSummary("interrupted", 0, 0, 0, 0, self._source.decode_failures, 0.0, 0.0), None)
             return
-        self._info = info
         pipeline = self._pipeline
         feed = LiveFeed(
             self._capture,
@@ -361,22 +359,23 @@ class LiveSession:
         if self._database is not None:
             store = DatabaseSink(self._database, info, run_record(self._settings, pipeline), self._settings.storage)
         if linking is not None:
-            self._people = PeopleSink(lambda: linking.persons)
+            self._people = PeopleSink(lambda: linking.persons, self._known_names(linking))
         if self._wants_display:
+            self._recordings.open(info)
+            if self._record is not None:
+                self._recordings.begin(self._record, overwrite=self._overwrite)
             self._display = self._make_display(self._capture)
             self._display.start()
-        if self._record is not None:
-            with self._recording:
-                self._begin_recording(self._record)
         sinks: list[Sink] = [self._latest, MeteredSink("age", self._age)]
         sinks += [sink for sink in (linking, self._people, store) if sink is not None]
+        self._store_sink = store
         try:
             summary = pipeline.run(feed, sinks)
-        finally:
-            if store is not None and linking is not None and self._relinker is not None and self._database is not None:
-                self._relinker.store(self._database, store.run_id, linking)
-        if store is not None:
-            self._store_rest(store.run_id)
+        except BaseException:
+            with suppress(Exception):  # what ended the run is what must be told
+                self._store_rest(linking)
+            raise
+        self._store_rest(linking)
         self._summarise(summary, store.run_id if store is not None else None)
 
     def _await_picture(self, capture: Capture, source: VideoSource) -> VideoInfo | None:
@@ -394,6 +393,7 @@ class LiveSession:
 
     def _take(self, shown: Shown) -> None:
         """Take note of a result."""
+        self._remember_recordings()
         now_s = time.monotonic()
         result = shown.result
         self._results.add(now_s, (now_s - shown.at_s) * 1e3)
@@ -415,16 +415,12 @@ class LiveSession:
             self._capture.close()
         if self._display is not None:
             self._display.stop()
-        with self._recording:
-            self._info = None  # no recording can begin any more
-        try:
-            self.stop_recording()
-        except VideoWriteError as error:
-            self._notes.append(str(error))
+        self._recordings.close()
 
     def _release(self) -> None:
         """Close everything, whatever state it is in."""
         self._end_display()
+        self._recordings.complete()
         if self._source is not None:
             self._source.close()
         if self._relinker is not None:
@@ -440,7 +436,8 @@ class LiveSession:
         own = getattr(options, "long_side", 0)
         live = self._settings.live
         sizes = input_sizes(own) if own and pipeline.analyzer.resizable else ()
-        return BudgetController(display_fps=live.display_fps, results_hz=live.results_hz, sizes=sizes)
+        display_fps = min(live.display_fps, live.most_display_fps)
+        return BudgetController(display_fps=display_fps, results_hz=live.results_hz, sizes=sizes)
 
     def _linking_sink(self) -> LinkingSink | None:
         if self._relinker is None:
@@ -448,6 +445,13 @@ class LiveSession:
         if self._database is not None:
             return self._relinker.sink(self._database, live=True)
         return LinkingSink(self._relinker.embedder, self._relinker.config, live=True)
+
+    def _known_names(self, linking: LinkingSink) -> dict[int, str]:
+        """Names of the persons of earlier runs, by their position among those that linking knows."""
+        if self._database is None or not linking.known:
+            return {}
+        names = names_of(self._database, [person.id for person in linking.known])
+        return {place: names[person.id] for place, person in enumerate(linking.known) if person.id in names}
 
     def _make_display(self, capture: Capture) -> Display:
         return Display(
@@ -460,23 +464,8 @@ class LiveSession:
             age=self._age,
             font=self._settings.video.font,
             most_fps=self._settings.live.most_display_fps,
-            on_view=self._offer,
+            on_view=self._recordings.offer,
         )
-
-    def _offer(self, view: LiveView, at_s: float) -> None:
-        recorder = self._recorder
-        if recorder is not None:
-            recorder.offer(view.image, at_s)
-
-    def _begin_recording(self, path: Path | None) -> Path:
-        if self._info is None or not self._wants_display or self._is_done.is_set():
-            raise VideoWriteError("there is no picture to be recorded: wait for the first, or see whether it has ended")
-        config = self._settings.video.model_copy(update={"preset": self._settings.live.record_preset})
-        if path is None:
-            path = self._out / f"live-{dt.datetime.now():%Y%m%d-%H%M%S}{config.suffix}"
-        self._recorder = Recorder(path, self._info, config, overwrite=self._overwrite and path == self._record)
-        self._recorders.append(self._recorder)
-        return path
 
     def _connection(self) -> StreamStatus:
         if self._is_done.is_set() or (self._capture is not None and self._capture.ended):
@@ -492,29 +481,52 @@ class LiveSession:
         budget = self._schedule.budget
         return BudgetState(budget.detect_every, budget.long_side, budget.classify_hz, self._schedule.fixed)
 
+    def _dropped(self, capture: Capture | None) -> int:
+        """Pictures that were not analysed: those the source left out, and those captured while analysis was busy."""
+        if capture is None or self._source is None:
+            return 0
+        return self._source.dropped + max(0, capture.frames - len(self._results))
+
     # ---- the end ----
 
-    def _store_rest(self, run: int) -> None:
-        """Names that were given, and which recordings were made."""
-        assert self._database is not None
-        assert self._capture is not None
-        for recorder in self._recorders:
-            if recorder.first_s is not None and recorder.path.exists():
-                offset_s = recorder.first_s - self._capture.origin_s
-                record_output(self._database, run, recorder.path, "video", {"offset_s": offset_s})
+    def _store_rest(self, linking: LinkingSink | None) -> None:
+        """Who is who, names that were given, and recordings, which are completed; each whatever becomes of the others.
+
+        Raises:
+            StorageError: who is who could not be stored.
+        """
+        database, store = self._database, self._store_sink
+        try:
+            if linking is not None and linking.plan is not None and database is not None and store is not None:
+                assert self._relinker is not None
+                self._relinker.store(database, store.run_id, linking)
+        finally:
+            if database is not None and store is not None and store.is_open:
+                self._store_names(database, store.run_id)
+            self._remember_recordings()
+            self._recordings.complete()
+            self._remember_recordings(ended=True)
+
+    def _remember_recordings(self, *, ended: bool = False) -> None:
+        store = self._store_sink
+        if self._database is not None and self._capture is not None and store is not None and store.is_open:
+            self._recordings.remember(self._database, store.run_id, self._capture.origin_s, ended=ended)
+
+    def _store_names(self, database: Database, run: int) -> None:
         for track, name in self._people.given_names():
             try:
-                person_actions.rename(self._database, run, f"ID {track}", name)
+                person_actions.rename(database, run, f"ID {track}", name)
             except FertrackError as error:
                 self._notes.append(f"ID {track} could not be called {name}: {error}")
 
     def _summarise(self, summary: RunSummary, run: int | None) -> None:
         capture, display, source = self._capture, self._display, self._source
         assert capture is not None
-        written = [recorder for recorder in self._recorders if recorder.path.exists()]
-        missed = sum(recorder.dropped for recorder in self._recorders)
+        missed = self._recordings.dropped
         if missed:
             self._notes.append(f"{missed} displayed pictures are not in the recording: the encoder was too slow")
+        if display is not None and display.failure is not None:
+            self._notes.append(f"{display.failures} pictures could not be displayed: {_sentence(display.failure)}")
         duration_s = capture.duration_s
         per_s = 1.0 / duration_s if duration_s > 0.0 else 0.0
         displayed = len(display.shown) if display is not None else 0
@@ -536,9 +548,9 @@ class LiveSession:
             results_hz=summary.frames * per_s,
             latency_ms=self._latency.overall(),
             age_ms=self._age.overall(),
-            recordings=tuple(str(recorder.path) for recorder in written),
+            recordings=tuple(str(path) for path in self._recordings.written),
             record_dropped=missed,
-            notes=(*summary.notes, *self._notes),
+            notes=(*summary.notes, *self._recordings.notes, *self._notes),
             error=_sentence(capture.error),
         )
 

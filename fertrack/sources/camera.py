@@ -89,7 +89,7 @@ class CameraConnection:
         self.codec = ""
         self.fps = 0.0
         self.finite = self.paced = False
-        self.decode_failures = 0
+        self.decode_failures = self.dropped = 0
         self._name = name
         self._lifeline = lifeline
         self._stall_timeout_s = stall_timeout_s
@@ -136,6 +136,7 @@ class CameraConnection:
                     continue
                 picture = Picture(arrived_s, (time.perf_counter() - started) * 1e3, cast(Image, image))
                 with self._changed:
+                    self.dropped += self._newest is not None
                     self._newest = picture
                     self._changed.notify()
         finally:

@@ -20,6 +20,7 @@ from fertrack.errors import VideoOpenError
 from fertrack.sources.arrival import Picture
 from fertrack.sources.credentials import mask_credentials
 from fertrack.sources.lifeline import Lifeline
+from fertrack.sources.packets import ArrivedPacket, LivePackets
 
 __all__ = ["Connection", "StreamConnection", "ffmpeg_log_masked"]
 
@@ -49,6 +50,11 @@ class Connection(Protocol):
     paced: bool
     decode_failures: int
 
+    @property
+    def dropped(self) -> int:
+        """Pictures left out because newer ones were there."""
+        ...
+
     def read(self) -> Picture | None:
         """The next picture, None at the end.
 
@@ -67,6 +73,10 @@ class Connection(Protocol):
 class StreamConnection:
     """Pictures of a container that FFmpeg reads.
 
+    What comes at its own pace is taken from the network in a thread of its own and stamped there, so that a slow
+    decoder neither lets it gather unseen nor makes it look newer than it is; see ``LivePackets`` for what is then left
+    out. A file, or HLS, is read when it is wanted: whoever sends it waits.
+
     Args:
         container: opened; closed by this connection.
         shown: its address without credentials, for messages.
@@ -75,6 +85,7 @@ class StreamConnection:
         body: what the container reads from; closed after it.
         resumable: whether a read that timed out may simply be repeated (RTSP); it is then repeated until the deadline.
         fps_known: whether the container's rate means anything.
+        longest_lag_s: pictures that have waited longer for being decoded may be left out, seconds.
     """
 
     def __init__(
@@ -87,6 +98,7 @@ class StreamConnection:
         body: Closable | None = None,
         resumable: bool = False,
         fps_known: bool = True,
+        longest_lag_s: float = 0.3,
     ) -> None:
         self.decode_failures = 0
         self._container = container
@@ -108,48 +120,90 @@ class StreamConnection:
         self._ready: deque[Picture] = deque()
         self._packets = self._demuxed()
         self._seen = self._drained = False
+        self._late_s: float | None = None
+        self._live: LivePackets[Packet[VideoStream]] | None = None
+        if not self.paced:
+            self._live = LivePackets(self._packets, longest_lag_s, self._go_on)
+            self._live.start()
+
+    @property
+    def dropped(self) -> int:
+        """See ``Connection``."""
+        return self._live.dropped if self._live is not None else 0
 
     def read(self) -> Picture | None:
         """See ``Connection``."""
-        if self._seen:  # counted from now: whoever reads may have taken its time
-            self._lifeline.extend(self._stall_timeout_s)
+        if self._live is None:
+            self._extend()  # counted from now: whoever reads may have taken its time
+        self._late_s = time.monotonic() + self._stall_timeout_s if self._seen else None
         while not self._ready:
-            packet = next(self._packets, None)
-            if packet is None and (self._drained or not self.finite):
+            arrived = self._next_packet()
+            if arrived is None and (self._drained or not self.finite):
                 return None
-            self._drained = packet is None
-            self._decode(packet)
+            self._drained = arrived is None
+            self._decode(arrived)
         self._seen = True
         return self._ready.popleft()
 
     def close(self) -> None:
         """See ``Connection``."""
+        if self._live is not None:
+            self._lifeline.expire()
+            self._live.join()
         self._packets.close()
         self._release()
+
+    def _extend(self) -> None:
+        """Packets must go on coming; the first picture has to be there by the first deadline."""
+        if self._seen:
+            self._lifeline.extend(self._stall_timeout_s)
+
+    def _go_on(self) -> None:
+        """Called for each packet: RTSP asks nobody whether to go on while packets come."""
+        self._lifeline.remaining_s()
+        self._extend()
+
+    def _next_packet(self) -> ArrivedPacket[Packet[VideoStream]] | None:
+        if self._live is not None:
+            return self._live.take(self._remaining_s)
+        packet = next(self._packets, None)
+        return None if packet is None else ArrivedPacket(packet, time.monotonic())
+
+    def _remaining_s(self) -> float:
+        """Until the picture that is waited for must be there; packets alone are not enough."""
+        left_s = self._lifeline.remaining_s()
+        if self._late_s is None:
+            return left_s
+        if self._late_s <= time.monotonic():
+            raise TimeoutError(f"no picture for {self._stall_timeout_s:g} s")
+        return min(left_s, self._late_s - time.monotonic())
 
     def _release(self) -> None:
         self._container.close()
         if self._body is not None:
             self._body.close()
 
-    def _decode(self, packet: Packet[VideoStream] | None) -> None:
+    def _decode(self, arrived: ArrivedPacket[Packet[VideoStream]] | None) -> None:
         """Decode a packet, or None to get what the decoder still holds.
 
         Damage is counted, except before the first key frame of a connection, where it is none.
         """
-        arrived_s, started = time.monotonic(), time.perf_counter()
-        self._lifeline.remaining_s()
+        started = time.perf_counter()
+        self._remaining_s()
+        if arrived is not None and arrived.after_gap:
+            self._stream.codec_context.flush_buffers()
         try:
-            pictures = self._stream.decode(packet)
+            pictures = self._stream.decode(None if arrived is None else arrived.packet)
         except FFmpegError:
             self.decode_failures += self._seen
             return
         decode_ms = (time.perf_counter() - started) * 1e3
+        arrived_s = time.monotonic() if arrived is None else arrived.arrived_s
         aspect = self._stream.codec_context.sample_aspect_ratio
         for picture in pictures:
             if picture.is_corrupt:
                 self.decode_failures += self._seen
-            else:
+            elif self._live is None or self._live.is_due(arrived_s):
                 time_s = None if picture.pts is None else float(picture.pts * (picture.time_base or 0))
                 self._ready.append(Picture(arrived_s, decode_ms, picture, time_s, aspect))
 
@@ -157,7 +211,8 @@ class StreamConnection:
         """Packets until the end; empty ones are left out."""
         while True:
             try:
-                for packet in self._container.demux(self._stream):
+                demuxed = self._container.demux(self._stream)
+                while (packet := self._demux_one(demuxed)) is not None:
                     if packet.size:
                         yield packet
             except ExitError:  # PyAV's read timeout
@@ -166,6 +221,12 @@ class StreamConnection:
                     raise
             else:
                 return
+
+    def _demux_one(self, demuxed: Iterator[Packet[VideoStream]]) -> Packet[VideoStream] | None:
+        if self._live is None:
+            return next(demuxed, None)
+        with ffmpeg_log_masked():  # it holds for one thread, and what it holds back is let go at its end
+            return next(demuxed, None)
 
 
 def _video_of(container: InputContainer, shown: str) -> VideoStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import selectors
 import socket
@@ -37,12 +38,21 @@ class Lifeline:
         self._lock = threading.Lock()
         self._twins: list[socket.socket] = []
         self._failed = False
+        self._deadline_s = 0.0
         self.extend(seconds)
 
     def extend(self, seconds: float) -> None:
-        """The next picture has to come within so many seconds from now."""
-        self._limit_s = seconds
-        self._deadline_s = time.monotonic() + seconds
+        """The next picture has to come within so many seconds from now; too late once ``expire`` was called."""
+        with self._lock:
+            self._limit_s = seconds
+            if self._deadline_s > -math.inf:
+                self._deadline_s = time.monotonic() + seconds
+
+    def expire(self) -> None:
+        """End every read now, as if the deadline were over, from any thread."""
+        with self._lock:
+            self._deadline_s = -math.inf
+        self.cut()
 
     def raise_if_closing(self) -> None:
         """Raise ``SourceClosedError`` if the source is being closed."""

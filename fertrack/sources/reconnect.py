@@ -80,7 +80,7 @@ class LiveSource(ABC):
         self._lock = threading.Lock()
         self._lifeline: Lifeline | None = None
         self._connection: Connection | None = None
-        self._failures_before = 0
+        self._failures_before = self._dropped_before = 0
         self._reconnects = 0
         self._outage_s = 0.0
         self._lost_at_s: float | None = None
@@ -257,6 +257,7 @@ class LiveSource(ABC):
             with ffmpeg_log_masked():
                 picture = self._connection.read()
             self.decode_failures = self._failures_before + self._connection.decode_failures
+            self.dropped = self._dropped_before + self._connection.dropped
             if picture is None and not self._connection.finite:
                 raise VideoReadError(f"{self._name} has ended the connection")
         except BaseException:
@@ -269,6 +270,8 @@ class LiveSource(ABC):
         if connection is not None:
             self._failures_before += connection.decode_failures
             connection.close()
+            self._dropped_before += connection.dropped
+            self.dropped = self._dropped_before
         if self._lifeline is not None:
             self._lifeline.release()
 

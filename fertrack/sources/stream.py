@@ -42,8 +42,9 @@ class StreamSource(LiveSource):
     =====================================  =========================================================
 
     Name and password stand in the address, ``rtsp://name:password@host/path``; no message, log line or attribute shows
-    them. HLS and files are played at the pace of their own times; everything else is shown as it comes. See
-    ``LiveSource`` for times, indices, sizes and losses.
+    them. HLS and files are played at the pace of their own times; everything else is shown as it comes, and where that
+    cannot be, because decoding is too slow, pictures are left out and counted in ``dropped``, so that no delay builds
+    up (see ``LivePackets``). See ``LiveSource`` for times, indices, sizes and losses.
 
     Args:
         location: the address.
@@ -89,7 +90,14 @@ class StreamSource(LiveSource):
             metadata_errors="replace",
             timeout=(lifeline.remaining_s(), _RESUME_S),
         )
-        return StreamConnection(container, self._name, lifeline, self._config.stall_timeout_s, resumable=True)
+        return StreamConnection(
+            container,
+            self._name,
+            lifeline,
+            self._config.stall_timeout_s,
+            resumable=True,
+            longest_lag_s=self._config.longest_lag_s,
+        )
 
     def _connect_udp(self, lifeline: Lifeline) -> StreamConnection:
         return self._demux(UdpBody(self._address.url, lifeline), lifeline, "mpegts")
@@ -126,6 +134,7 @@ class StreamSource(LiveSource):
             self._config.stall_timeout_s * patience,
             body=body,
             fps_known=kind != "mpjpeg",
+            longest_lag_s=self._config.longest_lag_s,
         )
 
     def _probe(self) -> dict[str, str]:

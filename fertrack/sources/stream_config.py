@@ -23,13 +23,21 @@ class StreamConfig(StageConfig):
     low_latency: bool = Field(
         True, description="look at as little of a stream as possible before showing it; off = for unusual streams"
     )
-    tls_verify: bool = Field(True, description="refuse https servers whose certificate cannot be checked; rtsps is never checked")
+    tls_verify: bool = Field(
+        True, description="refuse https servers whose certificate cannot be checked; rtsps is never checked"
+    )
     open_timeout_s: float = Field(10.0, gt=0.0, le=300.0, description="longest wait for the first picture, seconds")
     stall_timeout_s: float = Field(
         5.0,
         gt=0.0,
         le=300.0,
         description="without a picture for so long (HLS: three times so long), the connection is lost, seconds",
+    )
+    longest_lag_s: float = Field(
+        0.3,
+        gt=0.0,
+        le=60.0,
+        description="pictures that waited longer for being decoded are left out for newer ones, seconds",
     )
     backoff_start_s: float = Field(
         0.5, gt=0.0, le=60.0, description="about the wait before the first attempt to connect again, seconds"

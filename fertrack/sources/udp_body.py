@@ -20,7 +20,7 @@ __all__ = ["UdpBody"]
 
 _POLL_S = 0.1
 _KERNEL_BUFFER_BYTES = 4 << 20
-_HELD_BYTES = 16 << 20
+_HELD_BYTES = 4 << 20
 _LARGEST_DATAGRAM = 65_535
 _BINDS_TO_GROUPS = not sys.platform.startswith("win")  # so that other groups' datagrams to the same port stay out
 
@@ -29,7 +29,7 @@ class UdpBody:
     """Datagrams sent to a port of this machine, or to a multicast group, put one after another.
 
     A thread takes them from the system as they come, so that none is lost while a picture is decoded. Should the
-    reader fall behind by 16 MB, the oldest are dropped.
+    reader fall behind by 4 MB, the oldest are dropped.
 
     Args:
         url: ``udp://@:1234`` (any address of this machine), ``udp://192.168.1.5:1234`` or ``udp://239.0.0.1:1234``;
