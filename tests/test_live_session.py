@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import av
@@ -17,17 +18,31 @@ from live_scenes import FPS, PAIR, SETTINGS, LiveScene, live_pipeline
 
 import fertrack
 from fertrack.config import Settings
-from fertrack.drawing import track_colour
-from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError
+from fertrack.drawing import draw_result, track_colour
+from fertrack.errors import (
+    ConfigError,
+    ModelError,
+    OutputExistsError,
+    StorageError,
+    VideoOpenError,
+    VideoWriteError,
+)
+from fertrack.linking.config import LinkingConfig
 from fertrack.live import LiveSession
+from fertrack.live.budget import Costs
 from fertrack.live.display import Display
 from fertrack.live.state import LiveState, LiveView
+from fertrack.live_config import LiveConfig
+from fertrack.sinks.encoder import VideoEncoder
+from fertrack.sinks.finishing import write_finished
+from fertrack.sinks.video_config import VideoOutputConfig
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
 from fertrack.storage.models import LookRow
 from fertrack.storage.outputs import outputs
 from fertrack.storage.rescore import rescore
-from fertrack.testing import ScenePerson, SyntheticScene
+from fertrack.testing import FakeDetector, ScenePerson, SyntheticScene
+from fertrack.types import Detections, Image
 
 LONG = 60.0
 
@@ -304,6 +319,93 @@ def test_an_error_of_the_database_ends_the_run_and_is_told(tmp_path: Path) -> No
     assert len(picture_times(tmp_path / "shown.mp4")) > 5
 
 
+class Broken(FakeDetector):
+    """Sees faces for a while, then fails as a network does."""
+
+    def detect(self, images: list[Image]) -> list[Detections]:  # type: ignore[override]
+        self.looks = getattr(self, "looks", 0) + 1
+        if self.looks > 20:
+            raise ModelError("the detector broke")
+        return super().detect(images)
+
+
+def test_a_failed_run_leaves_its_recording_and_names_to_be_found(tmp_path: Path) -> None:
+    """Whoever is erased later is taken out of these as well."""
+    pipeline = live_pipeline()
+    pipeline.analyzer.detector = Broken(PAIR)
+    live = LiveSession(SETTINGS, out=tmp_path, source=LiveScene(), pipeline=pipeline, record=tmp_path / "shown.mp4")
+    with live:
+        until(lambda: len(live.state().persons) == 2 or live.ended)
+        live.rename(1, "Ana")
+        assert live.wait(LONG)
+    assert isinstance(live.error, ModelError)
+    assert len(picture_times(tmp_path / "shown.mp4")) > 5
+    with open_database(tmp_path / "fertrack.db") as database:
+        assert queries.run_facts(database, "last").summary.status == "failed"
+        (recorded,) = outputs(database)
+        assert "Ana" in queries.persons(database, "last")["person"].tolist()
+    assert recorded.path == tmp_path / "shown.mp4"
+    assert recorded.options["offset_s"] == pytest.approx(0.0, abs=0.5)
+
+
+def test_a_recording_is_known_while_the_run_goes_on(tmp_path: Path) -> None:
+    """A program that is killed leaves a recording, too."""
+    with session(tmp_path, record=tmp_path / "shown.mp4") as live:
+        until(lambda: live.state().time_s > 0.5)
+        with open_database(tmp_path / "fertrack.db") as database:
+            until(lambda: len(outputs(database)) == 1)
+        live.stop_recording()
+        live.start_recording(tmp_path / "b.mp4")
+        with open_database(tmp_path / "fertrack.db") as database:
+            until(lambda: len(outputs(database)) == 2)
+            later = outputs(database)[1]
+    assert later.options["offset_s"] > 0.4
+
+
+def test_what_really_went_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linking has nothing to be stored for, and no run to be stored with."""
+
+    def fail(*_: object) -> None:
+        raise StorageError("disk is full")
+
+    settings = SETTINGS.model_copy(update={"linking": LinkingConfig(method="appearance")})
+    monkeypatch.setattr("fertrack.sinks.database.RunWriter", fail)
+    with LiveSession(settings, out=tmp_path, source=LiveScene(), pipeline=live_pipeline()) as live:
+        live.wait(LONG)
+    assert isinstance(live.error, StorageError)
+    assert str(live.error) == "disk is full"
+
+
+def test_an_error_on_closing_does_not_leave_anybody_waiting(tmp_path: Path) -> None:
+    class Stuck(LiveScene):
+        def close(self) -> None:
+            super().close()
+            raise OSError("no such device")
+
+    with session(tmp_path, Stuck(frames=20)) as live:
+        assert live.wait(LONG)
+    assert "no such device" in str(live.error)
+
+
+def test_pictures_that_cannot_be_drawn_are_said_and_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(range(1000))
+
+    def sometimes(*arguments: object, **options: object) -> None:
+        if next(drawn) % 2 == 0:
+            raise ValueError("no such letter")
+        draw_result(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("fertrack.live.display.draw_result", sometimes)
+    with session(tmp_path, duration_s=1.5, record=tmp_path / "shown.mp4") as live:
+        assert live.wait(LONG)
+    assert live.summary is not None
+    assert live.summary.displayed > 10
+    assert any("could not be displayed: ValueError: no such letter" in note for note in live.summary.notes)
+    assert picture_times(tmp_path / "shown.mp4")[-1] > 1.0
+
+
 # Recording and names -----------------------------------------------------------------------------------------------
 
 
@@ -330,6 +432,105 @@ def test_recordings_begin_and_end_at_any_time(tmp_path: Path) -> None:
     assert live.summary.recordings == (str(path), str(tmp_path / "second.mp4"))
     with pytest.raises(VideoWriteError, match="has ended"):
         live.start_recording(tmp_path / "third.mp4")
+
+
+def test_a_recording_that_is_being_completed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped on the page, and the run right after it."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(*arguments: object, **options: object) -> None:
+        begun.set()
+        go_on.wait(20.0)
+        write_finished(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("fertrack.live.recording.write_finished", slowly)
+    with session(tmp_path, record=tmp_path / "shown.mp4") as live:
+        until(lambda: live.state().displayed > 10)
+        on_page = threading.Thread(target=live.stop_recording)
+        on_page.start()
+        assert begun.wait(20.0)
+        live.stop()
+        assert not live.wait(1.0)
+        with open_database(tmp_path / "fertrack.db") as database:
+            until(lambda: queries.run_facts(database, "last").summary.status == "complete", 20.0)
+        go_on.set()
+    on_page.join()
+    assert live.summary is not None
+    assert live.summary.recordings == (str(tmp_path / "shown.mp4"),)
+    with open_database(tmp_path / "fertrack.db") as database:
+        assert [each.path.name for each in outputs(database)] == ["shown.mp4"]
+
+
+def test_after_a_recording_that_failed_another_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = VideoEncoder.encode
+
+    def full(self: VideoEncoder, timestamp_s: float) -> None:
+        if self.frames > 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        encode(self, timestamp_s)
+
+    monkeypatch.setattr(VideoEncoder, "encode", full)
+    with session(tmp_path, record=tmp_path / "first.mp4") as live:
+        until(lambda: live.state().displayed > 0)
+        until(lambda: live.state().recording is None)
+        monkeypatch.setattr(VideoEncoder, "encode", encode)
+        assert live.start_recording(tmp_path / "second.mp4") == tmp_path / "second.mp4"
+        began = live.state().displayed
+        until(lambda: live.state().displayed > began + 10)
+    assert live.summary is not None
+    assert str(tmp_path / "second.mp4") in live.summary.recordings
+    assert any("No space left" in note for note in live.summary.notes)
+
+
+@pytest.mark.parametrize("target", ["clip.mp4", "linked.mp4", "draft.mp4"])
+def test_a_recording_never_replaces_what_is_read(tmp_path: Path, target: str) -> None:
+    """Neither by its name, nor by another name of the file, nor by what is written meanwhile."""
+    clip = tmp_path / ("draft.part.mp4" if target == "draft.mp4" else "clip.mp4")
+    clip.write_bytes(b"a video")
+    (tmp_path / "linked.mp4").symlink_to(clip)
+    path = tmp_path / target
+    live = LiveSession(
+        SETTINGS, str(clip), out=tmp_path, source=LiveScene(), pipeline=live_pipeline(), record=path, overwrite=True
+    )
+    with pytest.raises(OutputExistsError, match="being read"):
+        live.start()
+    source = LiveScene()
+    source.info = replace(source.info, path=str(clip))
+    with session(tmp_path, source, overwrite=True) as live:
+        until(lambda: live.state().displayed > 0)
+        with pytest.raises(OutputExistsError, match="being read"):
+            live.start_recording(path)
+    assert clip.read_bytes() == b"a video"
+
+
+def test_faces_that_are_to_be_hidden_are_not_recorded(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(
+        update={
+            "video": VideoOutputConfig(anonymise=True),
+            "privacy": SETTINGS.privacy.model_copy(update={"thumbnails": True}),
+        }
+    )
+    options = {"out": tmp_path, "pipeline": live_pipeline(), "duration_s": 1.0}
+    with pytest.raises(ConfigError, match="anonymise"):
+        LiveSession(settings, source=LiveScene(), record=tmp_path / "shown.mp4", **options).start()
+    with LiveSession(settings, source=LiveScene(), **options) as live:
+        until(lambda: live.state().displayed > 0)
+        with pytest.raises(ConfigError, match="anonymise"):
+            live.start_recording()
+        assert live.wait(LONG)
+    assert not list(tmp_path.glob("*.mp4"))
+    assert live.summary is not None
+    assert any("thumbnails" in note for note in live.summary.notes)
+
+
+def test_the_budget_asks_for_no_more_pictures_than_are_ever_displayed(tmp_path: Path) -> None:
+    """Else a fast machine would give up analysis for pictures that must not be shown."""
+    settings = SETTINGS.model_copy(update={"live": LiveConfig(display_fps=25.0, most_display_fps=15.0)})
+    with LiveSession(settings, out=tmp_path, source=LiveScene(), pipeline=live_pipeline(), store=False) as live:
+        controller = live._schedule._controller
+        assert controller is not None
+        found = [controller.update(Costs(5.0, 1.0, 1.0, 50.0, 15.0), float(second)) for second in range(8)]
+    assert {budget.detect_every for budget in found} == {1}
 
 
 def test_a_stop_that_comes_before_the_start_is_heeded(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Recorder:
         self.first_s: float | None = None
         self.frames = self.dropped = 0
         self._container = container_for(path, config.codec)
-        self._part = path.with_name(f"{path.stem}.part{path.suffix}")
+        self._part, self._muxed = self.drafts(path)
         self._queue: queue.Queue[tuple[Image, float] | None] = queue.Queue(_QUEUE)
         self._error: Exception | None = None
         self._is_stopped = False
@@ -67,6 +67,11 @@ class Recorder:
             raise VideoWriteError(f"recording {path} cannot be written ({error}): choose another name") from error
         self._thread = threading.Thread(target=self._work, name="fertrack-record", daemon=True)
         self._thread.start()
+
+    @staticmethod
+    def drafts(path: Path) -> tuple[Path, Path]:
+        """The files beside it that are written meanwhile: the pictures as they come, and with their index in front."""
+        return path.with_name(f"{path.stem}.part{path.suffix}"), path.with_name(f"{path.stem}.mux{path.suffix}")
 
     @property
     def failed(self) -> bool:
@@ -125,8 +130,7 @@ class Recorder:
             self._error = self._error or error
 
     def _finish(self) -> None:
-        finished = self.path.with_name(f"{self.path.stem}.mux{self.path.suffix}")
-        error = self._error
+        finished, error = self._muxed, self._error
         if self._encoder.frames == 0:
             self._part.unlink(missing_ok=True)
         elif error is None:

@@ -56,6 +56,11 @@ class DatabaseSink:
         self._finished = False
 
     @property
+    def is_open(self) -> bool:
+        """Whether the run has been added, so that it has a number."""
+        return self._writer is not None
+
+    @property
     def run_id(self) -> int:
         """Number of the run.
 

@@ -15,7 +15,7 @@ from fertrack.storage.models import Embedding, Link, Person, TrackRow
 from fertrack.storage.packing import pack_rows, unpack_rows
 from fertrack.storage.person_changes import recorded
 
-__all__ = ["delete_expired", "load_known", "store_embeddings", "store_plan"]
+__all__ = ["delete_expired", "load_known", "names_of", "store_embeddings", "store_plan"]
 
 
 def store_plan(
@@ -141,6 +141,13 @@ def load_known(db: Database, embedder: str) -> list[KnownPerson]:
         KnownPerson(key, number, unpack_rows(packed, (len(packed[0]) // 4,)))
         for (key, number), packed in vectors.items()
     ]
+
+
+def names_of(db: Database, persons: Sequence[int]) -> dict[int, str]:
+    """What persons are called, by their key; without those who have no name."""
+    statement = sa.select(Person.id, Person.display_name).where(Person.id.in_(persons), Person.display_name != "")
+    with db.reading() as connection:
+        return {row.id: row.display_name for row in connection.execute(statement)}
 
 
 def delete_expired(db: Database) -> int:
