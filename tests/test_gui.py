@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from live_session_fake import FakeSession
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, VideoWriteError
 from fertrack.reporting import palette
 from fertrack.types import EXPRESSIONS
 
@@ -183,6 +183,7 @@ def test_recording_shows_where_and_says_why_not(window: LiveWindow, session: Fak
     assert window.record.text() == "■ Stop recording"
     assert window.recording.text() == "Recording to /tmp/study/live <1>.mp4"
     window.record.click()
+    until(lambda: window.record.isEnabled() and window.record.text() == "● Start recording")
     assert session.recording is None
     assert not window.recording.isVisible()
     session.refuse_recording = True
@@ -191,6 +192,29 @@ def test_recording_shows_where_and_says_why_not(window: LiveWindow, session: Fak
     session.refuse_recording = False
     window.record.click()
     assert not window.problem.isVisible()
+
+
+def test_the_window_goes_on_while_a_recording_is_completed(
+    window: LiveWindow, session: FakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slowly() -> None:
+        session.recording = None
+        go_on.wait(10)
+        raise VideoWriteError("the disk is full")
+
+    monkeypatch.setattr(session, "stop_recording", slowly)
+    window.record.click()
+    began_s = time.monotonic()
+    window.record.click()
+    assert time.monotonic() - began_s < 5, "the window waited"
+    assert not window.record.isEnabled(), "no second recording meanwhile"
+    views = session.views
+    until(lambda: session.views > views + 2)
+    go_on.set()
+    until(window.record.isEnabled)
+    assert window.problem.text() == "the disk is full"
 
 
 def test_a_lost_connection_is_said_until_it_is_back(window: LiveWindow, session: FakeSession) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import wraps
 from typing import Any
 
@@ -104,6 +105,8 @@ class LiveWindow(QMainWindow):
         self._theme = theme or system_theme()
         self._number = -1
         self._cards: dict[int, PersonCard] = {}
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="fertrack-window")
+        self._saving: Future[object] | None = None
         self.setWindowTitle("fertrack live")
         self.setStyleSheet(self._theme.style_sheet())
         self.resize(1180, 760)
@@ -213,6 +216,7 @@ class LiveWindow(QMainWindow):
         if self._session.wait(0):
             self._leave()
             return
+        self._see_whether_saved()
         state = self._session.state()
         self.setWindowTitle(f"{state.source} – fertrack live" if state.source else "fertrack live")
         _say(self.banner, connection(state))
@@ -244,9 +248,16 @@ class LiveWindow(QMainWindow):
     def _toggle_recording(self) -> None:
         if self._session.state().recording is None:
             self._attempt(self._session.start_recording)
-        else:
-            self._attempt(self._session.stop_recording)
+        else:  # a long recording takes its time to be completed; the picture goes on meanwhile
+            self.record.setEnabled(False)
+            self._saving = self._worker.submit(self._session.stop_recording)
         self._show_recording(self._session.state().recording)
+
+    def _see_whether_saved(self) -> None:
+        if self._saving is not None and self._saving.done():
+            saved, self._saving = self._saving, None
+            self.record.setEnabled(True)
+            self._attempt(saved.result)
 
     def _rename(self, person: int, name: str) -> bool:
         return self._attempt(lambda: self._session.rename(person, name))
@@ -264,6 +275,7 @@ class LiveWindow(QMainWindow):
     def _leave(self) -> None:
         self._pictures.stop()
         self._numbers.stop()
+        self._worker.shutdown(wait=False)
         self.hide()
         self.left.emit()
 

@@ -151,7 +151,6 @@ class LiveSummary:
         latency_ms: capture to result drawn.
         age_ms: age of the displayed result.
         recordings: files written.
-        report: path of a report; empty if none was written.
         record_dropped: pictures that the encoder was too slow for.
         notes: sentences the user must see.
         error: what ended the run, if it was not asked for.
@@ -175,7 +174,6 @@ class LiveSummary:
     latency_ms: Percentiles
     age_ms: Percentiles
     recordings: tuple[str, ...] = ()
-    report: str = ""
     record_dropped: int = 0
     notes: tuple[str, ...] = field(default=())
     error: str = ""

@@ -48,7 +48,6 @@ def farewell(session: LiveSession, *, interrupted: bool) -> dict[str, Any]:
         "run": summary.run,
         "database": summary.database,
         "recordings": list(summary.recordings),
-        "report": summary.report,
         "frames": summary.frames,
         "dropped": summary.dropped,
         "duration_s": _finite(summary.duration_s),

@@ -37,13 +37,12 @@ function commands({ run = null, database }) {
 }
 
 export function sayGoodbye(farewell) {
-  const { run = null, database, recordings = [], notes = [], frames, dropped, duration_s: elapsed, report } = farewell;
+  const { run = null, database, recordings = [], notes = [], frames, dropped, duration_s: elapsed } = farewell;
   byId("goodbye-title").textContent = headline(farewell);
   byId("goodbye-why").textContent = explanation(farewell);
   const files = byId("goodbye-files");
   if (run !== null) row(files, "Run", `${run}${database ? ` in ${database}` : ""}`);
   for (const recording of recordings) row(files, "Recording", recording);
-  if (report) row(files, "Report", report);
   if (farewell.finished) {
     row(files, "Length", length(elapsed));
     row(files, "Frames", `${frames} captured, ${dropped} of them not analysed to stay current`);
