@@ -336,6 +336,23 @@ def test_live_the_one_who_comes_back_is_known_while_the_run_goes_on() -> None:
     assert watch.known_at[3] < 75 + 2 * 25, "within two seconds of coming back"
 
 
+def test_stopping_a_live_run_does_not_wait_for_all_faces_and_still_knows_who_came_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = FlatEmbedder()
+    assert linked(scene(ALWAYS, RETURNS), LinkingSink(whole, LENIENT, live=True)).notes == []
+    monkeypatch.setattr("fertrack.sinks.linking._LIVE_END_S", 0.0)
+    embedder = FlatEmbedder()
+    sink = linked(scene(ALWAYS, RETURNS), LinkingSink(embedder, LENIENT, live=True))
+    assert sink.plan is not None
+    assert [person.tracks for person in sink.plan.persons] == [(1,), (2, 3)]
+    assert embedder.calls == 3 * 2 < whole.calls  # the two faces of each track that were compared while it ran
+    assert sink.notes == [
+        "2 of 2 tracks were linked by less than all their faces, so that stopping takes no longer: "
+        "see fertrack person list, and merge who is the same"
+    ]
+
+
 def test_faces_that_cannot_be_recognised_are_counted_in_a_note() -> None:
     sink = linked(scene(ALWAYS, RETURNS), LinkingSink(FlatEmbedder(), LinkingConfig(min_quality=1.0)))
     assert sink.plan is not None

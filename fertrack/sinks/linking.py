@@ -28,6 +28,8 @@ _MOST_CHIPS = 512
 
 _LIVE_FACES = 2
 _LIVE_SPAN_S = 0.5
+_LIVE_END_S = 5.0
+"""Whoever stopped a live run waits for its end: no further track's faces are begun after so long."""
 
 
 class LinkingSink:
@@ -36,7 +38,9 @@ class LinkingSink:
     Offline nothing is compared before the end, and then only tracks that can be somebody else's continuation: two
     people who are in the picture together all the time cost nothing. Live, a track is compared once, as soon as it has
     shown two good faces half a second apart, one track at a time, and ``persons`` says who it is. An embedder in a
-    process of its own is asked from a thread of its own, and its answer is taken with a later frame.
+    process of its own is asked from a thread of its own, and its answer is taken with a later frame. The end of a live
+    run compares all of a track's best faces for about five seconds; the tracks left then are linked by the two faces
+    already compared, or count as persons of their own where there are none, and a note says so.
 
     Args:
         embedder: what faces are compared by.
@@ -77,13 +81,14 @@ class LinkingSink:
         self._log = TrackletLog()
         self._gallery = FaceGallery(self._config.faces_per_track)
         self._embedded: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self._compared: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._last_seen_s: dict[int, float] = {}
         self._live = LivePersons(self._config, known) if live else None
         self._work_ms = array("f")
         self._asker: ThreadPoolExecutor | None = None
         if live and getattr(embedder, "is_apart", False):
             self._asker = ThreadPoolExecutor(1, thread_name_prefix="fertrack-link")
-        self._asked: tuple[int, Future[FloatArray]] | None = None
+        self._asked: tuple[int, FloatArray, Future[FloatArray]] | None = None
 
     @property
     def persons(self) -> dict[int, int]:
@@ -132,8 +137,11 @@ class LinkingSink:
         tracklets = self._log.tracklets({})
         recognises = self.embedder.recognises
         wanted = self._log.tracks if self._embed_all else may_link(tracklets, self._config, recognises=recognises)
-        for track in wanted:
-            self._embed(track)
+        if self._live is None:
+            for track in wanted:
+                self._embed(track)
+        else:
+            self._embed_in_time(wanted)
         self.tracklets = self._log.tracklets(self._embedded)
         self.plan = plan_links(self.tracklets, self._config, recognises=recognises, known=self.known)
         self._tell(set(wanted))
@@ -177,24 +185,46 @@ class LinkingSink:
         best = np.sort(np.argsort(-quality, kind="stable")[: self._config.faces_per_track])
         self._embedded[track] = vectors[best], quality[best]
 
+    def _embed_in_time(self, tracks: Sequence[int]) -> None:
+        """Embed tracks, those first of which nothing is known, until the time is up."""
+        until_s = time.monotonic() + _LIVE_END_S
+        left = 0
+        for track in sorted(tracks, key=lambda each: each in self._compared):  # stable
+            if time.monotonic() < until_s:
+                self._embed(track)
+            elif track not in self._embedded:
+                left += 1
+                if track in self._compared:
+                    self._embedded[track] = self._compared[track]
+        if left:
+            self.notes.append(
+                f"{left} of {len(tracks)} tracks were linked by less than all their faces, so that stopping takes "
+                "no longer: see fertrack person list, and merge who is the same"
+            )
+
+    def _learn(self, live: LivePersons, track: int, quality: FloatArray, vectors: FloatArray) -> None:
+        self._compared[track] = vectors, quality
+        live.add(track, vectors)
+
     def _decide_one(self, live: LivePersons, time_s: float) -> None:
         """Decide who one track is, if one has shown enough and is still undecided."""
         if self._asked is not None:
-            track, answer = self._asked
+            track, quality, answer = self._asked
             if not answer.done():
                 return
             self._asked = None
-            live.add(track, answer.result())
+            self._learn(live, track, quality, answer.result())
         for track in self._gallery.tracks:
             faces = self._gallery.best(track)
             good = [face for face in faces if face.quality >= self._config.min_quality]
             if track in live.persons or len(good) < _LIVE_FACES or time_s - good[0].time_s < _LIVE_SPAN_S:
                 continue
             chips = np.stack([face.chip for face in good[:_LIVE_FACES]])
+            quality = np.array([face.quality for face in good[:_LIVE_FACES]], np.float32)
             if self._asker is not None:
-                self._asked = track, self._asker.submit(self.embedder.embed, chips)
+                self._asked = track, quality, self._asker.submit(self.embedder.embed, chips)
             else:
-                live.add(track, self.embedder.embed(chips))
+                self._learn(live, track, quality, self.embedder.embed(chips))
             return
 
     def _tell(self, wanted: set[int]) -> None:
