@@ -237,7 +237,7 @@ def test_twins_are_found_even_when_lightly_changed() -> None:
 def test_the_whole_study_runs_on_a_handful_of_pictures(tmp_path: Path) -> None:
     text = measure_default(voted(tmp_path), resamples=5)
     assert "| pictures | 3: surprise 0, fear 1, disgust 0, happiness 0, sadness 0, anger 0, neutral 2 |" in text
-    assert "ferplus-orthogonal" in text
+    assert "ferplus-compact" in text
     assert "| neutral | 0." in text
 
 

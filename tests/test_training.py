@@ -299,3 +299,21 @@ class TestRuns:
         assert load_bundle(folder).card.name == "tiny"
         assert run(["train", str(tmp_path / "none.toml")]) == 1
         assert "none.toml cannot be read" in capsys.readouterr().err
+
+
+def test_robustness_is_a_table_of_disturbances() -> None:
+    from fertrack.evaluation.ferplus import VotedPictures
+    from fertrack.training.robustness import DISTURBANCES, measure_robustness
+
+    images, labels = bars(14, 6)
+    voted = VotedPictures(images, labels, np.eye(7, dtype=np.float32)[labels], np.zeros(14, np.bool_))
+    bundle = load_bundle("default")
+    lines = measure_robustness(voted, np.repeat(FACE[None], 14, axis=0), [bundle], resamples=20).splitlines()
+    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == list(DISTURBANCES)
+    prior = np.log(np.asarray(bundle.calibration.training_prior))
+    classifier = OnnxClassifier(bundle)
+    crops = crop_faces(images, np.repeat(FACE[None], 14, axis=0), np.asarray(classifier.template), 64)
+    logits = classifier.logits(np.repeat(crops[..., None], 3, axis=3))
+    accuracy, recall = lines[2].split(" | ")[1:]
+    assert accuracy.startswith(f"{(logits.argmax(1) == labels).mean():.3f} (")
+    assert recall.startswith(f"{((logits - prior).argmax(1) == labels).mean():.3f} (")  # classes are equally many here

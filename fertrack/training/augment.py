@@ -15,7 +15,7 @@ from fertrack.geometry import similarity_transform
 from fertrack.training.config import AugmentConfig
 from fertrack.types import FloatArray, Image
 
-__all__ = ["augment", "crop_faces", "normalise"]
+__all__ = ["augment", "crop_faces", "disturbed", "normalise"]
 
 MEAN, STD = 0.5, 0.25
 """Of pixel / 255, as the bundle's card will say."""
@@ -66,6 +66,19 @@ def augment(
             for image, matrix in zip(images, matrices, strict=True)
         ]
     )
+
+
+def disturbed(crops: Image, option: str, rng: np.random.Generator) -> Image:
+    """Crops that have all suffered one thing, to see how a network stands it.
+
+    Args:
+        crops: uint8 (N, S, S).
+        option: field of ``AugmentConfig``, such as ``"blur"``.
+        rng: where chance comes from.
+    """
+    nothing = dict.fromkeys(AugmentConfig.model_fields, 0.0)
+    config = AugmentConfig.model_validate({**nothing, option: 1.0})
+    return np.stack([_disturb(crop, config, rng) for crop in crops])
 
 
 def normalise(crops: Image) -> FloatArray:
