@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ import av
 import pytest
 from video_factory import make_video
 
-from fertrack.cli.live import _ending_by_ctrl_c, parse_duration_s
+from fertrack.cli.live import _ending_by_ctrl_c, _start, parse_duration_s
 from fertrack.cli.main import run
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
@@ -190,6 +191,29 @@ def test_the_first_ctrl_c_asks_and_the_second_ends_the_program(
             signal.raise_signal(signal.SIGINT)
     assert "is kept" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
+
+
+class _Opening:
+    """A session whose start waits for its source with a lock that ``stop`` needs too, as an event has."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.stopped = False
+
+    def start(self) -> None:
+        with self.lock:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.3)
+
+    def stop(self) -> None:
+        self.stopped = self.lock.acquire(timeout=5.0)
+
+
+def test_ctrl_c_while_the_source_is_opened_cannot_block_itself() -> None:
+    session = _Opening()
+    with _ending_by_ctrl_c(session) as stopped:  # type: ignore[arg-type]  # only these two are called
+        _start(session, stopped)  # type: ignore[arg-type]
+    assert session.stopped
 
 
 @pytest.mark.shared

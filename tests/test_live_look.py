@@ -19,9 +19,11 @@ from fertrack.embedders import build_embedder, can_recognise
 from fertrack.errors import ModelError
 from fertrack.fold import ExpressionFold
 from fertrack.linking.config import LinkingConfig
+from fertrack.live import LiveSession
+from fertrack.relinking import Relinker
 from fertrack.sinks.linking import LinkingSink
 from fertrack.smoothing import SmoothingConfig
-from fertrack.testing import FakeClassifier, FakeDetector
+from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SyntheticScene
 from fertrack.types import EXPRESSIONS, FloatArray, Frame, FrameResult, Image, Look
 
 CALIBRATOR = Calibrator(CalibrationConfig(thresholds={}), ClassifierCalibration.uncalibrated("test"))
@@ -188,6 +190,40 @@ def test_the_frame_loop_does_not_wait_for_recognition() -> None:
             time.sleep(0.01)
     assert sorted(sink.persons) == [1, 2]
     assert len(set(sink.persons.values())) == 2, "two who are seen together are two, however alike"
+
+
+class _AllAlike(_SlowEmbedder):
+    is_apart = False
+
+    def embed(self, crops: Image) -> FloatArray:
+        return np.ones((len(crops), 4), np.float32) / 2
+
+
+def test_somebody_known_from_an_earlier_run_is_called_by_name_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = LinkingConfig(method="face", across=True, store_embeddings=True, min_quality=0.0)
+    settings = SETTINGS.model_copy(update={"linking": config})
+    monkeypatch.setattr("fertrack.live.session.build_relinker", lambda config, live: Relinker(_AllAlike(), config))
+    scene = SyntheticScene((ScenePerson((60, 100)),), frame_count=100, fps=PAIR.fps)
+
+    def names_seen(name: str) -> set[str]:
+        seen = set()
+        source = LiveScene(scene)
+        with LiveSession(settings, out=tmp_path, source=source, pipeline=live_pipeline(scene)) as live:
+            deadline_s = time.monotonic() + 15.0
+            while time.monotonic() < deadline_s and not live.ended:
+                seen |= {person.name for person in live.state().persons}
+                if live.state().time_s > 2.0 and (not name or name in seen):
+                    break
+                time.sleep(0.02)
+            if not name:
+                live.rename(1, "Ana")
+        assert live.error is None
+        return seen
+
+    assert names_seen("") == {"P1"}
+    assert "Ana" in names_seen("Ana")
 
 
 # The example -------------------------------------------------------------------------------------------------------

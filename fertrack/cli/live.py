@@ -78,8 +78,9 @@ def live(
 ) -> None:
     """Track every face of a camera or stream while it happens, with estimates, rows and, if wanted, a recording.
 
-    It ends with the source, after --duration, with q and Enter, the page's button, or Ctrl-C; in each case the run and
-    the recording are complete. A second Ctrl-C ends it at once; what was stored by then is kept.
+    It ends with the source, after --duration, with q and Enter, the page's button, or Ctrl-C; then the run and the
+    recording are completed. A second Ctrl-C ends it at once; what was stored by then is kept, the recording beside its
+    name as NAME.part.mp4.
 
     Examples: fertrack live · fertrack live rtsp://camera.local/main --web --record talk.mp4 ·
     fertrack live clip.mp4 --realtime --duration 10s
@@ -172,10 +173,14 @@ def _shower(*, web: bool, window: bool, port: int) -> Callable[[LiveSession, Con
 
 
 def _start(session: LiveSession, stopped: threading.Event) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
     from fertrack.errors import FertrackError
 
     try:
-        session.start()
+        # In a thread of its own, so that Ctrl-C never interrupts what holds a lock that ending needs.
+        with ThreadPoolExecutor(1, thread_name_prefix="fertrack-start") as starter:
+            starter.submit(session.start).result()
     except FertrackError:
         if stopped.is_set():  # while it was waiting for the source
             raise typer.Exit(_INTERRUPTED) from None

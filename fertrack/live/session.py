@@ -176,6 +176,8 @@ class LiveSession:
 
     def stop(self) -> None:
         """Ask the run to end. Returns at once; safe from any thread or signal handler, also more than once."""
+        if self._is_stopping:
+            return
         self._is_stopping = True
         self._closing.set()
         capture = self._capture
