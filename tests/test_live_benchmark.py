@@ -14,9 +14,13 @@ from fertrack.evaluation.live_benchmark import LiveBenchmark, Part, to_markdown
 from fertrack.live.state import LiveSummary, Percentiles
 
 
-def test_a_clip_is_sent_watched_cut_off_and_found_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("protocol", ["mjpeg", "udp", "rtsp"])
+def test_a_clip_is_sent_watched_cut_off_and_found_again(
+    protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clip = make_video(tmp_path / "clip.mp4", 30, 15, (320, 240))
-    arguments = ["bench", "live", str(clip), "--protocol", "mjpeg", "--minutes", "0.05", "--disconnects", "1"]
+    arguments = ["bench", "live", str(clip), "--protocol", protocol, "--minutes", "0.05", "--disconnects", "1"]
+    arguments += ["--set", "stream.stall_timeout_s=1.5"]
     options = ["--fps", "15", "--set", "linking.method=off", "-o", str(tmp_path / "out"), "--json"]
     assert run([*arguments, *options]) == 0
     (found,) = json.loads(capsys.readouterr().out)
