@@ -124,6 +124,7 @@ def process(
         "privacy.purpose": ("--purpose", purpose or None),
         "privacy.consent": ("--consent", consent or None),
         "privacy.thumbnails": ("--thumbnails", True if thumbnails else None),
+        "report.thumbnails": ("--thumbnails", True if thumbnails else None),
     }
     settings = settings_from(with_calibration(config, calibration), overrides, flags)
     _process_all(videos, out, settings, overwrite=overwrite, as_json=as_json)
