@@ -185,10 +185,10 @@ def test_however_it_ends_the_run_is_complete_and_the_recording_plays(tmp_path: P
     live = session(tmp_path, source, record=tmp_path / "shown.mp4", duration_s=1.2 if how == "duration" else None)
     with live:
         if how == "stop":
-            until(lambda: live.state().time_s > 1.0)
+            until(lambda: live.state().time_s > 1.0 and live.state().results_hz > 0.0)
             threading.Thread(target=live.stop).start()
         elif how == "with":
-            until(lambda: live.state().time_s > 1.0)
+            until(lambda: live.state().time_s > 1.0 and live.state().results_hz > 0.0)
         if how != "with":
             assert live.wait(LONG)
     assert live.ended
