@@ -36,14 +36,15 @@ from fertrack.face_paths import FacePaths, Sightings
 from fertrack.hiding import FaceHider, plan_hiding
 from fertrack.overwriting import overwrite_video
 from fertrack.render import render_run
-from fertrack.rewriting import rewrite_stale
+from fertrack.rewriting import name_of_file, rewrite_stale
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.erasure import count_rows, erase_rows, finish_erasures, pending_erasures
-from fertrack.storage.name_scrub import name_pattern
-from fertrack.storage.outputs import OutputFile, outputs
+from fertrack.storage.name_scrub import is_in_file_name, name_pattern
+from fertrack.storage.outputs import OutputFile, file_digest, outputs, will_be
 from fertrack.storage.replay import first_track_of_person
-from fertrack.storage.runs import run_facts
+from fertrack.storage.run_sources import run_of_source, runs_of_same_video
+from fertrack.storage.runs import RunFacts, run_facts
 from fertrack.storage.subject_rows import DataSubject, find_data_subject, refuse_while_running
 from fertrack.storage.upkeep import vacuum
 
@@ -144,7 +145,7 @@ def _finish(database: Database, report: EraseReport) -> None:
     rewritten, deleted, left = rewrite_stale(database)
     report.rewritten += rewritten
     report.deleted += deleted
-    report.left += left
+    report.left[:] = dict.fromkeys([*report.left, *left])
     vacuum(database, forget=True)
     files = {
         "files redrawn": len(report.redrawn),
@@ -183,13 +184,22 @@ class _Videos:
         people = {first_track[track] for track in self._subject.tracks_in(run)}
         draft = path.with_name(f"{path.stem}.erasing{path.suffix}")
         is_whole = path == file.path
+        if why_not := _why_untouched(self._database, file, path):
+            self._report.left.append(f"{path} was not changed: {why_not}")
+            return
         try:
             if is_whole and self._draw_again(file, draft, people):
                 done = self._report.redrawn
             else:
                 self._overwrite(file, path, draft, people)
                 done = self._report.overwritten
-            draft.replace(path)
+            if is_whole:  # if it is interrupted in between, either file is known to be ours
+                own = file_digest(draft)
+                will_be(self._database, file, [own, *file.digest.split()])
+                draft.replace(path)
+                will_be(self._database, file, [own])
+            else:
+                draft.replace(path)
             done.append(path)
         except (VideoOpenError, VideoReadError) as error:
             self._report.left.append(f"{path} was not changed ({error}): delete it, or hide the person by other means")
@@ -243,6 +253,19 @@ class _Videos:
         return not (expected := options.get("frames")) or drawn.frames == expected
 
 
+def _why_untouched(database: Database, file: OutputFile, path: Path) -> str:
+    """Why a video at a known path must not be written to; empty if fertrack has written it, and may do so again."""
+    with database.reading() as connection:
+        used_by = run_of_source(connection, path)
+    if used_by is not None:
+        return f"run {used_by} was made from it; delete it, or hide the person by other means, if it shows them"
+    if path != file.path:  # what a run that was cut off has left: nobody else calls a file so
+        return ""
+    if file.is_as_written and (file.digest or "frames" in file.options):
+        return ""
+    return "it is not as fertrack has written it; delete it, or hide the person by other means, if it shows them"
+
+
 def _source_of(database: Database, run: int) -> Path | None:
     """The file or folder that a run was made from, if it is there."""
     source = run_facts(database, run).source_path
@@ -256,6 +279,7 @@ def _drafts_too(path: Path) -> list[Path]:
 
 def _name_untouched(database: Database, subject: DataSubject, report: EraseReport) -> None:
     """Say which files are known and will not be changed."""
+    pattern = name_pattern(subject.names)
     for file in outputs(database):
         if file.kind == "backup" and file.is_there:
             report.left.append(
@@ -270,14 +294,32 @@ def _name_untouched(database: Database, subject: DataSubject, report: EraseRepor
             )
         elif file.kind == "video" and not _drafts_too(file.path):
             report.left.append(f"{file.path} is not there any more: if it was moved or copied, delete it there")
-    pattern = name_pattern(subject.names)
+    for file in outputs(database, subject.runs):
+        if file.is_there and is_in_file_name(pattern, str(file.path)):
+            report.left.append(name_of_file(file.path))
     for run in subject.runs:
-        path = run_facts(database, run).source_path
+        facts = run_facts(database, run)
+        path = facts.source_path
         if _source_of(database, run):
             report.left.append(f"the source {path} was not changed: it is yours, and shows the person as before")
-        if pattern and pattern.search(path):
+        elif path and "://" not in path and not _is_live(facts):
+            report.left.append(f"the source {path} is not there any more: wherever it is now, it shows the person")
+        with database.reading() as connection:
+            again = runs_of_same_video(connection, run, subject.runs)
+        report.left += [
+            f"run {other} was made from the same video and may show the person under another ID: erase them there too"
+            for other in again
+        ]
+        if is_in_file_name(pattern, path):
             report.left.append(f"the path {path} names the person: rename it; run {run} does not know it any more")
+        elif pattern and pattern.search(path):
+            report.left.append(f"a folder of {path} names the person, and run {run} still knows it")
     report.left[:] = dict.fromkeys(report.left)
+
+
+def _is_live(facts: RunFacts) -> bool:
+    """Whether the run was of a camera or a stream, which have no path beside their name."""
+    return facts.source_path == facts.source_name
 
 
 def _is_about(file: OutputFile, subject: DataSubject) -> bool:
@@ -290,6 +332,9 @@ def _foresee(database: Database, subject: DataSubject, report: EraseReport) -> N
         if file.kind == "video":
             again = _source_of(database, file.run or 0) is not None and "offset_s" not in file.options
             for path in _drafts_too(file.path):
+                if why_not := _why_untouched(database, file, path):
+                    report.left.append(f"{path} would not be changed: {why_not}")
+                    continue
                 (report.redrawn if again and path == file.path else report.overwritten).append(path)
         elif file.kind in ("report", "comparison", "csv", "export") and file.is_there:
             track = file.options.get("track")

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from fertrack.concealment import conceal
 from fertrack.config import Settings
-from fertrack.detectors import build_detector
+from fertrack.detectors import available_detectors, build_detector
+from fertrack.errors import ConfigError
 from fertrack.face_paths import NOBODY, FacePaths, Sightings, with_unclaimed
 from fertrack.geometry import iou_matrix
 from fertrack.sources import open_source
@@ -67,6 +68,7 @@ def plan_hiding(
     subjects: Collection[int] = (),
     location: Path | None = None,
     settings: Settings | None = None,
+    trusted: str = "",
 ) -> FaceHider | None:
     """Find out what has to be hidden in a video of a run; None if nothing has.
 
@@ -78,6 +80,7 @@ def plan_hiding(
         subjects: first tracks of the persons who are hidden where not everybody is.
         location: the source video, to be searched where somebody has been erased from the run; not searched if None.
         settings: what the run was made with; needed with ``location``.
+        trusted: a detector that is none of fertrack's own and may be run, if the run was made with it.
 
     Raises:
         FertrackError: the source has to be searched, and it or the detector cannot be had.
@@ -86,7 +89,7 @@ def plan_hiding(
         seen, cuts_s = load_sightings(connection, run), cut_times(connection, run)
     strangers = Sightings.empty()
     if location is not None and settings is not None and erased_persons(database, [run]):
-        strangers = _of_nobody_known(seen, _without_rows(seen, location, settings), cuts_s)
+        strangers = _of_nobody_known(seen, _without_rows(seen, location, settings, trusted), cuts_s)
     hidden = Sightings.empty()
     if everybody or subjects:
         hidden = replace(seen, subject=with_unclaimed(seen, cuts_s))
@@ -110,9 +113,14 @@ def _of_nobody_known(seen: Sightings, strange: Sightings, cuts_s: npt.NDArray[np
     return strange.select(np.array(kept, np.int64))
 
 
-def _without_rows(stored: Sightings, location: Path, settings: Settings) -> Sightings:
+def _without_rows(stored: Sightings, location: Path, settings: Settings, trusted: str) -> Sightings:
     """Faces that the detector finds in the source and the database has no row of."""
     config = settings.detection
+    if config.name not in available_detectors() and config.name != trusted:
+        raise ConfigError(
+            f"the run was made with the detector {config.name}, which is a program of its own, and the database alone "
+            f"is no reason to run it: if you trust it, allow it with --detector {config.name}"
+        )
     if config.score_threshold is None:
         config = config.model_copy(update={"score_threshold": settings.tracking.low_score})
     detector = build_detector(config)

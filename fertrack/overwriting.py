@@ -28,6 +28,7 @@ __all__ = ["overwrite_video"]
 # and a recording of a live view shows boxes that were predicted, and names as they were at the time.
 _AROUND, _WIDER = 0.6, 0.5
 _AROUND_LIVE, _WIDER_LIVE = 1.5, 1.5
+_CAPTURED_S = 0.5  # a picture that is repeated was captured at most so long after the last one that was analysed
 _Boxes = npt.NDArray[np.float64]
 
 
@@ -81,8 +82,11 @@ def overwrite_video(
             if offset_s is None:
                 offset_s = labels.first_s - frame.timestamp_s
             time_s = frame.timestamp_s + offset_s
-            image = hider.hide(frame.image, time_s)
             covered = labels.at(time_s)
+            image = hider.hide(frame.image, time_s)
+            if "offset_s" in options:  # where nothing was analysed, a recording may repeat the picture from before
+                for held_s in (labels.last_s, min(time_s, labels.last_s + _CAPTURED_S)):
+                    image = hider.hide(image, held_s)
             if config.debug_overlay and len(hider.paths.at(time_s)[0]):
                 covered = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float64)
             if len(covered):
@@ -122,11 +126,12 @@ class _Labels:
         self._results = stored_results(database, run)
         self._result = next(self._results, None)
         self._rects: _Boxes = np.empty((0, 4))
-        self.first_s = self._result.timestamp_s if self._result else 0.0
+        self.first_s = self.last_s = self._result.timestamp_s if self._result else 0.0
 
     def at(self, time_s: float) -> _Boxes:
-        """Labels of the last frame that was analysed by then, float64 (N, 4), px."""
+        """Labels of the last frame that was analysed by then, float64 (N, 4), px; that was at ``last_s``."""
         while self._result is not None and self._result.timestamp_s <= time_s + 1e-3:
+            self.last_s = self._result.timestamp_s
             self._rects = np.array(list(self._covered(self._result)), np.float64).reshape(-1, 4)
             self._result = next(self._results, None)
         return self._rects

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -262,9 +263,13 @@ def process_planned(
     portraits = ThumbnailSink() if settings.privacy.thumbnails else None
     if portraits:
         sinks.insert(0, portraits)
+    began = time.time()
     try:
         summary = pipeline.run(source, sinks, on_progress=on_progress)
     except BaseException:
+        if plan.video and not drawn_later and _is_newer(plan.video, began):  # what there is of it shows people too
+            with contextlib.suppress(ValueError):  # the database was not opened
+                record_output(database, store.run_id, plan.video, "video", _drawn_by_run(settings))
         if relinker and linking and linking.plan is not None:  # who is who was found out before something else failed
             with contextlib.suppress(StorageError):
                 relinker.store(database, store.run_id, linking)
@@ -302,6 +307,14 @@ def process_planned(
         report_path=report_path,
         csv_paths=tuple(csv_written),
     )
+
+
+def _is_newer(path: Path, time_s: float) -> bool:
+    """Whether a file is there and was written after a time."""
+    try:
+        return path.stat().st_mtime >= time_s
+    except OSError:
+        return False
 
 
 def _drawn_by_run(settings: Settings) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def render_run(
     without: Collection[int] = (),
     persons: bool = True,
     record: bool = True,
+    detector: str = "",
 ) -> RenderResult:
     """Draw the annotated video of a stored run, with its persons' names.
 
@@ -86,6 +87,8 @@ def render_run(
         without: first tracks of persons who are neither drawn nor recognisable, anonymised or not.
         persons: draw persons; without it track IDs, as a run itself does.
         record: remember the file, so that `fertrack person erase` knows it.
+        detector: dotted path of a detector of your own that may be run to find people who were erased from the run, if
+            the run was made with it. What a database names is not imported without that.
 
     Raises:
         RunNotFoundError: no such run is stored, or nobody in it whom ``clear`` names.
@@ -123,6 +126,7 @@ def render_run(
         subjects=without,
         location=location,
         settings=settings,
+        trusted=detector,
     )
     labels = _labels(database, number, visible if anonymise else None) if persons else {}
     sink = AnnotatedVideoSink(path, frames.info, config, overwrite=overwrite, names=labels)

@@ -15,7 +15,7 @@ from fertrack.storage.engine import Database
 from fertrack.storage.outputs import OutputFile, forget_output, outputs
 from fertrack.storage.runs import run_facts
 
-__all__ = ["rewrite_stale"]
+__all__ = ["name_of_file", "rewrite_stale"]
 
 
 def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]]:
@@ -35,12 +35,20 @@ def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]
         if file.stale and file.path not in seen:
             seen.add(file.path)
             left += _see_to(database, file, rewritten, deleted)
+            if file.options.get("forget") and rewritten[-1:] == [file.path]:  # writing has recorded it anew
+                forget_output(database, file.id)
+                left.append(name_of_file(file.path))
     for file in outputs(database):
         if file.options.get("forget") and not file.stale:
             forget_output(database, file.id)
             if file.is_there:
-                left.append(f"the name of the file {file.path} names the person: rename it")
+                left.append(name_of_file(file.path))
     return rewritten, deleted, left
+
+
+def name_of_file(path: Path) -> str:
+    """What to say of a file that is called like the person."""
+    return f"the name of the file {path} names the person: rename it"
 
 
 def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted: list[Path]) -> list[str]:
@@ -49,16 +57,16 @@ def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted
         forget_output(database, file.id)
         return [f"{path} is not there any more: if it was moved or copied, delete it there"]
     try:
-        if file.options.get("delete"):
-            path.unlink()
-            forget_output(database, file.id)
-            deleted.append(path)
-            return []
         if not file.is_as_written:
             return [
                 f"{path} was changed since it was written, so it was left as it is, with the person in it: delete it, "
                 "or take their rows out"
             ]
+        if file.options.get("delete"):
+            path.unlink()
+            forget_output(database, file.id)
+            deleted.append(path)
+            return []
         notes = _REWRITERS[file.kind](database, file)
     except (FertrackError, OSError) as error:
         return [f"{path} could not be written again ({error}): delete it"]

@@ -287,3 +287,14 @@ def test_two_persons_of_one_number_are_told_apart_by_their_tracks(database: Data
         person_actions.rename(database, 1, "P1", "x")
     person_actions.rename(database, 1, "ID 2", "Bob")
     assert who(database)["Bob"] == "2"
+
+
+def test_a_person_who_was_erased_while_a_run_went_on_is_a_new_one_in_it(database: Database) -> None:
+    """The run has the person's embeddings in memory, and must not fail at its end."""
+    from fertrack.erase import erase_person
+
+    store_embeddings(database, 1, tracklets(1, 2, 3, 4), embedder=NET, ttl_days=1)
+    known = load_known(database, NET)
+    erase_person(database, "P1", 1)
+    run = second_run(database, known)
+    assert who(database, run) == {"P4": "1, 3", "P5": "2", "P6": "4"}

@@ -46,6 +46,10 @@ def render(
     source: Annotated[
         Path | None, typer.Option("--source", help="Where the source video is now. [default: where it was]")
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option("--detector", help="Allow a detector of your own, to find people who were erased."),
+    ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of the same name.")] = False,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -87,6 +91,7 @@ def render(
                 video,
                 source=source,
                 overwrite=overwrite,
+                detector=detector,
                 anonymise=anonymise,
                 clear=clear or (),
                 on_progress=lambda drawn, total: bar.update(task, completed=drawn, total=total),

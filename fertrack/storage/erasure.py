@@ -3,8 +3,8 @@
 What goes: the person's faces (rows with boxes, landmarks, logits, probabilities), corrections of them, tracks,
 episodes, links, embeddings and thumbnails; faces that no track has claimed but that lie where the person was about
 then; pictures of others that show the person too; every entry of the action log about them; and their names in notes,
-markers, stated purposes and paths. What stays: frames (times, without anybody), counts that fit what is left, other
-people's rows bit for bit, and one row of ``erasures`` that says when, and how much.
+markers, stated purposes and names of files. What stays: frames (times, without anybody), counts that fit what is left,
+other people's rows bit for bit, and one row of ``erasures`` that says when, and how much.
 
 Files are not touched here; those that show the person are marked stale, see ``fertrack.erase``.
 """
@@ -22,7 +22,7 @@ from fertrack.geometry import iou_matrix
 from fertrack.storage.answer_models import EpisodeRow
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Correction, Embedding, Face, Link, Person, PersonAction, Run, TrackRow
-from fertrack.storage.name_scrub import name_pattern, scrub_names
+from fertrack.storage.name_scrub import is_in_file_name, name_pattern, scrub_names
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.rights_models import Erasure, Output, RunErasure, Thumbnail
 from fertrack.storage.subject_rows import DataSubject, action_concerns, refuse_while_running, unclaimed_keys
@@ -73,7 +73,7 @@ def erase_rows(db: Database, subject: DataSubject) -> dict[str, int]:
         _blank_log(connection, subject)
         connection.execute(sa.delete(TrackRow).where(_is_theirs(TrackRow.run_id, TrackRow.number, subject)))
         connection.execute(sa.delete(Person).where(Person.id.in_(subject.identities)))
-        scrubbed = scrub_names(connection, subject.names)
+        scrubbed = scrub_names(connection, subject.names, subject.runs)
         _recount(connection, subject)
         _mark_outputs(connection, subject)
         counts |= {name: n for name, n in (("pictures of others", len(shared)), ("texts", scrubbed)) if n}
@@ -178,10 +178,11 @@ def _mark_outputs(connection: sa.Connection, subject: DataSubject) -> None:
                 gone = {**row.options, "delete": True}
                 connection.execute(sa.update(Output).where(is_this).values(stale=True, options=gone))
     pattern = name_pattern(subject.names)
-    if pattern is None:
-        return
-    for row in connection.execute(sa.select(Output)).all():
-        if pattern.search(f"{row.path}\n{row.options}"):  # kept until the file has been seen to
+    others = sa.select(TrackRow.run_id).where(TrackRow.run_id.in_(subject.runs))
+    still_needed = set(connection.scalars(others.distinct()))  # the others in the run can be hidden in it only so
+    for row in connection.execute(sa.select(Output).where(Output.run_id.in_(subject.runs))).all():
+        names_them = any(is_in_file_name(pattern, path) for path in (row.path, row.options.get("video") or ""))
+        if names_them and row.run_id not in still_needed:  # kept until the file has been seen to
             marked = {**row.options, "forget": True}
             connection.execute(sa.update(Output).where(Output.id == row.id).values(options=marked))
 

@@ -23,7 +23,8 @@ def store_plan(
 ) -> list[KnownPerson]:
     """Store who the tracks of a run are, in one transaction, and log it.
 
-    New persons are numbered on from the known ones, in the order in which they were first seen.
+    New persons are numbered on from the known ones, in the order in which they were first seen. A known person who was
+    erased while the run went on is a new one.
 
     Args:
         db: the open database.
@@ -45,9 +46,10 @@ def store_plan(
     stored: list[KnownPerson] = []
     sentence = f"{sum(len(person.tracks) for person in plan.persons)} tracks linked to {len(plan.persons)} persons"
     with db.writing() as connection, recorded(connection, run, "link", sentence, persons=numbers):
+        still_there = set(connection.scalars(sa.select(Person.id).where(Person.id.in_(list(numbers)))))
         for person in plan.persons:
             key, number = person.known, numbers.get(person.known or 0, 0)
-            if key is None:
+            if key not in still_there:
                 key, number = _add_person(connection, following, now), following
                 following += 1
             stored.append(KnownPerson(key, number, nothing))

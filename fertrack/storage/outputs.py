@@ -34,11 +34,11 @@ from fertrack.errors import StorageError
 from fertrack.storage.engine import Database
 from fertrack.storage.rights_models import Output
 
-__all__ = ["OutputFile", "file_digest", "forget_output", "outputs", "record_output", "store_output"]
+__all__ = ["OutputFile", "file_digest", "forget_output", "outputs", "record_output", "store_output", "will_be"]
 
 logger = logging.getLogger(__name__)
 
-_UNDIGESTED = ("video", "backup", "person")
+_UNDIGESTED = ("backup", "person")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class OutputFile:
         kind: "video", "report", "comparison", "csv", "export", "person" or "backup".
         path: absolute; where it was written.
         options: what it was written with.
-        digest: SHA-256 of a text file as it was written; empty for videos, folders and copies.
+        digest: SHA-256 of the file as it was written; two, while a video is being replaced; empty for folders and
+            copies of the database, and for a video that its run has not completed yet.
         written_at: aware, UTC.
         stale: whether it still shows somebody who has been erased.
     """
@@ -73,7 +74,7 @@ class OutputFile:
     @property
     def is_as_written(self) -> bool:
         """Whether the file is there, and nobody has changed it since it was written, as far as that can be told."""
-        return self.is_there and (not self.digest or file_digest(self.path) == self.digest)
+        return self.is_there and (not self.digest or file_digest(self.path) in self.digest.split())
 
 
 def record_output(
@@ -90,22 +91,29 @@ def record_output(
         kind: see the module.
         options: what it was written with; must be JSON.
     """
+    digest = "" if kind in _UNDIGESTED else file_digest(Path(path))  # before the database is locked: it takes a while
     try:
         with db.writing() as connection:
-            store_output(connection, run, path, kind, options or {})
+            store_output(connection, run, path, kind, options or {}, digest=digest)
     except StorageError as error:
         logger.warning("%s is not remembered, so `fertrack person erase` will not know it: %s", path, error)
 
 
 def store_output(
-    connection: sa.Connection, run: int | None, path: str | Path, kind: str, options: Mapping[str, Any]
+    connection: sa.Connection,
+    run: int | None,
+    path: str | Path,
+    kind: str,
+    options: Mapping[str, Any],
+    *,
+    digest: str,
 ) -> None:
-    """As ``record_output``, on a connection in a writing transaction."""
+    """As ``record_output``, on a connection in a writing transaction; ``digest`` as of ``OutputFile``."""
     absolute = Path(path).absolute()
     values = {
         "kind": kind,
         "options": dict(options),
-        "digest": "" if kind in _UNDIGESTED else file_digest(absolute),
+        "digest": digest,
         "written_at": dt.datetime.now(dt.UTC),
         "stale": False,
     }
@@ -116,6 +124,12 @@ def store_output(
         connection.execute(sa.insert(Output).values(run_id=run, path=str(absolute), **values))
     if kind != "comparison":  # what another run had written there is gone, unless one file is about several runs
         connection.execute(sa.delete(Output).where(Output.path == str(absolute), sa.not_(is_this)))
+
+
+def will_be(db: Database, output: OutputFile, digests: Sequence[str]) -> None:
+    """Note what is, or is about to be, at an output's path: see ``OutputFile.digest``."""
+    with db.writing() as connection:
+        connection.execute(sa.update(Output).where(Output.id == output.id).values(digest=" ".join(digests)))
 
 
 def forget_output(db: Database, output: int) -> None:

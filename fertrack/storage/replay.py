@@ -14,6 +14,7 @@ from fertrack.storage.models import Face, FrameRow, Person, TrackRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.persons import full_label
 from fertrack.storage.runs import find_run
+from fertrack.storage.sightings import first_tracks
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, Detections, Faces, FrameResult, LookMs
 
 __all__ = ["first_track_of_person", "names_of_tracks", "numbers_of_tracks", "stored_results"]
@@ -72,14 +73,7 @@ def numbers_of_tracks(db: Database, run: int) -> dict[int, str]:
 def first_track_of_person(db: Database, run: int) -> dict[int, int]:
     """For each track of a run the first track of its person: itself, where it is the only one or nobody's."""
     with db.reading() as connection:
-        rows = connection.execute(
-            sa.select(TrackRow.number, TrackRow.person_id).where(TrackRow.run_id == run).order_by(TrackRow.number)
-        ).all()
-    first: dict[int, int] = {}
-    for row in rows:
-        if row.person_id is not None:
-            first.setdefault(row.person_id, row.number)
-    return {row.number: first.get(row.person_id, row.number) for row in rows}
+        return first_tracks(connection, run)
 
 
 def _result(frame: sa.Row[Any], faces: Sequence[Any]) -> FrameResult:

@@ -44,7 +44,7 @@ class Output(Base):
     """A file that was written from a run, so that it can be written again without a person who is erased.
 
     ``run_id`` is NULL for a copy of the whole database. ``options`` is what the file was made with; ``digest`` the
-    SHA-256 of a text file as it was written, by which one that people have changed since is known; empty for others.
+    SHA-256 of the file as it was written, by which one that was changed or replaced since is known; empty for folders.
     ``stale`` marks files that show somebody who has been erased, until they have been written again.
     """
 

@@ -16,7 +16,7 @@ from fertrack.storage.rights_models import RunErasure
 from fertrack.storage.runs import find_run
 from fertrack.storage.tuples import fetch_tuples
 
-__all__ = ["cut_times", "erased_persons", "face_keys", "load_sightings", "sightings"]
+__all__ = ["cut_times", "erased_persons", "face_keys", "first_tracks", "load_sightings", "sightings"]
 
 
 def sightings(db: Database, run: int | str) -> Sightings:
@@ -33,25 +33,30 @@ def sightings(db: Database, run: int | str) -> Sightings:
 
 def load_sightings(connection: sa.Connection, run: int) -> Sightings:
     """As ``sightings``, on a connection that is already open."""
-    tracks = connection.execute(
-        sa.select(TrackRow.number, TrackRow.person_id).where(TrackRow.run_id == run).order_by(TrackRow.number)
-    ).all()
     statement = (
         sa.select(Face.track, FrameRow.time_s, Face.xyxy)
         .join(FrameRow, sa.and_(FrameRow.run_id == Face.run_id, FrameRow.frame_index == Face.frame_index))
         .where(Face.run_id == run)
     )
     rows = fetch_tuples(connection, statement.order_by(Face.frame_index, Face.face_index))
-    first: dict[int, int] = {}
-    for row in tracks:
-        if row.person_id is not None:
-            first.setdefault(row.person_id, row.number)
-    subject_of = {row.number: first.get(row.person_id, row.number) for row in tracks}
+    subject_of = first_tracks(connection, run)
     return Sightings(
         np.array([NOBODY if track is None else subject_of[track] for track, _, _ in rows], np.int64),
         np.array([time_s for _, time_s, _ in rows], np.float64),
         unpack_rows([xyxy for _, _, xyxy in rows], (4,)).astype(np.float64),
     )
+
+
+def first_tracks(connection: sa.Connection, run: int) -> dict[int, int]:
+    """For each track of a run the first track of its person: itself, where it is the only one or nobody's."""
+    rows = connection.execute(
+        sa.select(TrackRow.number, TrackRow.person_id).where(TrackRow.run_id == run).order_by(TrackRow.number)
+    ).all()
+    first: dict[int, int] = {}
+    for row in rows:
+        if row.person_id is not None:
+            first.setdefault(row.person_id, row.number)
+    return {row.number: first.get(row.person_id, row.number) for row in rows}
 
 
 def face_keys(connection: sa.Connection, run: int) -> npt.NDArray[np.int64]:

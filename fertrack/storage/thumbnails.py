@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from fertrack.storage.engine import Database
-from fertrack.storage.models import TrackRow
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.runs import find_run
+from fertrack.storage.sightings import first_tracks
 
 __all__ = ["BestFace", "store_thumbnails", "thumbnails"]
 
@@ -47,7 +47,7 @@ def store_thumbnails(db: Database, run: int, best: Mapping[int, BestFace]) -> in
         StorageError: none was stored.
     """
     with db.writing() as connection:
-        owner = _first_tracks(connection, run)
+        owner = first_tracks(connection, run)
         chosen: dict[int, int] = {}
         for track, face in best.items():
             person = owner.get(track)
@@ -85,7 +85,7 @@ def thumbnails(db: Database, run: int | str) -> dict[int, bytes]:
     """
     with db.reading() as connection:
         number = find_run(connection, db.name, run)
-        owner = _first_tracks(connection, number)
+        owner = first_tracks(connection, number)
         rows = connection.execute(
             sa.select(Thumbnail.track, Thumbnail.picture)
             .where(Thumbnail.run_id == number)
@@ -93,15 +93,3 @@ def thumbnails(db: Database, run: int | str) -> dict[int, bytes]:
         ).all()
     found = {owner[row.track]: bytes(row.picture) for row in rows}  # the best of a person comes last
     return dict(sorted(found.items()))
-
-
-def _first_tracks(connection: sa.Connection, run: int) -> dict[int, int]:
-    """For each track the first track of its person."""
-    rows = connection.execute(
-        sa.select(TrackRow.number, TrackRow.person_id).where(TrackRow.run_id == run).order_by(TrackRow.number)
-    ).all()
-    first: dict[int, int] = {}
-    for row in rows:
-        if row.person_id is not None:
-            first.setdefault(row.person_id, row.number)
-    return {row.number: first.get(row.person_id, row.number) for row in rows}

@@ -132,7 +132,7 @@ class RunWriter:
                 ),
             )
             if record.video:
-                store_output(connection, self.run_id, record.video, "video", record.video_options)
+                store_output(connection, self.run_id, record.video, "video", record.video_options, digest="")
 
     def write(self, results: Sequence[FrameResult]) -> None:
         """Store frames with their faces and tracks, in one transaction.
