@@ -71,7 +71,7 @@ def fit(
             base = in_force.model_copy(update={"bias_profile": None})
             calibrator = calibrator_of(database, faces.run, base)
         found = fit_bias(faces.logits, faces.labels, calibrator, groups=faces.groups)
-        where, digest = f"corrections of run {faces.run}, {facts.source_name}", faces.digest()
+        where, digest = f"corrections of run {faces.run}", faces.digest()  # no name: the source's may be a person's
     profile = save_profile(
         folder, found, classifier=calibrator.classifier.classifier, fitted_on=where, data_sha256=digest
     )
