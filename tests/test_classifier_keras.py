@@ -159,6 +159,19 @@ def test_files_that_are_no_keras_models_are_told_apart(tmp_path: Path) -> None:
         model_config(tmp_path / "other.keras")
 
 
+def test_an_archive_at_the_end_of_an_hdf5_file_hides_nothing(tmp_path: Path) -> None:
+    """Keras reads the file by its suffix; what is looked through must be what Keras will build."""
+    layer = {"class_name": "Lambda", "config": {"function": "code"}}
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"config": {"layers": [layer]}})
+    with zipfile.ZipFile(tmp_path / "two.h5", "a") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Functional", "module": "keras"}))
+    assert zipfile.is_zipfile(tmp_path / "two.h5")
+    assert forbidden_parts(model_config(tmp_path / "two.h5")) == ["Lambda"]
+    (tmp_path / "two.h5").rename(tmp_path / "two.keras")
+    assert forbidden_parts(model_config(tmp_path / "two.keras")) == [], "there the archive is what Keras builds"
+
+
 def test_the_worker_answers_and_goes_on_after_a_refusal() -> None:
     def network(values: Any) -> Any:
         if values.shape[1] != 2:

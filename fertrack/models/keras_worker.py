@@ -138,7 +138,10 @@ def model_config(path: Path) -> Any:
     Raises:
         ValueError: the file has no such description: it holds weights alone, or is no Keras file.
     """
-    if zipfile.is_zipfile(path):
+    # By the suffix, as Keras chooses: an HDF5 file may have an archive with another, harmless description at its end.
+    if path.suffix == ".keras":
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is not a Keras file: one that ends in .keras is an archive; older files end in .h5")
         with zipfile.ZipFile(path) as archive:
             if "config.json" not in archive.namelist():
                 raise ValueError("it is an archive without a Keras model in it")
