@@ -63,6 +63,18 @@ def test_biases_and_scales_that_were_put_in_are_found() -> None:
     np.testing.assert_allclose(recovered, SCALE, rtol=0.12)
 
 
+def test_scales_stay_within_what_a_calibration_takes() -> None:
+    """One class has tiny logits beside the others; what was judged held out is what is written."""
+    labels, logits = calibrated_world(500, EQUAL, seed=3)
+    spread = np.array([1e-3, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0])
+    values = fit_values(
+        (logits * spread).astype(np.float32), labels, np.full(500, 1 / 500), np.zeros(7), kind="vector", pull=0.0
+    )
+    assert max(values.scale) == 20.0
+    named = dict(zip(EXPRESSIONS, values.scale, strict=True))
+    assert CalibrationConfig(scale=named).scale == named
+
+
 def test_rare_expressions_do_not_run_away() -> None:
     labels, logits = calibrated_world(2000, EQUAL)
     some = np.isin(labels, (3, 6))  # of the others there is none: without the pull their biases would have no end

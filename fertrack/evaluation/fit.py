@@ -38,6 +38,9 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _PULL = 1.0
 """Strength of the pull on biases and scales; as much as one face's evidence."""
 
+_SCALES = (0.05, 20.0)
+"""Least and largest scale that a ``CalibrationConfig`` takes."""
+
 _LEAST_FACES = 20
 
 _Vector = npt.NDArray[np.float64]
@@ -270,7 +273,7 @@ def fit_values(
     middle = float(logs.mean())
     return Values(
         temperature=float(np.exp(-middle)),
-        scale=tuple(np.broadcast_to(np.exp(logs - middle), len(EXPRESSIONS)).tolist()),
+        scale=tuple(np.broadcast_to(np.exp(logs - middle).clip(*_SCALES), len(EXPRESSIONS)).tolist()),
         bias=tuple((bias - bias.mean()).tolist()) if biases else (0.0,) * len(EXPRESSIONS),
     )
 
@@ -299,7 +302,7 @@ def _apply(logits: FloatArray, prior: npt.ArrayLike, strength: float, values: Va
 
     config = CalibrationConfig(
         temperature=values.temperature,
-        scale=named(np.clip(values.scale, 0.05, 20.0)),
+        scale=named(values.scale),
         prior_strength=strength,
         training_prior=_summing_to_one(np.asarray(prior, np.float64).tolist()),
         bias=named(values.bias),
