@@ -21,7 +21,6 @@ from fertrack.errors import SchemaOutOfDateError, StorageError
 from fertrack.storage import queries, schema
 from fertrack.storage.engine import current, downgrade, open_database, upgrade
 from fertrack.storage.models import NAMING_CONVENTION, Base, Face, FrameRow
-from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.schema import migrations_folder
 
 HEAD = ScriptDirectory(str(migrations_folder())).get_current_head() or ""
