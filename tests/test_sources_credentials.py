@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fertrack.sources import mask_credentials
-from fertrack.sources.credentials import split_credentials
+from fertrack.sources.credentials import mask_mistyped, split_credentials
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,11 @@ def test_secrets_are_masked(address: str, masked: str) -> None:
 )
 def test_the_rest_stays(text: str) -> None:
     assert mask_credentials(text) == text
+
+
+@pytest.mark.parametrize("text", ["clips/me@home.mp4", "/data/day@10/a.mp4", "a.mp4", "", "rtsp://10.0.0.2:554/a"])
+def test_what_can_only_be_a_path_stays(text: str) -> None:
+    assert mask_mistyped(text) == text
 
 
 def test_masking_twice_changes_nothing() -> None:

@@ -28,6 +28,7 @@ from fertrack.sources import (
     RealtimeFile,
     StreamConfig,
     StreamSource,
+    expand_inputs,
     open_live_source,
 )
 from fertrack.sources.arrival import ArrivalClock, Pacer, Picture
@@ -68,6 +69,31 @@ def test_what_is_not_live_is_refused(tmp_path: Path, location: str, sentence: st
     clip = make_video(tmp_path / "a.mp4", n=2)
     with pytest.raises(VideoOpenError, match=sentence):
         open_live_source(location.replace("{clip}", str(clip)))
+
+
+@pytest.mark.parametrize("realtime", [False, True])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "kamera:Geheim7xyz@127.0.0.1:9/v.mjpg",
+        "http:/kamera:Geheim7xyz@127.0.0.1:9/v.mjpg",
+        "rtsp//kamera:Geheim7/x@yz@127.0.0.1:9/v.mjpg",
+        "Geheim7xyz@127.0.0.1/v.mjpg",
+        "127.0.0.1/v.mjpg?token=Geheim7xyz",
+    ],
+)
+def test_a_mistyped_address_does_not_give_its_password_away(location: str, realtime: bool) -> None:
+    with pytest.raises(VideoOpenError, match=r"v\.mjpg") as refused:
+        open_live_source(location, realtime=realtime)
+    assert not any(secret in str(refused.value) for secret in ("kamera:", "Geheim7", "yz@"))
+    with pytest.raises(VideoOpenError) as refused:
+        expand_inputs([location])
+    assert "Geheim7" not in str(refused.value)
+
+
+def test_a_folder_is_not_called_a_file(tmp_path: Path) -> None:
+    with pytest.raises(VideoOpenError, match="is a folder: name a camera"):
+        open_live_source(tmp_path)
 
 
 def test_the_shortest_wait_may_not_be_longer_than_the_longest() -> None:

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fertrack.errors import VideoOpenError
+from fertrack.sources.credentials import mask_mistyped
 
 __all__ = ["Timeline", "first_picture", "open_container", "video_stream"]
 
@@ -33,7 +34,7 @@ def open_container(path: Path) -> InputContainer:
         VideoOpenError: it is missing, unreadable, empty, or not a video.
     """
     if not path.exists():
-        raise VideoOpenError(f"{path} does not exist: check the spelling and the folder")
+        raise VideoOpenError(f"{mask_mistyped(str(path))} does not exist: check the spelling and the folder")
     if not path.is_file():
         raise VideoOpenError(f"{path} is not a file: give a video file or a folder of images")
     try:

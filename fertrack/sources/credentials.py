@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-__all__ = ["Address", "mask_credentials", "split_credentials"]
+__all__ = ["Address", "mask_credentials", "mask_mistyped", "split_credentials"]
 
 _MASK = "***"
 
@@ -34,6 +34,23 @@ def mask_credentials(text: str) -> str:
     'rtsp://***@10.0.0.2:554/live?channel=1&token=***'
     """
     return _ADDRESS.sub(_masked, text)
+
+
+def mask_mistyped(text: str) -> str:
+    """What somebody named as a source, and what is none, as others may see it: it may be an address, mistyped.
+
+    In an address without ``://`` nothing tells where name and password begin, so all that stands before the last ``@``
+    is hidden. Only a path with ``@`` in its last part (``clips/me@home.mp4``) stays: there is no colon before it.
+
+    >>> mask_mistyped("http:/ana:geheim@10.0.0.2/live?token=abc")
+    '***@10.0.0.2/live?token=***'
+    """
+    if _ADDRESS.match(text):
+        return mask_credentials(text)
+    account, _, host_on = text.rpartition("@")
+    if account and (":" in account or not re.search(r"[/\\]", account)):
+        text = f"{_MASK}@{host_on}"
+    return _SECRET_PAIR.sub(rf"\g<name>\g<equals>{_MASK}", text)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

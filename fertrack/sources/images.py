@@ -16,6 +16,7 @@ import numpy as np
 
 from fertrack.errors import VideoOpenError
 from fertrack.sources.config import InputConfig
+from fertrack.sources.credentials import mask_mistyped
 from fertrack.sources.pictures import Orientation
 from fertrack.sources.timing import FrameSelector, Verdict
 from fertrack.types import Frame, Image, VideoInfo
@@ -174,7 +175,7 @@ def _list_images(path: Path) -> list[Path]:
             )
         return images
     if not path.exists():
-        raise VideoOpenError(f"{path} does not exist: check the spelling and the folder")
+        raise VideoOpenError(f"{mask_mistyped(str(path))} does not exist: check the spelling and the folder")
     return [path]
 
 

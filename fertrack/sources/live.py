@@ -9,6 +9,7 @@ from pathlib import Path
 from fertrack.errors import VideoOpenError
 from fertrack.sources.camera import CameraSource
 from fertrack.sources.config import InputConfig
+from fertrack.sources.credentials import mask_mistyped
 from fertrack.sources.realtime import RealtimeFile
 from fertrack.sources.stream import StreamSource
 from fertrack.sources.stream_config import StreamConfig
@@ -48,11 +49,16 @@ def open_live_source(
         return CameraSource(int(device[1] if device else text), config, input_config, closing)
     if _URL.match(text):
         return StreamSource(text, config, input_config, closing)
+    if text and Path(text).expanduser().is_dir():
+        raise VideoOpenError(
+            f"{text} is a folder: name a camera, a stream or a video file; a folder of images can be analysed with "
+            "fertrack process"
+        )
     if text and Path(text).expanduser().exists():
         raise VideoOpenError(
             f"{text} is a file: play it as if it were live with --realtime, or analyse it with fertrack process"
         )
     raise VideoOpenError(
-        f"{text or 'nothing'} is neither a camera's number, a stream's address nor a file: give for example 0, "
-        "rtsp://host/path, or a file with --realtime"
+        f"{mask_mistyped(text) or 'nothing'} is neither a camera's number, a stream's address nor a file: give for "
+        "example 0, rtsp://host/path, or a file with --realtime"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from fertrack.errors import VideoOpenError
 from fertrack.protocols import VideoSource
 from fertrack.sources.config import InputConfig
+from fertrack.sources.credentials import mask_mistyped
 from fertrack.sources.file import FileSource
 from fertrack.sources.images import IMAGE_SUFFIXES, ImageFolderSource, images_in, natural_key
 
@@ -68,12 +69,12 @@ def expand_inputs(patterns: Sequence[str]) -> list[Path]:
 
 def _matches(pattern: str, path: Path) -> list[Path]:
     if not glob.has_magic(pattern):
-        raise VideoOpenError(f"{pattern} does not exist: check the spelling and the folder")
+        raise VideoOpenError(f"{mask_mistyped(pattern)} does not exist: check the spelling and the folder")
     found = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
     matches = [Path(match) for match in found]
     wanted = [match for match in matches if _is_input(match, any_suffix=bool(path.suffix))]
     if not wanted:
-        raise VideoOpenError(f"nothing matches {pattern}: check the folder, or name a file")
+        raise VideoOpenError(f"nothing matches {mask_mistyped(pattern)}: check the folder, or name a file")
     return sorted(wanted, key=lambda match: natural_key(str(match)))
 
 
