@@ -14,6 +14,7 @@ import pytest
 
 from fertrack.errors import ConfigError, OutputExistsError, VideoWriteError
 from fertrack.live.recording import Recorder
+from fertrack.live.recordings import Recordings
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.video_config import VideoOutputConfig
 from fertrack.types import Image, VideoInfo
@@ -123,3 +124,21 @@ def test_what_cannot_be_recorded_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(VideoWriteError, match="choose another name"):
         Recorder(tmp_path / "file" / "a.mp4", INFO, CONFIG)
+
+
+def test_what_a_killed_run_recorded_is_not_replaced_unasked(tmp_path: Path) -> None:
+    path, part = tmp_path / "c.mp4", tmp_path / "c.part.mp4"
+    part.write_bytes(b"all that is left")
+    with pytest.raises(OutputExistsError, match=r"c\.part\.mp4 .* cut short: rename it"):
+        Recorder(path, INFO, CONFIG)
+    with pytest.raises(OutputExistsError, match=r"c\.part\.mp4"):
+        Recordings(CONFIG, tmp_path).check(path)
+    assert part.read_bytes() == b"all that is left"
+    recorder = Recorder(path, INFO, CONFIG, overwrite=True)
+    record(recorder, [0.0, 0.1])
+    recorder.stop()
+    assert [each.name for each in tmp_path.iterdir()] == ["c.mp4"]
+    part.touch()  # with nothing in it
+    Recordings(CONFIG, tmp_path).check(tmp_path / "c.mp4", overwrite=True)
+    path.unlink()
+    Recordings(CONFIG, tmp_path).check(path)

@@ -44,7 +44,7 @@ class Recorder:
 
     Raises:
         ConfigError: the codec does not go into that kind of file.
-        OutputExistsError: the file is there already.
+        OutputExistsError: the file is there already, or what a killed run wrote of it.
         VideoWriteError: the file cannot be written.
     """
 
@@ -58,8 +58,8 @@ class Recorder:
         self._error: Exception | None = None
         self._is_stopped = False
         self._stopping = threading.Lock()
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path} is already there: choose another name for the recording")
+        if not overwrite:
+            self.check_free(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._encoder = VideoEncoder(self._part, info, config, self._container)
@@ -67,6 +67,22 @@ class Recorder:
             raise VideoWriteError(f"recording {path} cannot be written ({error}): choose another name") from error
         self._thread = threading.Thread(target=self._work, name="fertrack-record", daemon=True)
         self._thread.start()
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """See that nothing would be lost.
+
+        Raises:
+            OutputExistsError: the file is there, or what was written of it by a run that was killed.
+        """
+        if path.exists():
+            raise OutputExistsError(f"{path} is already there: use --overwrite, or choose another name")
+        part = Recorder.drafts(path)[0]
+        if part.exists() and part.stat().st_size:
+            raise OutputExistsError(
+                f"{part} is already there, a recording that was cut short: rename it to keep it, use --overwrite, or "
+                "choose another name"
+            )
 
     @staticmethod
     def drafts(path: Path) -> tuple[Path, Path]:

@@ -79,8 +79,8 @@ class Recordings:
                 raise OutputExistsError(
                     f"recording {path} would replace {each}, which is being read: choose another name"
                 )
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path} is already there: use --overwrite, or choose another name")
+        if not overwrite:
+            Recorder.check_free(path)
 
     def open(self, info: VideoInfo) -> None:
         """Allow recordings: what pictures are like is known."""
