@@ -210,6 +210,22 @@ def test_a_live_link_is_taken_back_when_both_are_seen_at_once() -> None:
     assert live.persons[2] == 1
 
 
+def test_live_looks_need_more_likeness_and_tracks_that_follow_each_other() -> None:
+    live = LivePersons(CONFIG, recognises=False)
+    off = 1.0 - (CONFIG.accept_similarity + CONFIG.appearance_similarity) / 2
+    assert live.add(1, face_of(0), [])[0] == 0
+    assert live.add(2, face_of(0, off=off), [1])[0] == 1, "alike enough for a face that is recognised, not for looks"
+    assert live.add(3, face_of(0), [2])[0] == 2, "track 1 ended too long ago, or too far away"
+    assert live.add(4, face_of(0), [1])[0] == 0
+    assert live.add(5, face_of(0), [4])[0] == 3, "track 1, who is the same person as 4, cannot be 5"
+    live.seen([1])  # found again, while 4 is not in this picture
+    assert live.persons[1] == 0
+    assert live.persons[4] not in {0, 1, 2, 3}
+    live.seen([4])
+    live.seen([1])
+    assert live.persons[1] == 0
+
+
 def test_live_persons_are_compared_by_the_mean_of_all_their_faces() -> None:
     """As before the means were kept: brute force over every vector, with tracks seen together kept apart."""
     rng = np.random.default_rng(3)

@@ -336,6 +336,24 @@ def test_live_the_one_who_comes_back_is_known_while_the_run_goes_on() -> None:
     assert watch.known_at[3] < 75 + 2 * 25, "within two seconds of coming back"
 
 
+def test_live_looks_alone_follow_the_rules_of_the_end() -> None:
+    class Looks(FlatEmbedder):
+        recognises = False
+
+    def came_back(*visible_s: tuple[float, float], config: LinkingConfig = LENIENT) -> bool:
+        script = scene(ALWAYS, ScenePerson((240, 120), script=((0.0, "happiness"),), visible_s=visible_s))
+        sink = linked(script, LinkingSink(Looks(), config, live=True))
+        assert sink.plan is not None
+        assert sorted(sink.persons) == [1, 2, 3]
+        is_one = sink.persons[2] == sink.persons[3]
+        assert is_one == (len(sink.plan.persons) == 2), "the live view and the stored run say the same"
+        return is_one
+
+    assert came_back((0.0, 2.0), (3.0, 6.0))
+    assert not came_back((0.0, 1.0), (4.5, 6.0)), "whoever it is, 3.5 s are too long"
+    assert not came_back((0.0, 2.0), (3.0, 6.0), config=LENIENT.model_copy(update={"appearance_gap_s": 0.5}))
+
+
 def test_stopping_a_live_run_does_not_wait_for_all_faces_and_still_knows_who_came_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +24,22 @@ class LivePersons:
     track of the same person takes a track away from it again.
 
     Args:
-        config: ``accept_similarity`` is the only threshold.
+        config: for the threshold: ``accept_similarity``, or ``appearance_similarity`` where faces are not recognised.
         known: persons of earlier runs that a track may belong to.
+        recognises: whether the embeddings recognise persons; if not, a track that is seen again after a later one of
+            the same person was begun takes the later one away, as they do not follow each other.
 
     Attributes:
         persons: position of the person of each track that was added; positions of known persons come first.
     """
 
-    def __init__(self, config: LinkingConfig | None = None, known: Sequence[KnownPerson] = ()) -> None:
-        self._limit = 1.0 - (config or LinkingConfig()).accept_similarity
+    def __init__(
+        self, config: LinkingConfig | None = None, known: Sequence[KnownPerson] = (), *, recognises: bool = True
+    ) -> None:
+        config = config or LinkingConfig()
+        self._limit = 1.0 - (config.accept_similarity if recognises else config.appearance_similarity)
+        self._recognises = recognises
+        self._last: dict[int, int] = {}  # person -> the latest of their tracks; IDs are given in order of time
         self._centres = _Centres()
         for person in known:
             self._centres.add(person.embeddings)
@@ -51,14 +58,19 @@ class LivePersons:
         taken: dict[int, int] = {}
         for track in sorted(together & self.persons.keys(), key=self._rank.__getitem__):
             if taken.setdefault(self.persons[track], track) != track:  # an earlier track of the person is here too
-                self.persons[track] = self._centres.add()
+                self._move(track)
+        if not self._recognises:
+            for track in together & self.persons.keys():
+                while self._last[self.persons[track]] > track:
+                    self._move(self._last[self.persons[track]])
 
-    def add(self, track: int, embeddings: FloatArray) -> tuple[int, float]:
+    def add(self, track: int, embeddings: FloatArray, may_be: Collection[int] | None = None) -> tuple[int, float]:
         """Decide who a track is.
 
         Args:
             track: its ID; added once.
             embeddings: float32 (E, D) of its faces so far; E = 0 makes it a new person.
+            may_be: the tracks that it can continue at all: it joins nobody who has another one; None: any.
 
         Returns:
             Position of its person, and the similarity to it; NaN if the person is new.
@@ -70,6 +82,8 @@ class LivePersons:
             raise ValueError(f"track {track} was added before")
         beside = self._beside.pop(track, set())
         taken = {self.persons[other] for other in beside & self.persons.keys()}
+        if may_be is not None:
+            taken |= {person for other, person in self.persons.items() if other not in may_be}
         centre = mean_embedding(embeddings)
         best, best_at = -1, np.inf
         if len(centre):
@@ -83,7 +97,14 @@ class LivePersons:
         self._centres.extend(best, embeddings)
         self._rank[track] = len(self._rank)
         self.persons[track] = best
+        self._last[best] = max(track, self._last.get(best, track))
         return best, 1.0 - best_at if np.isfinite(best_at) else float("nan")
+
+    def _move(self, track: int) -> None:
+        """Make a track a new person."""
+        old, new = self.persons[track], self._centres.add()
+        self.persons[track], self._last[new] = new, track
+        self._last[old] = max((other for other, person in self.persons.items() if person == old), default=-1)
 
     def is_known(self, person: int) -> bool:
         """Whether a person is one of those given as known."""

@@ -78,15 +78,26 @@ class TrackletLog:
         """All tracks seen so far, by ID."""
         return sorted(self._sightings)
 
+    def around(self, track: int, gap_s: float) -> list[Tracklet]:
+        """A track as it is so far, then all others that did not end more than ``gap_s`` before it began."""
+        since_s = self._sightings[track].first_s - gap_s
+        others = [each for each, seen in self._sightings.items() if seen.last_s >= since_s and each != track]
+        return self._tracklets([track, *others], {})
+
     def tracklets(self, embeddings: Mapping[int, tuple[FloatArray, FloatArray]]) -> list[Tracklet]:
         """All tracks, by ID.
 
         Args:
             embeddings: vectors (E, D) and qualities (E,) of those tracks that have any.
         """
+        return self._tracklets(self.tracks, embeddings)
+
+    def _tracklets(
+        self, tracks: Sequence[int], embeddings: Mapping[int, tuple[FloatArray, FloatArray]]
+    ) -> list[Tracklet]:
         nothing = np.empty((0, 0), np.float32), np.empty(0, np.float32)
         found = []
-        for track in self.tracks:
+        for track in tracks:
             seen = self._sightings[track]
             vectors, quality = embeddings.get(track, nothing)
             spans = np.array(seen.spans, np.int64)

@@ -16,6 +16,7 @@ from fertrack.linking.config import LinkingConfig
 from fertrack.linking.gallery import FaceGallery, KeptFace
 from fertrack.linking.linker import KnownPerson, LinkPlan, may_link, plan_links
 from fertrack.linking.live import LivePersons
+from fertrack.linking.motion import impossible_pairs
 from fertrack.linking.quality import pose_quality, sharpness
 from fertrack.linking.tracklets import Tracklet, TrackletLog
 from fertrack.protocols import Embedder
@@ -83,7 +84,7 @@ class LinkingSink:
         self._embedded: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._compared: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._last_seen_s: dict[int, float] = {}
-        self._live = LivePersons(self._config, known) if live else None
+        self._live = LivePersons(self._config, known, recognises=embedder.recognises) if live else None
         self._work_ms = array("f")
         self._asker: ThreadPoolExecutor | None = None
         if live and getattr(embedder, "is_apart", False):
@@ -204,7 +205,13 @@ class LinkingSink:
 
     def _learn(self, live: LivePersons, track: int, quality: FloatArray, vectors: FloatArray) -> None:
         self._compared[track] = vectors, quality
-        live.add(track, vectors)
+        live.add(track, vectors, None if self.embedder.recognises else self._may_continue(track))
+
+    def _may_continue(self, track: int) -> list[int]:
+        """The tracks that are near enough in time and place to be the same person, where faces are not recognised."""
+        near = self._log.around(track, self._config.appearance_gap_s)
+        cannot = impossible_pairs(near, self._config, recognises=False)[0]
+        return [other.track for other, no in zip(near[1:], cannot[1:].tolist(), strict=True) if not no]
 
     def _decide_one(self, live: LivePersons, time_s: float) -> None:
         """Decide who one track is, if one has shown enough and is still undecided."""
