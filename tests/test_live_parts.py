@@ -249,9 +249,15 @@ def test_names() -> None:
         people.rename(2, "ana maria")
     with pytest.raises(ValueError, match="no person 7"):
         people.rename(7, "X")
+    for reserved in ("P2", "p 17", "ID 2", " id2 "):
+        with pytest.raises(ValueError, match="cannot be a name"):
+            people.rename(1, reserved)
+    people.rename(2, "P2D2")
+    people.rename(2, "")
+    assert people.shown_names([1, 2]) == {1: "Ana Maria"}
     people.rename(1, "")
     assert people.shown_names([1, 2, 7]) == {}
-    assert people.given_names() == [(1, "")]
+    assert people.given_names() == [(1, ""), (2, "")]
 
 
 # Measurements ------------------------------------------------------------------------------------------------------

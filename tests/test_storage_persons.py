@@ -205,6 +205,15 @@ def test_a_name_belongs_to_one_person_of_a_run(database: Database) -> None:
     assert "P1" in who(database)
 
 
+@pytest.mark.parametrize("name", ["P2", "p 2", "ID 2", " id2 ", "P99"])
+def test_a_number_is_no_name(database: Database, name: str) -> None:
+    with pytest.raises(StorageError, match="cannot be a name"):
+        person_actions.rename(database, 1, "P1", name)
+    assert list(who(database)) == ["P1", "P2", "P3"]
+    person_actions.rename(database, 1, "P1", "Pid 2")
+    assert "Pid 2" in who(database)
+
+
 def test_a_run_in_progress_is_left_alone(database: Database) -> None:
     with DatabaseSink(database, INFO, RECORD) as sink, pytest.raises(StorageError, match="still being written"):
         person_actions.undo(database, sink.run_id)

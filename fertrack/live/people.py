@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from fertrack.live.state import LivePerson
+from fertrack.storage.persons import check_name
 from fertrack.types import EXPRESSIONS, UNCERTAIN, UNCONFIRMED, FrameResult, Image, RunSummary, label_name
 
 __all__ = ["PeopleSink"]
@@ -158,9 +159,10 @@ class PeopleSink:
         """Give a person a name; an empty one takes it away.
 
         Raises:
-            ValueError: nobody has this number, or somebody else has this name.
+            ValueError: nobody has this number, or somebody else has this name, or it is like ``P3`` or ``ID 5``.
         """
         name = " ".join(name.split())
+        check_name(name)
         with self._lock:
             if person not in self._persons:
                 raise ValueError(f"there is no person {person} in this run")

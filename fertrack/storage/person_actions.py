@@ -16,7 +16,7 @@ from fertrack.errors import StorageError
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.person_changes import recorded, sync_embeddings, take_back
-from fertrack.storage.persons import PersonRow, find_person, persons_of_run
+from fertrack.storage.persons import PersonRow, check_name, find_person, persons_of_run
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.runs import find_run, run_status
 
@@ -37,9 +37,14 @@ def rename(db: Database, run: int | str, person: str, name: str) -> str:
 
     Raises:
         RunNotFoundError: no such run or person.
-        StorageError: another person of the run has that name, or the run is still being written.
+        StorageError: another person of the run has that name, or it is like ``P3`` or ``ID 5``, or the run is still
+            being written.
     """
     name = " ".join(name.split())
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise StorageError(str(error)) from error
     with _changing(db, run) as (connection, number):
         who = find_person(connection, number, person)
         for other in persons_of_run(connection, number):

@@ -22,6 +22,7 @@ from fertrack.types import EXPRESSIONS
 
 __all__ = [
     "PersonRow",
+    "check_name",
     "find_person",
     "full_label",
     "links",
@@ -56,6 +57,16 @@ class PersonRow:
     def label(self) -> str:
         """The name; ``P3`` where there is none; ``ID 5`` for a track that is nobody's."""
         return person_label(self.name, self.number) if self.id else f"ID {self.tracks[0]}"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that means somebody else wherever persons are named: ``P3`` and ``ID 5``, in any case.
+
+    Raises:
+        ValueError: it is one of these.
+    """
+    if _NUMBER.fullmatch(name) or _TRACK.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be a name, as it means the person or track of that number: choose another")
 
 
 def full_label(name: str, number: int) -> str:
