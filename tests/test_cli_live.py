@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import av
 import pytest
 from video_factory import make_video
 
-from fertrack.cli.live import _ending_by_ctrl_c, _start, parse_duration_s
+from fertrack.cli.live import _ending_by_signals, _start, parse_duration_s
 from fertrack.cli.main import run
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
@@ -83,6 +84,8 @@ def test_a_run_without_a_purpose_says_so(clip: str, tmp_path: Path, capsys: pyte
     [
         (["--web", "--window"], 2, "one of"),
         (["--duration", "soon"], 2, "is no duration"),
+        (["--duration", ""], 2, "is no duration"),
+        (["--port", "8123"], 2, "--web"),
         (["/no/such/clip.mp4", "--realtime"], 1, "clip.mp4"),
         (["rtsp://user:secret@127.0.0.1:1/x"], 1, "127.0.0.1"),
     ],
@@ -108,6 +111,56 @@ def test_a_missing_extra_is_named(
     assert f"pip install 'fertrack[{extra}]'" in capsys.readouterr().err
 
 
+def test_a_port_that_is_taken_leaves_no_run(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run(["live", clip, "--realtime", "--web", "--port", port, "-o", str(tmp_path), *QUIET]) == 1
+    assert f"port {port} of 127.0.0.1 is in use" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("flag", "module"), [("--web", "uvicorn"), ("--window", "PySide6")])
+def test_a_missing_package_leaves_no_run(
+    flag: str,
+    module: str,
+    clip: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == module or each == "fertrack.web.server"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert run(["live", clip, "--realtime", flag, "-o", str(tmp_path), *QUIET]) == 1
+    assert "pip install" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["fertrack.cli.main", "fertrack.live.session"])
+def test_ctrl_c_while_the_program_is_loaded_is_not_lost(module: str, tmp_path: Path) -> None:
+    """Where the import swallows what is raised in it, as some do."""
+    code = f"""
+import builtins, signal, sys
+load, done = builtins.__import__, []
+def press(name, *rest):
+    if name == {module!r} and not done:
+        done.append(name)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except BaseException:
+            pass
+        print("went on")
+    return load(name, *rest)
+builtins.__import__ = press
+sys.argv = ["fertrack", "live", "/no/such.mp4", "--realtime", "-o", {str(tmp_path)!r}]
+from fertrack.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 class TestEnding:
     """In a process of its own, as a person would."""
 
@@ -130,11 +183,15 @@ class TestEnding:
                 return
         pytest.fail("no rows are stored")
 
-    def test_ctrl_c_completes_the_run(self, clip: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+    def test_a_signal_completes_the_run(self, clip: str, tmp_path: Path, name: str) -> None:
+        """Ctrl-C; a service that is stopped; a terminal that is closed."""
+        if not hasattr(signal, name):
+            pytest.skip("POSIX's")
         shown = tmp_path / "shown.mp4"
         process = self.start(clip, tmp_path, "--record", str(shown), "--json")
         self.await_rows(tmp_path)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
         printed, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
         assert json.loads(printed)["status"] == "complete"
@@ -184,7 +241,7 @@ def test_the_first_ctrl_c_asks_and_the_second_ends_the_program(
     session = Asked()
     monkeypatch.setattr(os, "_exit", leave)
     before = signal.getsignal(signal.SIGINT)
-    with _ending_by_ctrl_c(session) as stopped:  # type: ignore[arg-type]
+    with _ending_by_signals(session) as stopped:  # type: ignore[arg-type]
         signal.raise_signal(signal.SIGINT)
         assert (stopped.is_set(), session.times) == (True, 1)
         with pytest.raises(SystemExit, match="130"):
@@ -209,9 +266,33 @@ class _Opening:
         self.stopped = self.lock.acquire(timeout=5.0)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="POSIX's")
+def test_asked_twice_to_end_is_no_hurry() -> None:
+    """A service manager sends both; only a person who presses Ctrl-C again wants it at once."""
+
+    class Asked:
+        times = 0
+
+        def stop(self) -> None:
+            self.times += 1
+
+    session = Asked()
+    with _ending_by_signals(session) as stopped:  # type: ignore[arg-type]  # only stop is called
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+        assert (stopped.is_set(), session.times) == (True, 1)
+    ignoring = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _ending_by_signals(session):  # type: ignore[arg-type]
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, "nohup"
+    finally:
+        signal.signal(signal.SIGHUP, ignoring)
+
+
 def test_ctrl_c_while_the_source_is_opened_cannot_block_itself() -> None:
     session = _Opening()
-    with _ending_by_ctrl_c(session) as stopped:  # type: ignore[arg-type]  # only these two are called
+    with _ending_by_signals(session) as stopped:  # type: ignore[arg-type]  # only these two are called
         _start(session, stopped)  # type: ignore[arg-type]
     assert session.stopped
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -30,6 +30,7 @@ __all__ = ["parse_duration_s", "register"]
 
 _INTERRUPTED = 130
 _POLL_S = 0.25
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # POSIX's
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -40,18 +41,20 @@ def register(app: typer.Typer) -> None:
 
 def live(
     source: Annotated[
-        str, typer.Argument(metavar="[SOURCE]", help="Camera number, rtsp://, http(s):// or udp:// address, or a file.")
+        str, typer.Argument(metavar="SOURCE", help="Camera number, rtsp://, http(s):// or udp:// address, or a file.")
     ] = "0",
     web: Annotated[bool, typer.Option("--web", help="Show it on a page in this machine's browser.")] = False,
     window: Annotated[bool, typer.Option("--window", help="Show it in a window.")] = False,
     headless: Annotated[
         bool, typer.Option("--headless", help="Show no picture, only a line of numbers: the default.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one. [default: 0]")
+    ] = None,
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record what is shown into this video, from the start.")
     ] = None,
-    duration: Annotated[str, typer.Option(metavar="TIME", help="End after 10s, 5m, 1h30m, ...")] = "",
+    duration: Annotated[str | None, typer.Option(metavar="TIME", help="End after 10s, 5m, 1h30m, ...")] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="SOURCE is a file, to be played at its own speed.")
     ] = False,
@@ -78,8 +81,9 @@ def live(
 ) -> None:
     """Track every face of a camera or stream while it happens, with estimates, rows and, if wanted, a recording.
 
-    It ends with the source, after --duration, with q and Enter, the page's button, or Ctrl-C; then the run and the
-    recording are completed. A second Ctrl-C ends it at once; what was stored by then is kept, the recording beside its
+    It ends with the source, after --duration, with q and Enter on a terminal, the page's button, or Ctrl-C; also when
+    the terminal is closed or the program is asked to end (SIGTERM). Then the run and the recording are completed, and
+    the exit code is 0. A second Ctrl-C ends it at once; what was stored by then is kept, the recording beside its
     name as NAME.part.mp4.
 
     Examples: fertrack live · fertrack live rtsp://camera.local/main --web --record talk.mp4 ·
@@ -87,13 +91,12 @@ def live(
     """
     if sum((web, window, headless)) > 1:
         raise typer.BadParameter("give one of --web, --window and --headless")
+    if port is not None and not web:
+        raise typer.BadParameter("it is the page's port: give --web too", param_hint="--port")
     try:
-        duration_s = parse_duration_s(duration) if duration else None
+        duration_s = parse_duration_s(duration) if duration is not None else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--duration") from error
-    from fertrack.live.session import LiveSession
-    from fertrack.privacy import UNSTATED
-
     flags: dict[str, tuple[str, object]] = {
         "detection.name": ("--detector", detector or None),
         "linking.across": ("--link-across", True if link_across else None),
@@ -102,23 +105,27 @@ def live(
         "privacy.consent": ("--consent", consent or None),
     }
     settings = settings_from(config, overrides, flags)
-    show = _shower(web=web, window=window, port=port)
-    session = LiveSession(
-        settings,
-        source,
-        realtime=realtime,
-        record=record,
-        store=not no_store,
-        duration_s=duration_s,
-        fixed=fixed,
-        out=out,
-        overwrite=overwrite,
-    )
-    console = err_console()
-    with _ending_by_ctrl_c(session) as stopped:
-        _start(session, stopped)
-        with session:
-            show(session, console)
+    with _leaving_at_once():  # while nothing has begun that would have to be completed
+        from fertrack.live.session import LiveSession
+        from fertrack.privacy import UNSTATED
+
+        show = _shower(web=web, window=window, port=port or 0)
+        session = LiveSession(
+            settings,
+            source,
+            realtime=realtime,
+            record=record,
+            store=not no_store,
+            duration_s=duration_s,
+            fixed=fixed,
+            out=out,
+            overwrite=overwrite,
+        )
+        console = err_console()
+        with _ending_by_signals(session) as stopped:
+            _start(session, stopped)
+            with session:
+                show(session, console)
     _report(session, console, as_json=as_json)
     if session.summary is not None and session.summary.run is not None and not settings.privacy.purpose:
         console.print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
@@ -149,15 +156,18 @@ def _shower(*, web: bool, window: bool, port: int) -> Callable[[LiveSession, Con
 
     if window:
         try:
-            show = import_module("fertrack.gui").show
+            gui = import_module("fertrack.gui")
         except ImportError as error:
             raise ConfigError("--window needs Qt: pip install 'fertrack[gui]'") from error
+        gui.check_ready()
+        show = gui.show
         return lambda session, _console: show(session)
     if web:
         try:
-            from fertrack.web import serve
+            from fertrack.web import check_ready, serve
         except ImportError as error:
             raise ConfigError("--web needs a web server: pip install 'fertrack[web]'") from error
+        check_ready(port=port)
 
         def on_page(session: LiveSession, console: Console) -> None:
             def tell(url: str) -> None:
@@ -227,27 +237,63 @@ def _wants_to_quit() -> bool:
 
 
 @contextmanager
-def _ending_by_ctrl_c(session: LiveSession) -> Iterator[threading.Event]:
-    """The first Ctrl-C ends the run, completely; a second one ends the program at once."""
-    stopped = threading.Event()
+def _leaving_at_once() -> Iterator[None]:
+    """Until something else handles it, Ctrl-C ends the program here: raised amid imports, it can get lost in them."""
 
-    def stop(_signum: int, _frame: object) -> None:
+    def leave(_signum: int, _frame: object) -> None:
+        _exit(b"interrupted\n")
+
+    with _handling([signal.SIGINT], leave):
+        yield
+
+
+@contextmanager
+def _ending_by_signals(session: LiveSession) -> Iterator[threading.Event]:
+    """The first Ctrl-C, closed terminal or SIGTERM ends the run, completely; one more Ctrl-C the program at once."""
+    stopped = threading.Event()
+    terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+
+    def stop(signum: int, _frame: object) -> None:
+        if signum == _HANGUP:  # the terminal is gone: what is still printed must not break the ending
+            for number in terminals:
+                with suppress(OSError):
+                    os.dup2(nowhere, number)
         if stopped.is_set():
-            with suppress(OSError):  # nothing that could be in the middle of something else, such as a console
-                os.write(2, b"ended at once: what was stored up to the last second is kept\n")
-            os._exit(_INTERRUPTED)
+            if signum == signal.SIGINT:
+                _exit(b"ended at once: what was stored up to the last second is kept\n")
+            return
         stopped.set()
         session.stop()
 
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:  # as with nohup
+        signals.append(_HANGUP)
+    nowhere = os.open(os.devnull, os.O_RDWR)
     try:
-        before = signal.signal(signal.SIGINT, stop)
-    except ValueError:  # not the main thread: whoever runs us handles Ctrl-C
-        yield stopped
-        return
-    try:
-        yield stopped
+        with _handling(signals, stop):
+            yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        os.close(nowhere)
+
+
+@contextmanager
+def _handling(signals: list[signal.Signals], handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Let it handle these signals, if this is the main thread; else whoever runs us handles them."""
+    before = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for each in signals:
+                before[each] = signal.signal(each, handler)
+        yield
+    finally:
+        for each, previous in before.items():
+            signal.signal(each, previous)
+
+
+def _exit(words: bytes) -> NoReturn:
+    with suppress(OSError):  # nothing that could be in the middle of something else, such as a console
+        os.write(2, words)
+    os._exit(_INTERRUPTED)
 
 
 def _report(session: LiveSession, console: Console, *, as_json: bool) -> None:

@@ -17,7 +17,24 @@ from fertrack.errors import ConfigError
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
 
-__all__ = ["show"]
+__all__ = ["check_ready", "show"]
+
+
+def check_ready() -> None:
+    """See that a window could be shown, before a session is started for it.
+
+    Raises:
+        ConfigError: the extra ``[gui]`` is not installed, a library of the system that Qt needs is missing, or there
+            is no screen.
+    """
+    try:
+        from PySide6.QtWidgets import QApplication
+    except ModuleNotFoundError as error:
+        raise ConfigError("the window needs Qt: pip install 'fertrack[gui]'") from error
+    except ImportError as error:
+        raise ConfigError(f"Qt cannot be loaded ({error}): install that library, or use --web") from error
+    if QApplication.instance() is None and not _has_screen():
+        raise ConfigError("there is no screen to show a window on: use --web or --headless")
 
 
 def show(session: LiveSession) -> None:
@@ -37,17 +54,11 @@ def show(session: LiveSession) -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("a window can only be shown from the main thread")
-    try:
-        from PySide6.QtCore import QEventLoop
-        from PySide6.QtWidgets import QApplication
+    check_ready()
+    from PySide6.QtCore import QEventLoop
+    from PySide6.QtWidgets import QApplication
 
-        from fertrack.gui.window import LiveWindow
-    except ModuleNotFoundError as error:
-        raise ConfigError("the window needs Qt: pip install 'fertrack[gui]'") from error
-    except ImportError as error:
-        raise ConfigError(f"Qt cannot be loaded ({error}): install that library, or use --web") from error
-    if QApplication.instance() is None and not _has_screen():
-        raise ConfigError("there is no screen to show a window on: use --web or --headless")
+    from fertrack.gui.window import LiveWindow
 
     # Kept until the end: Qt takes an application that Python no longer holds down with it.
     application = QApplication.instance() or QApplication(["fertrack"])

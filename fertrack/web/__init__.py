@@ -13,7 +13,23 @@ from fertrack.errors import ConfigError
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
 
-__all__ = ["serve"]
+__all__ = ["check_ready", "serve"]
+
+_MISSING = "the browser page needs the packages starlette and uvicorn: pip install 'fertrack[web]'"
+
+
+def check_ready(*, host: str = "127.0.0.1", port: int = 0) -> None:
+    """See that the page could be served, before a session is started for it.
+
+    Raises:
+        ConfigError: the port is taken or not permitted, or the extra ``[web]`` is not installed.
+        ValueError: the host is not this machine, or the port is no port.
+    """
+    try:
+        from fertrack.web.server import check
+    except ModuleNotFoundError as error:
+        raise ConfigError(_MISSING) from error
+    check(host, port)
 
 
 def serve(
@@ -42,7 +58,5 @@ def serve(
     try:
         from fertrack.web.server import run
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            "the browser page needs the packages starlette and uvicorn: pip install 'fertrack[web]'"
-        ) from error
+        raise ConfigError(_MISSING) from error
     run(session, host, port, on_ready)

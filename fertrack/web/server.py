@@ -25,7 +25,7 @@ from fertrack.web.numbers import farewell
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
 
-__all__ = ["run"]
+__all__ = ["check", "run"]
 
 LOOK_EVERY_S = 0.05
 """How often it is looked whether the session has ended."""
@@ -35,6 +35,12 @@ GRACE_S = 0.5
 
 GOODBYE_S = 0.3
 """Longest wait for the pages to have read how the session ended."""
+
+
+def check(host: str, port: int) -> None:
+    """See :func:`fertrack.web.check_ready`."""
+    _check_address(host, port)
+    _listen(host, port).close()
 
 
 def run(session: LiveSession, host: str, port: int, on_ready: Callable[[str], None]) -> None:
