@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,8 @@ def overwrite_video(
     size, persons = (facts.info.width, facts.info.height), bool(options.get("persons", False))
     around = (_AROUND_LIVE, _WIDER_LIVE) if "offset_s" in options else (_AROUND, _WIDER)
     labels = _Labels(database, run, people, size=size, persons=persons, font=config.font, around=around)
+    if not persons:
+        labels.spread(options.get("shown_alike", ()), names_of_tracks(database, run))
     offset_s: float | None = options.get("offset_s")
     written = 0
     sink = AnnotatedVideoSink(draft, video.info, config.model_copy(update={"debug_overlay": False}), overwrite=True)
@@ -127,6 +129,21 @@ class _Labels:
         self._result = next(self._results, None)
         self._rects: _Boxes = np.empty((0, 4))
         self.first_s = self.last_s = self._result.timestamp_s if self._result else 0.0
+
+    def spread(self, shown_alike: Iterable[Collection[int]], names: Mapping[int, str]) -> None:
+        """Hide also the labels of others who were shown as one of the people, and with their name.
+
+        Args:
+            shown_alike: tracks that were shown as one person.
+            names: of persons, by track; the longest of them is as wide as any that was drawn.
+        """
+        people = set(self._tracks)
+        for tracks in shown_alike:
+            theirs = people.intersection(tracks)
+            if theirs:
+                self._tracks.update(tracks)
+                longest = max((names.get(track, "") for track in theirs), key=len)
+                self._names |= {track: longest for track in tracks if len(longest) > len(self._names.get(track, ""))}
 
     def at(self, time_s: float) -> _Boxes:
         """Labels of the last frame that was analysed by then, float64 (N, 4), px; that was at ``last_s``."""

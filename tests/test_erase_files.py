@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from rights_scenes import (
     FPS,
@@ -15,6 +16,7 @@ from rights_scenes import (
     HEIGHT,
     WIDTH,
     add_person,
+    box,
     decoded,
     likeness,
     make_clip,
@@ -138,6 +140,31 @@ def test_a_recording_is_overwritten_and_known_again_afterwards(db: Database, tmp
     assert erase_person(db, "Bob").overwritten == [talk], "what erasing has written is fertrack's own"
     assert hidden(talk, 1)
     assert hidden(talk, 2)
+
+
+@pytest.mark.parametrize("shown_alike", [[], [[1, 2]]])
+def test_a_name_that_a_recording_shows_on_somebody_else_is_hidden_there_too(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown_alike: list[list[int]]
+) -> None:
+    """The live view took the other one for Ada; the end of the run told them apart."""
+    left, top, right, _ = map(int, box(2, 1))
+    above = np.s_[top - 14 : top - 4, left:right]  # where a label is drawn
+
+    def labelled(index: int) -> np.ndarray:
+        image = picture(index)
+        image[above][:, ::8] = 255
+        return image
+
+    clip, talk = make_clip(tmp_path / "clip.mp4"), tmp_path / "talk.mp4"
+    run = stored(db, clip, 1, ("Ada", 1), ("Bob", 2))
+    monkeypatch.setattr("rights_scenes.picture", labelled)
+    make_clip(talk)
+    record_output(db, run, talk, "video", {"offset_s": 0.0, "shown_alike": shown_alike})
+    assert decoded(talk)[1][above].std() > 20
+    assert erase_person(db, "Ada").overwritten == [talk]
+    after = decoded(talk)
+    assert (after[1][above].std() < 5) == bool(shown_alike)
+    assert likeness(after[FRAMES - 1], 2, FRAMES - 1) > 0.5, "the other one's face stays, but for its upper edge"
 
 
 def test_another_video_in_a_recordings_place_is_left_and_named(db: Database, tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ def test_a_return_becomes_the_person_it_is_linked_to() -> None:
     linked[2] = 1  # both were seen in one frame after all
     people.write(result(6.0, {1: "anger", 2: "fear"}))
     assert [(each.person, each.track) for each in people.persons(6.0)] == [(1, 1), (3, 2)]
+    assert people.shown_alike() == [[1, 2]], "a recording has shown both as Ana"
 
 
 def test_names() -> None:

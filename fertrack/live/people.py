@@ -155,6 +155,14 @@ class PeopleSink:
                     shown[track] = f"P{number} (ID {track})"
             return shown
 
+    def shown_alike(self) -> list[list[int]]:
+        """Tracks that were shown as one person, each such person's together, whatever was found out since.
+
+        A recording has them all under the same name, also those that turn out to be somebody else.
+        """
+        with self._lock:
+            return [sorted(person.tracks) for person in self._persons.values() if len(person.tracks) > 1]
+
     def rename(self, person: int, name: str) -> None:
         """Give a person a name; an empty one takes it away.
 

@@ -42,7 +42,7 @@ class Recordings:
         self._info: VideoInfo | None = None
         self._current: Recorder | None = None
         self._all: list[Recorder] = []
-        self._remembered: set[Recorder] = set()
+        self._remembered: dict[Recorder, list[list[int]]] = {}
 
     @property
     def current(self) -> Path | None:
@@ -154,7 +154,15 @@ class Recordings:
         for recorder in self._all:
             self._complete(recorder)
 
-    def remember(self, database: Database, run: int, origin_s: float, *, ended: bool = False) -> None:
+    def remember(
+        self,
+        database: Database,
+        run: int,
+        origin_s: float,
+        *,
+        shown_alike: list[list[int]] | None = None,
+        ended: bool = False,
+    ) -> None:
         """Enter in the database which recordings show the run, so that somebody who is erased is taken out of them.
 
         To be called while the run goes on, too: a program that is killed leaves its recordings.
@@ -163,12 +171,18 @@ class Recordings:
             database: where the run is stored.
             run: its number.
             origin_s: when its first frame was captured, on the clock of ``offer``.
+            shown_alike: tracks that were shown under one name, so that it is hidden on all of them.
             ended: enter those once more that were entered before, as they are complete now.
         """
         for recorder in self._all:
-            if recorder.first_s is not None and (ended or recorder not in self._remembered):
-                self._remembered.add(recorder)
-                record_output(database, run, recorder.path, "video", {"offset_s": recorder.first_s - origin_s})
+            if recorder.first_s is None:
+                continue
+            alike = shown_alike or []
+            is_news = recorder is self._current and self._remembered.get(recorder) != alike
+            if ended or is_news or recorder not in self._remembered:
+                self._remembered[recorder] = alike
+                options = {"offset_s": recorder.first_s - origin_s, "shown_alike": alike}
+                record_output(database, run, recorder.path, "video", options)
 
     def _complete(self, recorder: Recorder) -> None:
         try:

@@ -512,7 +512,13 @@ class LiveSession:
     def _remember_recordings(self, *, ended: bool = False) -> None:
         store = self._store_sink
         if self._database is not None and self._capture is not None and store is not None and store.is_open:
-            self._recordings.remember(self._database, store.run_id, self._capture.origin_s, ended=ended)
+            self._recordings.remember(
+                self._database,
+                store.run_id,
+                self._capture.origin_s,
+                shown_alike=self._people.shown_alike(),
+                ended=ended,
+            )
 
     def _store_names(self, database: Database, run: int) -> None:
         for track, name in self._people.given_names():

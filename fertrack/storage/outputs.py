@@ -5,7 +5,8 @@ Kinds and their ``options``:
 ==============  ========================================================================================
 ``video``       "persons": drawn with persons instead of track IDs; "anonymised", "except" (tracks left
                 clear); "config": the options of ``VideoOutputConfig``; "offset_s": time of the source at
-                which the file begins, where that is not the run's first frame
+                which the file begins, where that is not the run's first frame; "shown_alike": lists of
+                tracks that a live recording shows as one person, whoever they turned out to be
 ``report``      "config": the options of ``ReportConfig``; "video": the file it was told to play
 ``comparison``  a report on several runs, recorded for each of them; "runs"
 ``csv``         "stem", "track", "config"; one record for each of the two files
