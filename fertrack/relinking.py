@@ -6,7 +6,7 @@ the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -59,8 +59,14 @@ class Relinker:
             live=live,
         )
 
-    def store(self, database: Database, run: int, sink: LinkingSink) -> None:
+    def store(self, database: Database, run: int, sink: LinkingSink, *, shown: Mapping[int, int] | None = None) -> None:
         """Store what a finished sink found out; nothing if its run failed.
+
+        Args:
+            database: where the run is stored.
+            run: its number.
+            sink: what it has found out.
+            shown: the track of each person's number that was shown while the run went on.
 
         Raises:
             StorageError: it could not be stored; the run itself is.
@@ -68,7 +74,7 @@ class Relinker:
         if sink.plan is None or not sink.tracklets:
             return
         fingerprint = self.embedder.fingerprint
-        persons = store_plan(database, run, sink.plan, embedder=fingerprint, known=sink.known)
+        persons = store_plan(database, run, sink.plan, embedder=fingerprint, known=sink.known, shown=shown)
         if self.config.store_embeddings:
             ttl_days = self.config.embeddings_ttl_days
             store_embeddings(database, run, sink.tracklets, embedder=fingerprint, ttl_days=ttl_days)

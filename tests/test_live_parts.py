@@ -241,6 +241,20 @@ def test_a_return_becomes_the_person_it_is_linked_to() -> None:
     assert people.shown_alike() == [[1, 2]], "a recording has shown both as Ana"
 
 
+def test_numbers_of_earlier_runs_are_kept_and_not_given_to_others() -> None:
+    linked: dict[int, int] = {}
+    people = PeopleSink(lambda: linked, {1: "Ana"}, {0: 7, 1: 4})
+    people.write(result(0.0, {1: "anger", 2: "fear"}))
+    assert [each.name for each in people.persons(0.0)] == ["P8", "P9"]
+    linked.update({1: 1, 2: 2})
+    people.write(result(0.5, {1: "anger", 2: "fear"}))
+    assert [(each.person, each.name) for each in people.persons(0.5)] == [(4, "Ana"), (9, "P9")]
+    assert people.shown_numbers() == {8: 1, 9: 2}
+    people.rename(4, "")
+    people.write(result(1.0, {1: "anger"}))
+    assert people.persons(1.0)[0].name == "P4", "a name that was taken away stays away"
+
+
 def test_names() -> None:
     people = PeopleSink()
     people.write(result(0.0, {1: "anger", 2: "fear"}))

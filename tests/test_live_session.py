@@ -552,6 +552,36 @@ def test_names_given_live_are_stored(tmp_path: Path) -> None:
         assert "Ana" in queries.persons(database, "last")["person"].tolist()
 
 
+def test_numbers_seen_live_find_the_same_persons_in_the_database(tmp_path: Path) -> None:
+    """2 goes and comes back as P3, until that is known; who comes after that is P4, and stays P4."""
+    scene = SyntheticScene(
+        (
+            ScenePerson((60, 60), script=((0.0, "happiness"),)),
+            ScenePerson((250, 60), script=((0.0, "sadness"),), visible_s=((0.0, 1.2), (2.2, 6.0))),
+            ScenePerson((60, 180), script=((0.0, "fear"),), visible_s=((3.2, 6.0),)),
+        ),
+        frame_count=240,
+        fps=50.0,
+    )
+    linking = LinkingConfig(method="appearance", min_quality=0.0)
+    settings = SETTINGS.model_copy(
+        update={"linking": linking, "tracking": SETTINGS.tracking.model_copy(update={"max_age": 3})}
+    )
+    pipeline = live_pipeline(scene, settings=settings)
+    with LiveSession(settings, out=tmp_path, source=LiveScene(scene, frames=240), pipeline=pipeline) as live:
+        seen = set()
+        while not live.wait(0.05):
+            seen |= {(person.person, person.track) for person in live.state().persons}
+    summary = live.summary
+    assert summary is not None
+    assert {(1, 1), (2, 2), (2, 3), (4, 4)} <= seen
+    with open_database(tmp_path / "fertrack.db") as database:
+        stored = queries.persons(database, "last").set_index("person")["tracks"]
+    assert stored.to_dict() == {"P1": "1", "P2": "2, 3", "P4": "4"}
+    assert summary.persons == 3
+    assert any("P3 is P2" in note for note in summary.notes)
+
+
 def test_an_unusable_recording_is_refused_before_anything_begins(tmp_path: Path) -> None:
     (tmp_path / "shown.mp4").touch()
     source = LiveScene()

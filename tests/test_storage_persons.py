@@ -248,6 +248,13 @@ def test_a_person_of_two_runs_has_one_name_and_one_number(database: Database) ->
         person_actions.undo(database, 1)
 
 
+def test_numbers_that_were_shown_stay_with_the_person_they_were_given_to(database: Database) -> None:
+    """Live, 3 was P3 before it was found to be 1, who is P4; 2 was P2; nobody had shown 4."""
+    run = run_of(database)
+    store_plan(database, run, PLAN, embedder=NET, shown={2: 2, 3: 3, 4: 1})
+    assert who(database, run) == {"P3": "1, 3", "P2": "2", "P5": "4"}
+
+
 def test_a_change_that_another_run_has_built_on_is_not_undone(database: Database) -> None:
     store_embeddings(database, 1, tracklets(1), embedder=NET, ttl_days=1)
     run = second_run(database, load_known(database, NET))

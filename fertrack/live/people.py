@@ -77,6 +77,7 @@ class PeopleSink:
     Args:
         linked: position of the person of each track that linking has decided so far (``LinkingSink.persons``).
         names: names of persons that linking knows from earlier runs, by their position.
+        numbers: their numbers; other persons are numbered on from the largest. A number that two have is not used.
 
     Attributes:
         name: "people".
@@ -90,6 +91,7 @@ class PeopleSink:
         self,
         linked: Callable[[], Mapping[int, int]] = dict,
         names: Mapping[int, str] | None = None,
+        numbers: Mapping[int, int] | None = None,
     ) -> None:
         self.notes: list[str] = []
         self.work_ms: tuple[float, ...] = ()
@@ -99,8 +101,10 @@ class PeopleSink:
         self._renamed: set[int] = set()
         self._persons: dict[int, _Person] = {}
         self._of_track: dict[int, int] = {}
-        self._of_position: dict[int, int] = {}
-        self._count = 0
+        taken = list((numbers or {}).values())
+        self._of_position = {place: n for place, n in (numbers or {}).items() if taken.count(n) == 1}
+        self._count = max(taken, default=0)
+        self._shown: dict[int, int] = {}
         self._lock = threading.Lock()
 
     @property
@@ -154,6 +158,11 @@ class PeopleSink:
                 elif person is not None and len(person.tracks) > 1:
                     shown[track] = f"P{number} (ID {track})"
             return shown
+
+    def shown_numbers(self) -> dict[int, int]:
+        """The first track of everybody who got a number in this run, by number; also of numbers given up since."""
+        with self._lock:
+            return dict(self._shown)
 
     def shown_alike(self) -> list[list[int]]:
         """Tracks that were shown as one person, each such person's together, whatever was found out since.
@@ -213,30 +222,31 @@ class PeopleSink:
     def _number(self, track: int, position: int | None) -> int:
         given = self._of_track.get(track)
         if position is None:
-            return given if given is not None else self._new_number()
+            return given if given is not None else self._new_number(track)
         number = self._of_position.get(position)
         if number is None:  # a person whom linking has just found out to be somebody new
             taken = given in self._of_position.values()
-            number = given if given is not None and not taken else self._new_number()
+            number = given if given is not None and not taken else self._new_number(track)
             self._of_position[position] = number
-            if position in self._known_names:
-                self._names.setdefault(number, self._known_names[position])
         elif given is not None and given != number and given not in self._of_position.values():
             self._merge(given, number)
+        if position in self._known_names:
+            self._names.setdefault(number, self._known_names.pop(position))
         return number
 
     def _merge(self, given: int, number: int) -> None:
         other = self._persons.pop(given, None)
-        if other is not None and number in self._persons:
-            self._persons[number].absorb(other)
+        if other is not None:
+            self._persons.setdefault(number, _Person(number)).absorb(other)
         if given in self._names:
             name = self._names.pop(given)
             if self._names.setdefault(number, name) == name:
                 self._renamed.add(number)
         self._renamed.discard(given)
 
-    def _new_number(self) -> int:
+    def _new_number(self, track: int) -> int:
         self._count += 1
+        self._shown[self._count] = track
         return self._count
 
     def _described(self, person: _Person) -> LivePerson:

@@ -15,6 +15,7 @@ from typing import Self
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
 from fertrack.errors import FertrackError, VideoOpenError
+from fertrack.linking.linker import LinkPlan
 from fertrack.live.budget import BudgetController, Costs, LookSchedule, input_sizes
 from fertrack.live.capture import Capture, LiveFeed
 from fertrack.live.display import Display, LatestResult, MeteredSink, Shown
@@ -33,6 +34,7 @@ from fertrack.sources import StreamStatus, open_live_source
 from fertrack.storage import person_actions
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.links import names_of
+from fertrack.storage.replay import numbers_of_tracks
 from fertrack.types import UNCONFIRMED, RunSummary, VideoInfo
 
 __all__ = ["LiveSession"]
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 _FIRST_PICTURE_S = 20.0
 _ADAPT_S = 1.0
 _SMOOTHING = 0.2
+_MOST_TOLD = 20
 
 
 class LiveSession:
@@ -124,6 +127,7 @@ class LiveSession:
         config = settings.video.model_copy(update={"preset": settings.live.record_preset})
         self._recordings = Recordings(config, out, [location] if isinstance(location, str) else [])
         self._notes: list[str] = []
+        self._stored_persons: int | None = None
         self._is_stopping = False
         self._closing = threading.Event()
         self._is_done = threading.Event()
@@ -361,7 +365,8 @@ class LiveSession:
         if self._database is not None:
             store = DatabaseSink(self._database, info, run_record(self._settings, pipeline), self._settings.storage)
         if linking is not None:
-            self._people = PeopleSink(lambda: linking.persons, self._known_names(linking))
+            numbers = {place: person.number for place, person in enumerate(linking.known)}
+            self._people = PeopleSink(lambda: linking.persons, self._known_names(linking), numbers)
         if self._wants_display:
             self._recordings.open(info)
             if self._record is not None:
@@ -501,13 +506,27 @@ class LiveSession:
         try:
             if linking is not None and linking.plan is not None and database is not None and store is not None:
                 assert self._relinker is not None
-                self._relinker.store(database, store.run_id, linking)
+                self._relinker.store(database, store.run_id, linking, shown=self._people.shown_numbers())
+                self._compare_numbers(database, store.run_id, linking.plan)
         finally:
             if database is not None and store is not None and store.is_open:
                 self._store_names(database, store.run_id)
             self._remember_recordings()
             self._recordings.complete()
             self._remember_recordings(ended=True)
+
+    def _compare_numbers(self, database: Database, run: int, plan: LinkPlan) -> None:
+        """Say which numbers of the live view are not those that are stored."""
+        self._stored_persons = sum(bool(person.tracks) for person in plan.persons)
+        stored = numbers_of_tracks(database, run)
+        shown = self._people.shown_numbers()
+        moved = [f"P{n} is {stored[track]}" for n, track in shown.items() if stored.get(track, f"P{n}") != f"P{n}"]
+        if moved:
+            more = f" and {len(moved) - _MOST_TOLD} more" if len(moved) > _MOST_TOLD else ""
+            self._notes.append(
+                "persons were linked once more at the end, so some numbers of the live view are others in the "
+                f"database: {', '.join(moved[:_MOST_TOLD])}{more}"
+            )
 
     def _remember_recordings(self, *, ended: bool = False) -> None:
         store = self._store_sink
@@ -550,7 +569,7 @@ class LiveSession:
             reconnects=getattr(getattr(source, "status", None), "reconnects", 0),
             faces=summary.faces,
             tracks=summary.tracks,
-            persons=self._people.count,
+            persons=self._people.count if self._stored_persons is None else self._stored_persons,
             duration_s=duration_s,
             display_fps=displayed * per_s,
             results_hz=summary.frames * per_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -19,11 +19,18 @@ __all__ = ["delete_expired", "load_known", "names_of", "store_embeddings", "stor
 
 
 def store_plan(
-    db: Database, run: int, plan: LinkPlan, *, embedder: str, known: Sequence[KnownPerson] = ()
+    db: Database,
+    run: int,
+    plan: LinkPlan,
+    *,
+    embedder: str,
+    known: Sequence[KnownPerson] = (),
+    shown: Mapping[int, int] | None = None,
 ) -> list[KnownPerson]:
     """Store who the tracks of a run are, in one transaction, and log it.
 
-    New persons are numbered on from the known ones, in the order in which they were first seen. A known person who was
+    New persons are numbered on from the known ones, in the order in which they were first seen, but those whose number
+    people have seen already keep it, and no other person gets such a number. A known person who was
     erased while the run went on is a new one.
 
     Args:
@@ -32,6 +39,7 @@ def store_plan(
         plan: who is who.
         embedder: fingerprint of what faces were compared by.
         known: the persons of earlier runs that the plan was made with.
+        shown: the track of each number that was shown while the run went on, none of them a known person's.
 
     Returns:
         Key and number of each person of the plan, in its order, without embeddings.
@@ -41,7 +49,8 @@ def store_plan(
     """
     now = dt.datetime.now(dt.UTC)
     numbers = {person.id: person.number for person in known}
-    following = 1 + max(numbers.values(), default=0)
+    shown = shown or {}
+    following = 1 + max((*numbers.values(), *shown), default=0)
     nothing = np.empty((0, 0), np.float32)
     stored: list[KnownPerson] = []
     sentence = f"{sum(len(person.tracks) for person in plan.persons)} tracks linked to {len(plan.persons)} persons"
@@ -50,8 +59,9 @@ def store_plan(
         for person in plan.persons:
             key, number = person.known, numbers.get(person.known or 0, 0)
             if key not in still_there:
-                key, number = _add_person(connection, following, now), following
-                following += 1
+                number = min((each for each, track in shown.items() if track in person.tracks), default=following)
+                following += number == following
+                key = _add_person(connection, number, now)
             stored.append(KnownPerson(key, number, nothing))
             connection.execute(
                 sa.update(TrackRow)
