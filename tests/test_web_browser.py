@@ -15,6 +15,7 @@ import pytest
 from live_page import Served, serving
 from live_session_fake import SUMMARY, FakeSession
 
+from fertrack.live.state import LivePerson
 from fertrack.reporting import palette
 from fertrack.types import EXPRESSIONS
 
@@ -202,6 +203,54 @@ def test_a_person_is_renamed_where_they_stand(visit: Visit) -> None:
     page.keyboard.press("Escape")
     expect(page.locator(".card .name").nth(1)).to_have_text("Åsa Öberg")
     assert visit.session.names[2] == "Åsa Öberg"
+
+
+class _NameTaken(FakeSession):
+    def rename(self, person: int, name: str) -> None:
+        raise ValueError(f"somebody else is called {name}")
+
+
+def test_a_name_that_is_refused_is_said_in_the_alert_line(chromium: Any) -> None:
+    with visiting(chromium, _NameTaken()) as visit:
+        visit.page.get_by_role("button", name="Rename P2").click()
+        box = visit.page.get_by_role("textbox", name="New name")
+        box.fill("Ana")
+        box.press("Enter")
+        expect(visit.page.get_by_role("alert")).to_have_text("somebody else is called Ana")
+
+
+def test_going_on_gives_the_keyboard_back(visit: Visit) -> None:
+    """Also where nothing had the focus when q asked whether to stop."""
+    page = visit.page
+    page.keyboard.press("q")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Stop session")).to_be_focused()
+
+
+class _SomebodyLeft(FakeSession):
+    """Person 1 left a while ago, once ``gone`` is said."""
+
+    gone = False
+
+    def _persons(self, now_s: float) -> Iterator[LivePerson]:
+        for person in super()._persons(now_s):
+            left = self.gone and person.person == 1
+            yield replace(person, visible=False, last_seen_s=now_s - 10.0) if left else person
+
+
+def test_those_who_are_there_come_first(chromium: Any) -> None:
+    session = _SomebodyLeft()
+    with visiting(chromium, session) as visit:
+        names = visit.page.locator(".card .name")
+        expect(names).to_have_text(["P1", "P2"])
+        visit.page.get_by_role("button", name="Rename P1").focus()
+        session.gone = True
+        expect(names).to_have_text(["P2", "P1"])
+        expect(visit.page.get_by_role("button", name="Rename P1")).to_be_focused()
+        visit.page.get_by_role("button", name="Rename P2").focus()
+        session.gone = False
+        expect(names).to_have_text(["P1", "P2"])
+        expect(visit.page.get_by_role("button", name="Rename P2")).to_be_focused()
 
 
 def test_recording_shows_where_and_says_why_not(visit: Visit) -> None:

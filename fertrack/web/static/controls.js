@@ -53,7 +53,11 @@ export function setUpControls(picture) {
 
   stop.addEventListener("click", () => sure.showModal());
   sure.addEventListener("close", () => {
-    if (sure.returnValue !== "stop") return;
+    if (sure.returnValue !== "stop") {
+      const focused = document.activeElement;
+      if (focused === document.body || sure.contains(focused)) stop.focus(); // opened by q: nothing had the focus before
+      return;
+    }
     const label = stop.textContent;
     stop.disabled = true;
     stop.textContent = "Stopping and saving …";

@@ -4,9 +4,12 @@ import { ask } from "./ask.js";
 import { describeStrip, drawStrip, EXPRESSIONS } from "./strip.js";
 
 const list = document.getElementById("cards");
+const problem = document.getElementById("problem");
 const nobody = document.getElementById("nobody");
 const cardTemplate = document.getElementById("card");
 const barTemplate = document.getElementById("bar");
+
+const AWAY_S = 2; // a face that is lost for a moment does not change places
 
 const cards = new Map();
 const percent = (share) => (share === null ? "–" : `${Math.round(100 * share)} %`);
@@ -53,10 +56,12 @@ function setUpNaming(root, card) {
     try {
       await ask("/rename", { person: card.person, name: wanted });
     } catch (error) {
+      problem.textContent = error.message; // where every refusal is said; the bubble goes away by itself
       input.setCustomValidity(error.message);
       input.reportValidity();
       return;
     }
+    problem.textContent = "";
     card.name = wanted;
     put(name, wanted);
     announce(`${card.title} is now called ${wanted}`);
@@ -122,6 +127,18 @@ function fillCard(card, person) {
   if (canvas.getAttribute("aria-label") !== described) canvas.setAttribute("aria-label", described);
 }
 
+// Those who are there first, each group in the order given. The card with the focus stays where it is in the document,
+// as it would lose it: the others are put around it.
+function arrange(persons) {
+  const away = (person) => !person.visible && person.unseen_s > AWAY_S;
+  const wanted = [...persons].sort((a, b) => away(a) - away(b)).map((person) => cards.get(person.person).root);
+  if (wanted.every((root, index) => list.children[index] === root)) return;
+  const fixed = wanted.findIndex((root) => root.contains(document.activeElement));
+  wanted.forEach((root, index) => {
+    if (index !== fixed) list.insertBefore(root, index < fixed ? wanted[fixed] : null);
+  });
+}
+
 export function showPeople(persons) {
   const there = new Set(persons.map((person) => person.person));
   for (const [key, card] of cards) {
@@ -133,5 +150,6 @@ export function showPeople(persons) {
     if (!cards.has(person.person)) cards.set(person.person, newCard(person));
     fillCard(cards.get(person.person), person);
   }
+  arrange(persons);
   nobody.hidden = persons.length > 0;
 }
