@@ -89,6 +89,7 @@ def test_a_real_session_on_the_page(tmp_path: Path) -> None:
         recorded = Path(browser.post("/recording/start").json()["recording"])
         until(lambda: session.state().display_fps > 5)
         browser.post("/recording/stop")
+        time.sleep(0.6)  # numbers are sent four times a second: let them be heard once more before the end
         assert browser.post("/stop").status_code == 200
         heard = listening.result(timeout=20)
     persons = heard[-2][1]["persons"]
