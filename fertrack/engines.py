@@ -87,6 +87,6 @@ def _next_batch(frames: Iterator[Frame], size: int, broken: list[Exception]) -> 
             batch.append(next(frames))
         except StopIteration:
             break
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is raised again once these frames are done
             broken.append(error)
     return batch

@@ -67,7 +67,7 @@ class VideoEncoder:
         )
         try:
             self._stream = self._add_stream(config)
-        except BaseException:
+        except BaseException:  # nobody else can close it yet
             self._container.close()
             raise
         self._waiting: deque[Packet[VideoStream]] = deque()

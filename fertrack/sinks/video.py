@@ -171,7 +171,7 @@ class AnnotatedVideoSink:
             self._write_finished(encoder, finished, summary)
             self._refuse_to_replace()
             finished.replace(self._path)
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C too: the pictures are kept whatever went wrong
             with contextlib.suppress(OSError):
                 finished.unlink(missing_ok=True)
             if isinstance(error, OutputExistsError):
@@ -211,7 +211,7 @@ class AnnotatedVideoSink:
                 started = time.perf_counter()
                 try:
                     self._draw_and_encode(encoder, *item)
-                except Exception as error:
+                except Exception as error:  # of whatever kind, ``write`` and ``finish`` tell it
                     self._error = error
                 self.work_ms.append((time.perf_counter() - started) * 1e3)
             del item  # the picture is not held while waiting for the next
@@ -221,7 +221,7 @@ class AnnotatedVideoSink:
                 encoder.close(None if end_s is None else end_s - float(self._shift_s))
             else:
                 encoder.abandon()
-        except Exception as error:
+        except Exception as error:  # as above
             self._error = self._error or error
 
     def _draw_and_encode(self, encoder: VideoEncoder, result: FrameResult, image: Image) -> None:

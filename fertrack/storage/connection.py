@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,8 +144,8 @@ def use_wal(engine: sa.Engine) -> None:
         (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":
             cursor.execute("PRAGMA journal_mode = WAL")
-    except Exception as error:
-        raise _as_sqlalchemy(error) from error
+    except sqlite3.Error as error:  # bare: dressed like those that come through SQLAlchemy, for ``translated``
+        raise sa.exc.DBAPIError("PRAGMA journal_mode", None, error) from error
     finally:
         raw.close()
 
@@ -170,10 +171,3 @@ def _sentence(where: str, error: sa.exc.SQLAlchemyError) -> str:
             return sentence.format(where=where)
     first_line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
     return f"database {where}: {mask_passwords(first_line)}"
-
-
-def _as_sqlalchemy(error: Exception) -> Exception:
-    """A bare driver error dressed like those that come through SQLAlchemy, so that one place translates both."""
-    if isinstance(error, sa.exc.SQLAlchemyError):
-        return error
-    return sa.exc.DBAPIError("PRAGMA journal_mode", None, error)
