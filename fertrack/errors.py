@@ -38,6 +38,8 @@ __all__ = [
     "VideoReadError",
     "VideoWriteError",
     "WeightsError",
+    "first_line",
+    "sentence_of",
 ]
 
 
@@ -99,3 +101,28 @@ class LabelsError(FertrackError):
 
 class EvaluationError(FertrackError):
     """What is to be evaluated, or its ground truth, is missing or unreadable."""
+
+
+def sentence_of(error: BaseException | None) -> str:
+    """What an error says to people: of one raised on purpose its message, of any other its kind as well.
+
+    Returns:
+        Empty if there is no error.
+
+    >>> sentence_of(ConfigError("no such option")), sentence_of(KeyError("x")), sentence_of(None)
+    ('no such option', "KeyError: 'x'", '')
+    """
+    if error is None:
+        return ""
+    return str(error) if isinstance(error, FertrackError) else f"{type(error).__name__}: {error}"
+
+
+def first_line(error: Exception) -> str:
+    r"""What another library's error says, cut to one line; its kind where it says nothing.
+
+    >>> first_line(ValueError("no such node\nstack: ..."))
+    'no such node'
+    >>> first_line(MemoryError())
+    'MemoryError'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -18,6 +18,7 @@ from fertrack.errors import FertrackError, ModelError
 from fertrack.models.bundle import load_bundle
 from fertrack.models.export.engine import to_engine
 from fertrack.models.export.onnx_file import checked, from_module, quantised
+from fertrack.models.export.scripted import to_torchscript
 
 torch = pytest.importorskip("torch")
 
@@ -204,6 +205,15 @@ def test_a_module_that_cannot_be_exported_is_one_sentence() -> None:
     with pytest.raises(ModelError, match="PyTorch cannot export Fails to ONNX") as caught:
         from_module(Fails(), (1, 8, 8))
     assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_says_nothing_is_a_sentence_all_the_same() -> None:
+    class Fails(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
+        def forward(self, crops: Any) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(ModelError, match="PyTorch cannot trace the network: NotImplementedError"):
+        to_torchscript(Fails(), (1, 8, 8))
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:

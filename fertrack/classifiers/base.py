@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import ModelError
+from fertrack.errors import ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle, InputCard
 from fertrack.types import EXPRESSIONS, FloatArray, Image
 
-__all__ = ["BundleClassifier", "first_line", "preprocessor", "tensor_shape"]
+__all__ = ["BundleClassifier", "preprocessor", "tensor_shape"]
 
 
 _LEAST_PROBABILITY = 1e-7  # about what float32 probabilities resolve; the logarithm stays finite
@@ -212,8 +212,3 @@ def preprocessor(card: InputCard) -> Callable[[Image], FloatArray]:
         return tensor
 
     return gray if card.colour == "gray" else colour
-
-
-def first_line(error: Exception) -> str:
-    """A runtime's message, cut to one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

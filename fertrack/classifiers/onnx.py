@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fertrack.classifiers.base import BundleClassifier, first_line
+from fertrack.classifiers.base import BundleClassifier
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.devices import open_session
-from fertrack.errors import ConfigError, ModelError
+from fertrack.errors import ConfigError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.types import EXPRESSIONS, FloatArray
 

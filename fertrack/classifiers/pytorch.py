@@ -9,9 +9,9 @@ import io
 from functools import partial
 from typing import Any
 
-from fertrack.classifiers.base import BundleClassifier, first_line
+from fertrack.classifiers.base import BundleClassifier
 from fertrack.classifiers.options import ClassificationConfig
-from fertrack.errors import ConfigError, ModelError
+from fertrack.errors import ConfigError, ModelError, first_line
 from fertrack.models.architectures import build_network
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.checkpoint import import_torch, is_torchscript, parse_state

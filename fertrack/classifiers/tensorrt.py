@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from fertrack.classifiers.base import BundleClassifier, first_line
+from fertrack.classifiers.base import BundleClassifier
 from fertrack.classifiers.options import ClassificationConfig
-from fertrack.errors import ConfigError, FertrackError, ModelError
+from fertrack.errors import ConfigError, FertrackError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.types import EXPRESSIONS, FloatArray
 

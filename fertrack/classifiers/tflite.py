@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.classifiers.base import BundleClassifier, first_line, tensor_shape
+from fertrack.classifiers.base import BundleClassifier, tensor_shape
 from fertrack.classifiers.options import ClassificationConfig
-from fertrack.errors import ConfigError, FertrackError, ModelError
+from fertrack.errors import ConfigError, FertrackError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.types import EXPRESSIONS, FloatArray
 

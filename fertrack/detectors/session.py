@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from fertrack import devices
 from fertrack.devices import Device
-from fertrack.errors import ConfigError, ModelError, WeightsError
+from fertrack.errors import ConfigError, ModelError, WeightsError, first_line
 
 __all__ = ["fingerprint", "open_session", "read_weights", "run"]
 
@@ -67,7 +67,7 @@ def open_session(
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         raise WeightsError(
-            f"{what}: the weights are not an ONNX model that can be run ({_first_line(error)})"
+            f"{what}: the weights are not an ONNX model that can be run ({first_line(error)})"
         ) from error
     names = [output.name for output in session.get_outputs()]
     missing = [] if isinstance(outputs, int) else [name for name in outputs if name not in names]
@@ -92,9 +92,5 @@ def run(
         return list(session.run(outputs, {session.get_inputs()[0].name: pixels}))
     except Exception as error:  # as above
         raise ModelError(
-            f"{what}: the network could not be run on an input of shape {pixels.shape} ({_first_line(error)})"
+            f"{what}: the network could not be run on an input of shape {pixels.shape} ({first_line(error)})"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

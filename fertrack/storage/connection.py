@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from fertrack.errors import StorageError
+from fertrack.errors import StorageError, first_line
 
 __all__ = ["describe", "make_engine", "mask_passwords", "parse_url", "sqlite_path", "translated", "use_wal"]
 
@@ -169,5 +169,4 @@ def _sentence(where: str, error: sa.exc.SQLAlchemyError) -> str:
     for name, sentence in _SQLITE_SENTENCES.items():
         if code.startswith(name):
             return sentence.format(where=where)
-    first_line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-    return f"database {where}: {mask_passwords(first_line)}"
+    return f"database {where}: {mask_passwords(first_line(cause))}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fertrack.errors import FertrackError, ModelError
+from fertrack.errors import FertrackError, ModelError, first_line
 
 __all__ = ["MOST_FACES", "to_engine"]
 
@@ -34,7 +34,7 @@ def to_engine(content: bytes, shape: tuple[int, int, int]) -> bytes:
     try:
         engine = _build(tensorrt, logger, builder, content, shape)
     except Exception as error:  # as above
-        raise ModelError(f"TensorRT cannot build an engine: {str(error).strip().splitlines()[0]}") from error
+        raise ModelError(f"TensorRT cannot build an engine: {first_line(error)}") from error
     return engine
 
 

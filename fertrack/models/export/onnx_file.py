@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from fertrack.errors import FertrackError, ModelError
+from fertrack.errors import FertrackError, ModelError, first_line
 from fertrack.types import FloatArray
 
 __all__ = ["checked", "from_module", "quantised"]
@@ -31,7 +31,7 @@ def checked(content: bytes, what: str) -> bytes:
     try:
         onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     except Exception as error:  # protobuf's and the checker's errors have no common base
-        raise ModelError(f"{what} is not a valid ONNX model: {str(error).strip().splitlines()[0]}") from error
+        raise ModelError(f"{what} is not a valid ONNX model: {first_line(error)}") from error
     return content
 
 
@@ -70,9 +70,7 @@ def from_module(module: Any, shape: tuple[int, int, int]) -> bytes:
             )
         program.save(buffer)
     except Exception as error:  # PyTorch's exporter raises errors of many kinds
-        raise ModelError(
-            f"PyTorch cannot export {type(module).__name__} to ONNX: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise ModelError(f"PyTorch cannot export {type(module).__name__} to ONNX: {first_line(error)}") from error
     return checked(_without_notes(buffer.getvalue()), type(module).__name__)
 
 
@@ -138,5 +136,5 @@ def quantised(content: bytes, faces: FloatArray) -> bytes:
     except OSError as error:
         raise FertrackError(f"no temporary file can be written: {error.strerror or error}") from error
     except Exception as error:  # ONNX Runtime's quantiser raises errors of many kinds
-        raise ModelError(f"ONNX Runtime cannot quantise the network: {str(error).strip().splitlines()[0]}") from error
+        raise ModelError(f"ONNX Runtime cannot quantise the network: {first_line(error)}") from error
     return checked(result, "the quantised network")

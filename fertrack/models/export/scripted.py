@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fertrack.errors import FertrackError, ModelError
+from fertrack.errors import FertrackError, ModelError, first_line
 
 __all__ = ["quietly", "to_tflite", "to_torchscript"]
 
@@ -41,7 +41,7 @@ def to_torchscript(module: Any, shape: tuple[int, int, int]) -> bytes:
         with quietly(), torch.no_grad():
             torch.jit.save(torch.jit.freeze(torch.jit.trace(module, torch.zeros(2, *shape))), buffer)
     except Exception as error:  # tracing runs the module, which may raise anything
-        raise ModelError(f"PyTorch cannot trace the network: {str(error).strip().splitlines()[0]}") from error
+        raise ModelError(f"PyTorch cannot trace the network: {first_line(error)}") from error
     return buffer.getvalue()
 
 
@@ -76,4 +76,4 @@ def to_tflite(module: Any, shape: tuple[int, int, int]) -> bytes:
     except OSError as error:
         raise FertrackError(f"no temporary file can be written: {error.strerror or error}") from error
     except Exception as error:  # the converter raises errors of many kinds
-        raise ModelError(f"litert-torch cannot convert the network: {str(error).strip().splitlines()[0]}") from error
+        raise ModelError(f"litert-torch cannot convert the network: {first_line(error)}") from error
