@@ -15,6 +15,9 @@ from hypothesis import settings
 settings.register_profile("fertrack", derandomize=True, deadline=None)
 settings.load_profile("fertrack")
 
+_OTHERS_THREADS = {"tqdm_monitor"}
+"""Of the progress bar that PyTorch's exporter shows: one for the whole process, ends with it."""
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
@@ -34,7 +37,11 @@ def _no_leaked_threads() -> Iterator[None]:
     yield
     deadline = time.monotonic() + 5.0
     while True:
-        leaked = [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+        leaked = [
+            thread
+            for thread in threading.enumerate()
+            if thread not in before and thread.is_alive() and thread.name not in _OTHERS_THREADS
+        ]
         if not leaked:
             return
         if time.monotonic() > deadline:

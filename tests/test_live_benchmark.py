@@ -53,8 +53,9 @@ def test_the_page_says_which_targets_are_met() -> None:
     some = Percentiles(50.0, 90.0, 120.0)
     part = Part(28.0, 14.0, some, some, 400.0)
     summary = LiveSummary("complete", 1, "x", 9, 9, 9, 0, 0, 0, 9, 1, 1, 9.0, 28.0, 14.0, some, some)
+    size, minutes, back_s = (1280, 720), (part, part), (1.0, 2.0)
     result = LiveBenchmark(
-        "udp", "clip.mp4", (1280, 720), 30.0, 10.0, part, part, part, some, 3.0, "all", 20, 20, (1.0, 2.0), (), summary
+        "udp", "clip.mp4", size, 30.0, 10.0, part, minutes, some, 3.0, "all", 20, 20, back_s, (), summary
     )
     good = replace(result, targets={"display ≥ 25 fps": True, "nothing left": True})
     bad = replace(result, left=("thread x",), targets={"display ≥ 25 fps": True, "nothing left": False})
@@ -63,3 +64,5 @@ def test_the_page_says_which_targets_are_met() -> None:
     assert "| nothing left | yes | no |" in page
     assert "| left at the end | nothing | thread x |" in page
     assert "50 / 90 / 120" in page
+    assert "| udp, minute |" in page
+    assert "| 2 | 28.0 | 14.0 | 50 / 90 / 120 | 50 / 90 / 120 | 400 |" in page

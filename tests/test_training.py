@@ -12,9 +12,17 @@ from fertrack.classifiers.onnx import OnnxClassifier
 from fertrack.errors import ConfigError, ModelError
 from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import augment, crop_faces, normalise
-from fertrack.training.config import AugmentConfig, DataConfig, ScheduleConfig, TrainConfig, load_train_config
+from fertrack.training.config import (
+    AugmentConfig,
+    DataConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainConfig,
+    load_train_config,
+)
 from fertrack.training.pictures import Pictures, crop_template, load_pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
+from fertrack.training.teachers import taught, teachers_view
 from fertrack.types import EXPRESSIONS, Detections
 
 VOTE_NAMES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
@@ -269,6 +277,26 @@ class TestRuns:
         with pytest.raises(ModelError, match="is no checkpoint of a training run"):
             Trainer(config, learned, kept, tmp_path / "run")
 
+    def test_a_run_begins_with_another_ones_weights(self, voted_file: Path, tmp_path: Path) -> None:
+        from fertrack.training.loop import Trainer
+
+        config = small(voted_file)
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        first = Trainer(config, learned, kept, tmp_path / "first")
+        assert first.run()
+        second = config.model_copy(update={"start": str(tmp_path / "first")})
+        begun = Trainer(second, learned, kept, tmp_path / "second")
+        np.testing.assert_array_equal(begun.validation_logits(), first.validation_logits())
+        assert begun.step == 0
+        assert begun.run(stop=lambda: True) is False
+        assert Trainer(second, learned, kept, tmp_path / "second").step == begun.step, "it resumes its own checkpoint"
+        other = second.model_copy(update={"network": NetworkConfig(widths=(8, 16), blocks=(0, 1))})
+        with pytest.raises(ModelError, match="a network of another shape"):
+            Trainer(other, learned, kept, tmp_path / "third")
+        nowhere = config.model_copy(update={"start": str(tmp_path / "nowhere")})
+        with pytest.raises(ModelError, match="train that one first"):
+            Trainer(nowhere, learned, kept, tmp_path / "fourth")
+
     def test_without_heads(self) -> None:
         import torch
 
@@ -299,6 +327,23 @@ class TestRuns:
         assert load_bundle(folder).card.name == "tiny"
         assert run(["train", str(tmp_path / "none.toml")]) == 1
         assert "none.toml cannot be read" in capsys.readouterr().err
+
+
+def test_teachers_are_part_of_the_target(voted_file: Path, tmp_path: Path) -> None:
+    learned, _ = load_pictures(small(voted_file).data, OneFace(), tmp_path / "cache")
+    bundle = load_bundle()
+    prior = np.asarray(bundle.calibration.training_prior)
+    view = teachers_view(learned, bundle, prior)
+    np.testing.assert_allclose(view.sum(axis=1), 1.0, atol=1e-6)
+
+    even = teachers_view(learned, bundle, np.full(7, 1 / 7))
+    expected = view / prior
+    np.testing.assert_allclose(even, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+
+    mixed = taught(learned, [bundle, bundle], 0.25, prior)
+    np.testing.assert_allclose(mixed.targets, 0.75 * learned.targets + 0.25 * view, atol=1e-6)
+    np.testing.assert_array_equal(mixed.labels, learned.labels)
+    assert taught(learned, [], 0.25, prior) is learned
 
 
 def test_robustness_is_a_table_of_disturbances() -> None:

@@ -62,8 +62,7 @@ class LiveBenchmark:
         source_fps: pictures sent a second.
         minutes: of steady running, after five seconds to settle.
         steady: all of it.
-        first: the first minute.
-        last: the last minute.
+        each_minute: the same in as many equal parts as it ran for full minutes.
         sent_to_displayed_ms: from the moment a picture was sent until it was displayed.
         faces: mean number in an analysed frame.
         budget: what the analysis was allowed at the end.
@@ -84,8 +83,7 @@ class LiveBenchmark:
     source_fps: float
     minutes: float
     steady: Part
-    first: Part
-    last: Part
+    each_minute: tuple[Part, ...]
     sent_to_displayed_ms: Percentiles
     faces: float
     budget: str
@@ -98,6 +96,16 @@ class LiveBenchmark:
     machine: str = ""
     load: float = 0.0
     targets: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Part:
+        """The first minute."""
+        return self.each_minute[0]
+
+    @property
+    def last(self) -> Part:
+        """The last minute."""
+        return self.each_minute[-1]
 
 
 def measure_live(
@@ -161,7 +169,8 @@ def measure_live(
     summary = session.summary
     if summary is None or watcher.shape is None:
         raise EvaluationError(f"{protocol}: the run came to nothing")
-    minute_s = min(60.0, ended_s - begun_s)
+    count = max(1, int(minutes))
+    starts_s = [ended_s - (ended_s - begun_s) / count * (count - number) for number in range(count)]
     result = LiveBenchmark(
         protocol=protocol,
         clip=clip.name,
@@ -169,8 +178,10 @@ def measure_live(
         source_fps=fps,
         minutes=minutes,
         steady=_part(session, watcher, begun_s, ended_s),
-        first=_part(session, watcher, begun_s, begun_s + minute_s),
-        last=_part(session, watcher, ended_s - minute_s, ended_s),
+        each_minute=tuple(
+            _part(session, watcher, start_s, end_s)
+            for start_s, end_s in zip(starts_s, [*starts_s[1:], ended_s], strict=True)
+        ),
         sent_to_displayed_ms=watcher.sent_to_displayed.between(begun_s, ended_s).percentiles,
         faces=summary.faces / max(1, summary.analysed),
         budget=f"one frame in {budget.detect_every}, detector input {budget.long_side or 'own'} px, "
@@ -221,7 +232,24 @@ def to_markdown(results: list[LiveBenchmark]) -> str:
     lines.append("|---" * (len(results) + 1) + "|")
     for target in first.targets:
         lines.append(f"| {target} | " + " | ".join("yes" if e.targets[target] else "no" for e in results) + " |")
+    for each in results:
+        if len(each.each_minute) > 1:
+            lines += ["", *_minutes(each)]
     return "\n".join(lines) + "\n"
+
+
+def _minutes(result: LiveBenchmark) -> list[str]:
+    lines = [
+        f"| {result.protocol}, minute | displayed a second | results a second | age, p50 / p95 / p99 ms |"
+        " latency, p50 / p95 / p99 ms | memory, MB |",
+        "|---:|---:|---:|---|---|---:|",
+    ]
+    for number, part in enumerate(result.each_minute, start=1):
+        lines.append(
+            f"| {number} | {part.display_fps:.1f} | {part.results_hz:.1f} | {_ms(part.age_ms)} |"
+            f" {_ms(part.latency_ms)} | {part.rss_mb:.0f} |"
+        )
+    return lines
 
 
 class _Watcher:

@@ -11,12 +11,14 @@ import torch
 from fertrack.errors import ModelError
 from fertrack.training.config import TrainConfig
 
-__all__ = ["CHECKPOINT", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "load_averaged", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
 
 _MAY_DIFFER = {"schedule": {"epochs", "decay_share", "calm_share", "threads"}}
 """What may be changed between two parts of a run: how long it goes on, and what it runs on."""
+
+_UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError)
 
 
 def save_checkpoint(folder: Path, config: TrainConfig, state: dict[str, Any]) -> None:
@@ -36,12 +38,25 @@ def load_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any]:
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
         saved = TrainConfig.model_validate_json(state["config"])
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise ModelError(f"{path} is no checkpoint of a training run: remove it to begin anew") from error
     changed = _differences(saved, config)
     if changed:
         raise ModelError(f"{path} was trained with another {changed}: train in another folder, or set it back to go on")
     return state
+
+
+def load_averaged(folder: Path) -> dict[str, Any]:
+    """The averaged weights of an earlier run, to begin another with.
+
+    Raises:
+        ModelError: the folder holds no readable checkpoint.
+    """
+    path = folder / CHECKPOINT
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True)["averaged"])
+    except _UNREADABLE as error:
+        raise ModelError(f"start: {path} is no checkpoint of a training run: train that one first") from error
 
 
 def _differences(saved: TrainConfig, config: TrainConfig) -> str:

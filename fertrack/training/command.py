@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from fertrack.detectors.centerface import Options, build
 from fertrack.errors import ConfigError
+from fertrack.models.bundle import load_bundle
 from fertrack.training.config import load_train_config
 from fertrack.training.pictures import load_pictures
+from fertrack.training.teachers import taught
 
 if TYPE_CHECKING:
     from fertrack.training.loop import EpochReport
@@ -39,12 +41,13 @@ def train_classifier(
         The bundle's folder if the run is complete, else the run's folder.
 
     Raises:
-        ConfigError: PyTorch, the configuration or the pictures are missing or wrong.
+        ConfigError: PyTorch or onnxscript, the configuration or the pictures are missing or wrong.
         ModelError: the folder holds a run of another configuration.
     """
     config = load_train_config(config_path)
-    if find_spec("torch") is None:
-        raise ConfigError("training needs PyTorch: pip install 'fertrack[train]'")
+    missing = [name for name in ("torch", "onnxscript") if find_spec(name) is None]
+    if missing:  # told before hours of training, not at its end
+        raise ConfigError(f"training needs {' and '.join(missing)}: pip install 'fertrack[train]'")
     from fertrack.training.finish import write_bundle
     from fertrack.training.loop import Trainer
 
@@ -52,6 +55,8 @@ def train_classifier(
     # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
     detector = build(Options(long_side=224, score_threshold=0.1))
     learned, kept = load_pictures(config.data, detector, folder.parent)
+    teachers = [load_bundle(name) for name in config.teacher.bundles]
+    learned = taught(learned, teachers, config.teacher.share, learned.class_shares(config.data.balance))
     trainer = Trainer(config, learned, kept, folder)
     say(f"{len(learned)} pictures, {len(kept)} kept apart, {config.schedule.epochs} epochs; saved in {folder}")
     done = 0

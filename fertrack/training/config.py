@@ -11,7 +11,15 @@ from pydantic import Field, ValidationError
 from fertrack.errors import ConfigError
 from fertrack.stage_config import StageConfig
 
-__all__ = ["AugmentConfig", "DataConfig", "NetworkConfig", "ScheduleConfig", "TrainConfig", "load_train_config"]
+__all__ = [
+    "AugmentConfig",
+    "DataConfig",
+    "NetworkConfig",
+    "ScheduleConfig",
+    "TeacherConfig",
+    "TrainConfig",
+    "load_train_config",
+]
 
 
 class DataConfig(StageConfig):
@@ -22,7 +30,7 @@ class DataConfig(StageConfig):
     zoom: float = Field(
         1.12, gt=0.5, lt=2.0, description="How much larger a face lies in the crop than in a FER2013 picture."
     )
-    validation: int = Field(1200, ge=0, description="Training pictures kept apart for the curves.")
+    validation: int = Field(1200, ge=0, description="Training pictures kept apart, to follow the run by.")
     fer2013_share: float = Field(
         0.25, ge=0.0, le=1.0, description="Share of FER2013's own label in the target; the rest are FER+ votes."
     )
@@ -96,16 +104,27 @@ class ScheduleConfig(StageConfig):
     threads: int = Field(2, ge=1, description="CPU threads.")
 
 
+class TeacherConfig(StageConfig):
+    """The ``[teacher]`` section: finished classifiers whose answers are part of the targets."""
+
+    bundles: tuple[str, ...] = Field(
+        (), description="Folders of classifier bundles that run in ONNX; none: no teacher."
+    )
+    share: float = Field(0.5, ge=0.0, le=1.0, description="Share of the teachers' mean answer in the target.")
+
+
 class TrainConfig(StageConfig):
     """A training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="Name of the classifier that comes of it.")
     version: str = Field("1", min_length=1)
     summary: str = ""
+    start: str = Field("", description="Folder of an earlier run whose averaged weights this one begins with.")
     data: DataConfig = DataConfig()
     augmentation: AugmentConfig = AugmentConfig()
     network: NetworkConfig = NetworkConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    teacher: TeacherConfig = TeacherConfig()
 
 
 def load_train_config(path: Path) -> TrainConfig:

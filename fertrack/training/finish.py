@@ -1,10 +1,8 @@
-"""The end of a training run: the averaged weights as a classifier bundle, and the curves."""
+"""The end of a training run: the averaged weights as a classifier bundle."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from pathlib import Path
 
 import tomli_w
@@ -12,6 +10,7 @@ import torch
 
 from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, InputCard
 from fertrack.models.compact import CompactNet
+from fertrack.models.export.onnx_file import from_module
 from fertrack.training.augment import MEAN, STD
 from fertrack.training.config import TrainConfig
 from fertrack.training.pictures import crop_template
@@ -24,8 +23,6 @@ TRAINING_DATA = (
     "FER2013 Training pictures (ICML 2013 challenge; research data, provenance of the pictures unknown: judge "
     "commercial use yourself) with FER+ ten-rater votes (MIT, Microsoft)"
 )
-
-_OPSET = 18
 
 
 def write_bundle(network: CompactNet, config: TrainConfig, training_prior: FloatArray, folder: Path) -> Path:
@@ -42,9 +39,14 @@ def write_bundle(network: CompactNet, config: TrainConfig, training_prior: Float
 
     Returns:
         The folder.
+
+    Raises:
+        FertrackError: onnxscript, which PyTorch's exporter needs, is not installed.
+        ModelError: PyTorch cannot export the network.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = to_onnx(network, config.data.size_px)
+    network.eval().to(memory_format=torch.contiguous_format)
+    model = from_module(network, (1, config.data.size_px, config.data.size_px))
     template = crop_template(config.data.size_px, config.data.zoom).astype(float)
     shares = {name: round(float(share), 4) for name, share in zip(EXPRESSIONS, training_prior, strict=True)}
     shares[EXPRESSIONS[-1]] = round(1.0 - sum(shares[name] for name in EXPRESSIONS[:-1]), 4)
@@ -76,22 +78,3 @@ def write_bundle(network: CompactNet, config: TrainConfig, training_prior: Float
     text = tomli_w.dumps(card.model_dump(mode="json", exclude_none=True))
     (folder / BUNDLE_FILE).write_text(text, encoding="utf-8")
     return folder
-
-
-def to_onnx(network: CompactNet, size_px: int) -> bytes:
-    """The network as an ONNX file with input ``crops`` (n, 1, S, S) and output ``logits`` (n, 7)."""
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        # torch says that this exporter is the older one; the newer needs a package more for the same graph.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            network.eval().to(memory_format=torch.contiguous_format),
-            (torch.zeros(2, 1, size_px, size_px),),
-            stream,
-            input_names=["crops"],
-            output_names=["logits"],
-            dynamic_axes={"crops": {0: "n"}, "logits": {0: "n"}},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-    return stream.getvalue()

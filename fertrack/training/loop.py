@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from fertrack.errors import ModelError
 from fertrack.models.compact import CompactNet, head_overlap
 from fertrack.training.augment import augment, crop_faces, normalise
-from fertrack.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from fertrack.training.checkpoint import CHECKPOINT, load_averaged, load_checkpoint, save_checkpoint
 from fertrack.training.config import TrainConfig
 from fertrack.training.pictures import Pictures, crop_template
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
 from fertrack.types import EXPRESSIONS, FloatArray
 
-__all__ = ["EpochReport", "Trainer"]
+__all__ = ["EpochReport", "Trainer", "logits_of", "logits_of_crops"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Trainer:
         folder: where checkpoint and log go; a checkpoint found there is continued.
 
     Raises:
-        ModelError: the folder's checkpoint belongs to another configuration.
+        ModelError: the folder's checkpoint belongs to another configuration, or ``config.start`` to another network.
     """
 
     def __init__(self, config: TrainConfig, learned: Pictures, kept: Pictures, folder: Path) -> None:
@@ -69,13 +69,16 @@ class Trainer:
         self.training_prior = learned.class_shares(config.data.balance)
         self.steps_per_epoch = max(1, len(learned) // schedule.batch)
         self.steps = self.steps_per_epoch * schedule.epochs
+        resumes = (folder / CHECKPOINT).is_file()
         self.network = _new_network(config)
+        if config.start and not resumes:
+            _begin_with(self.network, Path(config.start))
         self.averaged = deepcopy(self.network)
         for parameter in self.averaged.parameters():
             parameter.requires_grad_(False)
         self._optimizer = torch.optim.AdamW(_groups(self.network, schedule.weight_decay), lr=schedule.learning_rate)
         self.step = 0
-        if (folder / CHECKPOINT).is_file():
+        if resumes:
             self._resume()
 
     def run(
@@ -214,14 +217,21 @@ class Trainer:
 
 def logits_of(network: nn.Module, pictures: Pictures, template: FloatArray, size_px: int) -> FloatArray:
     """Logits float32 (N, 7) of a network on plain crops of pictures."""
+    if not len(pictures):
+        return np.empty((0, len(EXPRESSIONS)), np.float32)
+    return logits_of_crops(network, normalise(crop_faces(pictures.images, pictures.landmarks, template, size_px)))
+
+
+def logits_of_crops(network: nn.Module, crops: FloatArray) -> FloatArray:
+    """Logits float32 (N, 7) of a network on normalised crops float32 (N, 1, S, S)."""
     network.eval()
-    parts = [np.empty((0, len(EXPRESSIONS)), np.float32)]
     with torch.inference_mode():
-        for start in range(0, len(pictures), 256):
-            rows = slice(start, start + 256)
-            crops = crop_faces(pictures.images[rows], pictures.landmarks[rows], template, size_px)
-            parts.append(network(torch.from_numpy(normalise(crops))).float().numpy())
-    return np.concatenate(parts)
+        return np.concatenate(
+            [
+                network(torch.from_numpy(crops[start : start + 256])).float().numpy()
+                for start in range(0, len(crops), 256)
+            ]
+        )
 
 
 def _new_network(config: TrainConfig) -> CompactNet:
@@ -238,6 +248,15 @@ def _new_network(config: TrainConfig) -> CompactNet:
         )
     made.to(memory_format=torch.channels_last)
     return made
+
+
+def _begin_with(network: CompactNet, folder: Path) -> None:
+    try:
+        network.load_state_dict(load_averaged(folder))
+    except RuntimeError as error:
+        raise ModelError(
+            f"start: {folder} is a run of a network of another shape: give it the same [network]"
+        ) from error
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def crop_template(size_px: int, zoom: float) -> FloatArray:
 
 
 def load_pictures(config: DataConfig, detector: Detector, cache: Path) -> tuple[Pictures, Pictures]:
-    """Pictures to learn from, and pictures kept apart for the curves.
+    """Pictures to learn from, and pictures kept apart to follow the run by.
 
     Pictures of which an exact or near twin is in the test split are left out.
 

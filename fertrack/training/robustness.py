@@ -100,7 +100,8 @@ def _main(arguments: Sequence[str]) -> None:
     table = measure_robustness(voted, landmarks, bundles)
     text = (
         "# What video does to faces, done to test pictures\n\n"
-        f"FER+ PublicTest, {len(voted)} pictures that no network was trained on, each crop disturbed in one way. "
+        f"FER+ PublicTest, {len(voted)} pictures, each crop disturbed in one way. `fertrack train` leaves out training "
+        "pictures that have a twin here; other classifiers may have seen such twins. "
         "Written by `python -m fertrack.training.robustness`. Accuracy: at the training prior; mean-class recall: "
         "with the training prior divided out; 95 % bootstrap intervals.\n\n"
         "The disturbances are of the kinds that `fertrack train` uses as augmentation: this says that the network "
