@@ -23,7 +23,7 @@ import numpy as np
 from fertrack.analyzer import FaceAnalyzer
 from fertrack.calibration import Calibrator
 from fertrack.engines import EngineConfig, look_at_once, look_in_order
-from fertrack.errors import FertrackError, VideoReadError
+from fertrack.errors import VideoReadError, sentence_of
 from fertrack.fold import ExpressionFold
 from fertrack.protocols import Sink, VideoSource
 from fertrack.shots import CutDetector, ShotConfig
@@ -189,7 +189,7 @@ class Pipeline:
             cause: BaseException | None = None
             try:
                 run.loop()
-            except (Exception, KeyboardInterrupt) as error:
+            except (Exception, KeyboardInterrupt) as error:  # whatever it is: raised again once sinks are finished
                 cause = error
             return run.finish(cause)
 
@@ -275,17 +275,17 @@ class _Run:
             status = "interrupted" if isinstance(cause, KeyboardInterrupt) else "failed"
         else:
             status = "interrupted" if self._interrupted else "complete"
-        summary = self._summary(status, _sentence(cause) if status == "failed" else "")
+        summary = self._summary(status, sentence_of(cause) if status == "failed" else "")
         for sink in self._sinks:
             try:
                 sink.finish(summary)
                 summary = replace(summary, notes=(*summary.notes, *sink.notes), stages=self._stages())
-            except Exception as error:
+            except Exception as error:  # whatever it is, the sinks after this one must be finished, too
                 if cause is None:
                     cause = error
-                    summary = replace(summary, status="failed", error=_sentence(error))
+                    summary = replace(summary, status="failed", error=sentence_of(error))
                 elif error is not cause:
-                    logger.info("%s could not be finished either: %s", sink.name, _sentence(error))
+                    logger.info("%s could not be finished either: %s", sink.name, sentence_of(error))
         if cause is not None:
             raise cause
         return summary
@@ -297,8 +297,8 @@ class _Run:
         self._on_progress = None
         try:
             self._emit(self._fold.flush())
-        except Exception as error:
-            logger.info("the last frames could not be handed on: %s", _sentence(error))
+        except Exception as error:  # whatever it is: what ended the run is what must be told
+            logger.info("the last frames could not be handed on: %s", sentence_of(error))
 
     def _summary(self, status: str, error: str) -> RunSummary:
         covered_s = 0.0
@@ -338,9 +338,3 @@ class _Run:
                 "this input size; if the picture lies on its side, try --rotate 90)"
             ]
         return []
-
-
-def _sentence(error: BaseException | None) -> str:
-    if isinstance(error, FertrackError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if error is not None else ""

@@ -204,7 +204,7 @@ def test_somebody_known_from_an_earlier_run_is_called_by_name_at_once(
 ) -> None:
     config = LinkingConfig(method="face", across=True, store_embeddings=True, min_quality=0.0)
     settings = SETTINGS.model_copy(update={"linking": config})
-    monkeypatch.setattr("fertrack.live.session.build_relinker", lambda config, live: Relinker(_AllAlike(), config))
+    monkeypatch.setattr("fertrack.live.opening.build_relinker", lambda config, live: Relinker(_AllAlike(), config))
     scene = SyntheticScene((ScenePerson((60, 100)),), frame_count=100, fps=PAIR.fps)
 
     def names_seen(name: str) -> set[str]:

@@ -156,8 +156,8 @@ def test_slow_analysis_neither_delays_the_display_nor_builds_up(tmp_path: Path) 
 def test_faces_without_an_estimate_leave_rows_that_say_so(tmp_path: Path) -> None:
     live = session(tmp_path, duration_s=1.5)
     live.start()
-    live._schedule.budget = type(live._schedule.budget)(2, 0, 4.0)
-    live._schedule._controller = None
+    live._observed.schedule.budget = type(live._observed.schedule.budget)(2, 0, 4.0)
+    live._observed.schedule._controller = None
     live.wait(LONG)
     assert live.error is None
     with open_database(tmp_path / "fertrack.db") as database:
@@ -527,7 +527,7 @@ def test_the_budget_asks_for_no_more_pictures_than_are_ever_displayed(tmp_path: 
     """Else a fast machine would give up analysis for pictures that must not be shown."""
     settings = SETTINGS.model_copy(update={"live": LiveConfig(display_fps=25.0, most_display_fps=15.0)})
     with LiveSession(settings, out=tmp_path, source=LiveScene(), pipeline=live_pipeline(), store=False) as live:
-        controller = live._schedule._controller
+        controller = live._observed.schedule._controller
         assert controller is not None
         found = [controller.update(Costs(5.0, 1.0, 1.0, 50.0, 15.0), float(second)) for second in range(8)]
     assert {budget.detect_every for budget in found} == {1}

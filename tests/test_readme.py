@@ -85,6 +85,7 @@ def test_the_detector_recipe_is_a_detector(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "module",
     [
+        "errors",
         "types",
         "config",
         "calibration",
@@ -95,6 +96,7 @@ def test_the_detector_recipe_is_a_detector(tmp_path: Path, monkeypatch: pytest.M
         "models.bundle",
         "models.weights",
         "live.budget",
+        "live.costs",
         "live.latency",
         "live.prediction",
         "cli.live",

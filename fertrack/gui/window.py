@@ -78,7 +78,7 @@ def _guarded(slot: Callable[[LiveWindow], None]) -> Callable[[LiveWindow], None]
     def guarded(window: LiveWindow, *_: Any) -> None:
         try:
             slot(window)
-        except Exception as error:
+        except Exception as error:  # whatever a slot may raise
             window.fail(error)
 
     return guarded

@@ -214,7 +214,7 @@ class Display:
             # to be taken out of it is known to be in the pictures that were captured, not in repetitions.
             if not again:
                 self._on_view(view, at_s)
-        except Exception as error:
+        except Exception as error:  # whatever one picture may do to drawing or a recorder, the next must be shown
             self.failures += 1
             if self.failure is None:
                 self.failure = error

@@ -133,7 +133,7 @@ class Recorder:
                 try:
                     encoder.fill(item[0])
                     encoder.encode(item[1])
-                except Exception as error:
+                except Exception as error:  # FFmpeg's, OpenCV's or the disk's; it is told by ``stop``
                     self._error = error
                     logger.warning("recording %s stops: %s", self.path, error)
             del item
@@ -142,7 +142,7 @@ class Recorder:
                 encoder.close()
             else:
                 encoder.abandon()
-        except Exception as error:
+        except Exception as error:  # as above
             self._error = self._error or error
 
     def _finish(self) -> None:
@@ -154,7 +154,7 @@ class Recorder:
                 write_finished(self._part, finished, self._container, None, end_s=self._encoder.end_s)
                 finished.replace(self.path)
                 self._part.unlink(missing_ok=True)
-            except Exception as problem:
+            except Exception as problem:  # as above; what was written must be kept whatever it is
                 error = problem
         if error is None:
             return
