@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.server
-import threading
-from types import TracebackType
-from typing import Self
 
+from fertrack.evaluation.stream_server import ShowServer
 from fertrack.evaluation.stream_show import Show
 
 __all__ = ["MjpegServer"]
@@ -14,7 +12,7 @@ __all__ = ["MjpegServer"]
 _BOUNDARY = "fertrack-picture"
 
 
-class MjpegServer:
+class MjpegServer(ShowServer):
     """Serves a show of JPEG pictures on 127.0.0.1 until it is left.
 
     Args:
@@ -26,39 +24,12 @@ class MjpegServer:
     """
 
     def __init__(self, show: Show, port: int = 0) -> None:
-        self._show = show
-        self._server = _Server(("127.0.0.1", port), _Handler, show)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}/video"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="fertrack-mjpeg"
-        )
-
-    def __enter__(self) -> Self:
-        """Start serving."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End the show and all connections."""
-        self._show.end()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = False  # so that server_close waits for them
-    allow_reuse_address = True
-
-    def __init__(self, address: tuple[str, int], handler: type[http.server.BaseHTTPRequestHandler], show: Show) -> None:
-        super().__init__(address, handler)
-        self.show = show
+        super().__init__(show, port, _Handler, "fertrack-mjpeg")
+        self.address = f"http://127.0.0.1:{self.port}/video"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
+    server: MjpegServer
 
     def do_GET(self) -> None:
         show = self.server.show

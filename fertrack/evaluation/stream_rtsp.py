@@ -11,9 +11,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
 
+from fertrack.evaluation.stream_server import ShowServer
 from fertrack.evaluation.stream_show import Show
 
 __all__ = ["RtspServer"]
@@ -30,7 +29,7 @@ _SDP = (
 )
 
 
-class RtspServer:
+class RtspServer(ShowServer):
     """Serves a show of H.264 pictures on 127.0.0.1 over RTSP until it is left; RTP over TCP or UDP, as is asked for.
 
     Args:
@@ -44,42 +43,16 @@ class RtspServer:
     """
 
     def __init__(self, show: Show, port: int = 0, account: str = "") -> None:
+        super().__init__(show, port, _Handler, "fertrack-rtsp")
+        self.account = account
         self.requests: list[str] = []
-        self._show = show
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.show, self._server.account, self._server.requests = show, account, self.requests
-        self.address = f"rtsp://127.0.0.1:{self._server.server_address[1]}/live"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="fertrack-rtsp"
-        )
-
-    def __enter__(self) -> Self:
-        """Start serving."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End the show and all connections."""
-        self._show.end()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = False  # so that server_close waits for them
-    allow_reuse_address = True
-    show: Show
-    account: str
-    requests: list[str]
+        self.address = f"rtsp://127.0.0.1:{self.port}/live"
 
 
 class _Handler(socketserver.StreamRequestHandler):
     """One connection."""
 
-    server: _Server
+    server: RtspServer
 
     def setup(self) -> None:
         super().setup()
