@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -366,9 +367,30 @@ def test_stopping_a_live_run_does_not_wait_for_all_faces_and_still_knows_who_cam
     assert [person.tracks for person in sink.plan.persons] == [(1,), (2, 3)]
     assert embedder.calls == 3 * 2 < whole.calls  # the two faces of each track that were compared while it ran
     assert sink.notes == [
-        "2 of 2 tracks were linked by less than all their faces, so that stopping takes no longer: "
+        "2 of 2 tracks were linked by less than all their faces, to bound memory and the time that stopping takes: "
         "see fertrack person list, and merge who is the same"
     ]
+
+
+def test_live_full_memory_never_makes_the_frames_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fertrack.sinks.linking._MOST_LIVE_CHIPS", 1)
+    monkeypatch.setattr("fertrack.sinks.linking._LIVE_END_S", 0.0)
+    asked_from: set[str] = set()
+
+    class Apart(FlatEmbedder):
+        is_apart = True
+
+        def embed(self, crops: np.ndarray) -> np.ndarray:
+            asked_from.add(threading.current_thread().name)
+            return super().embed(crops)
+
+    sink = LinkingSink(Apart(), LENIENT, live=True)
+    with sink:
+        linked(scene(ALWAYS, RETURNS), sink)
+    assert asked_from == {"fertrack-link_0"}, "never from the thread of the frames"
+    assert sink.plan is not None
+    assert [person.tracks for person in sink.plan.persons] == [(1,), (2, 3)], "by the faces that were kept"
+    assert "to bound memory" in sink.notes[0]
 
 
 def test_faces_that_cannot_be_recognised_are_counted_in_a_note() -> None:

@@ -27,6 +27,10 @@ __all__ = ["LinkingSink"]
 _MOST_CHIPS = 512
 """Aligned faces kept at once: 35 MB at 150 px. Beyond, the tracks unseen for longest are embedded early."""
 
+_MOST_LIVE_CHIPS = 256
+"""Live, where embedding a track early would hold up the frames. Beyond, the tracks unseen for longest are reduced to
+the faces they were compared by."""
+
 _LIVE_FACES = 2
 _LIVE_SPAN_S = 0.5
 _LIVE_END_S = 5.0
@@ -90,6 +94,7 @@ class LinkingSink:
         if live and getattr(embedder, "is_apart", False):
             self._asker = ThreadPoolExecutor(1, thread_name_prefix="fertrack-link")
         self._asked: tuple[int, FloatArray, Future[FloatArray]] | None = None
+        self._reduced: dict[int, tuple[FloatArray, Future[FloatArray]] | None] = {}
 
     @property
     def persons(self) -> dict[int, int]:
@@ -119,11 +124,7 @@ class LinkingSink:
         if self._live is not None:
             self._live.seen(track for track in result.track_ids.tolist() if track != UNCONFIRMED)
             self._decide_one(self._live, result.timestamp_s)
-        while len(self._gallery) > _MOST_CHIPS:
-            tracks = self._gallery.tracks
-            if len(tracks) == 1:
-                break
-            self._embed(min(tracks, key=lambda track: self._last_seen_s[track]))
+        self._make_room()
         self._work_ms.append((time.perf_counter() - started) * 1e3)
 
     def finish(self, summary: RunSummary) -> None:
@@ -174,12 +175,30 @@ class LinkingSink:
             quality = best * sharpness(chip) if self.embedder.recognises else best
             self._gallery.offer(track, KeptFace(time_s, quality, chip))
 
+    def _make_room(self) -> None:
+        most, give_up = (_MOST_CHIPS, self._embed) if self._asker is None else (_MOST_LIVE_CHIPS, self._reduce)
+        while len(self._gallery) > most:
+            tracks = self._gallery.tracks
+            if len(tracks) == 1:
+                break
+            give_up(min(tracks, key=lambda track: self._last_seen_s[track]))
+
+    def _good(self, faces: Sequence[KeptFace]) -> list[KeptFace]:
+        return [face for face in faces if face.quality >= self._config.min_quality]
+
+    def _reduce(self, track: int) -> None:
+        """Forget a track's faces; if it was not compared yet, have a few of them embedded without waiting for it."""
+        faces = self._good(self._gallery.take(track))[:_LIVE_FACES]
+        if self._asker is None or not faces or track in self._compared or track in self._reduced:
+            self._reduced.setdefault(track, None)
+            return
+        self._reduced[track] = _qualities(faces), self._asker.submit(self.embedder.embed, _chips(faces))
+
     def _embed(self, track: int) -> None:
-        faces = [face for face in self._gallery.take(track) if face.quality >= self._config.min_quality]
+        faces = self._good(self._gallery.take(track))
         if not faces:
             return
-        vectors = self.embedder.embed(np.stack([face.chip for face in faces]))
-        quality = np.array([face.quality for face in faces], np.float32)
+        vectors, quality = self.embedder.embed(_chips(faces)), _qualities(faces)
         if track in self._embedded:
             earlier = self._embedded[track]
             vectors, quality = np.concatenate([earlier[0], vectors]), np.concatenate([earlier[1], quality])
@@ -189,18 +208,22 @@ class LinkingSink:
     def _embed_in_time(self, tracks: Sequence[int]) -> None:
         """Embed tracks, those first of which nothing is known, until the time is up."""
         until_s = time.monotonic() + _LIVE_END_S
+        for track, asked in self._reduced.items():
+            if asked is not None:
+                self._compared.setdefault(track, (asked[1].result(), asked[0]))
         left = 0
         for track in sorted(tracks, key=lambda each: each in self._compared):  # stable
-            if time.monotonic() < until_s:
+            in_time = time.monotonic() < until_s
+            if in_time:
                 self._embed(track)
-            elif track not in self._embedded:
+            if track not in self._embedded and (track in self._reduced or not in_time):
                 left += 1
                 if track in self._compared:
                     self._embedded[track] = self._compared[track]
         if left:
             self.notes.append(
-                f"{left} of {len(tracks)} tracks were linked by less than all their faces, so that stopping takes "
-                "no longer: see fertrack person list, and merge who is the same"
+                f"{left} of {len(tracks)} tracks were linked by less than all their faces, to bound memory and the "
+                "time that stopping takes: see fertrack person list, and merge who is the same"
             )
 
     def _learn(self, live: LivePersons, track: int, quality: FloatArray, vectors: FloatArray) -> None:
@@ -222,12 +245,12 @@ class LinkingSink:
             self._asked = None
             self._learn(live, track, quality, answer.result())
         for track in self._gallery.tracks:
-            faces = self._gallery.best(track)
-            good = [face for face in faces if face.quality >= self._config.min_quality]
-            if track in live.persons or len(good) < _LIVE_FACES or time_s - good[0].time_s < _LIVE_SPAN_S:
+            if track in live.persons:
                 continue
-            chips = np.stack([face.chip for face in good[:_LIVE_FACES]])
-            quality = np.array([face.quality for face in good[:_LIVE_FACES]], np.float32)
+            good = self._good(self._gallery.best(track))
+            if len(good) < _LIVE_FACES or time_s - good[0].time_s < _LIVE_SPAN_S:
+                continue
+            chips, quality = _chips(good[:_LIVE_FACES]), _qualities(good[:_LIVE_FACES])
             if self._asker is not None:
                 self._asked = track, quality, self._asker.submit(self.embedder.embed, chips)
             else:
@@ -251,3 +274,13 @@ class LinkingSink:
             self.notes.append(
                 f"{count} show no face large, frontal and sharp enough to be recognised: each counts as a person"
             )
+
+
+def _chips(faces: Sequence[KeptFace]) -> Image:
+    """uint8 (E, S, S, 3), BGR."""
+    return np.stack([face.chip for face in faces])
+
+
+def _qualities(faces: Sequence[KeptFace]) -> FloatArray:
+    """float32 (E,)."""
+    return np.array([face.quality for face in faces], np.float32)
