@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from classifier_bundles import landmark_attention, write_card
 from storage_scenes import store
 from test_evaluation_bias import SETTINGS, db  # noqa: F401  # a fixture
 from test_evaluation_diagnosis import CALM, scene
@@ -52,6 +53,18 @@ def test_pictures_are_scored_with_the_detector_in_the_loop(
     assert record["scores"]["measures"]["accuracy"]["value"] > 0.9
     assert run([*words, "-o", "scores"]) == 1
     assert "use --overwrite" in capsys.readouterr().err
+
+
+def test_weights_that_look_at_landmarks_are_scored(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(landmark_attention().state_dict(), here / "la.pth")
+    bundle = write_card(here / "la.pth", size=224)
+    words = ["evaluate", "expression", str(faces), "--classifier", "la.pth", "--json", "--resamples", "0"]
+    for more in ([], ["--with-detector"]):
+        assert run([*words, *more]) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert bundle.fingerprint in record["facts"]["classifier"]
+        assert record["scores"]["faces"] == 24
 
 
 def test_pictures_are_taken_as_crops_otherwise(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,20 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares
 from fertrack.classifiers.onnx import OnnxClassifier
-from fertrack.detectors.centerface import Options, build
+from fertrack.detectors import build_detector
+from fertrack.detectors.options import DetectionConfig
 from fertrack.errors import ConfigError
-from fertrack.evaluation.calibration_study import (
-    assumed_shares,
-    measure_default,
-    render,
-    study_strengths,
-    study_thresholds,
-)
+from fertrack.evaluation.classify import classify_set, detection_for
 from fertrack.evaluation.expression import (
     accuracy,
-    bootstrap_interval,
     class_weights,
     expected_calibration_error,
     fit_temperature,
@@ -25,7 +19,8 @@ from fertrack.evaluation.expression import (
     precision_thresholds,
     stratified_halves,
 )
-from fertrack.evaluation.ferplus import classify_pictures, load_ferplus, twins_among
+from fertrack.evaluation.ferplus import find_landmarks, load_ferplus, twins_among
+from fertrack.evaluation.labelled import read_labelled
 from fertrack.models.bundle import load_bundle
 from fertrack.types import EXPRESSIONS, Detections
 
@@ -113,41 +108,10 @@ def test_halves_hold_half_of_every_class() -> None:
     np.testing.assert_array_equal(half, stratified_halves(labels))
 
 
-def test_the_interval_covers_what_theory_says() -> None:
-    labels = np.zeros(400, np.int64)
-    right = np.arange(400) < 320
-    low, high = bootstrap_interval(lambda rows: float(right[rows].mean()), labels)
-    half_width = 1.96 * math.sqrt(0.8 * 0.2 / 400)
-    assert low == pytest.approx(0.8 - half_width, abs=0.006)
-    assert high == pytest.approx(0.8 + half_width, abs=0.006)
-
-
 def test_assumed_shares_run_from_training_to_equal() -> None:
     prior = (0.1, 0.05, 0.05, 0.3, 0.2, 0.1, 0.2)
     np.testing.assert_allclose(assumed_shares(prior, 0.0), prior)
     np.testing.assert_allclose(assumed_shares(prior, 1.0), EQUAL)
-
-
-def test_the_study_finds_what_was_put_into_the_world() -> None:
-    prior = np.array([0.14, 0.06, 0.06, 0.25, 0.14, 0.1, 0.25])
-    labels, logits = calibrated_world(6000, prior)
-    rows = study_strengths(2.0 * logits, labels, tuple(prior), resamples=50)
-    assert [row.strength for row in rows] == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert rows[0].temperature == pytest.approx(2.0, rel=0.05)
-    assert rows[0].accuracy.value > rows[-1].accuracy.value  # at its own shares the prior helps,
-    assert rows[0].recall.value < rows[-1].recall.value  # at equal shares it harms
-    assert rows[0].ece_own.value < 0.03
-    assert rows[0].nll_own < rows[-1].nll_own
-    assert rows[0].accuracy.low <= rows[0].accuracy.value <= rows[0].accuracy.high
-    thresholds = study_thresholds(
-        2.0 * logits, labels, tuple(prior), strength=0.0, temperature=2.0, target=0.9, floor=0.4
-    )
-    assert [row.expression for row in thresholds] == list(EXPRESSIONS)
-    assert np.mean([row.precision for row in thresholds]) == pytest.approx(0.9, abs=0.04)
-    text = render(rows, thresholds, {"pictures": "6000"})
-    assert "| pictures | 6000 |" in text
-    assert text.count("\n| 0.") == 4
-    assert f"| {rows[0].accuracy.value:.3f} ({rows[0].accuracy.low:.3f}-" in text
 
 
 class FixedDetector:
@@ -216,13 +180,13 @@ def test_pictures_without_a_face_get_the_average_landmarks() -> None:
     images = np.random.default_rng(0).integers(0, 255, (3, 48, 48), np.uint8)
     images[1] = 0
     detector = FixedDetector()
-    classifier = OnnxClassifier(load_bundle())
-    logits, found = classify_pictures(images, detector, classifier)
+    landmarks, found = find_landmarks(images, detector)
     assert found.tolist() == [True, False, True]
     assert detector.seen == [(224, 224, 3)] * 3
-    assert logits.shape == (3, 7)
-    np.testing.assert_array_equal(classify_pictures(images[:1], detector, classifier)[0][0], logits[0])
-    assert classify_pictures(images[:0], detector, classifier)[0].shape == (0, 7)
+    # The detector's px 80 lies at (80 - 32 + 1/2) * 48 / 160 - 1/2 of the picture.
+    np.testing.assert_allclose(landmarks[0, 0], [14.05, 17.05], atol=1e-4)
+    np.testing.assert_array_equal(landmarks[1], landmarks[0])
+    assert find_landmarks(images[:0], detector)[0].shape == (0, 5, 2)
 
 
 def test_twins_are_found_even_when_lightly_changed() -> None:
@@ -234,24 +198,16 @@ def test_twins_are_found_even_when_lightly_changed() -> None:
     assert twins_among(pictures, mine).sum() == 2
 
 
-def test_the_whole_study_runs_on_a_handful_of_pictures(tmp_path: Path) -> None:
-    text = measure_default(voted(tmp_path), resamples=5)
-    assert "| pictures | 3: surprise 0, fear 1, disgust 0, happiness 0, sadness 0, anger 0, neutral 2 |" in text
-    assert "ferplus-compact" in text
-    assert "| neutral | 0." in text
-
-
 @pytest.mark.shared
 def test_the_default_bundle_is_as_good_as_its_card_says(shared_data: Path) -> None:
-    pictures = load_ferplus(shared_data / "fer" / "fer2013_train_publictest.npz")
+    pictures = read_labelled(shared_data / "fer" / "fer2013_train_publictest.npz")
     assert len(pictures) == 3529
-    some = np.sort(np.random.default_rng(5).permutation(len(pictures))[:500])
-    bundle = load_bundle()
-    detector = build(Options(long_side=224, score_threshold=0.1))
-    logits, found = classify_pictures(pictures.images[some], detector, OnnxClassifier(bundle))
-    labels = pictures.labels[some]
-    assert found.mean() > 0.97
-    p = Calibrator(CalibrationConfig(), bundle.calibration).probabilities(logits)
+    some = pictures.subset(np.sort(np.random.default_rng(5).permutation(len(pictures))[:500]))
+    bundle, labels = load_bundle(), some.labels
+    detector = build_detector(detection_for(some, DetectionConfig()))
+    answers = classify_set(some, OnnxClassifier(bundle), detector, not_found="average")
+    assert answers.found.mean() > 0.97
+    p = Calibrator(CalibrationConfig(), bundle.calibration).probabilities(answers.logits)
     # Three standard errors below what the card states, for 500 pictures.
     assert accuracy(p, labels, class_weights(labels)) > bundle.card.measured[0].accuracy - 0.054
     assert expected_calibration_error(p, labels, class_weights(labels)) < 0.07

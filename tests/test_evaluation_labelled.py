@@ -7,13 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from classifier_bundles import landmark_attention, write_card
 from test_evaluation_expression import FixedDetector, voted
 
+from fertrack.alignment import align_faces
+from fertrack.analyzer import FaceAnalyzer, crop_logits
+from fertrack.classifiers import build_classifier
+from fertrack.classifiers.options import ClassificationConfig
 from fertrack.detectors.options import DetectionConfig
 from fertrack.errors import EvaluationError
 from fertrack.evaluation.classify import as_crop, classify_set, detection_for
 from fertrack.evaluation.labelled import LabelledSet, expression_index, label_names, read_labelled
-from fertrack.types import EXPRESSIONS, Detections
+from fertrack.types import EXPRESSIONS, Detections, Frame
 
 FERPLUS_HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 
@@ -274,6 +279,43 @@ def test_with_the_detector_pictures_are_aligned_and_faces_not_found_are_left_out
     assert not plain.with_detector
     assert done == [1, 2, 3]
     np.testing.assert_allclose(plain.logits[0, 0], images[0].mean(), atol=1.5)
+
+
+class Askew(FixedDetector):
+    """Its face's mouth lies where no similarity lays it on a template. In dark pictures it finds none."""
+
+    def detect(self, images: list[np.ndarray]) -> list[Detections]:
+        aside = np.array([[0, 0], [0, 0], [0, 0], [30, 20], [30, 20]], np.float32)
+        return [
+            Detections(face.xyxy, face.score, face.landmarks + aside) if image.max() > 100 else Detections.empty()
+            for image, face in zip(images, super().detect(images), strict=True)
+        ]
+
+
+@pytest.mark.parametrize("side", [48, 300])
+def test_a_classifier_that_looks_at_landmarks_is_asked_as_in_the_pipeline(side: int, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(landmark_attention().state_dict(), tmp_path / "la.pth")
+    classifier = build_classifier(ClassificationConfig(), write_card(tmp_path / "la.pth", size=224))
+    images = np.random.default_rng(3).integers(1, 255, (2, side, side), np.uint8)
+    images[1] //= 4
+    labelled = LabelledSet("x", "test", np.zeros(2, np.int64), images=images)
+    detector = Askew()
+    answers = classify_set(labelled, classifier, detector, not_found="average")
+    assert answers.found.tolist() == [True, False]
+    points = detector.detect([images[0]])[0].landmarks
+    if side == 48:
+        points = ((points - 32 + 0.5) * 48 / 160 - 0.5).astype(np.float32)
+    for row in (0, 1):  # the second one with the average landmarks, which are the first one's
+        cut = align_faces(labelled.image(row), points, classifier.template, 224)
+        np.testing.assert_allclose(answers.logits[row], crop_logits(classifier, cut, points)[0], atol=0.003)
+        assert np.abs(answers.logits[row] - classifier.logits(cut)[0]).max() > 0.005
+    if side == 300:
+        looked = FaceAnalyzer(detector, classifier).look([Frame(0, 0.0, labelled.image(0))])
+        np.testing.assert_array_equal(looked[0].faces.logits[0], answers.logits[0])
+    taken_as_crops = classify_set(labelled, classifier)
+    whole = as_crop(labelled.image(0), labelled.xyxy[0], 224)
+    np.testing.assert_array_equal(taken_as_crops.logits[0], classifier.logits(whole[None])[0])
 
 
 class TwoFaces:

@@ -35,7 +35,10 @@ Data = Annotated[
     ),
 ]
 Classifier = Annotated[
-    str, typer.Option("--classifier", metavar="BUNDLE", help='"default", or the folder of a bundle.')
+    str,
+    typer.Option(
+        "--classifier", metavar="BUNDLE", help='"default", a bundle\'s folder, or a weights file with its card.'
+    ),
 ]
 WithDetector = Annotated[
     bool,

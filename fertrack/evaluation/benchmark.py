@@ -34,6 +34,7 @@ import av
 import psutil
 
 from fertrack.alignment import align_faces
+from fertrack.analyzer import crop_logits
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
 from fertrack.engines import available_cores
@@ -119,7 +120,7 @@ def _look_costs(clip: Path, settings: Settings, results: list[FrameResult]) -> d
         clock.append(time.thread_time())
         crops = align_faces(frame.image, found.landmarks, classifier.template, classifier.crop_size)
         clock.append(time.thread_time())
-        logits = classifier.logits(crops)
+        logits = crop_logits(classifier, crops, found.landmarks)
         clock.append(time.thread_time())
         update = tracker.update(found, frame.index)
         folded = fold.update(frame.timestamp_s, update.track_ids, logits)

@@ -7,7 +7,8 @@ box is given.
 
 Without the detector, the picture (or its labelled box, grown to a square about its centre) is taken to be aligned
 already, and resized to the classifier's crop: averaged over areas when it shrinks, bilinear when it grows. A picture
-that is not square is cut to the square in its middle.
+that is not square is cut to the square in its middle. A classifier that looks at landmarks gets them mapped as the
+crop was, as in the pipeline; without the detector it takes them to lie where its template has them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -22,13 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.alignment import align_faces
+from fertrack.analyzer import crop_logits
 from fertrack.detectors.options import DetectionConfig
-from fertrack.evaluation.labelled import LabelledSet
+from fertrack.evaluation.labelled import LabelledSet, read_labelled
 from fertrack.geometry import iou_matrix
+from fertrack.models.bundle import ClassifierBundle
 from fertrack.protocols import Classifier, Detector
 from fertrack.types import EXPRESSIONS, Detections, FloatArray, Image
 
-__all__ = ["Answers", "NotFound", "as_crop", "classify_set", "detection_for"]
+__all__ = ["Answers", "NotFound", "answers_of", "as_crop", "classify_set", "detection_for"]
 
 NotFound = Literal["leave-out", "average"]
 """What becomes of pictures in which the detector finds no face: no answer, or an answer with average landmarks."""
@@ -112,7 +116,8 @@ def classify_set(
                 on_picture(row + 1)
         if rows:
             began = time.perf_counter()
-            logits[rows] = classifier.logits(np.stack(crops))
+            stacked = np.stack(crops)
+            logits[rows] = crop_logits(classifier, stacked, landmarks[rows]) if detector else classifier.logits(stacked)
             classify_s += time.perf_counter() - began
     found = np.isfinite(landmarks).all(axis=(1, 2)) if detector else np.ones(len(labelled), np.bool_)
     if detector and not_found == "average":
@@ -126,6 +131,26 @@ def classify_set(
         classifier.fingerprint,
         detector.fingerprint if detector else "",
     )
+
+
+def answers_of(bundle: ClassifierBundle, pictures: Path) -> tuple[LabelledSet, Answers]:
+    """Labelled pictures, and what a bundle answers for them with the default detector in the loop.
+
+    Average landmarks stand in where no face is found: those pictures count too, as they would for a network alone.
+
+    Raises:
+        EvaluationError: the pictures cannot be read.
+        WeightsError: the detector's weights are missing.
+        ModelError: the network is not what the bundle says, or failed.
+    """
+    from fertrack.classifiers import build_classifier
+    from fertrack.classifiers.options import ClassificationConfig
+    from fertrack.detectors import build_detector
+
+    labelled = read_labelled(pictures)
+    detector = build_detector(detection_for(labelled, DetectionConfig()))
+    classifier = build_classifier(ClassificationConfig(), bundle)
+    return labelled, classify_set(labelled, classifier, detector, not_found="average")
 
 
 def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
@@ -201,9 +226,10 @@ def _stand_in(
         if alike.any():
             mean = landmarks[alike].mean(axis=0, dtype=np.float64).astype(np.float32)
             crop = _aligned(image, mean, classifier)
+            logits[row] = crop_logits(classifier, crop[None], mean[None])[0]
         else:
             crop = as_crop(image, labelled.xyxy[row], classifier.crop_size)
-        logits[row] = classifier.logits(crop[None])[0]
+            logits[row] = classifier.logits(crop[None])[0]
 
 
 def detection_for(labelled: LabelledSet, config: DetectionConfig) -> DetectionConfig:

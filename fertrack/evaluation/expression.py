@@ -20,7 +20,6 @@ __all__ = [
     "ReliabilityBin",
     "accuracy",
     "accuracy_coverage",
-    "bootstrap_interval",
     "brier_score",
     "class_weights",
     "confusion_matrix",
@@ -309,21 +308,3 @@ def stratified_folds(labels: IntArray, folds: int = 5, *, groups: IntArray | Non
         fold[mine] = (np.arange(len(mine)) + start) % folds
         start += len(mine)
     return fold[member]
-
-
-def bootstrap_interval(
-    measure: Callable[[IntArray], float], labels: IntArray, *, resamples: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile interval of a measure, drawing faces with replacement within each class.
-
-    Args:
-        measure: the measure of the faces with the given row numbers (int64).
-        labels: int64 (N,), class of each face.
-        resamples: number of draws.
-        seed: of the draws.
-    """
-    rng = np.random.default_rng(seed)
-    members = [rows for k in range(len(EXPRESSIONS)) if len(rows := np.flatnonzero(labels == k))]
-    values = [measure(np.concatenate([rng.choice(rows, len(rows)) for rows in members])) for _ in range(resamples)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)

@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.alignment import align_faces
 from fertrack.errors import ConfigError
-from fertrack.protocols import Classifier, Detector
+from fertrack.protocols import Detector
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
-__all__ = ["VotedPictures", "classify_pictures", "find_landmarks", "load_ferplus", "select_voted", "twins_among"]
+__all__ = ["VotedPictures", "find_landmarks", "load_ferplus", "select_voted", "twins_among"]
 
 _ENLARGED_PX = 160
 _PADDING_PX = 32
@@ -124,30 +123,6 @@ def find_landmarks(images: Image, detector: Detector) -> tuple[FloatArray, npt.N
 
 def _in_colour(image: Image) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
-
-
-def classify_pictures(
-    images: Image, detector: Detector, classifier: Classifier
-) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Logits of face pictures, with the detector and the alignment in the loop.
-
-    The detector sees each picture enlarged and padded; the crop is cut from the picture itself. Where no face is
-    found, the landmarks of the average face of the set stand in, so that no picture is left out.
-
-    Args:
-        images: uint8 (N, H, W), grey, one face filling each.
-        detector: finds the landmarks.
-        classifier: answers.
-
-    Returns:
-        Logits float32 (N, 7), and bool (N,): whether a face was found.
-    """
-    landmarks, found = find_landmarks(images, detector)
-    logits = [
-        classifier.logits(align_faces(_in_colour(image), points[None], classifier.template, classifier.crop_size))
-        for image, points in zip(images, landmarks, strict=True)
-    ]
-    return np.concatenate([np.empty((0, len(EXPRESSIONS)), np.float32), *logits]), found
 
 
 def twins_among(images: Image, others: Image, *, correlation: float = 0.99) -> npt.NDArray[np.bool_]:

@@ -107,19 +107,10 @@ def measure_bundle(pictures: Path, bundle: str | Path = "default", *, resamples:
         WeightsError: the detector's or the classifier's weights are missing.
     """
     from fertrack.calibration import CalibrationConfig, Calibrator
-    from fertrack.classifiers import build_classifier
-    from fertrack.classifiers.options import ClassificationConfig
-    from fertrack.detectors import build_detector
-    from fertrack.detectors.options import DetectionConfig
-    from fertrack.evaluation.classify import classify_set, detection_for
-    from fertrack.evaluation.labelled import read_labelled
+    from fertrack.evaluation.classify import answers_of
 
     loaded = load_bundle(bundle)
-    labelled = read_labelled(pictures)
-    detector = build_detector(detection_for(labelled, DetectionConfig()))
-    classifier = build_classifier(ClassificationConfig(), loaded)
-    # Pictures without a face found still count, as they would for a network alone.
-    answers = classify_set(labelled, classifier, detector, not_found="average")
+    labelled, answers = answers_of(loaded, pictures)
     calibrator = Calibrator(CalibrationConfig(), loaded.calibration)
     evaluation = evaluate_answers(labelled, answers, calibrator, resamples=resamples)
     return render(loaded.card, loaded.fingerprint, evaluation)

@@ -21,10 +21,10 @@ import tomli_w
 
 from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
 from fertrack.errors import EvaluationError, ModelError
-from fertrack.evaluation.classify import Answers, classify_set, detection_for
+from fertrack.evaluation.classify import Answers, answers_of
 from fertrack.evaluation.expression_report import evaluate_answers
 from fertrack.evaluation.fit import STRENGTHS, CalibrationFit, FitOptions, fit_calibration
-from fertrack.evaluation.labelled import LabelledSet, read_labelled
+from fertrack.evaluation.labelled import LabelledSet
 from fertrack.evaluation.model_card import render as render_card
 from fertrack.evaluation.page import write_text
 from fertrack.evaluation.reliability import measure_reliability, write_into
@@ -192,15 +192,8 @@ def publish(
         WeightsError: the detector's or the classifier's weights are missing.
         ReportError: a report cannot be written.
     """
-    from fertrack.classifiers import build_classifier
-    from fertrack.classifiers.options import ClassificationConfig
-    from fertrack.detectors import build_detector
-    from fertrack.detectors.options import DetectionConfig
-
     loaded = load_bundle(bundle)
-    labelled = read_labelled(pictures)
-    detector = build_detector(detection_for(labelled, DetectionConfig()))
-    answers = classify_set(labelled, build_classifier(ClassificationConfig(), loaded), detector, not_found="average")
+    labelled, answers = answers_of(loaded, pictures)
     study = study_bundle(loaded, labelled, answers, options or FitOptions(kind="bias"), pictures)
     written = [] if dry_run else [write_card_tables(loaded, study, labelled.labels[answers.answered])]
     loaded = load_bundle(bundle)

@@ -1,8 +1,8 @@
 """Measures a classifier bundle's reliability diagram and writes it into its ``bundle.toml``.
 
-``python -m fertrack.evaluation.reliability PICTURES.npz`` prints the table for the default bundle, measured on FER2013
-PublicTest pictures with FER+ votes, detector and alignment in the loop. ``--bundle FOLDER`` takes another bundle, and
-``--write`` puts the table into its file. Reports of later runs draw it.
+``python -m fertrack.evaluation.reliability PICTURES`` prints the table for the default bundle, measured on FER2013
+PublicTest pictures with FER+ votes (or other labelled pictures), detector and alignment in the loop. ``--bundle
+FOLDER`` takes another bundle, and ``--write`` puts the table into its file. Reports of later runs draw it.
 
 The temperature is fitted crosswise: each half of the pictures is scored with the temperature of the other, so no
 picture is judged by a value that was fitted on it. All else is the bundle's own.
@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares
 from fertrack.errors import ModelError
-from fertrack.evaluation.calibration_study import assumed_shares
 from fertrack.evaluation.expression import class_weights, fit_temperature, reliability_bins, stratified_halves
 from fertrack.models.bundle import BUNDLE_FILE, load_bundle
 from fertrack.reliability import Reliability, ReliabilityBin
@@ -172,22 +171,18 @@ def write_into(bundle: str | Path, reliability: Reliability) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure a bundle on FER2013 pictures with FER+ votes; returns the exit code."""
-    from fertrack.classifiers.onnx import OnnxClassifier
-    from fertrack.detectors.centerface import Options, build
-    from fertrack.evaluation.ferplus import classify_pictures, load_ferplus
+    """Measure a bundle on labelled pictures; returns the exit code."""
+    from fertrack.evaluation.classify import answers_of
 
     parser = argparse.ArgumentParser(description="Measure a classifier bundle's reliability diagram.")
-    parser.add_argument("pictures", type=Path, help="npz file of FER2013 pictures with FER+ votes")
+    parser.add_argument("pictures", type=Path, help="FER2013 pictures with FER+ votes (npz), or others with labels")
     parser.add_argument("--bundle", default="default", help="folder of the bundle")
     parser.add_argument("--write", action="store_true", help="put the table into the bundle's file")
     options = parser.parse_args(arguments)
-    voted = load_ferplus(options.pictures)
-    # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
-    detector = build(Options(long_side=224, score_threshold=0.1))
-    logits, _ = classify_pictures(voted.images, detector, OnnxClassifier(load_bundle(options.bundle)))
-    data = "FER+ PublicTest, arg-max of the votes for seven classes, detector and alignment in the loop"
-    found = measure_bundle(options.bundle, logits, voted.labels, data=data)
+    labelled, answers = answers_of(load_bundle(options.bundle), options.pictures)
+    rows = answers.answered
+    data = f"{labelled.kind}, detector and alignment in the loop"
+    found = measure_bundle(options.bundle, answers.logits[rows], labelled.labels[rows], data=data)
     sys.stdout.write(f"{write_into(options.bundle, found)}\n" if options.write else to_toml(found))
     return 0
 
