@@ -15,7 +15,7 @@ the training set's class shares by the target's altogether, s = 0 leaves them in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -36,6 +36,7 @@ __all__ = [
     "PerClass",
     "Prior",
     "assumed_shares",
+    "by_expression",
     "estimate_shares",
     "in_order",
 ]
@@ -193,11 +194,11 @@ class ClassifierCalibration:
             **measured,
             "classifier": self.classifier,
             "calibrated": self.calibrated,
-            "training_prior": _to_names(self.training_prior),
+            "training_prior": by_expression(self.training_prior),
             "prior_strength": self.prior_strength,
             "temperature": self.temperature,
-            "biases": _to_names(self.biases),
-            "thresholds": _to_names(self.thresholds),
+            "biases": by_expression(self.biases),
+            "thresholds": by_expression(self.thresholds),
         }
 
 
@@ -279,14 +280,14 @@ class Calibrator:
         return {
             "calibrated": self.classifier.calibrated or self.config.fitted_on is not None,
             "temperature": self._temperature,
-            **({"scale": _to_names(self._scale)} if (self._scale != 1.0).any() else {}),
+            **({"scale": by_expression(self._scale)} if (self._scale != 1.0).any() else {}),
             **({"fitted_on": self.config.fitted_on} if self.config.fitted_on else {}),
             "prior_strength": self._strength,
-            "training_prior": _to_names(self._training_prior),
-            "target_prior": _to_names(self._target_prior),
+            "training_prior": by_expression(self._training_prior),
+            "target_prior": by_expression(self._target_prior),
             "prior_eps": self.config.prior_eps,
-            "bias": _to_names(self._bias),
-            "thresholds": _to_names(self.thresholds),
+            "bias": by_expression(self._bias),
+            "thresholds": by_expression(self.thresholds),
             "classifier_calibration": self.classifier.to_record(),
         }
 
@@ -363,8 +364,10 @@ def in_order(by_name: Mapping[Any, float], default: float | None = None) -> tupl
     return tuple(float(by_name.get(name, default)) for name in EXPRESSIONS)
 
 
-def _to_names(values: tuple[float, ...] | _Vector) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(EXPRESSIONS, values, strict=True)}
+def by_expression(values: Iterable[float], decimals: int | None = None) -> dict[Any, float]:
+    """Values in ``EXPRESSIONS`` order, by expression name; rounded, if so many decimals are given."""
+    numbers = (float(value) if decimals is None else round(float(value), decimals) for value in values)
+    return dict(zip(EXPRESSIONS, numbers, strict=True))
 
 
 def _prior_offset(training: _Vector, target: _Vector, strength: float, eps: float) -> _Vector:

@@ -16,7 +16,7 @@ from typing import Any
 
 import tomli_w
 
-from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, by_expression
 from fertrack.config import Settings, digest, load_settings, to_toml
 from fertrack.errors import ConfigError, EvaluationError
 from fertrack.evaluation.bias import BiasFit
@@ -70,7 +70,7 @@ def save_profile(
     if fit.refused:
         raise EvaluationError(f"no profile was made: {fit.refused}")
     version = max((int(match[1]) for path in _files(folder) if (match := _FILE.fullmatch(path.name))), default=0) + 1
-    bias = {name: round(value, 4) for name, value in zip(EXPRESSIONS, fit.bias, strict=True)}
+    bias = by_expression(fit.bias, 4)
     record = {
         "version": version,
         "fitted_on": fitted_on,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fertrack.calibration import Calibrator, ClassifierCalibration, estimate_shares
+from fertrack.calibration import Calibrator, ClassifierCalibration, by_expression, estimate_shares
 from fertrack.config import Settings, load_settings, to_toml
 from fertrack.errors import EvaluationError
 from fertrack.evaluation import signs
@@ -262,7 +262,7 @@ def _prior(run: _Run) -> PriorSuggestion:
     after = run.labels_with(*overrides)
     return PriorSuggestion(
         shares=named,
-        assumed={name: float(share) for name, share in zip(EXPRESSIONS, calibrator.assumed_shares, strict=True)},
+        assumed=by_expression(calibrator.assumed_shares),
         command=f"fertrack rescore {run.faces.run} " + " ".join(f"--set {_quoted(each)}" for each in overrides),
         labels_changed=float((after != run.seen.label).mean()),
     )

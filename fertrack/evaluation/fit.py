@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares, by_expression
 from fertrack.evaluation.expression import (
     class_weights,
     negative_log_likelihood,
@@ -109,20 +109,16 @@ class CalibrationFit:
 
     def config(self, *, fitted_on: str = "", data_sha256: str = "", decimals: int = 4) -> CalibrationConfig:
         """The values as a ``[calibration]`` section, rounded, with the record of what they were fitted on."""
-
-        def named(values: tuple[float, ...]) -> Any:
-            return {name: round(value, decimals) for name, value in zip(EXPRESSIONS, values, strict=True)}
-
         return CalibrationConfig(
             classifier=self.classifier,
             fitted_on=fitted_on or None,
             data_sha256=data_sha256 or None,
             temperature=round(self.values.temperature, decimals),
-            scale=named(self.values.scale) if self.options.kind == "vector" else None,
+            scale=by_expression(self.values.scale, decimals) if self.options.kind == "vector" else None,
             prior_strength=self.strength,
-            training_prior=_summing_to_one(self.training_prior),
-            bias=named(self.values.bias),
-            thresholds=named(self.values.thresholds),
+            training_prior=by_expression(self.training_prior),
+            bias=by_expression(self.values.bias, decimals),
+            thresholds=by_expression(self.values.thresholds, decimals),
         )
 
 
@@ -296,19 +292,11 @@ def _offset(prior: npt.ArrayLike, strength: float) -> _Vector:
 
 def _apply(logits: FloatArray, prior: npt.ArrayLike, strength: float, values: Values) -> FloatArray:
     """Calibrated probabilities, by the very code that the pipeline uses."""
-
-    def named(numbers: npt.ArrayLike) -> Any:
-        return dict(zip(EXPRESSIONS, np.asarray(numbers, np.float64).tolist(), strict=True))
-
     config = CalibrationConfig(
         temperature=values.temperature,
-        scale=named(values.scale),
+        scale=by_expression(values.scale),
         prior_strength=strength,
-        training_prior=_summing_to_one(np.asarray(prior, np.float64).tolist()),
-        bias=named(values.bias),
+        training_prior=by_expression(np.asarray(prior, np.float64)),
+        bias=by_expression(values.bias),
     )
     return Calibrator(config, ClassifierCalibration.uncalibrated("fitted")).probabilities(logits)
-
-
-def _summing_to_one(prior: Any) -> Any:
-    return dict(zip(EXPRESSIONS, (float(share) for share in prior), strict=True))

@@ -19,7 +19,7 @@ from typing import Any
 
 import tomli_w
 
-from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, by_expression
 from fertrack.errors import EvaluationError, ModelError
 from fertrack.evaluation.classify import Answers, answers_of
 from fertrack.evaluation.expression_report import evaluate_answers
@@ -30,7 +30,6 @@ from fertrack.evaluation.page import write_text
 from fertrack.evaluation.reliability import measure_reliability, write_into
 from fertrack.evaluation.study_text import study_text
 from fertrack.models.bundle import BUNDLE_FILE, ClassifierBundle, load_bundle
-from fertrack.types import EXPRESSIONS
 
 __all__ = ["Study", "card_tables", "main", "publish", "study_bundle", "write_card_tables"]
 
@@ -124,9 +123,9 @@ def card_tables(study: Study) -> str:
         "fitted_on": f"{study.data}: {fit.after.faces} pictures, sha256 {study.sha256[:16]}",
         "temperature": round(fit.values.temperature, 4),
         "prior_strength": fit.strength,
-        "training_prior": _named(fit.training_prior),
-        "biases": _named(fit.values.bias) if fit.options.kind == "bias" else {},
-        "thresholds": _named(fit.values.thresholds, 2),
+        "training_prior": by_expression(fit.training_prior, 4),
+        "biases": by_expression(fit.values.bias, 4) if fit.options.kind == "bias" else {},
+        "thresholds": by_expression(fit.values.thresholds, 2),
     }
     lines = [
         "# Written by `python -m fertrack.evaluation.publish`; how it was chosen: reports/calibration_default.md.",
@@ -234,10 +233,6 @@ def _without_twins(labelled: LabelledSet, answers: Answers, pictures: Path) -> t
 def _crosswise(fit: CalibrationFit) -> str:
     what = {"temperature": "T", "bias": "T and biases", "vector": "scales and biases"}[fit.options.kind]
     return f"{what} fitted crosswise on {fit.options.folds} folds"
-
-
-def _named(values: Sequence[float], decimals: int = 4) -> dict[str, float]:
-    return {name: round(value, decimals) for name, value in zip(EXPRESSIONS, values, strict=True)}
 
 
 def _inline(value: Any) -> str:

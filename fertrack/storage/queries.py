@@ -7,14 +7,14 @@ written, and raises ``StorageError`` if the database cannot be read.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
+from fertrack.storage.answers import categories
 from fertrack.storage.column_notes import note_columns
 from fertrack.storage.columns import (
     FaceColumns,
@@ -168,7 +168,7 @@ def episodes(
         {
             "track": found,
             "person": _names_of(found, names),
-            "expression": _categories(spans.label[long_enough], EXPRESSIONS),
+            "expression": categories(spans.label[long_enough], EXPRESSIONS),
             "start_s": spans.start_s[long_enough],
             "end_s": spans.end_s[long_enough],
             "duration_s": (spans.end_s - spans.start_s)[long_enough],
@@ -253,10 +253,6 @@ def _names_of(track: _Ints, names: Mapping[int, str]) -> pd.Series:
     return pd.Series(track).map(dict(names)).astype("str")
 
 
-def _categories(codes: _Ints, names: Sequence[str]) -> pd.Categorical[Any]:
-    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(names)))
-
-
 def _timeline_table(
     run: int, faces: FaceColumns, time_s: _Floats, names: Mapping[int, str], order: npt.NDArray[np.intp]
 ) -> pd.DataFrame:
@@ -272,7 +268,7 @@ def _timeline_table(
             "person": _names_of(faces.track[order], names),
             **{name: xyxy[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
             "score": faces.score[order],
-            "label": _categories(codes[order], _LABELS),
+            "label": categories(codes[order], _LABELS),
             "probability": faces.probability[order],
             **{f"p_{name}": smoothed[:, i] for i, name in enumerate(EXPRESSIONS)},
             **{f"raw_{name}": raw[:, i] for i, name in enumerate(EXPRESSIONS)},
