@@ -74,6 +74,7 @@ def random_crops(count: int, side: int = SIDE, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), np.uint8)
 
 
+RAW = 0.00392156862745098  # 1/255, as README has it
 GRAY = {"colour": "gray", "mean": [0.5], "std": [0.25]}
 
 
@@ -92,6 +93,16 @@ GRAY = {"colour": "gray", "mean": [0.5], "std": [0.25]}
             GRAY | {"layout": "NHWC"},
             ["n", SIDE, SIDE, 1],
             lambda c: (cv2.cvtColor(c, cv2.COLOR_BGR2GRAY)[0, :7] / 255 - 0.5) / 0.25,
+        ),
+        (  # raw pixels, exactly
+            {"mean": [0.0] * 3, "std": [RAW] * 3},
+            ["n", 3, SIDE, SIDE],
+            lambda c: c[0, :7, 2].astype(np.float32),
+        ),
+        (  # raw pixels less a mean, blue first
+            {"colour": "bgr", "mean": [103.939 / 255, 0.0, 0.0], "std": [RAW] * 3},
+            ["n", 3, SIDE, SIDE],
+            lambda c: (c[0, :7, 0] - 103.939).astype(np.float32),
         ),
     ],
 )
