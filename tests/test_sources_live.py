@@ -38,7 +38,8 @@ from fertrack.sources.connection import Connection
 from fertrack.sources.letterbox import Letterbox
 from fertrack.sources.lifeline import Lifeline, SourceClosedError
 
-QUICK = StreamConfig(backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=0.5, open_timeout_s=2)
+# It waits but briefly between two attempts, and as long as a busy machine takes for each picture.
+QUICK = StreamConfig(backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=20, open_timeout_s=60)
 
 
 # ---------------------------------------------------------------- choosing
