@@ -32,7 +32,7 @@ class Served:
     @contextlib.contextmanager
     def let_in(self) -> Iterator[httpx.Client]:
         """A browser that opened the printed address."""
-        with httpx.Client(base_url=self.base, headers={"Origin": self.base}, timeout=5) as client:
+        with httpx.Client(base_url=self.base, headers={"Origin": self.base}, timeout=60) as client:
             assert client.get(self.url).status_code == 200
             yield client
 
@@ -40,7 +40,7 @@ class Served:
         """End the session; gives how long the server took to close, seconds."""
         began_s = time.monotonic()
         self.session.stop()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive(), "the page outlives its session"
         return time.monotonic() - began_s
 
@@ -59,10 +59,10 @@ def serving(session: FakeSession, **options: object) -> Iterator[Served]:
     thread = threading.Thread(target=work, name="page")
     thread.start()
     try:
-        url = addresses.get(timeout=10)
+        url = addresses.get(timeout=60)
     except Empty:
         session.stop()
-        thread.join(5)
+        thread.join(20)
         raise AssertionError(f"the page was never ready: {failures}") from None
     served = Served(url, session, thread)
     try:

@@ -66,6 +66,7 @@ class FakeSession:
     recording: str | None = None
     refuse_recording: bool = False
     views: int = 0
+    waiting: int = 0
     stops: int = 0
 
     def __post_init__(self) -> None:
@@ -100,6 +101,7 @@ class FakeSession:
 
     def view(self, after: int = -1, timeout_s: float = 1.0) -> LiveView | None:
         until_s = self.now_s + timeout_s
+        self.waiting += 1
         while (number := int(self.now_s * self.fps)) <= after:
             if self.now_s >= until_s:
                 return None

@@ -57,7 +57,7 @@ def window(session: FakeSession) -> Iterator[LiveWindow]:
     assert window.failure is None
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it never happened"
@@ -201,14 +201,14 @@ def test_the_window_goes_on_while_a_recording_is_completed(
 
     def slowly() -> None:
         session.recording = None
-        go_on.wait(10)
+        go_on.wait(60)
         raise VideoWriteError("the disk is full")
 
     monkeypatch.setattr(session, "stop_recording", slowly)
     window.record.click()
     began_s = time.monotonic()
     window.record.click()
-    assert time.monotonic() - began_s < 5, "the window waited"
+    assert time.monotonic() - began_s < 30, "the window waited"
     assert not window.record.isEnabled(), "no second recording meanwhile"
     views = session.views
     until(lambda: session.views > views + 2)
@@ -249,13 +249,13 @@ def test_it_closes_when_the_session_has_ended() -> None:
     session = FakeSession(run_s=0.5)
     began_s = time.monotonic()
     show(session)
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 60
     assert none_left()
 
 
 @pytest.mark.parametrize("way", ["button", "q", "closing"])
 def test_every_way_to_end_waits_until_all_is_saved(way: str) -> None:
-    session = FakeSession(closing_s=0.8)
+    session = FakeSession(closing_s=2.0)
     seen: list[tuple[bool, str]] = []
     ways: dict[str, Callable[[LiveWindow], object]] = {
         "button": lambda window: window.stop.click(),
