@@ -560,15 +560,15 @@ def test_numbers_seen_live_find_the_same_persons_in_the_database(tmp_path: Path)
             ScenePerson((250, 60), script=((0.0, "sadness"),), visible_s=((0.0, 1.2), (2.2, 6.0))),
             ScenePerson((60, 180), script=((0.0, "fear"),), visible_s=((3.2, 6.0),)),
         ),
-        frame_count=240,
-        fps=50.0,
+        frame_count=96,
+        fps=20.0,  # three frames are long enough for a busy machine to look again
     )
     linking = LinkingConfig(method="appearance", min_quality=0.0)
     settings = SETTINGS.model_copy(
         update={"linking": linking, "tracking": SETTINGS.tracking.model_copy(update={"max_age": 3})}
     )
     pipeline = live_pipeline(scene, settings=settings)
-    with LiveSession(settings, out=tmp_path, source=LiveScene(scene, frames=240), pipeline=pipeline) as live:
+    with LiveSession(settings, out=tmp_path, source=LiveScene(scene, frames=96), pipeline=pipeline) as live:
         seen = set()
         while not live.wait(0.05):
             seen |= {(person.person, person.track) for person in live.state().persons}
