@@ -14,7 +14,8 @@ import pytest
 from fertrack.cli.main import main
 from fertrack.errors import EvaluationError, ReportError, VideoWriteError
 from fertrack.evaluation import face_tracking, performers
-from fertrack.evaluation.face_tracking import FaceScores, SceneScores, read_composite_truth, to_markdown, write_quality
+from fertrack.evaluation.face_scores import FaceScores, SceneScores, to_markdown, write_quality
+from fertrack.evaluation.face_tracking import read_composite_truth
 from fertrack.evaluation.performers import CLIPS, CROP_H, CROP_W, FACE_PX, Clip, Performer, load_performer
 from fertrack.evaluation.scene_scripts import FAST, SCENES
 from fertrack.evaluation.scenes import FPS, HEIGHT, WIDTH, Key, Pillar, Role, Scene, Shot, Truth, compose

@@ -84,7 +84,8 @@ def faces(
     and, where re-linking is on, for the persons it makes of them. Needs the extra "eval".
     """
     from fertrack.cli.output import err_console
-    from fertrack.evaluation.face_tracking import evaluate_faces, to_markdown, write_quality
+    from fertrack.evaluation.face_scores import to_markdown, write_quality
+    from fertrack.evaluation.face_tracking import evaluate_faces
     from fertrack.process import make_folder
 
     if work:

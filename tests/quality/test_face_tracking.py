@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from fertrack.evaluation.face_tracking import COMPOSITE, SceneScores, evaluate_faces
+from fertrack.evaluation.face_scores import SceneScores
+from fertrack.evaluation.face_tracking import COMPOSITE, evaluate_faces
 from fertrack.evaluation.scene_scripts import FAST, SCENES
 from fertrack.evaluation.tracking import TOGETHER
 
