@@ -20,7 +20,7 @@ from fertrack.evaluation.expression import (
     stratified_halves,
 )
 from fertrack.evaluation.ferplus import find_landmarks, load_ferplus, twins_among
-from fertrack.evaluation.labelled import read_labelled
+from fertrack.evaluation.labelled import LabelledSet, read_labelled
 from fertrack.models.bundle import load_bundle
 from fertrack.types import EXPRESSIONS, Detections
 
@@ -202,8 +202,9 @@ def test_twins_are_found_even_when_lightly_changed() -> None:
 def test_the_default_bundle_is_as_good_as_its_card_says(shared_data: Path) -> None:
     pictures = read_labelled(shared_data / "fer" / "fer2013_train_publictest.npz")
     assert len(pictures) == 3529
-    some = pictures.subset(np.sort(np.random.default_rng(5).permutation(len(pictures))[:500]))
-    bundle, labels = load_bundle(), some.labels
+    rows = np.sort(np.random.default_rng(5).permutation(len(pictures))[:500])
+    bundle, labels = load_bundle(), pictures.labels[rows]
+    some = LabelledSet("500 of them", pictures.kind, labels, images=pictures.images[rows])
     detector = build_detector(detection_for(some, DetectionConfig()))
     answers = classify_set(some, OnnxClassifier(bundle), detector, not_found="average")
     assert answers.found.mean() > 0.97

@@ -186,13 +186,12 @@ def test_live_tracks_go_to_the_nearest_free_person() -> None:
     live = LivePersons(CONFIG, [KnownPerson(70, 1, face_of(6))])
     live.seen([1, 2])
     first, similarity = live.add(1, face_of(0))
-    assert (first, np.isnan(similarity), live.is_known(first)) == (1, True, False)
+    assert (first, np.isnan(similarity)) == (1, True)
     assert live.add(2, face_of(0))[0] == 2, "seen beside track 1"
     live.seen([3])
     assert live.add(3, face_of(0, off=0.1)) == (1, pytest.approx(0.9))
     live.seen([4])
     assert live.add(4, face_of(6)) == (0, pytest.approx(1.0))
-    assert live.is_known(0)
     assert live.add(5, np.empty((0, 0), np.float32))[0] == 3
     with pytest.raises(ValueError, match="added before"):
         live.add(5, face_of(1))

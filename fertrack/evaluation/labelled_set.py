@@ -90,20 +90,6 @@ class LabelledSet:
             raise EvaluationError(f"{path} is not a picture that can be read: remove it, or its row in the list")
         return np.asarray(decoded, np.uint8)
 
-    def subset(self, rows: npt.NDArray[np.int64]) -> LabelledSet:
-        """Only these pictures, in this order."""
-        return LabelledSet(
-            self.name,
-            self.kind,
-            self.labels[rows],
-            tuple(self.paths[row] for row in rows) if self.paths else (),
-            self.images[rows] if len(self.images) else self.images,
-            self.xyxy[rows],
-            self.votes[rows] if self.has_votes else self.votes,
-            self.tied[rows],
-            self.left_out,
-        )
-
     def digest(self) -> str:
         """SHA-256 over every picture's content, box and label, in order: which data a calibration was fitted on."""
         sha = hashlib.sha256()

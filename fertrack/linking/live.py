@@ -43,7 +43,6 @@ class LivePersons:
         self._centres = _Centres()
         for person in known:
             self._centres.add(person.embeddings)
-        self._known = len(known)
         self._beside: dict[int, set[int]] = {}  # undecided track -> tracks it was seen beside; the latest seen is last
         self._rank: dict[int, int] = {}  # track -> how many were added before it
         self.persons: dict[int, int] = {}
@@ -105,10 +104,6 @@ class LivePersons:
         old, new = self.persons[track], self._centres.add()
         self.persons[track], self._last[new] = new, track
         self._last[old] = max((other for other, person in self.persons.items() if person == old), default=-1)
-
-    def is_known(self, person: int) -> bool:
-        """Whether a person is one of those given as known."""
-        return person < self._known
 
 
 class _Centres:

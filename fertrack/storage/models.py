@@ -30,9 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
     "CUT",
-    "LINK_STATES",
     "NAMING_CONVENTION",
-    "STATUSES",
     "Base",
     "Correction",
     "Embedding",
@@ -60,14 +58,6 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 """Every constraint and index has a predictable name, so that a later migration can change it on any database."""
-
-STATUSES = ("running", "complete", "failed", "interrupted")
-"""What ``runs.status`` may be. A run killed from outside stays "running"; see ``queries.runs``."""
-
-
-LINK_STATES = ("accepted", "suggested", "rejected", "manual")
-"""What ``links.state`` may be: made by the program, proposed by it, taken back by a person, made by a person."""
-
 
 CUT = "cut"
 """Kind of the event that a new shot begins with a frame (``events.kind``)."""
@@ -126,8 +116,9 @@ class Run(Base):
     """One pass over a source: with what, when, how it ended, and what it came to.
 
     The counts are kept up to date with every batch, so a run that was killed still says what it holds.
-    ``host``, ``pid`` and ``heartbeat_at`` tell a run in progress from one whose process died. ``purpose``, ``consent``
-    and ``privacy_override`` are what was stated when it was made; ``retention_days`` is NULL where it is kept for good.
+    ``host``, ``pid`` and ``heartbeat_at`` tell a run in progress from one whose process died: its ``status`` stays
+    "running" (see ``queries.runs``). ``purpose``, ``consent`` and ``privacy_override`` are what was stated when it was
+    made; ``retention_days`` is NULL where it is kept for good.
     """
 
     __tablename__ = "runs"
@@ -352,7 +343,10 @@ class Rescore(Base):
 
 
 class Link(Base):
-    """That a track was found, proposed, said or denied to be a person. ``similarity`` is NULL where people said so."""
+    """That a track was found, proposed, said or denied to be a person. ``similarity`` is NULL where people said so.
+
+    ``state`` is "accepted" or "suggested" by the program, "rejected" or "manual" by people.
+    """
 
     __tablename__ = "links"
     __table_args__ = (
