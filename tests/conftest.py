@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from fertrack.storage.engine import Database, open_database
 
 # The same examples on every run: a red suite must mean a changed program.
 settings.register_profile("fertrack", derandomize=True, deadline=None)
@@ -81,3 +84,19 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without rows, to be copied: making one takes longer than copying it."""
+    path = tmp_path_factory.mktemp("empty") / "empty.db"
+    open_database(path, create=True).close()
+    return path
+
+
+@pytest.fixture
+def db(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
+    """A database without rows, ``a.db`` in the test's folder."""
+    shutil.copy(empty_database, tmp_path / "a.db")
+    with open_database(tmp_path / "a.db") as database:
+        yield database

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -25,12 +24,6 @@ HIDDEN, SEEN = 0.35, 0.9
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_database(tmp_path / "a.db", create=True) as database:
-        yield database
 
 
 def without(frames: list[FrameResult], lost: set[int], person_row: int = 0) -> list[FrameResult]:

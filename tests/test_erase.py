@@ -88,17 +88,9 @@ def make_scene(folder: Path, url: str | Path, settings: list[str] | None = None)
     return Scene(folder, clip, database, run)
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without rows, to be copied: making one takes longer than copying it."""
-    path = tmp_path_factory.mktemp("empty") / "empty.db"
-    open_database(path, create=True).close()
-    return path
-
-
 @pytest.fixture
-def scene(tmp_path: Path, empty: Path) -> Iterator[Scene]:
-    shutil.copy(empty, tmp_path / "a.db")
+def scene(tmp_path: Path, empty_database: Path) -> Iterator[Scene]:
+    shutil.copy(empty_database, tmp_path / "a.db")
     made = make_scene(tmp_path, tmp_path / "a.db")
     with made.db:
         yield made

@@ -35,17 +35,9 @@ from fertrack.storage.engine import Database, open_database
 from fertrack.storage.outputs import outputs, record_output
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without rows, to be copied."""
-    path = tmp_path_factory.mktemp("empty") / "empty.db"
-    open_database(path, create=True).close()
-    return path
-
-
 @pytest.fixture
-def db(tmp_path: Path, empty: Path) -> Iterator[Database]:
-    shutil.copy(empty, tmp_path / "a.db")
+def db(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
+    shutil.copy(empty_database, tmp_path / "a.db")
     with open_database(tmp_path / "a.db", busy_timeout_s=0.5) as database:
         yield database
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from fertrack.evaluation.symptoms import SYMPTOMS, Diagnosis, Finding
 from fertrack.fold import ExpressionFold
 from fertrack.storage import queries
 from fertrack.storage.corrections import GivenLabel, store_corrections
-from fertrack.storage.engine import Database, open_database
+from fertrack.storage.engine import Database
 from fertrack.types import EXPRESSIONS, FrameResult
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
@@ -67,12 +66,6 @@ def scene(
             )
         )
     return frames, to_toml(settings)
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_database(tmp_path / "a.db", create=True) as database:
-        yield database
 
 
 def stored(db: Database, frames: list[FrameResult], toml: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fertrack.errors import OutputExistsError, RunNotFoundError
 from fertrack.reporting.comparison import write_comparison
 from fertrack.reporting.comparison_facts import RunSide, different_settings, read_side, warnings
 from fertrack.reporting.config import ReportConfig
-from fertrack.storage.engine import Database, open_database
+from fertrack.storage.engine import Database
 from fertrack.storage.models import TrackRow
 
 CONFIG = "[input]\nfrom_s = 0.0\n\n[smoothing]\nhalf_life_s = 0.25\n\n[storage]\nbatch_rows = 100\n"
@@ -26,12 +25,6 @@ CALM = ScriptedRun(
     frames=300,
     config_toml=CONFIG,
 )
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_database(tmp_path / "fertrack.db", create=True) as database:
-        yield database
 
 
 def compared(db: Database, runs: list[int], folder: Path) -> Page:

@@ -4,7 +4,6 @@ import datetime as dt
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,12 +65,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         yield opened
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Database]:
-    with open_database(tmp_path / "empty.db", create=True) as opened:
-        yield opened
-
-
 # Which run -------------------------------------------------------------------------------------------------------
 
 
@@ -95,11 +88,11 @@ def test_last_misspelt(database: Database, asked: str) -> None:
         queries.resolve_run(database, asked)
 
 
-def test_an_empty_database_says_so(empty: Database) -> None:
+def test_an_empty_database_says_so(db: Database) -> None:
     for asked in ("last", 1):
         with pytest.raises(RunNotFoundError, match=r"there are no runs in .* yet: `fertrack process` makes one"):
-            queries.resolve_run(empty, asked)
-    table = queries.runs(empty)
+            queries.resolve_run(db, asked)
+    table = queries.runs(db)
     assert list(table.columns)[:3] == ["run", "source", "path"]
     assert table.empty
     assert str(table["started_at"].dtype) == "datetime64[us, UTC]"
@@ -236,10 +229,10 @@ def test_timeline_between_times_includes_the_first_and_not_the_last(database: Da
         queries.timeline(database, 2, from_s=2.0, to_s=1.0)
 
 
-def test_timeline_survives_times_that_go_back(empty: Database) -> None:
-    run = store(empty, [result(i, t, [(1, "anger", 0.5)]) for i, t in enumerate([0.0, 0.1, 5.0, 0.2, 0.3])])
-    assert queries.timeline(empty, run, to_s=1.0)["frame_index"].tolist() == [0, 1, 3, 4]
-    assert queries.timeline(empty, run, from_s=0.15, to_s=0.25)["frame_index"].tolist() == [3]
+def test_timeline_survives_times_that_go_back(db: Database) -> None:
+    run = store(db, [result(i, t, [(1, "anger", 0.5)]) for i, t in enumerate([0.0, 0.1, 5.0, 0.2, 0.3])])
+    assert queries.timeline(db, run, to_s=1.0)["frame_index"].tolist() == [0, 1, 3, 4]
+    assert queries.timeline(db, run, from_s=0.15, to_s=0.25)["frame_index"].tolist() == [3]
 
 
 # Episodes and shares ---------------------------------------------------------------------------------------------
@@ -278,9 +271,9 @@ def test_episodes_can_be_joined_filtered_and_of_one_track(database: Database) ->
             spans(**wrong)
 
 
-def test_a_slowly_sampled_video_has_episodes_too(empty: Database) -> None:
-    run = store(empty, [result(i, float(i), [(1, "anger", 0.5)]) for i in range(5)])  # 1 Hz, slower than the gap
-    assert queries.episodes(empty, run)[["start_s", "end_s", "frames"]].values.tolist() == [[0.0, 5.0, 5]]
+def test_a_slowly_sampled_video_has_episodes_too(db: Database) -> None:
+    run = store(db, [result(i, float(i), [(1, "anger", 0.5)]) for i in range(5)])  # 1 Hz, slower than the gap
+    assert queries.episodes(db, run)[["start_s", "end_s", "frames"]].values.tolist() == [[0.0, 5.0, 5]]
 
 
 def test_tracks_share_out_the_time_with_a_face(database: Database) -> None:
@@ -299,27 +292,27 @@ def test_tracks_share_out_the_time_with_a_face(database: Database) -> None:
     assert two["person"] == "Zoë Ω"
 
 
-def test_shares_are_of_time_not_of_frames(empty: Database) -> None:
+def test_shares_are_of_time_not_of_frames(db: Database) -> None:
     scene = [(0.0, "anger"), (0.4, "anger"), (0.8, "fear"), (1.0, "fear"), (1.1, "fear"), (1.2, "fear")]
-    run = store(empty, [result(i, t, [(1, name, 0.5)]) for i, (t, name) in enumerate(scene)])
-    row = queries.tracks(empty, run).iloc[0]
+    run = store(db, [result(i, t, [(1, name, 0.5)]) for i, (t, name) in enumerate(scene)])
+    row = queries.tracks(db, run).iloc[0]
     last = 0.2  # the last frame lasts a median interval
     assert row["share_anger"] == pytest.approx(0.8 / (1.2 + last))
 
 
-def test_a_single_picture_has_shares_too(empty: Database) -> None:
-    run = store(empty, [result(0, 0.0, [(1, "anger", 0.5)])], info=replace(INFO, fps=0.0))
-    assert queries.tracks(empty, run).iloc[0]["share_anger"] == 1.0
-    assert queries.episodes(empty, run)["duration_s"].tolist() == [0.0]
+def test_a_single_picture_has_shares_too(db: Database) -> None:
+    run = store(db, [result(0, 0.0, [(1, "anger", 0.5)])], info=replace(INFO, fps=0.0))
+    assert queries.tracks(db, run).iloc[0]["share_anger"] == 1.0
+    assert queries.episodes(db, run)["duration_s"].tolist() == [0.0]
 
 
-def test_a_run_without_faces_has_empty_answers_with_all_columns(empty: Database) -> None:
-    run = store(empty, [result(i, i / 25) for i in range(3)])
-    assert list(queries.timeline(empty, run).columns) == TIMELINE
-    assert len(queries.episodes(empty, run).columns) == 9
-    assert len(queries.tracks(empty, run).columns) == 13
+def test_a_run_without_faces_has_empty_answers_with_all_columns(db: Database) -> None:
+    run = store(db, [result(i, i / 25) for i in range(3)])
+    assert list(queries.timeline(db, run).columns) == TIMELINE
+    assert len(queries.episodes(db, run).columns) == 9
+    assert len(queries.tracks(db, run).columns) == 13
     with pytest.raises(RunNotFoundError, match="it has no confirmed tracks"):
-        queries.episodes(empty, run, track=1)
+        queries.episodes(db, run, track=1)
 
 
 def test_shares_of_every_track_sum_to_one(database: Database) -> None:
@@ -354,10 +347,10 @@ def test_questions_are_answered_from_indexes(database: Database) -> None:
         assert len(load_labels(connection, 2).track) == 9
 
 
-def test_answers_take_moments(empty: Database) -> None:
-    run = store(empty, list(random_results(5000, 4)))
+def test_answers_take_moments(db: Database) -> None:
+    run = store(db, list(random_results(5000, 4)))
     for query in (queries.timeline, queries.episodes, queries.tracks):
-        query(empty, run)
+        query(db, run)
         started = time.process_time()
-        assert len(query(empty, run)) > 0
+        assert len(query(db, run)) > 0
         assert time.process_time() - started < 0.5, "20,000 faces; measured 0.05 s on an idle machine"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +23,6 @@ from fertrack.storage.retention import purge
 
 SCENE = [result(i, i / 25, [(1, "anger", 0.5), (2, "fear", 0.6)]) for i in range(5)]
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=31)
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_database(tmp_path / "a.db", create=True) as database:
-        yield database
 
 
 def stored(db: Database, name: str, days: int | None) -> int:
