@@ -41,7 +41,7 @@ from fertrack.sinks.video import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.erasure import count_rows, erase_rows, finish_erasures, pending_erasures
 from fertrack.storage.name_scrub import is_in_file_name, name_pattern
-from fertrack.storage.outputs import OutputFile, file_digest, outputs, will_be
+from fertrack.storage.outputs import OutputFile, file_digest, mark_stale, outputs, will_be
 from fertrack.storage.replay import first_track_of_person
 from fertrack.storage.run_sources import run_of_source, runs_of_same_video
 from fertrack.storage.runs import RunFacts, run_facts
@@ -186,6 +186,7 @@ class _Videos:
         is_whole = path == file.path
         if why_not := _why_untouched(self._database, file, path):
             self._report.left.append(f"{path} was not changed: {why_not}")
+            self._is_unsafe(file, path)
             return
         try:
             if is_whole and self._draw_again(file, draft, people):
@@ -198,11 +199,14 @@ class _Videos:
                 will_be(self._database, file, [own, *file.digest.split()])
                 draft.replace(path)
                 will_be(self._database, file, [own])
+                if done is self._report.redrawn:  # without everybody who was ever erased from the run
+                    mark_stale(self._database, file, stale=False)
             else:
                 draft.replace(path)
             done.append(path)
         except (VideoOpenError, VideoReadError) as error:
             self._report.left.append(f"{path} was not changed ({error}): delete it, or hide the person by other means")
+            self._is_unsafe(file, path)
         except (VideoWriteError, OSError) as error:
             raise StorageError(
                 f"nothing was deleted, because the person cannot be hidden in {path} ({error}): make room, or delete "
@@ -212,6 +216,11 @@ class _Videos:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
                 draft.with_name(f"{draft.stem}.part{draft.suffix}").unlink(missing_ok=True)
+
+    def _is_unsafe(self, file: OutputFile, path: Path) -> None:
+        """Remember that a video still shows the person, so that no report plays it."""
+        if path == file.path:
+            mark_stale(self._database, file, stale=True)
 
     def _overwrite(self, file: OutputFile, path: Path, draft: Path, people: set[int]) -> None:
         run = file.run or 0

@@ -32,7 +32,7 @@ def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]
     left: list[str] = []
     seen: set[Path] = set()
     for file in outputs(database):
-        if file.stale and file.path not in seen:
+        if file.stale and file.kind in _REWRITERS and file.path not in seen:
             seen.add(file.path)
             left += _see_to(database, file, rewritten, deleted)
             if file.options.get("forget") and rewritten[-1:] == [file.path]:  # writing has recorded it anew
@@ -77,26 +77,30 @@ def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted
 def _report(database: Database, file: OutputFile) -> list[str]:
     assert file.run is not None
     config = ReportConfig.model_validate(file.options.get("config", {}))
-    given = file.options.get("video")
-    video = None if given is None else Path(given)
+    video = Path(file.options.get("video") or "")
     notes = []
-    if config.video != "none" and not _is_drawn(database, file, video):
+    if config.video != "none" and not _can_be_played(database, file, config, video):
         config = config.model_copy(update={"video": "none"})
-        notes.append(f"{file.path} plays no video any more: the source would show the person as before")
+        notes.append(
+            f"{file.path} plays no video any more: the one it played is gone, is not known, or would show the person "
+            "as before"
+        )
     write_html(database, file.run, file.path, config, video=video, overwrite=True)
     return notes
 
 
-def _is_drawn(database: Database, file: OutputFile, video: Path | None) -> bool:
-    """Whether the video that the report would play is one that fertrack has drawn, and so has hidden the person in."""
-    known: dict[Path, float | None] = {
-        each.path: each.options.get("offset_s") for each in outputs(database, [file.run or 0], kinds=["video"])
-    }
+def _can_be_played(database: Database, file: OutputFile, config: ReportConfig, video: Path) -> bool:
+    """Whether the very video that the report played is still one that fertrack has drawn, and shows nobody erased.
+
+    No other video takes its place: what was anonymised in one may be clear in another.
+    """
+    run = file.run or 0
+    drawn = {each.path.resolve() for each in outputs(database, [run], kinds=["video"]) if not each.stale}
     try:
-        film = find_film("link", run_facts(database, file.run or 0), file.path, given=video, recorded=known)
+        find_film(config.video, run_facts(database, run), file.path, given=video, max_embed_mb=config.max_embed_mb)
     except ReportError:
         return False
-    return film is not None and film.path.resolve() in {path.resolve() for path in known}
+    return video.resolve() in drawn
 
 
 def _csv(database: Database, file: OutputFile) -> list[str]:

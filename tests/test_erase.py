@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import sqlalchemy as sa
@@ -556,6 +558,55 @@ def test_reports_play_no_source_that_shows_the_person(scene: Scene) -> None:
     assert "named.mp4" in drawn.read_text(encoding="utf-8")
     with pytest.raises(ReportError, match="shows them as before"):
         write_html(scene.db, scene.run, linked, config, video=scene.clip, overwrite=True)
+
+
+@pytest.mark.parametrize("mode", ["link", "embed"])
+def test_a_report_never_plays_another_video_than_it_did(scene: Scene, mode: Literal["link", "embed"]) -> None:
+    """The other person is hidden in the video that the report chose, and clear in one that was drawn later."""
+    hidden = render_run(scene.db, scene.run, scene.folder / "hidden.mp4", anonymise=True).path
+    path = write_html(scene.db, scene.run, scene.folder / "page.html", ReportConfig(video=mode))
+    assert outputs(scene.db, kinds=["report"])[0].options["video"] == str(hidden)
+    clear = render_run(scene.db, scene.run, scene.folder / "clear.mp4").path
+    report = erase_person(scene.db, NAME)
+    page = path.read_text(encoding="utf-8")
+    assert report.rewritten == [path]
+    assert "clear.mp4" not in page
+    assert base64.b64encode(clear.read_bytes()).decode() not in page
+    assert "hidden.mp4" in page
+    assert (base64.b64encode(hidden.read_bytes()).decode() in page) == (mode == "embed")
+
+    hidden.unlink()
+    report = erase_person(scene.db, OTHER)
+    page = path.read_text(encoding="utf-8")
+    assert any("page.html plays no video any more" in sentence for sentence in report.left)
+    assert "clear.mp4" not in page
+    assert "hidden.mp4" not in page
+    assert "<video" not in page
+
+
+def test_a_report_of_an_earlier_version_that_does_not_say_what_it_plays_plays_nothing(scene: Scene) -> None:
+    write_video(scene)
+    path = write_html(scene.db, scene.run, scene.folder / "page.html", ReportConfig(video="link"))
+    config = ReportConfig(video="link").model_dump(mode="json")
+    record_output(scene.db, scene.run, path, "report", {"config": config, "video": None})
+    report = erase_person(scene.db, NAME)
+    assert any("page.html plays no video any more" in sentence for sentence in report.left)
+    assert "<video" not in path.read_text(encoding="utf-8")
+
+
+def test_a_video_that_was_left_as_it_was_is_played_no_more(scene: Scene) -> None:
+    """Somebody has cut it, so it is not written to, and shows the person as before."""
+    video = write_video(scene).rename(scene.out / "cut.annotated.mp4")
+    record_output(scene.db, scene.run, video, "video")
+    path = write_html(scene.db, scene.run, scene.out / "page.html", ReportConfig(video="embed"), video=video)
+    with video.open("ab") as file:
+        file.write(b"edited")
+    report = erase_person(scene.db, NAME)
+    assert any("cut.annotated.mp4 was not changed" in sentence for sentence in report.left)
+    assert any("page.html plays no video any more" in sentence for sentence in report.left)
+    assert "<video" not in path.read_text(encoding="utf-8")
+    with pytest.raises(ReportError, match="shows them as before"):
+        write_html(scene.db, scene.run, path, ReportConfig(video="embed"), video=video, overwrite=True)
 
 
 def test_a_comparison_of_runs_is_written_again(scene: Scene) -> None:

@@ -89,6 +89,7 @@ def write_html(
     speed = read_speed(db, run)
     start_s, end_s = _time_range(facts, persons, speed.first_s)
     charted = most_visible(persons, config.max_charts)
+    drawn = _drawn_videos(db, run)
     film = find_film(
         config.video,
         facts,
@@ -96,9 +97,9 @@ def write_html(
         given=video,
         max_embed_mb=config.max_embed_mb,
         begins_s=speed.first_s if _asked_from_s(facts.config_toml) > 0.0 else 0.0,
-        recorded=_drawn_videos(db, run),
+        recorded=drawn,
     )
-    if film is not None and not film.drawn and erased_persons(db, [run]):
+    if film is not None and erased_persons(db, [run]) and film.path.resolve() not in {each.resolve() for each in drawn}:
         raise ReportError(
             f"somebody was erased from run {run}, and {film.name} shows them as before: name a video that fertrack has "
             f"drawn since with --video-file (`fertrack render {run}` draws one), or use --video none"
@@ -119,7 +120,7 @@ def write_html(
     )
     with replacing(path, overwrite=overwrite) as file:
         file.write(page)
-    options = {"config": config.model_dump(mode="json"), "video": None if video is None else str(video.absolute())}
+    options = {"config": config.model_dump(mode="json"), "video": None if film is None else str(film.path.absolute())}
     record_output(db, run, path, "report", options)
     return path
 

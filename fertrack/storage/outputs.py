@@ -7,7 +7,7 @@ Kinds and their ``options``:
                 clear); "config": the options of ``VideoOutputConfig``; "offset_s": time of the source at
                 which the file begins, where that is not the run's first frame; "shown_alike": lists of
                 tracks that a live recording shows as one person, whoever they turned out to be
-``report``      "config": the options of ``ReportConfig``; "video": the file it was told to play
+``report``      "config": the options of ``ReportConfig``; "video": the file that it plays
 ``comparison``  a report on several runs, recorded for each of them; "runs"
 ``csv``         "stem", "track", "config"; one record for each of the two files
 ``export``      "format", "stem", "track", "config"
@@ -35,7 +35,16 @@ from fertrack.errors import StorageError
 from fertrack.storage.engine import Database
 from fertrack.storage.rights_models import Output
 
-__all__ = ["OutputFile", "file_digest", "forget_output", "outputs", "record_output", "store_output", "will_be"]
+__all__ = [
+    "OutputFile",
+    "file_digest",
+    "forget_output",
+    "mark_stale",
+    "outputs",
+    "record_output",
+    "store_output",
+    "will_be",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +64,7 @@ class OutputFile:
         digest: SHA-256 of the file as it was written; two, while a video is being replaced; empty for folders and
             copies of the database, and for a video that its run has not completed yet.
         written_at: aware, UTC.
-        stale: whether it still shows somebody who has been erased.
+        stale: whether it still shows somebody who has been erased; of a video: because it could not be seen to.
     """
 
     id: int
@@ -131,6 +140,12 @@ def will_be(db: Database, output: OutputFile, digests: Sequence[str]) -> None:
     """Note what is, or is about to be, at an output's path: see ``OutputFile.digest``."""
     with db.writing() as connection:
         connection.execute(sa.update(Output).where(Output.id == output.id).values(digest=" ".join(digests)))
+
+
+def mark_stale(db: Database, output: OutputFile, stale: bool) -> None:
+    """Note whether an output shows somebody who has been, or is about to be, erased."""
+    with db.writing() as connection:
+        connection.execute(sa.update(Output).where(Output.id == output.id).values(stale=stale))
 
 
 def forget_output(db: Database, output: int) -> None:
