@@ -325,8 +325,11 @@ class _Run:
     def _stages(self) -> tuple[StageStats, ...]:
         """Time per stage; a sink that works in a thread of its own is charged what it spent there."""
         for sink in self._sinks:
-            if sink.work_ms:
-                self._clock.replace(sink.name, sink.work_ms)
+            work_ms = sink.work_ms
+            if work_ms is None:
+                self._clock.replace(sink.name, ())
+            elif work_ms:
+                self._clock.replace(sink.name, work_ms)
         return self._clock.stats()
 
     def _own_notes(self) -> list[str]:

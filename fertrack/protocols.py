@@ -133,7 +133,8 @@ class Sink(Protocol):
         name: stage name under which its time is reported, e.g. ``"store"`` or ``"video"``.
         needs_image: whether ``write`` must be given the frame's pixels.
         notes: sentences the user must see; complete after ``finish``.
-        work_ms: milliseconds spent on each frame in a thread of the sink's own; empty if all is done in ``write``.
+        work_ms: milliseconds spent on each frame in a thread of the sink's own; empty if all is done in ``write``;
+            None where what it reports was never measured, so that nothing is reported for it.
     """
 
     name: str
@@ -141,7 +142,7 @@ class Sink(Protocol):
     notes: list[str]
 
     @property
-    def work_ms(self) -> Sequence[float]:
+    def work_ms(self) -> Sequence[float] | None:
         """See the class."""
         ...
 

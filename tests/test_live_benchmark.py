@@ -10,7 +10,7 @@ import pytest
 from video_factory import make_video
 
 from fertrack.cli.main import run
-from fertrack.evaluation.live_benchmark import LiveBenchmark, Part, to_markdown
+from fertrack.evaluation.live_benchmark import LiveBenchmark, Part, _targets, to_markdown
 from fertrack.live.state import LiveSummary, Percentiles
 
 
@@ -31,6 +31,7 @@ def test_a_clip_is_sent_watched_cut_off_and_found_again(
     assert found["sent_to_displayed_ms"]["p50"] > 0.0
     assert found["steady"]["rss_mb"] > 50.0
     assert found["targets"]["nothing left"]
+    assert found["targets"]["memory ± 30 MB"] is None, "less than two minutes"
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert [name.partition("-live-")[2] for name in written] == ["clip.json", "clip.md"]
     assert "| seconds until displayed again" in (tmp_path / "out" / written[1]).read_text(encoding="utf-8")
@@ -49,14 +50,44 @@ def test_a_clip_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "none.mp4" in capsys.readouterr().err
 
 
-def test_the_page_says_which_targets_are_met() -> None:
-    some = Percentiles(50.0, 90.0, 120.0)
-    part = Part(28.0, 14.0, some, some, 400.0)
-    summary = LiveSummary("complete", 1, "x", 9, 9, 9, 0, 0, 0, 9, 1, 1, 9.0, 28.0, 14.0, some, some)
-    size, minutes, back_s = (1280, 720), (part, part), (1.0, 2.0)
-    result = LiveBenchmark(
-        "udp", "clip.mp4", size, 30.0, 10.0, part, minutes, some, 3.0, "all", 20, 20, back_s, (), summary
+SOME = Percentiles(50.0, 90.0, 120.0)
+PART = Part(28.0, 14.0, SOME, SOME, 400.0)
+
+
+def measured(*minutes: Part, steady: Part = PART, disconnects: int = 20) -> LiveBenchmark:
+    summary = LiveSummary("complete", 1, "x", 9, 9, 9, 0, 0, 0, 9, 1, 1, 9.0, 28.0, 14.0, SOME, SOME)
+    size, back_s = (1280, 720), (1.0, 2.0) if disconnects else None
+    return LiveBenchmark(
+        "udp", "clip.mp4", size, 30.0, 10.0, steady, minutes, SOME, 3.0, "all", disconnects, 20, back_s, (), summary
     )
+
+
+def test_targets_are_true_only_where_something_was_measured_that_says_so() -> None:
+    long = _targets(measured(PART, PART))
+    assert set(long.values()) == {True}
+    slower = replace(PART, latency_ms=Percentiles(80.0, 90.0, 120.0), rss_mb=450.0)
+    assert [name for name, reached in _targets(measured(PART, slower)).items() if reached is False] == [
+        "latency of the last minute = the first's ± 10 %",
+        "memory ± 30 MB",
+    ]
+    assert [name for name, reached in _targets(measured(PART, disconnects=0)).items() if reached is None] == [
+        "latency of the last minute = the first's ± 10 %",
+        "memory ± 30 MB",
+        "every disconnect survived",
+    ]
+    nothing = Part(0.0, 0.0, None, None, None)
+    empty = _targets(measured(nothing, nothing, steady=nothing))
+    assert [name for name, reached in empty.items() if reached] == ["every disconnect survived", "nothing left"]
+    assert empty["p95 age ≤ 150 ms"] is None
+    page = to_markdown([replace(measured(nothing, nothing, steady=nothing, disconnects=0), targets=empty)])
+    assert "| p95 age ≤ 150 ms | not measured |" in page
+    assert "| age of a displayed result, p50 / p95 / p99 ms | not measured |" in page
+    assert "| memory after the first and the last minute, MB | not measured, not measured |" in page
+    assert "| seconds until displayed again, median, longest | not measured |" in page
+
+
+def test_the_page_says_which_targets_are_met() -> None:
+    result = measured(PART, PART)
     good = replace(result, targets={"display ≥ 25 fps": True, "nothing left": True})
     bad = replace(result, left=("thread x",), targets={"display ≥ 25 fps": True, "nothing left": False})
     page = to_markdown([good, bad])

@@ -27,6 +27,7 @@ from fertrack.errors import (
     VideoOpenError,
     VideoWriteError,
 )
+from fertrack.gui.figures import figures
 from fertrack.linking.config import LinkingConfig
 from fertrack.live import LiveSession
 from fertrack.live.budget import Costs
@@ -43,6 +44,7 @@ from fertrack.storage.outputs import outputs
 from fertrack.storage.rescore import rescore
 from fertrack.testing import FakeDetector, ScenePerson, SyntheticScene
 from fertrack.types import Detections, Image
+from fertrack.web.numbers import numbers
 
 LONG = 60.0
 
@@ -92,6 +94,8 @@ def test_a_run_shows_stores_and_sums_up(tmp_path: Path) -> None:
     assert (summary.status, summary.tracks, summary.persons) == ("complete", 2, 2)
     assert summary.analysed + summary.dropped == summary.frames
     assert summary.displayed > 20
+    assert summary.latency_ms is not None
+    assert summary.age_ms is not None
     assert 0.0 < summary.latency_ms.p50 <= summary.latency_ms.p95 <= summary.latency_ms.p99 < 1000.0
     assert 0.0 < summary.age_ms.p50 < 1000.0
     best = max(states, key=lambda state: len(state.persons))
@@ -151,6 +155,49 @@ def test_slow_analysis_neither_delays_the_display_nor_builds_up(tmp_path: Path) 
     assert np.median(latency[-4:]) < np.median(latency[:4]) + 250.0, "the last result is as late as the first"
     shown = np.array(live.meters["display"].values)
     assert np.median(shown) < 100.0, "a picture is shown when it is captured, whatever analysis does"
+
+
+def test_results_that_are_too_old_to_be_drawn_are_measured_and_shown_as_old(tmp_path: Path) -> None:
+    """On a machine that needs seconds for a look, its faces are hidden, and the age is told all the same."""
+    views: list[LiveView] = []
+    with session(tmp_path, look_s=1.7, fixed=True, duration_s=4.5) as live:
+        while not live.wait(0.0):
+            view = live.view(views[-1].number if views else -1, 0.2)
+            if view is not None:
+                views.append(replace(view, image=view.image[:1]))
+    summary = live.summary
+    assert summary is not None
+    assert summary.latency_ms is not None
+    assert summary.age_ms is not None
+    assert summary.latency_ms.p50 > 1650.0
+    assert summary.age_ms.p50 > 1650.0
+    assert summary.age_ms.p99 > summary.age_ms.p50 + 500.0, "not cut off where faces are hidden"
+    known = [view for view in views if view.pred_index >= 0]
+    assert known
+    assert all(view.result_age_ms > 1650.0 for view in known)
+    assert views[-1].pred_index >= 0, "a result that is old is not 'no result yet'"
+    with open_database(tmp_path / "fertrack.db") as database:
+        stages = queries.stage_timings(database, "last").set_index("stage")
+    assert stages.loc["age", "p50_ms"] == pytest.approx(summary.age_ms.p50, rel=1e-3)
+    assert stages.loc["latency", "p50_ms"] == pytest.approx(summary.latency_ms.p50, rel=1e-3)
+
+
+def test_what_was_never_measured_is_absent_and_not_zero(tmp_path: Path) -> None:
+    """The only result comes when nothing is displayed any more."""
+    with session(tmp_path, LiveScene(frames=10), look_s=1.0) as live:
+        assert live.wait(LONG)
+    summary = live.summary
+    assert summary is not None
+    assert summary.analysed >= 1
+    assert (summary.latency_ms, summary.age_ms) == (None, None)
+    state = live.state()
+    assert (state.latency_ms, state.age_ms) == (None, None)
+    assert numbers(state)["age_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert ("Age of result", "–") in figures(state)
+    with open_database(tmp_path / "fertrack.db") as database:
+        stages = set(queries.stage_timings(database, "last")["stage"])
+    assert "detect" in stages
+    assert not stages & {"age", "latency"}, "the time it took to store nothing is no age"
 
 
 def test_faces_without_an_estimate_leave_rows_that_say_so(tmp_path: Path) -> None:

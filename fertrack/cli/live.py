@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fertrack.live.session import LiveSession
-    from fertrack.live.state import LiveState, LiveSummary
+    from fertrack.live.state import LiveState, LiveSummary, Percentiles
 
 __all__ = ["parse_duration_s", "register"]
 
@@ -220,9 +220,11 @@ def _line(state: LiveState) -> str:
     who = ", ".join(f"{person.name} {person.label} {person.probability:.2f}" for person in visible[:4])
     more = f" and {len(visible) - 4} more" if len(visible) > 4 else ""
     recording = " · recording" if state.recording else ""
+    digits = 0 if state.results_hz >= 9.5 else 1
+    latency = f"{state.latency_ms.p50:.0f} ms" if state.latency_ms else "not measured"
     return escape(
-        f"{state.time_s:.0f} s · display {state.display_fps:.0f} fps · results {state.results_hz:.0f} Hz · latency "
-        f"{state.latency_ms.p50:.0f} ms · dropped {state.dropped}{recording} · {who or 'nobody'}{more} · q Enter ends"
+        f"{state.time_s:.0f} s · display {state.display_fps:.0f} fps · results {state.results_hz:.{digits}f} Hz · "
+        f"latency {latency} · dropped {state.dropped}{recording} · {who or 'nobody'}{more} · q Enter ends"
     )
 
 
@@ -311,7 +313,6 @@ def _report(session: LiveSession, console: Console, *, as_json: bool) -> None:
 
 
 def _facts(summary: LiveSummary) -> list[tuple[str, Any]]:
-    latency, age = summary.latency_ms, summary.age_ms
     facts: list[tuple[str, Any]] = [
         ("run", f"{summary.run if summary.run is not None else 'not stored'} ({summary.status})"),
         ("time", f"{summary.duration_s:.1f} s"),
@@ -319,8 +320,8 @@ def _facts(summary: LiveSummary) -> list[tuple[str, Any]]:
         ("dropped, undecodable", f"{summary.dropped}, {summary.decode_failures}"),
         ("faces, tracks, persons", f"{summary.faces}, {summary.tracks}, {summary.persons}"),
         ("display, results", f"{summary.display_fps:.1f} fps, {summary.results_hz:.1f} Hz"),
-        ("latency", f"p50 {latency.p50:.0f} · p95 {latency.p95:.0f} · p99 {latency.p99:.0f} ms, capture to drawn"),
-        ("age of results", f"p50 {age.p50:.0f} · p95 {age.p95:.0f} · p99 {age.p99:.0f} ms, when displayed"),
+        ("latency", _percentiles(summary.latency_ms, "capture to drawn")),
+        ("age of results", _percentiles(summary.age_ms, "when displayed")),
     ]
     if summary.reconnects:
         facts.append(("reconnected", f"{summary.reconnects} times"))
@@ -328,3 +329,9 @@ def _facts(summary: LiveSummary) -> list[tuple[str, Any]]:
     if summary.database:
         facts.append(("database", summary.database))
     return facts
+
+
+def _percentiles(found: Percentiles | None, of_what: str) -> str:
+    if found is None:
+        return "not measured"
+    return f"p50 {found.p50:.0f} · p95 {found.p95:.0f} · p99 {found.p99:.0f} ms, {of_what}"

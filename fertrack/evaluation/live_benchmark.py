@@ -38,17 +38,18 @@ __all__ = ["LiveBenchmark", "Part", "as_json", "measure_live", "to_markdown"]
 _SETTLING_S = 5.0
 _BACK_S = 60.0
 _MB = 1e6
+_NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some minutes of a run. Milliseconds, and times a second."""
+    """Some minutes of a run. Milliseconds, and times a second; None is what was not measured."""
 
     display_fps: float
     results_hz: float
-    age_ms: Percentiles
-    latency_ms: Percentiles
-    rss_mb: float
+    age_ms: Percentiles | None
+    latency_ms: Percentiles | None
+    rss_mb: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,13 @@ class LiveBenchmark:
         disconnects: times the connection was broken off.
         reconnects: times it was found again.
         back_s: seconds from breaking it off until a new picture was displayed, the sender's pause included: median and
-            longest.
+            longest; None if it was never broken off.
         left: threads, children and sockets that were not there before.
         summary: what the run said of itself.
         date: of the measurement.
         machine: on what.
         load: mean number of processes that wanted to run, over the last minute before the measurement.
+        targets: whether each was reached; None where the measurement cannot tell.
     """
 
     protocol: str
@@ -84,18 +86,18 @@ class LiveBenchmark:
     minutes: float
     steady: Part
     each_minute: tuple[Part, ...]
-    sent_to_displayed_ms: Percentiles
+    sent_to_displayed_ms: Percentiles | None
     faces: float
     budget: str
     disconnects: int
     reconnects: int
-    back_s: tuple[float, float]
+    back_s: tuple[float, float] | None
     left: tuple[str, ...]
     summary: LiveSummary
     date: str = ""
     machine: str = ""
     load: float = 0.0
-    targets: dict[str, bool] = field(default_factory=dict)
+    targets: dict[str, bool | None] = field(default_factory=dict)
 
     @property
     def first(self) -> Part:
@@ -188,7 +190,7 @@ def measure_live(
         f"estimates {f'{budget.classify_hz:g} a second' if budget.classify_hz else 'with every look'}",
         disconnects=disconnects,
         reconnects=summary.reconnects,
-        back_s=(sorted(back_s)[len(back_s) // 2], max(back_s)) if back_s else (0.0, 0.0),
+        back_s=(sorted(back_s)[len(back_s) // 2], max(back_s)) if back_s else None,
         left=_left_since(before),
         summary=summary,
         date=f"{datetime.date.today():%Y-%m-%d}",
@@ -221,17 +223,20 @@ def to_markdown(results: list[LiveBenchmark]) -> str:
         ("picture sent to picture displayed, ms", lambda each: _ms(each.sent_to_displayed_ms)),
         ("latency in the first minute", lambda each: _ms(each.first.latency_ms)),
         ("latency in the last minute", lambda each: _ms(each.last.latency_ms)),
-        ("memory after the first and the last minute, MB", lambda e: f"{e.first.rss_mb:.0f}, {e.last.rss_mb:.0f}"),
+        ("memory after the first and the last minute, MB", lambda e: f"{_mb(e.first.rss_mb)}, {_mb(e.last.rss_mb)}"),
         ("budget at the end", lambda each: each.budget),
         ("disconnects, reconnects", lambda each: f"{each.disconnects}, {each.reconnects}"),
-        ("seconds until displayed again, median, longest", lambda e: f"{e.back_s[0]:.1f}, {e.back_s[1]:.1f}"),
+        (
+            "seconds until displayed again, median, longest",
+            lambda e: f"{e.back_s[0]:.1f}, {e.back_s[1]:.1f}" if e.back_s else _NOT_MEASURED,
+        ),
         ("left at the end", lambda each: ", ".join(each.left) or "nothing"),
     ]
     lines += [f"| {name} | " + " | ".join(show(each) for each in results) + " |" for name, show in rows]
     lines += ["", "| target | " + " | ".join(each.protocol for each in results) + " |"]
     lines.append("|---" * (len(results) + 1) + "|")
     for target in first.targets:
-        lines.append(f"| {target} | " + " | ".join("yes" if e.targets[target] else "no" for e in results) + " |")
+        lines.append(f"| {target} | " + " | ".join(_reached(e.targets[target]) for e in results) + " |")
     for each in results:
         if len(each.each_minute) > 1:
             lines += ["", *_minutes(each)]
@@ -247,7 +252,7 @@ def _minutes(result: LiveBenchmark) -> list[str]:
     for number, part in enumerate(result.each_minute, start=1):
         lines.append(
             f"| {number} | {part.display_fps:.1f} | {part.results_hz:.1f} | {_ms(part.age_ms)} |"
-            f" {_ms(part.latency_ms)} | {part.rss_mb:.0f} |"
+            f" {_ms(part.latency_ms)} | {_mb(part.rss_mb)} |"
         )
     return lines
 
@@ -309,19 +314,31 @@ def _part(session: LiveSession, watcher: _Watcher, start_s: float, end_s: float)
         results_hz=meters["results"].between(start_s, end_s).rate,
         age_ms=meters["age"].between(start_s, end_s).percentiles,
         latency_ms=meters["latency"].between(start_s, end_s).percentiles,
-        rss_mb=at_end.percentiles.p50,
+        rss_mb=at_end.percentiles.p50 if at_end.percentiles else None,
     )
 
 
-def _targets(result: LiveBenchmark) -> dict[str, bool]:
-    first, last = result.first.latency_ms.p50, result.last.latency_ms.p50
+def _targets(result: LiveBenchmark) -> dict[str, bool | None]:
+    """Whether each target was reached; None where there is nothing to tell it by, which is no success.
+
+    A first minute is comparable with a last one only where they are two; nothing displayed, and no result, is 0 a
+    second.
+    """
+    age = result.steady.age_ms
+    is_long = len(result.each_minute) > 1
+    first, last = result.first, result.last
+    latency = memory = None
+    if is_long and first.latency_ms is not None and last.latency_ms is not None:
+        latency = abs(last.latency_ms.p50 - first.latency_ms.p50) <= 0.1 * first.latency_ms.p50
+    if is_long and first.rss_mb is not None and last.rss_mb is not None:
+        memory = abs(last.rss_mb - first.rss_mb) <= 30.0
     return {
         "display ≥ 25 fps": result.steady.display_fps >= 25.0,
         "results ≥ 10 Hz": result.steady.results_hz >= 10.0,
-        "p95 age ≤ 150 ms": result.steady.age_ms.p95 <= 150.0,
-        "latency of the last minute = the first's ± 10 %": abs(last - first) <= 0.1 * first,
-        "memory ± 30 MB": abs(result.last.rss_mb - result.first.rss_mb) <= 30.0,
-        "every disconnect survived": result.reconnects >= result.disconnects,
+        "p95 age ≤ 150 ms": age.p95 <= 150.0 if age is not None else None,
+        "latency of the last minute = the first's ± 10 %": latency,
+        "memory ± 30 MB": memory,
+        "every disconnect survived": result.reconnects >= result.disconnects if result.disconnects else None,
         "nothing left": not result.left,
     }
 
@@ -342,8 +359,16 @@ def _left_since(before: tuple[set[str], set[int], set[int]]) -> tuple[str, ...]:
     return tuple(left)
 
 
-def _ms(found: Percentiles) -> str:
-    return f"{found.p50:.0f} / {found.p95:.0f} / {found.p99:.0f}"
+def _ms(found: Percentiles | None) -> str:
+    return str(found) if found is not None else _NOT_MEASURED
+
+
+def _mb(found: float | None) -> str:
+    return f"{found:.0f}" if found is not None else _NOT_MEASURED
+
+
+def _reached(target: bool | None) -> str:
+    return _NOT_MEASURED if target is None else "yes" if target else "no"
 
 
 def as_json(results: list[LiveBenchmark]) -> list[dict[str, object]]:

@@ -26,8 +26,11 @@ def figures(state: LiveState) -> list[tuple[str, str]]:
     return [
         ("Display", f"{state.display_fps:.1f} fps"),
         ("Results", f"{state.results_hz:.1f} per s"),
-        ("Age of result", f"{state.age_ms.p50:.0f} ms"),
-        ("Latency, median · 95 % · 99 %", f"{latency.p50:.0f} · {latency.p95:.0f} · {latency.p99:.0f} ms"),
+        ("Age of result", f"{state.age_ms.p50:.0f} ms" if state.age_ms else "–"),
+        (
+            "Latency, median · 95 % · 99 %",
+            f"{latency.p50:.0f} · {latency.p95:.0f} · {latency.p99:.0f} ms" if latency else "–",
+        ),
         ("Dropped frames", f"{state.dropped} of {state.frames}"),
         ("Reconnected", "once" if state.reconnects == 1 else f"{state.reconnects} times"),
         ("Budget", budget(state.budget)),

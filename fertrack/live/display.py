@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _CARRIED_ON_S = 0.5
 """Boxes are moved on for so long; a face does not keep its speed for longer."""
 _STALE_S = 1.5
-"""Results older than this are not drawn."""
+"""The faces of results older than this are not drawn; how old they are is said and measured all the same."""
 _STILL_S = 0.5
 """Without new frames, the last one is shown again this often, with what is wrong with the source."""
 _YELLOW, _RED = (0, 255, 255), (60, 60, 255)
@@ -56,9 +56,9 @@ class MeteredSink:
         self._meter = meter
 
     @property
-    def work_ms(self) -> Sequence[float]:
-        """What the meter measured so far, milliseconds."""
-        return self._meter.values
+    def work_ms(self) -> Sequence[float] | None:
+        """What the meter measured so far, milliseconds; None while that is nothing."""
+        return self._meter.values or None
 
     def write(self, result: FrameResult, image: Image | None = None) -> None:
         """Nothing to do."""
@@ -121,8 +121,8 @@ class Display:
         names: what to draw instead of ``ID n``, by track, of the tracks it is given.
         connection: how the source is.
         budget: what is spent on analysis.
-        latency: takes ms from capture to result drawn, once per result.
-        age: takes the age of the displayed result in ms, once per picture.
+        latency: takes ms from capture until a picture was displayed with the result, once per result, however old.
+        age: takes the age of the latest result in ms, once per picture from the first result on, however old.
         font: of names.
         most_fps: never display more pictures a second.
         on_view: gets every picture that is new, and ``time.monotonic`` of its capture, in this thread; must not wait.
@@ -229,13 +229,12 @@ class Display:
         """
         image = captured.frame.image.copy()
         shown = self._latest()
-        if shown is not None and at_s - shown.at_s > _STALE_S:
-            shown = None
-        if shown is not None:
+        is_stale = shown is not None and at_s - shown.at_s > _STALE_S
+        if shown is not None and not is_stale:
             self._draw_faces(image, shown, captured)
         pred_index = shown.result.frame_index if shown is not None else -1
         age_ms = (time.monotonic() - shown.at_s) * 1e3 if shown is not None else 0.0
-        self._draw_facts(image, captured.frame.index, pred_index, age_ms)
+        self._draw_facts(image, captured.frame.index, pred_index, age_ms, is_stale=is_stale)
         image.flags.writeable = False
         with self._changed:
             view = LiveView(self._count, image, captured.frame.index, pred_index, age_ms, captured.frame.timestamp_s)
@@ -260,10 +259,9 @@ class Display:
             names = self._names(result.track_ids[followed].tolist())
             draw_result(image, replace(result, track_xyxy=moved), names=names, font=self._font)
 
-    def _draw_facts(self, image: Image, frame_index: int, pred_index: int, age_ms: float) -> None:
+    def _draw_facts(self, image: Image, frame_index: int, pred_index: int, age_ms: float, *, is_stale: bool) -> None:
         budget = self._budget()
-        facts = f"frame {frame_index}"
-        facts += f"  pred {pred_index}  {age_ms:.0f} ms" if pred_index >= 0 else "  no result yet"
+        facts = f"frame {frame_index}  {_said_of_result(pred_index, age_ms, is_stale=is_stale)}"
         facts += f"  1/{budget.detect_every}" if budget.detect_every > 1 else ""
         facts += f"  {budget.long_side} px" if budget.long_side else ""
         facts += f"  {budget.classify_hz:g} Hz" if budget.classify_hz else ""
@@ -273,6 +271,17 @@ class Display:
             attempt = f", attempt {connection.attempt}" if connection.attempt else ""
             lines.insert(0, (f"{connection.state}{attempt}", _RED))
         _write_lines(image, lines)
+
+
+def _said_of_result(pred_index: int, age_ms: float, *, is_stale: bool) -> str:
+    """What the picture says of its result.
+
+    >>> _said_of_result(41, 120.0, is_stale=False), _said_of_result(41, 3210.0, is_stale=True)
+    ('pred 41  120 ms', 'pred 41  last result 3.2 s ago')
+    """
+    if pred_index < 0:
+        return "no result yet"
+    return f"pred {pred_index}  " + (f"last result {age_ms / 1e3:.1f} s ago" if is_stale else f"{age_ms:.0f} ms")
 
 
 def _write_lines(image: Image, lines: list[tuple[str, tuple[int, int, int]]]) -> None:

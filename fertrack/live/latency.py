@@ -20,11 +20,11 @@ _MOST_VALUES = 1 << 18  # two hours of 30 a second, 3 MB
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Values of some time: how many, how many a second, and their percentiles."""
+    """Values of some time: how many, how many a second, and their percentiles; None if there were none."""
 
     count: int
     rate: float
-    percentiles: Percentiles
+    percentiles: Percentiles | None
 
 
 class Meter:
@@ -87,14 +87,14 @@ class Meter:
             covered_s = min(_WINDOW_S, now_s - self._first_s)
         return count / covered_s if count and covered_s > 0.0 else 0.0
 
-    def recent(self, now_s: float) -> Percentiles:
-        """Percentiles of the last seconds' values."""
+    def recent(self, now_s: float) -> Percentiles | None:
+        """Percentiles of the last seconds' values; None if there were none."""
         with self._lock:
             values = self._lately(now_s)
         return _percentiles(values)
 
-    def overall(self) -> Percentiles:
-        """Percentiles of all values."""
+    def overall(self) -> Percentiles | None:
+        """Percentiles of all values; None if there were none."""
         return _percentiles(self.values)
 
     def between(self, start_s: float, end_s: float) -> Measured:
@@ -118,7 +118,7 @@ class Meter:
         return [value for at_s, value in self._recent if at_s > now_s - _WINDOW_S]
 
 
-def _percentiles(values: Sequence[float] | np.ndarray) -> Percentiles:
+def _percentiles(values: Sequence[float] | np.ndarray) -> Percentiles | None:
     if not len(values):
-        return Percentiles()
+        return None
     return Percentiles(*np.percentile(np.asarray(values, np.float64), [50, 95, 99]).tolist())

@@ -36,8 +36,8 @@ class Observed:
         display: None before the first picture, and where nothing is displayed.
         people: who is there.
         schedule: what is asked of each frame.
-        latency: ms from a frame's capture until its result was first drawn; until it came, where nothing is displayed.
-        age: ms from a frame's capture until a picture with its result was drawn.
+        latency: ms from a frame's capture until its result was first displayed; until it came, where nothing is.
+        age: ms from the capture of the latest result's frame until a picture was displayed, once per picture.
         results: ms from a frame's capture until its result came.
     """
 

@@ -12,11 +12,15 @@ __all__ = ["BudgetState", "LivePerson", "LiveState", "LiveSummary", "LiveView", 
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Milliseconds; 0 while nothing was measured."""
+    """Milliseconds."""
 
-    p50: float = 0.0
-    p95: float = 0.0
-    p99: float = 0.0
+    p50: float
+    p95: float
+    p99: float
+
+    def __str__(self) -> str:
+        """The three of them, whole."""
+        return f"{self.p50:.0f} / {self.p95:.0f} / {self.p99:.0f}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +31,8 @@ class LiveView:
         number: counts displayed pictures from 0; what ``LiveSession.view`` takes as ``after``.
         image: uint8 (H, W, 3), BGR, read-only, with everything drawn on it.
         frame_index: the captured frame that is shown.
-        pred_index: the frame whose result is drawn; -1 while there is none.
+        pred_index: the frame of the latest result; -1 while there is none. After 1.5 s its faces are not drawn any
+            more, and the picture says so.
         result_age_ms: time from the capture of frame ``pred_index`` until this picture was drawn; 0 without a result.
         captured_s: when the frame was captured, seconds since the first one.
     """
@@ -100,8 +105,9 @@ class LiveState:
         time_s: when the newest frame was captured, seconds since the first one.
         display_fps: pictures displayed a second, over the last seconds.
         results_hz: frames analysed a second, over the last seconds.
-        latency_ms: from the capture of a frame until its result was first drawn, over the last seconds.
-        age_ms: age of the displayed result, over the last seconds.
+        latency_ms: from the capture of a frame until its result was first displayed, over the last seconds; None if
+            there was none.
+        age_ms: age of the latest result when a picture was displayed, over the last seconds; None if there was none.
         frames: frames captured so far.
         dropped: of these, frames that were not analysed, to stay current.
         displayed: pictures displayed so far.
@@ -118,8 +124,8 @@ class LiveState:
     time_s: float
     display_fps: float
     results_hz: float
-    latency_ms: Percentiles
-    age_ms: Percentiles
+    latency_ms: Percentiles | None
+    age_ms: Percentiles | None
     frames: int
     dropped: int
     displayed: int
@@ -148,8 +154,8 @@ class LiveSummary:
         duration_s: wall-clock time from the first frame to the last.
         display_fps: pictures displayed a second.
         results_hz: frames analysed a second.
-        latency_ms: capture to result drawn.
-        age_ms: age of the displayed result.
+        latency_ms: capture to result displayed; None if that was never measured.
+        age_ms: age of the latest result when a picture was displayed, however old; None if that was never measured.
         recordings: files written.
         record_dropped: pictures that the encoder was too slow for.
         notes: sentences the user must see.
@@ -171,8 +177,8 @@ class LiveSummary:
     duration_s: float
     display_fps: float
     results_hz: float
-    latency_ms: Percentiles
-    age_ms: Percentiles
+    latency_ms: Percentiles | None
+    age_ms: Percentiles | None
     recordings: tuple[str, ...] = ()
     record_dropped: int = 0
     notes: tuple[str, ...] = field(default=())

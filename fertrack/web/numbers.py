@@ -13,7 +13,7 @@ from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
-    from fertrack.live.state import LivePerson, LiveState
+    from fertrack.live.state import LivePerson, LiveState, Percentiles
 
 __all__ = ["Numbers", "farewell", "numbers"]
 
@@ -26,8 +26,8 @@ def numbers(state: LiveState) -> dict[str, Any]:
         "recording": state.recording,
         "display_fps": _finite(state.display_fps),
         "results_hz": _finite(state.results_hz),
-        "latency_ms": {name: _finite(value) for name, value in asdict(state.latency_ms).items()},
-        "age_ms": {name: _finite(value) for name, value in asdict(state.age_ms).items()},
+        "latency_ms": _percentiles(state.latency_ms),
+        "age_ms": _percentiles(state.age_ms),
         "dropped": state.dropped,
         "frames": state.frames,
         "reconnects": state.reconnects,
@@ -91,6 +91,10 @@ def _person(person: LivePerson, now_s: float) -> dict[str, Any]:
         "unseen_s": max(0.0, round(now_s - person.last_seen_s, 1)),
         "strip": {"labels": labels, "percent": percent},
     }
+
+
+def _percentiles(found: Percentiles | None) -> dict[str, float | None]:
+    return {name: _finite(getattr(found, name, None)) for name in ("p50", "p95", "p99")}
 
 
 def _finite(value: float | None) -> float | None:
