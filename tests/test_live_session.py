@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from live_scenes import FPS, PAIR, SETTINGS, LiveScene, live_pipeline
+from stream_servers import Script, mjpeg_server
 
 import fertrack
 from fertrack.config import Settings
@@ -37,6 +38,7 @@ from fertrack.live_config import LiveConfig
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finishing import write_finished
 from fertrack.sinks.video_config import VideoOutputConfig
+from fertrack.sources import StreamConfig, StreamSource
 from fertrack.storage import queries
 from fertrack.storage.engine import open_database
 from fertrack.storage.models import LookRow
@@ -254,6 +256,26 @@ def test_however_it_ends_the_run_is_complete_and_the_recording_plays(tmp_path: P
         (recorded,) = outputs(database)
     assert (recorded.kind, recorded.path) == ("video", tmp_path / "shown.mp4")
     assert recorded.options["offset_s"] == pytest.approx(0.0, abs=0.2)
+
+
+@pytest.mark.parametrize("how", ["stop", "duration"])
+def test_outages_are_noted_with_the_run_however_it_ends(tmp_path: Path, how: str) -> None:
+    """The notes that a source makes when it is closed belong to the run, too."""
+    config = StreamConfig(longest_lag_s=30, backoff_start_s=0.04, backoff_max_s=0.2, stall_timeout_s=20)
+    with mjpeg_server(Script(cut_after=25, fps=50)) as address:
+        source = StreamSource(address, config)
+        live = session(tmp_path, source, duration_s=4.0 if how == "duration" else None)  # type: ignore[arg-type]
+        with live:
+            if how == "stop":
+                until(lambda: live.state().reconnects >= 2)
+                live.stop()
+            assert live.wait(LONG)
+    assert live.summary is not None
+    assert live.summary.reconnects >= 2
+    with open_database(tmp_path / "fertrack.db") as database:
+        notes = queries.run_facts(database, "last").summary.notes
+    assert any("the connection was lost and made again" in note for note in notes)
+    assert set(notes) <= set(live.summary.notes)
 
 
 def test_a_source_that_breaks_off_leaves_everything_and_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import shutil
 import subprocess
 import threading
@@ -142,6 +143,8 @@ def test_twenty_disconnects_are_survived(caplog: pytest.LogCaptureFixture) -> No
     messages = [record.getMessage() for record in caplog.records]
     assert sum("connecting again" in message for message in messages) == 20  # once per outage
     assert sum("is live again" in message for message in messages) == 20
+    levels = {record.levelname for record in caplog.records if "again" in record.getMessage()}
+    assert levels == {"WARNING"}, "who is told of a loss is told of its end"
     assert any("lost and made again 20 times" in note for note in source.notes)
 
 
@@ -167,8 +170,22 @@ def test_a_stall_is_noticed_and_the_stream_comes_back() -> None:
         assert "does not send a picture in time" in seen[0].message
         assert source.status.state == "live"
         assert source.status.attempt == 0
-        assert read[5].timestamp_s - read[4].timestamp_s > 1.0  # the outage is a gap
+        gap_s = read[5].timestamp_s - read[4].timestamp_s
+        assert gap_s > 1.0  # the outage is a gap
         assert number_of(read[5].image) == 0
+    (told,) = [float(found[1]) for note in source.notes if (found := re.search(r"once; ([\d.]+) s are missing", note))]
+    assert told == pytest.approx(gap_s, abs=0.11), "it began with the last picture, not when that was noticed"
+
+
+def test_an_outage_that_is_not_over_at_the_end_is_noted() -> None:
+    with mjpeg_server(Script(cut_after=2)) as address:
+        source = StreamSource(address, QUICK)
+        frames = iter(source)
+        take(frames, 2)
+    threading.Timer(1.0, source.close).start()
+    assert list(frames) == []
+    (note,) = source.notes
+    assert re.search(r"lost and not made again; the last \d+\.\d s are missing", note)
 
 
 def test_a_reader_may_take_its_time() -> None:

@@ -152,8 +152,8 @@ class Capture:
 class LiveFeed:
     """The live source as the frame loop sees it: each time it is ready, the newest frame, if it is due.
 
-    It ends, without an error, when the capture was closed or has ended; what broke the source off is a note, so that
-    everything up to there is completed.
+    It ends, without an error, when the capture was closed or has ended, or its time is up, and closes the capture
+    then; what broke the source off is a note, so that everything up to there is completed.
 
     Args:
         capture: where frames come from; closed with this.
@@ -199,6 +199,7 @@ class LiveFeed:
             self._note_capture(captured)
             yield replace(captured.frame, look=look, waiting=0)
             del captured
+        self._capture.close()  # only a source that is closed has counted everything, and noted its outages
         self._count()
         self.notes += self._source.notes
         error = self._capture.error

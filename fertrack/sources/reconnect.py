@@ -84,6 +84,7 @@ class LiveSource(ABC):
         self._reconnects = 0
         self._outage_s = 0.0
         self._lost_at_s: float | None = None
+        self._last_s: float | None = None  # when the last picture came, or was due
         self._iterated = False
         first, self.info = self._open_first()
         self._first: Picture | None = first
@@ -149,7 +150,7 @@ class LiveSource(ABC):
         index = -1
         try:
             while (picture := self._next()) is not None:
-                due_s = self._wait_until_due(picture)
+                due_s = self._last_s = self._wait_until_due(picture)
                 started = time.perf_counter()
                 index += 1
                 timestamp_s = clock.stamp(due_s)
@@ -301,6 +302,7 @@ class LiveSource(ABC):
             sentence = f"{self._name} was given up after {give_up_s:g} s without a connection: {failure}"
             self.notes.append(sentence)
             logger.warning("%s", sentence)
+            self._lost_at_s = None  # that is told
             self._end(sentence)
             return False
         attempt = self._status.attempt + 1 if self._status.state == state else 1
@@ -308,14 +310,14 @@ class LiveSource(ABC):
         return not self._closing.wait(wait_s)
 
     def _back(self, picture: Picture) -> None:
-        outage_s = picture.arrived_s - (self._lost_at_s or picture.arrived_s)
+        outage_s = self._missing_until(picture.arrived_s)
         self._outage_s += outage_s
         self._reconnects += 1
         self._lost_at_s = None
         self._live_since_s = picture.arrived_s
         self._pacer = Pacer()
         message = f"{self._name} is live again after {outage_s:.1f} s"
-        logger.info("%s (attempt %d)", message, self._status.attempt)
+        logger.warning("%s (attempt %d)", message, self._status.attempt)  # whoever reads of the loss reads of its end
         self._status = StreamStatus("live", 0, message, self._reconnects)
 
     def _end(self, message: str) -> None:
@@ -324,7 +326,16 @@ class LiveSource(ABC):
             return
         self._status = StreamStatus("ended", 0, message, self._reconnects)
         if self._reconnects:
+            times = "once" if self._reconnects == 1 else f"{self._reconnects} times"
             self.notes.append(
-                f"{self._name}: the connection was lost and made again {self._reconnects} times; "
-                f"{self._outage_s:.1f} s are missing"
+                f"{self._name}: the connection was lost and made again {times}; {self._outage_s:.1f} s are missing"
             )
+        if self._lost_at_s is not None and self._last_s is not None:
+            missing_s = self._missing_until(time.monotonic())
+            self.notes.append(
+                f"{self._name}: the connection was lost and not made again; the last {missing_s:.1f} s are missing"
+            )
+
+    def _missing_until(self, time_s: float) -> float:
+        """Seconds without a picture: since the last one came, which is before its absence can be noticed."""
+        return max(0.0, time_s - self._last_s) if self._last_s is not None else 0.0
