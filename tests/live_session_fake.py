@@ -64,6 +64,7 @@ class FakeSession:
     names: dict[int, str] = field(default_factory=lambda: {1: "P1", 2: "P2"})
     labels: Mapping[int, str] = field(default_factory=lambda: {1: "happiness", 2: "uncertain"})
     recording: str | None = None
+    notice: str = ""
     refuse_recording: bool = False
     views: int = 0
     waiting: int = 0
@@ -138,6 +139,7 @@ class FakeSession:
             reconnects=self.connection.reconnects,
             budget=BudgetState(detect_every=3, long_side=640, classify_hz=10.0),
             persons=tuple(self._persons(now_s)),
+            notice=self.notice,
         )
 
     def _persons(self, now_s: float) -> Iterator[LivePerson]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from live_scenes import FPS, LiveScene
 from fertrack.kalman import BoxKalman
 from fertrack.live.budget import Budget, BudgetController, Costs, LookSchedule, input_sizes
 from fertrack.live.capture import Capture, LiveFeed
+from fertrack.live.following import FollowWatch
 from fertrack.live.latency import Meter
 from fertrack.live.people import PeopleSink
 from fertrack.live.prediction import predicted_xyxy
@@ -174,6 +176,67 @@ def test_fixed_means_that_nothing_is_adapted() -> None:
     schedule.adapt(costs(900.0, display_fps=1.0), 5.0)
     assert schedule.fixed
     assert schedule.look(9.0) == Look(classify=True, long_side=0, detect_every=1, classify_hz=0.0)
+
+
+# Following people ---------------------------------------------------------------------------------------------------
+
+
+def followed(max_age: int, step: int) -> int:
+    """How many of ten looks at a face that hardly moves give it its ID."""
+    tracker = SortTracker(TrackerConfig(max_age=max_age), count_frames=True)
+    ids = []
+    for look in range(10):
+        box = np.array([[100 + look, 100, 160 + look, 170]], np.float32)
+        seen = Detections(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
+        ids += tracker.update(seen, look * step).track_ids.tolist()
+    return ids.count(1)
+
+
+@pytest.mark.parametrize("step", [31, 32, 45])
+def test_looks_too_far_apart_are_noticed_exactly_where_tracks_end(step: int) -> None:
+    watch = FollowWatch(30, 30.0)
+    for look in range(4):
+        watch.saw(look * step, late_s=step / 30.0, faces=1)
+    assert bool(watch.notice) == (followed(30, step) == 0)
+
+
+def test_what_is_advised_helps() -> None:
+    watch = FollowWatch(30, 30.0)
+    for look in range(4):
+        watch.saw(look * 45, late_s=1.5, faces=1)
+    advised = re.search(r"tracking\.max_age=(\d+)", watch.notice)
+    assert advised is not None
+    assert followed(int(advised[1]), 45) > 5
+
+
+def test_a_source_that_was_away_or_one_slow_look_is_no_slow_machine() -> None:
+    watch = FollowWatch(30, 30.0)
+    for frame, late_s in [(0, 2.0), (60, 1.9), (63, 0.1), (200, 0.1), (300, 0.1), (400, 0.1), (460, 2.0), (463, 0.1)]:
+        watch.saw(frame, late_s=late_s, faces=1)
+    assert (watch.notice, watch.notes(15.0)) == ("", [])
+
+
+def test_the_notice_goes_when_people_can_be_followed_again_and_the_note_stays() -> None:
+    watch = FollowWatch(30, 30.0)
+    for frame in (0, 45, 90):
+        watch.saw(frame, late_s=1.5, faces=1)
+    said = watch.notice
+    watch.saw(190, late_s=3.3, faces=1)
+    assert watch.notice == said, "not another sentence with every result"
+    for frame in (193, 196):
+        watch.saw(frame, late_s=0.1, faces=1)
+    assert watch.notice == ""
+    assert watch.notes(9.0) == [said]
+
+
+def test_a_run_too_short_for_more_than_one_result_is_noted_where_there_were_faces() -> None:
+    for faces in (0, 1):
+        watch = FollowWatch(30, 30.0)
+        watch.saw(0, late_s=5.0, faces=faces)
+        assert watch.notice == ""
+        notes = watch.notes(10.0)
+        assert len(notes) == faces
+        assert all(note.startswith("0.1 results a second are too few") for note in notes)
 
 
 # Persons -----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from fertrack.errors import (
     VideoOpenError,
     VideoWriteError,
 )
-from fertrack.gui.figures import figures
+from fertrack.gui.figures import connection, figures
 from fertrack.linking.config import LinkingConfig
 from fertrack.live import LiveSession
 from fertrack.live.budget import Costs
@@ -200,6 +200,54 @@ def test_what_was_never_measured_is_absent_and_not_zero(tmp_path: Path) -> None:
         stages = set(queries.stage_timings(database, "last")["stage"])
     assert "detect" in stages
     assert not stages & {"age", "latency"}, "the time it took to store nothing is no age"
+
+
+def test_results_too_few_to_follow_anyone_are_said_and_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with session(tmp_path, look_s=0.8, fixed=True) as live:
+        until(lambda: bool(live.state().notice))
+        said = live.state()
+        assert connection(said) == said.notice
+        until(lambda: len(live.meters["results"]) >= 5)
+    assert live.summary is not None
+    assert live.summary.tracks == 0, "with a look in 40 frames, no track lives for two"
+    assert "results a second are too few to follow anyone" in said.notice
+    assert caplog.text.count("too few to follow anyone") == 1
+    with open_database(tmp_path / "fertrack.db") as database:
+        assert said.notice in queries.run_facts(database, "last").summary.notes
+
+
+def test_frames_that_the_source_left_out_are_frames_that_were_dropped(tmp_path: Path) -> None:
+    source = LiveScene()
+    source.dropped = 500
+    with session(tmp_path, source, store=False) as live:
+        until(lambda: len(live.meters["results"]) > 5)
+        state = live.state()
+    assert live.summary is not None
+    assert state.dropped >= 500
+    assert state.frames >= 500 + 6
+    assert state.frames - state.dropped <= live.summary.analysed
+    assert live.summary.frames - live.summary.dropped == live.summary.analysed
+
+
+def test_what_is_found_out_at_the_end_is_noted_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that are missing in the recording are known only after the run's rows are complete."""
+    encode = VideoEncoder.encode
+
+    def slowly(self: VideoEncoder, time_s: float) -> None:
+        time.sleep(0.15)
+        encode(self, time_s)
+
+    monkeypatch.setattr(VideoEncoder, "encode", slowly)
+    with session(tmp_path, record=tmp_path / "a.mp4", duration_s=1.5) as live:
+        assert live.wait(LONG)
+    assert live.summary is not None
+    assert live.summary.record_dropped > 0
+    with open_database(tmp_path / "fertrack.db") as database:
+        notes = queries.run_facts(database, "last").summary.notes
+    assert (
+        f"{live.summary.record_dropped} displayed pictures are not in the recording: the encoder was too slow" in notes
+    )
+    assert notes == live.summary.notes
 
 
 def test_faces_without_an_estimate_leave_rows_that_say_so(tmp_path: Path) -> None:

@@ -341,6 +341,19 @@ def test_a_lost_connection_is_said_until_it_is_back(visit: Visit) -> None:
     expect(page.get_by_role("status")).to_have_text("Connected.")
 
 
+def test_results_that_are_too_few_to_follow_anyone_are_said(visit: Visit) -> None:
+    page, banner = visit.page, visit.page.locator("#banner")
+    visit.session.notice = "0.8 results a second are too few to follow anyone"
+    expect(banner).to_have_text(visit.session.notice)
+    visit.session.connect("reconnecting", attempt=1, message="")
+    expect(banner).to_have_text("Reconnecting … attempt 1")
+    visit.session.connect("live", attempt=0)
+    expect(banner).to_have_text(visit.session.notice)
+    visit.session.notice = ""
+    expect(banner).to_be_hidden()
+    expect(page.get_by_role("status")).to_have_text("Results come often enough again.")
+
+
 def test_no_picture_is_no_reason_to_ask_without_pause(visit: Visit) -> None:
     """While a run is being saved, the answer that there is no picture comes at once."""
     visit.page.route(re.compile(r"/picture\?"), lambda route: route.fulfill(status=204))

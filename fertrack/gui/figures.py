@@ -8,7 +8,7 @@ __all__ = ["budget", "connection", "estimate", "figures"]
 
 
 def connection(state: LiveState) -> str:
-    """What to say of the connection; empty while all is well."""
+    """What to say of the connection, else of the analysis; empty while all is well."""
     status = state.status
     why = f": {status.message}" if status.message else ""
     if status.state == "connecting":
@@ -17,7 +17,7 @@ def connection(state: LiveState) -> str:
         return f"Reconnecting …{f', attempt {status.attempt}' if status.attempt else ''}{why}"
     if status.state == "ended":
         return f"The source has ended{why}. Saving …"
-    return ""
+    return state.notice
 
 
 def figures(state: LiveState) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from fertrack.errors import sentence_of
 from fertrack.live.budget import LookSchedule
 from fertrack.live.capture import Capture
 from fertrack.live.display import Display
+from fertrack.live.following import FollowWatch
 from fertrack.live.latency import Meter
 from fertrack.live.opening import Opened
 from fertrack.live.people import PeopleSink
@@ -36,6 +37,7 @@ class Observed:
         display: None before the first picture, and where nothing is displayed.
         people: who is there.
         schedule: what is asked of each frame.
+        following: notices when nobody can be followed; None before the first picture.
         latency: ms from a frame's capture until its result was first displayed; until it came, where nothing is.
         age: ms from the capture of the latest result's frame until a picture was displayed, once per picture.
         results: ms from a frame's capture until its result came.
@@ -47,6 +49,7 @@ class Observed:
         self.display: Display | None = None
         self.people = PeopleSink()
         self.schedule = LookSchedule()
+        self.following: FollowWatch | None = None
         self.latency, self.age, self.results = Meter(), Meter(), Meter()
         self._source = source
 
@@ -77,6 +80,7 @@ class Observed:
         newest = capture.newest(timeout_s=0.0) if capture is not None else None
         time_s = newest.frame.timestamp_s if newest is not None else 0.0
         connection = self.connection(error)
+        frames = self._frames()
         return LiveState(
             source=self._source.info.name if self._source is not None else "",
             status=connection,
@@ -88,12 +92,13 @@ class Observed:
             results_hz=self.results.rate(now_s),
             latency_ms=self.latency.recent(now_s),
             age_ms=self.age.recent(now_s),
-            frames=capture.frames if capture is not None else 0,
-            dropped=self._dropped(),
+            frames=frames,
+            dropped=max(0, frames - len(self.results)),
             displayed=self.displayed,
             reconnects=connection.reconnects,
             budget=self.budget(),
             persons=self.people.persons(time_s),
+            notice=self.following.notice if self.following is not None else "",
         )
 
     def connection(self, error: Exception | None = None) -> StreamStatus:
@@ -131,7 +136,8 @@ class Observed:
         assert capture is not None
         notes = [*summary.notes, *recordings.notes, *notes]
         if recordings.dropped:
-            notes.append(f"{recordings.dropped} displayed pictures are not in the recording: the encoder was too slow")
+            what = "pictures are" if recordings.dropped > 1 else "picture is"
+            notes.append(f"{recordings.dropped} displayed {what} not in the recording: the encoder was too slow")
         if display is not None and display.failure is not None:
             notes.append(f"{display.failures} pictures could not be displayed: {sentence_of(display.failure)}")
         duration_s = capture.duration_s
@@ -163,8 +169,8 @@ class Observed:
     def _reconnects(self) -> int:
         return getattr(getattr(self._source, "status", None), "reconnects", 0)
 
-    def _dropped(self) -> int:
-        """Pictures that were not analysed: those the source left out, and those captured while analysis was busy."""
+    def _frames(self) -> int:
+        """Frames that came: those captured, and those the source had to leave out."""
         if self.capture is None or self._source is None:
             return 0
-        return self._source.dropped + max(0, self.capture.frames - len(self.results))
+        return self._source.dropped + self.capture.frames

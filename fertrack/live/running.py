@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from fertrack.config import Settings
-from fertrack.errors import VideoOpenError
+from fertrack.errors import StorageError, VideoOpenError
 from fertrack.live.capture import LiveFeed
 from fertrack.live.costs import CostMeter
 from fertrack.live.display import Display, LatestResult, MeteredSink, Shown
 from fertrack.live.ending import Ending
+from fertrack.live.following import FollowWatch
 from fertrack.live.observing import Observed
 from fertrack.live.opening import Opened
 from fertrack.live.people import PeopleSink
@@ -25,9 +27,12 @@ from fertrack.sinks.database import DatabaseSink
 from fertrack.sinks.linking import LinkingSink
 from fertrack.storage.engine import Database
 from fertrack.storage.links import names_of
+from fertrack.storage.run_notes import add_notes
 from fertrack.types import UNCONFIRMED, RunSummary, VideoInfo
 
 __all__ = ["LiveRun"]
+
+logger = logging.getLogger(__name__)
 
 _FIRST_PICTURE_S = 20.0
 
@@ -95,7 +100,13 @@ class LiveRun:
             on_broken=opened.pipeline.stop,
             until_s=None if self._duration_s is None else time.monotonic() + self._duration_s,
         )
-        latest = LatestResult(feed.captured_at, observed.latency, on_result=self._take, on_finish=self._close_view)
+        watch = observed.following = FollowWatch(opened.pipeline.tracking.max_age, self._capture.fps)
+
+        def finish() -> None:
+            self._close_view()
+            latest.notes += watch.notes(self._capture.duration_s)
+
+        latest = LatestResult(feed.captured_at, observed.latency, on_result=self._take, on_finish=finish)
         linking = opened.linking_sink()
         if linking is not None:
             observed.people = _people_of(linking, opened.database)
@@ -111,7 +122,10 @@ class LiveRun:
                 self._complete()
             raise
         self._complete()
-        return self._summary(summary, store)
+        told = self._summary(summary, store)
+        if store is not None and opened.database is not None:
+            self._store_notes(opened.database, store.run_id, told.notes)
+        return told
 
     def close(self) -> None:
         """Close everything, whatever state it is in."""
@@ -182,6 +196,8 @@ class LiveRun:
         observed, schedule, result = self._observed, self._opened.schedule, shown.result
         now_s = time.monotonic()
         observed.results.add(now_s, (now_s - shown.at_s) * 1e3)
+        if observed.following is not None:
+            observed.following.saw(result.frame_index, late_s=now_s - shown.at_s, faces=len(result.faces))
         if observed.display is None:
             observed.latency.add(now_s, (now_s - shown.at_s) * 1e3)
         schedule.saw(unsettled=bool((result.track_ids == UNCONFIRMED).any()))
@@ -209,6 +225,13 @@ class LiveRun:
             self._ending.complete()
         else:
             self._observed.recordings.complete()
+
+    def _store_notes(self, database: Database, run: int, notes: Sequence[str]) -> None:
+        """What was found out since the rows were complete belongs to the run, too: others read only the database."""
+        try:
+            add_notes(database, run, notes)
+        except StorageError as error:
+            logger.warning("what is to be said of run %d could not be stored with it: %s", run, error)
 
     def _summary(self, summary: RunSummary, store: DatabaseSink | None) -> LiveSummary:
         """What the run came to, with what only this knows of it."""

@@ -108,12 +108,13 @@ class LiveState:
         latency_ms: from the capture of a frame until its result was first displayed, over the last seconds; None if
             there was none.
         age_ms: age of the latest result when a picture was displayed, over the last seconds; None if there was none.
-        frames: frames captured so far.
+        frames: frames that came so far, those included that the source left out.
         dropped: of these, frames that were not analysed, to stay current.
         displayed: pictures displayed so far.
         reconnects: how often the connection came back so far.
         budget: what is spent on analysis for now.
         persons: everybody seen in this run, in order of number; those not seen for a minute or more only if named.
+        notice: what the user should know for now, such as that results come too seldom; empty if nothing.
     """
 
     source: str
@@ -132,6 +133,7 @@ class LiveState:
     reconnects: int
     budget: BudgetState
     persons: tuple[LivePerson, ...] = ()
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +144,10 @@ class LiveSummary:
         status: "complete", "interrupted" (the source broke off) or "failed".
         run: number of the run in the database; None if nothing was stored.
         database: name of the database; empty if nothing was stored.
-        frames: frames captured.
+        frames: frames that came, those included that the source left out.
         analysed: frames analysed, and stored.
         displayed: pictures displayed.
-        dropped: frames captured and not analysed.
+        dropped: of ``frames``, those not analysed.
         decode_failures: pictures that could not be decoded.
         reconnects: how often the source came back.
         faces: face rows.

@@ -32,6 +32,7 @@ def numbers(state: LiveState) -> dict[str, Any]:
         "frames": state.frames,
         "reconnects": state.reconnects,
         "budget": asdict(state.budget),
+        "notice": state.notice,
         "persons": [_person(person, state.time_s) for person in state.persons],
     }
 

@@ -14,14 +14,16 @@ setUpControls(picture);
 
 let heard = performance.now();
 let shown = "";
+let over = ""; // what to say when what is shown is over
 
-function showBanner(text, isBad) {
+function showBanner(text, isBad, whenOver = "Connected.") {
   if (text === shown) return;
   shown = text;
   banner.textContent = text;
   banner.classList.toggle("bad", isBad);
   banner.hidden = text === "";
-  announce(text === "" ? "Connected." : text);
+  announce(text || over);
+  over = whenOver;
 }
 
 function connection({ state, attempt, message }) {
@@ -38,7 +40,8 @@ events.addEventListener("numbers", (event) => {
   heard = performance.now();
   const numbers = JSON.parse(event.data);
   document.getElementById("source").textContent = numbers.source;
-  showBanner(connection(numbers.status), false);
+  const lost = connection(numbers.status);
+  showBanner(lost || numbers.notice, false, lost ? "Connected." : "Results come often enough again.");
   showRecording(numbers.recording);
   showNumbers(numbers);
   showPeople(numbers.persons);
