@@ -406,9 +406,16 @@ def test_it_ends_with_the_session_and_leaves_nothing_open(watchers: int) -> None
 
 def test_a_failed_session_says_why() -> None:
     failed = replace(SUMMARY, status="failed", run=None, error="the camera went away")
-    session = FakeSession(run_s=0.5, summary_at_end=failed)
-    with serving(session) as page, page.let_in() as browser:
-        name, said = events(browser)[-1]
+    heard: list[tuple[str, dict]] = []
+    with (
+        ThreadPoolExecutor(1) as listener,
+        serving(FakeSession(summary_at_end=failed)) as page,
+        page.let_in() as browser,
+    ):
+        listening = listener.submit(events, browser, found=heard)
+        until(lambda: heard)
+        page.end()
+        name, said = listening.result(60)[-1]
     assert (name, said["error"], said["run"]) == ("ended", "the camera went away", None)
 
 
