@@ -28,8 +28,9 @@ $(VENV)/.dev: $(VENV)/.base
 demo: $(VENV)/.base
 	$(BIN)/fertrack demo
 
+# Two files at a time, in the order of their names: the long ones of tests/quality are not left for the end.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --cov --cov-report=term
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
