@@ -50,7 +50,7 @@ def measure_robustness(
         bundles: classifiers with calibration.
         resamples: bootstrap resamples.
     """
-    head = " | ".join(f"{bundle.card.name}: accuracy | mean-class recall" for bundle in bundles)
+    head = " | ".join(f"{bundle.card.name} {bundle.card.version}: accuracy | mean-class recall" for bundle in bundles)
     lines = [f"| disturbance | {head} |", "|---" * (1 + 2 * len(bundles)) + "|"]
     for name, option in DISTURBANCES.items():
         cells = [name]
