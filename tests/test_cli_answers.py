@@ -14,6 +14,7 @@ from answer_scenes import name_person, stored
 
 from fertrack.cli.main import run
 from fertrack.storage.engine import downgrade, open_database
+from fertrack.types import EXPRESSIONS
 
 SCRIPT = [
     (0.0, 2.0, 1, "happiness", 0.9),
@@ -74,12 +75,49 @@ def test_a_timeline_at_an_even_rate(capsys: pytest.CaptureFixture[str]) -> None:
 def test_transitions_and_synchrony(capsys: pytest.CaptureFixture[str]) -> None:
     table = asked(capsys, "stats", "1", "--transitions").set_index("from")
     assert table.loc["happiness", "sadness"] == 1
-    assert table.to_numpy().sum() == 2
+    assert table[list(EXPRESSIONS)].to_numpy().sum() == 2
     asked(capsys, "stats", "1", "--transitions", "--person", "Zoë", "--min-duration", "1.8")
     table = asked(capsys, "stats", "1", "--synchrony", "Zoë", "ID 2").set_index("expression")
     assert table.loc["happiness", "both_s"] == pytest.approx(1.0)
     assert run(["stats", "1", "--synchrony", "Zoë", "ID 2", "--lag", "0.5", "--rate", "5"]) == 0
     assert "Zoë and ID 2 were seen together for 3.0 s" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "uncertain", "no_face"),
+    [
+        (["moments", "--who", "ID 2", "--expression", "surprise"], 0.0, 0.28),
+        (["episodes", "1", "--person", "Zoë"], 0.1, 0.2),
+        (["stats", "1", "--transitions", "--person", "Zoë"], 0.1, 0.2),
+        (["stats", "1", "--synchrony", "Zoë", "ID 2"], 0.05, 0.24),
+        (["timeline", "1"], 0.05, 0.24),
+        (["timeline", "1", "--episodes"], 0.05, 0.24),
+    ],
+)
+@pytest.mark.usefixtures("db")
+def test_answers_for_machines_say_how_much_is_not_known(
+    capsys: pytest.CaptureFixture[str], words: list[str], uncertain: float, no_face: float
+) -> None:
+    assert run([*words, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows
+    for row in rows:
+        assert row["asked_uncertain"] == pytest.approx(uncertain)
+        assert row["asked_no_face"] == pytest.approx(no_face)
+    if words[0] != "timeline":  # its columns are those of the export
+        table = asked(capsys, *words)
+        assert table["asked_no_face"].tolist() == pytest.approx([no_face] * len(table))
+
+
+@pytest.mark.usefixtures("db")
+def test_markers_outside_the_video_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("time_s,label\n1.0,cue\n500,cue\n", encoding="utf-8")
+    told = "note: 1 of 2 markers lies outside run 1, whose frames are of 0.00 s to 5.00 s"
+    assert run(["markers", "import", "1", str(path)]) == 0
+    assert told in capsys.readouterr().err
+    assert run(["stats", "1", "--since-marker", "cue"]) == 0
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("db")

@@ -88,6 +88,25 @@ def test_people_together(database: Database) -> None:
     assert found(moments(database, 1, Condition("happiness", people=2, above=0.7))) == [("ID 1, ID 2", 1.0, 2.0)]
 
 
+def test_each_moment_says_who_showed_it_for_how_long(database: Database) -> None:
+    """The third person is there for the last half second only."""
+    script = [
+        (0.0, 4.0, 1, "neutral", 0.9),
+        (0.0, 2.0, 2, "neutral", 0.9),
+        (2.0, 4.0, 3, "neutral", 0.9),
+        (3.5, 4.0, 4, "neutral", 0.9),
+    ]
+    run = stored(database, script, until_s=4.0)
+    row = moments(database, run, Condition("neutral", people=2)).iloc[0]
+    assert (row["start_s"], row["end_s"]) == (0.0, 4.0)
+    assert row["persons"] == "ID 1, ID 2, ID 3, ID 4"
+    assert row["persons_s"] == "4.000, 2.000, 2.000, 0.500"
+    late = moments(database, run, [Condition("neutral", who="ID 4"), Condition("neutral", people=2)]).iloc[0]
+    assert late["persons_s"] == "0.500, 0.500, 0.500", "who meets two conditions at once counts once"
+    alone = moments(database, run, Condition("neutral", who="ID 3")).iloc[0]
+    assert (alone["persons"], alone["persons_s"]) == ("ID 3", "2.000")
+
+
 def test_several_conditions_at_the_same_time(database: Database) -> None:
     both = [Condition("happiness", who="ID 1"), Condition("surprise", who="ID 2", above=0.7)]
     assert found(moments(database, 1, both)) == [("ID 1, ID 2", 3.0, 4.0)]

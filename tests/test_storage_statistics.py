@@ -10,10 +10,14 @@ from answer_scenes import name_person, stored
 from storage_scenes import random_results, result, store
 
 from fertrack.errors import RunNotFoundError, StorageError
+from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.csv_export import episode_table, face_table
+from fertrack.reporting.transition_table import read_transitions
 from fertrack.storage import queries
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.latency import since_marker
 from fertrack.storage.markers import delete_markers, import_markers, markers
+from fertrack.storage.person_episodes import person_episodes
 from fertrack.storage.resample import resampled_timeline
 from fertrack.storage.statistics import expression_stats, transitions
 from fertrack.types import EXPRESSIONS
@@ -117,6 +121,41 @@ def test_transitions(database: Database) -> None:
     shares = transitions(database, 1, as_probability=True)
     assert shares.loc["happiness", "sadness"] == pytest.approx(0.5)
     assert np.isnan(shares.loc["anger", "fear"])
+
+
+def test_what_a_dropped_episode_interrupts_is_no_transition_to_itself(database: Database) -> None:
+    """0.12 s of another expression are passed over; the expression around them goes on."""
+    script = [
+        (0.0, 0.88, 1, "surprise", 0.9),
+        (0.88, 1.0, 1, "neutral", 0.9),
+        (1.0, 2.0, 1, "surprise", 0.9),
+        (2.0, 3.0, 1, "neutral", 0.9),
+        (3.0, 3.6, 1, "fear", 0.9),
+        (3.6, 4.0, 1, "neutral", 0.9),
+    ]
+    run = stored(database, script, until_s=4.0, fps=50.0)
+    table = transitions(database, run)
+    assert table.loc["surprise", "neutral"] == 1
+    assert table.to_numpy().trace() == 0
+    assert table.to_numpy().sum() == 3
+    assert transitions(database, run, min_duration_s=0.0).loc["surprise", "neutral"] == 2
+    again = transitions(database, run, min_duration_s=0.7)
+    assert again.loc["neutral", "neutral"] == 0, "what comes after was itself too short"
+    assert transitions(database, run, min_duration_s=0.61, max_gap_s=0.1).loc["surprise", "surprise"] == 1
+
+
+def test_the_report_and_the_answers_go_by_one_rule(database: Database) -> None:
+    """Same table, same episodes, same defaults."""
+    script = [(i * 0.25, i * 0.25 + 0.12 * (1 + i % 2), 1, EXPRESSIONS[i % 3], 0.9) for i in range(20)]
+    run = stored(database, script, until_s=6.0, fps=50.0)
+    everybody, _ = read_transitions(database, run, [], ReportConfig())
+    asked = transitions(database, run)
+    assert [list(row.counts) for row in everybody.rows] == asked.to_numpy().tolist()
+    assert everybody.total > 0
+    listed = person_episodes(database, run)
+    assert 0 < len(listed) < len(script)
+    assert len(listed) == len(queries.episodes(database, run))
+    assert len(listed) == len(episode_table(database, run, ReportConfig(), face_table(database, run)))
 
 
 def test_transitions_of_all_runs_add_up_and_never_cross_them(database: Database) -> None:
@@ -269,12 +308,49 @@ def test_no_change_has_no_latency(marked: Database) -> None:
     table = since_marker(marked, 1, "cue", who="ID 2")
     assert table["latency_s"].isna().all()
     assert table["after"].isna().all()
-    assert table["no_face_s"].tolist() == pytest.approx([7.0, 9.2, 10.0]), "2 s to 12 s, seen until 5 s"
+    assert table["no_face_s"].tolist() == pytest.approx([5.0, 5.0, 2.5]), "the video ends at 10 s; seen until 5 s"
     soon = since_marker(marked, 1, "cue", who="ID 1", within_s=1.0)
     assert soon["latency_s"].tolist() == pytest.approx([np.nan, 0.8, np.nan], nan_ok=True)
     assert since_marker(marked, 1, "cue", who="ID 1", within_s=3.0).iloc[0]["latency_s"] == pytest.approx(3.0)
     at_rest = since_marker(marked, "all", who="ID 1", max_gap_s=0.0).iloc[0]
     assert at_rest["before"] == "happiness"
+
+
+def test_time_after_the_end_is_not_time_without_a_face(database: Database, tmp_path: Path) -> None:
+    script = [(0.0, 8.0, 1, "neutral", 0.9), (3.0, 5.0, 2, "neutral", 0.9), (5.0, 8.0, 2, "fear", 0.9)]
+    run = stored(database, script, until_s=8.0)
+    path = tmp_path / "m.csv"
+    path.write_text("time_s,label\n1.0,cue\n500,cue\n-3,cue\n", encoding="utf-8")
+    report = import_markers(database, run, path)
+    assert report.outside == f"2 of 3 markers lie outside run {run}, whose frames are of 0.00 s to 8.00 s"
+    table = since_marker(database, run, "cue", who="ID 1")
+    assert table["time_s"].tolist() == [-3.0, 1.0, 500.0]
+    assert table["no_face_s"].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
+    assert table["latency_s"].isna().all()
+    assert table.attrs["outside"] == [report.outside]
+    other = since_marker(database, run, "cue", who="ID 2")
+    assert other["before"].tolist() == ["no face"] * 3
+    assert other["after"].tolist()[:2] == ["fear", "fear"], "to appear is no change of expression"
+    assert other["latency_s"].tolist() == pytest.approx([8.0, 4.0, np.nan], nan_ok=True)
+    assert other["no_face_s"].tolist() == pytest.approx([3.0, 2.0, 0.0])
+    path.write_text("time_s,label\n2.0,inside\n", encoding="utf-8")
+    assert import_markers(database, run, path).outside == ""
+    assert since_marker(database, run, "inside").attrs["outside"] == []
+
+
+def test_uncertain_at_the_marker_is_compared_with_what_was_shown_before(database: Database, tmp_path: Path) -> None:
+    script = [
+        (0.0, 1.0, 1, "neutral", 0.9),
+        (1.0, 2.0, 1, "uncertain", 0.9),
+        (2.0, 3.0, 1, "neutral", 0.9),
+        (3.0, 4.0, 1, "anger", 0.9),
+    ]
+    run = stored(database, script, until_s=4.0)
+    path = tmp_path / "m.csv"
+    path.write_text("time_s,label\n1.5,cue\n", encoding="utf-8")
+    import_markers(database, run, path)
+    row = since_marker(database, run).iloc[0]
+    assert (row["before"], row["after"], row["latency_s"]) == ("uncertain", "anger", pytest.approx(1.5))
 
 
 def test_a_marker_that_is_not_there(marked: Database) -> None:

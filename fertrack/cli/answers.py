@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fertrack.cli.options import DEFAULT_DB, Database, Run
-from fertrack.cli.output import err_console, frame_to
+from fertrack.cli.output import err_console, frame_to, with_coverage
 from fertrack.cli.query import Format, OutputFormat
+from fertrack.storage.episode_rule import LONGEST_GAP_S, SHORTEST_EPISODE_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +65,8 @@ def stats(
     ] = 10.0,
     lag_s: Annotated[float, typer.Option("--lag", metavar="S", help="With --synchrony: longest lag, seconds.")] = 2.0,
     rate_hz: Annotated[float, typer.Option("--rate", metavar="HZ", help="With --synchrony: values per second.")] = 10.0,
-    min_duration_s: MinDuration = 0.0,
-    max_gap_s: Gap = 0.5,
+    min_duration_s: MinDuration = SHORTEST_EPISODE_S,
+    max_gap_s: Gap = LONGEST_GAP_S,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -113,13 +114,15 @@ def stats(
         table = table.reset_index()
     elif not chosen and output_format is Format.TABLE:
         table = table[table["seconds"] > 0.0]
-    _show(table, output_format)
+    _show(table, output_format, None if not chosen else attrs["coverage"])
     if synchrony is not None:
         err_console().print(
             f"{attrs['a']} and {attrs['b']} were seen together for {attrs['together_s']:.1f} s; their labels agree "
             f"beyond chance with kappa {attrs['kappa']:.3f} (1: always, 0: as by chance); a positive lag: "
             f"{attrs['b']} follows {attrs['a']}"
         )
+    for sentence in attrs.get("outside", ()):
+        err_console().print(f"note: {sentence}", soft_wrap=True)
     if transitions and attrs["broken"]:
         err_console().print(f"{attrs['broken']} pairs of episodes with a longer break between them are not counted")
     _tell_coverage(attrs)
@@ -129,8 +132,8 @@ def episodes(
     run: Runs,
     person: Person = None,
     expression: Annotated[str | None, typer.Option(help="Only this expression.")] = None,
-    min_duration_s: MinDuration = 0.0,
-    max_gap_s: Gap = 0.5,
+    min_duration_s: MinDuration = SHORTEST_EPISODE_S,
+    max_gap_s: Gap = LONGEST_GAP_S,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -145,7 +148,7 @@ def episodes(
         table = person_episodes(
             database, run, who=person, expression=expression, min_duration_s=min_duration_s, max_gap_s=max_gap_s
         )
-    _show(table, output_format)
+    _show(table, output_format, table.attrs["coverage"])
     _tell_coverage(table.attrs)
 
 
@@ -187,7 +190,7 @@ def moments(
         conditions = _conditions(who or [], expression, together, people, above, meanwhile or [])
         with open_database(db) as database:
             table = find_moments(database, run, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
-    _show(table, output_format)
+    _show(table, output_format, table.attrs["coverage"])
     _tell_coverage(table.attrs)
 
 
@@ -205,6 +208,8 @@ def import_markers(
         report = import_file(database, run, file)
     known = f", {report.known} known already" if report.known else ""
     typer.echo(f"run {report.run}: {report.added} markers added{known}")
+    if report.outside:
+        err_console().print(f"note: {report.outside}", soft_wrap=True)
 
 
 @markers_app.command("list")
@@ -276,9 +281,10 @@ def _show_timing(database: Any, run: str, window_s: float | None, output_format:
     )
 
 
-def _show(table: pd.DataFrame, output_format: Format) -> None:
+def _show(table: pd.DataFrame, output_format: Format, coverage: dict[str, float] | None = None) -> None:
+    """Print an answer; for machines with what share of the time asked about is not known, the same in every row."""
     if output_format is not Format.TABLE:
-        frame_to(table, output_format)
+        frame_to(table if coverage is None else with_coverage(table, coverage), output_format)
         return
     frame_to(table.head(_TABLE_ROWS), output_format)
     if len(table) > _TABLE_ROWS:

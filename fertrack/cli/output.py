@@ -16,7 +16,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["err_console", "frame_to", "print_json", "print_table"]
+__all__ = ["err_console", "frame_to", "print_json", "print_table", "with_coverage"]
 
 _PLAIN_WIDTH = 200
 """Columns to use when the output is a file or a pipe, so that nothing is cut off."""
@@ -64,6 +64,19 @@ def frame_to(frame: pd.DataFrame, output_format: str, *, title: str = "") -> Non
         sys.stdout.write(frame.to_json(orient="records", date_format="iso", indent=2) + "\n")
     else:
         print_table(list(frame.columns), frame.itertuples(index=False, name=None), title=title)
+
+
+def with_coverage(frame: pd.DataFrame, coverage: dict[str, float]) -> pd.DataFrame:
+    """An answer with two more columns, ``asked_uncertain`` and ``asked_no_face``, the same in every row.
+
+    They are the shares, 0 to 1, of the time of the persons asked about in which nobody knows what they showed. As
+    columns, the output stays the list of rows it is; an answer without rows says it on stderr only.
+    """
+    total = sum(coverage.values())
+    shares = {
+        f"asked_{state}": coverage[f"{state}_s"] / total if total else math.nan for state in ("uncertain", "no_face")
+    }
+    return frame.assign(**shares)
 
 
 def _finite(value: Any) -> Any:

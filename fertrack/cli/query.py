@@ -16,7 +16,7 @@ from fertrack.cli.options import (
     Run,
     with_calibration,
 )
-from fertrack.cli.output import err_console, frame_to
+from fertrack.cli.output import err_console, frame_to, with_coverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +125,9 @@ def timeline(
         typer.echo(to_mot(rows), nl=False)
         return
     if output_format is not TimelineFormat.TABLE:
-        frame_to(rows, output_format)
+        # The CSV is that of `fertrack export`, which `import-labels` reads: its columns are fixed.
+        is_json = output_format is TimelineFormat.JSON
+        frame_to(with_coverage(rows, covered) if is_json else rows, output_format)
         err_console().print(coverage_sentence(covered))
         return
     shown = ["track", "person", "expression", "start_s", "end_s", "duration_s", "mean_probability", "peak_probability"]
@@ -162,7 +164,7 @@ def _rows(
         return face_table(
             database, run, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None
         )
-    rows = episode_table(database, run, ReportConfig(min_episode_s=0.0), face_table(database, run, track), track)
+    rows = episode_table(database, run, ReportConfig(), face_table(database, run, track), track)
     if expression is not None:
         rows = rows[rows["expression"] == expression]
     if from_s is not None:

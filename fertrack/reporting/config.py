@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fertrack.stage_config import StageConfig
+from fertrack.storage.episode_rule import LONGEST_GAP_S, SHORTEST_EPISODE_S
 
 __all__ = ["ReportConfig"]
 
@@ -17,10 +18,13 @@ class ReportConfig(StageConfig):
     html: bool = Field(True, description="Write the HTML report: one file that opens offline.")
     csv: bool = Field(False, description="Write two CSV files: every face of every frame, and every episode.")
     min_episode_s: float = Field(
-        0.2, ge=0.0, le=60.0, description="Shortest episode of one expression that is listed and drawn, seconds."
+        SHORTEST_EPISODE_S,
+        ge=0.0,
+        le=60.0,
+        description="Shortest episode of one expression that is listed and drawn, seconds.",
     )
     max_gap_s: float = Field(
-        0.5,
+        LONGEST_GAP_S,
         ge=0.0,
         le=60.0,
         description="Longest time without a face that does not end an episode or break a line, seconds.",

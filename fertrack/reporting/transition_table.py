@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fertrack.reporting.config import ReportConfig
+from fertrack.storage.episode_rule import LONGEST_BREAK_S
 from fertrack.storage.statistics import transitions
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from fertrack.storage.engine import Database
 
 __all__ = ["TransitionRow", "TransitionTable", "read_transitions"]
-
-_MAX_BREAK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,6 @@ def read_transitions(
             who=who,
             min_duration_s=config.min_episode_s,
             max_gap_s=config.max_gap_s,
-            max_break_s=_MAX_BREAK_S,
         )
         return _table(found)
 
@@ -75,5 +73,5 @@ def _table(found: pd.DataFrame) -> TransitionTable:
         TransitionRow(str(name), tuple(row)) for name, row in zip(found.index.tolist(), counts.tolist(), strict=True)
     ]
     return TransitionTable(
-        tuple(rows), max(1, int(counts.max())), int(counts.sum()), int(found.attrs["broken"]), _MAX_BREAK_S
+        tuple(rows), max(1, int(counts.max())), int(counts.sum()), int(found.attrs["broken"]), LONGEST_BREAK_S
     )

@@ -19,6 +19,7 @@ COLUMN_NOTES: dict[str, str] = {
     "track": "ID of the track; where a row is about a person, of the person's first; -1: no confirmed track",
     "tracks": "IDs of all tracks of the person; of a run, how many confirmed tracks it has",
     "person": "what the person is called: the name given, or P and number, or ID and track",
+    "persons_s": "for how long each of persons took part in the moment, in the same order",
     "number": "the number in P3; 0 where no person is recorded",
     "x1": "left edge of the face's box, in the source frame",
     "y1": "its top edge",

@@ -12,6 +12,8 @@ from fertrack.storage.answer_models import Marker
 from fertrack.storage.answers import ALL, STATES, SubjectStretches, categories, check_durations, joined_answer
 from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
+from fertrack.storage.episode_rule import LONGEST_GAP_S, SHORTEST_EPISODE_S
+from fertrack.storage.markers import outside_sentence, run_span
 from fertrack.storage.runs import find_run
 from fertrack.storage.stretches import JoinedEpisodes, join_episodes
 from fertrack.storage.subjects import subject_columns
@@ -30,13 +32,15 @@ def since_marker(
     *,
     who: str | int | None = None,
     within_s: float = 10.0,
-    min_duration_s: float = 0.0,
-    max_gap_s: float = 0.5,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
 ) -> pd.DataFrame:
     """One row per marker and person: what the person showed at the marker, and when that changed first.
 
     A change is the onset, after the marker, of the first episode of another expression than the one shown at the
-    marker. Where the marker is a stretch, its beginning counts.
+    marker. Where none is (the person is *uncertain*, or not seen), the last expression shown before it counts; where
+    there was none either, the first one shown after it: to appear in the picture is no change of expression. Where the
+    marker is a stretch, its beginning counts.
 
     Args:
         db: the open database.
@@ -50,8 +54,9 @@ def since_marker(
     Returns:
         Columns marker (its label), time_s, run, person, track, before (categorical: expression, "uncertain" or "no
         face"), after (expression; missing where nothing changed), onset_s, latency_s (NaN where nothing changed),
-        uncertain_s and no_face_s (between the marker and the change, or the end of the time looked at: what may hide
-        an earlier change; s). ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s of the whole runs.
+        uncertain_s and no_face_s (between the marker and the change, or the end of the time looked at, or of the
+        run's frames: what may hide an earlier change; s). ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s of
+        the whole runs. ``.attrs["outside"]``: a sentence for each run with markers before or after its frames.
 
     Raises:
         RunNotFoundError: no such run, or nobody of that name.
@@ -59,14 +64,15 @@ def since_marker(
         ValueError: a negative duration.
     """
     check_durations(within_s=within_s, min_duration_s=min_duration_s, max_gap_s=max_gap_s)
-    marked = _marked(db, run, label)
+    marked, spans, outside = _marked(db, run, label)
 
     def part(batch: SubjectStretches, asked: npt.NDArray[np.int64]) -> pd.DataFrame:
         found = join_episodes(batch.rows, batch.subject, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
         rows = [
-            (name, time_s, subject, *_first_change(batch, found, int(subject), time_s, within_s))
+            (name, time_s, subject, *_first_change(batch, found, int(subject), time_s, within_s, span_s=spans[number]))
             for subject in asked
-            for name, time_s in marked.get(int(batch.subjects.run[subject]), ())
+            for number in (int(batch.subjects.run[subject]),)
+            for name, time_s in marked.get(number, ())
         ]
         columns = list(zip(*rows, strict=True)) or [()] * 8
         onset_s = np.array(columns[5], np.float64)
@@ -88,12 +94,14 @@ def since_marker(
     table = joined_answer(db, run, who, part, units=dict(_UNITS))
     attrs = dict(table.attrs)
     table = table.sort_values(["run", "time_s", "marker", "track"], ignore_index=True)
-    table.attrs.update(attrs)
+    table.attrs.update({**attrs, "outside": outside})
     return note_columns(table)
 
 
-def _marked(db: Database, run: int | str, label: str | None) -> dict[int, list[tuple[str, float]]]:
-    """Name and time of the markers asked for, by run."""
+def _marked(
+    db: Database, run: int | str, label: str | None
+) -> tuple[dict[int, list[tuple[str, float]]], dict[int, tuple[float, float]], list[str]]:
+    """By run, name and time of the markers asked for, and its first and last moment; sentences on those outside."""
     statement = sa.select(Marker.run_id, Marker.label, Marker.time_s).order_by(Marker.run_id, Marker.time_s)
     where = "any run"
     with db.reading() as connection:
@@ -102,6 +110,7 @@ def _marked(db: Database, run: int | str, label: str | None) -> dict[int, list[t
             statement = statement.where(Marker.run_id == number)
             where = f"run {number}"
         rows = connection.execute(statement).all()
+        spans = {number: run_span(connection, number) for number in dict.fromkeys(row.run_id for row in rows)}
     found: dict[int, list[tuple[str, float]]] = {}
     for row in rows:
         if label is None or row.label == label:
@@ -110,11 +119,18 @@ def _marked(db: Database, run: int | str, label: str | None) -> dict[int, list[t
         names = ", ".join(dict.fromkeys(row.label for row in rows))
         there_are = f"there are {names}" if names else "`fertrack markers import` adds some"
         raise StorageError(f"there is no marker{'' if label is None else f' {label!r}'} in {where}: {there_are}")
-    return found
+    told = (outside_sentence(number, [at for _, at in each], spans[number]) for number, each in found.items())
+    return found, spans, [sentence for sentence in told if sentence]
 
 
 def _first_change(
-    batch: SubjectStretches, found: JoinedEpisodes, subject: int, time_s: float, within_s: float
+    batch: SubjectStretches,
+    found: JoinedEpisodes,
+    subject: int,
+    time_s: float,
+    within_s: float,
+    *,
+    span_s: tuple[float, float],
 ) -> tuple[int, int, float, float, float]:
     """State before, expression after (-1 if none), its onset, and time uncertain and without a face until then."""
     mine = slice(*np.searchsorted(found.subject, [subject, subject + 1]).tolist())
@@ -129,10 +145,14 @@ def _first_change(
         before = _UNCERTAIN if labels[shown[0]] == UNCERTAIN else int(labels[shown[0]])
     else:
         before = _NO_FACE
-    later = np.flatnonzero((onset_s > time_s) & (onset_s <= time_s + within_s) & (label != before))
-    until_s = float(onset_s[later[0]]) if len(later) else time_s + within_s
-    overlap_s = np.clip(np.minimum(ends_s, until_s) - np.maximum(starts_s, time_s), 0.0, None)
+    known = before
+    if before in (_UNCERTAIN, _NO_FACE) and len(label):
+        known = int(label[max(0, int(np.searchsorted(onset_s, time_s, side="right")) - 1)])
+    later = np.flatnonzero((onset_s > time_s) & (onset_s <= time_s + within_s) & (label != known))
+    after, onset = (int(label[later[0]]), float(onset_s[later[0]])) if len(later) else (-1, np.nan)
+    # What was before the first frame or after the last one was not looked at.
+    from_s, until_s = np.clip([time_s, onset if len(later) else time_s + within_s], *span_s).tolist()
+    overlap_s = np.clip(np.minimum(ends_s, until_s) - np.maximum(starts_s, from_s), 0.0, None)
     uncertain_s = float(overlap_s[labels == UNCERTAIN].sum())
-    no_face_s = max(0.0, until_s - time_s - float(overlap_s.sum()))
-    after, onset = (int(label[later[0]]), until_s) if len(later) else (-1, np.nan)
+    no_face_s = max(0.0, until_s - from_s - float(overlap_s.sum()))
     return before, after, onset, uncertain_s, no_face_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import sqlalchemy as sa
 from fertrack.errors import StorageError
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.column_notes import note_columns
+from fertrack.storage.columns import frame_spans
 from fertrack.storage.engine import Database
 from fertrack.storage.runs import find_run
 
-__all__ = ["ImportReport", "delete_markers", "import_markers", "markers"]
+__all__ = ["ImportReport", "delete_markers", "import_markers", "markers", "outside_sentence", "run_span"]
 
 _COLUMNS = ("time_s", "label", "end_s", "note")
 _REQUIRED = ("time_s", "label")
@@ -33,11 +35,13 @@ class ImportReport:
         run: number of the run.
         added: markers that are new.
         known: rows of the file that were stored before, or stand in it twice.
+        outside: a sentence on those of the file that lie before or after the run's frames; empty if none does.
     """
 
     run: int
     added: int
     known: int
+    outside: str = ""
 
 
 def import_markers(db: Database, run: int | str, path: str | Path) -> ImportReport:
@@ -68,7 +72,29 @@ def import_markers(db: Database, run: int | str, path: str | Path) -> ImportRepo
                 new.append({"run_id": number, "time_s": time_s, "end_s": end_s, "label": label, "note": note})
         if new:
             connection.execute(sa.insert(Marker), new)
-    return ImportReport(number, len(new), len(rows) - len(new))
+        outside = outside_sentence(number, [row[0] for row in rows], run_span(connection, number))
+    return ImportReport(number, len(new), len(rows) - len(new), outside)
+
+
+def run_span(connection: sa.Connection, run: int) -> tuple[float, float]:
+    """When the first of a run's frames is shown, and when the last one stops being shown, seconds; 0, 0 without any."""
+    _, starts_s, ends_s = frame_spans(connection, run)
+    return (float(starts_s.min()), float(ends_s.max())) if len(starts_s) else (0.0, 0.0)
+
+
+def outside_sentence(run: int, times_s: Sequence[float], span_s: tuple[float, float]) -> str:
+    """For people: how many of these times lie before or after the run's frames; empty if none does.
+
+    >>> outside_sentence(3, [1.0, 500.0], (0.0, 8.0))
+    '1 of 2 markers lies outside run 3, whose frames are of 0.00 s to 8.00 s'
+    """
+    begin_s, end_s = span_s
+    count = sum(not begin_s <= time_s <= end_s for time_s in times_s)
+    if not count:
+        return ""
+    lie = "lies" if count == 1 else "lie"
+    where = f"{begin_s:.2f} s to {end_s:.2f} s"
+    return f"{count} of {len(times_s)} markers {lie} outside run {run}, whose frames are of {where}"
 
 
 def markers(db: Database, run: int | str, *, label: str | None = None) -> pd.DataFrame:

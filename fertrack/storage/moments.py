@@ -75,7 +75,9 @@ def moments(
         max_gap_s: a person may stop meeting a condition for this long without ending the moment, seconds.
 
     Returns:
-        Columns run, persons (who met a condition during the moment, joined by ", "), start_s, end_s, duration_s (s).
+        Columns run, persons (who met a condition during the moment, joined by ", ", longest first), persons_s (for how
+        long each of them did within it, in the same order, as text such as "4.440, 1.280"; s), start_s, end_s,
+        duration_s (s). Who took part need not have done so throughout: people may take turns.
         ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s of the persons asked about: when nobody can know.
 
     Raises:
@@ -107,7 +109,7 @@ def moments(
     table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     table.attrs.update(
         run=ALL if everywhere else number,
-        units={"start_s": "s", "end_s": "s", "duration_s": "s"},
+        units={"persons_s": "s", "start_s": "s", "end_s": "s", "duration_s": "s"},
         coverage={key: sum(each[key] for each in covered) for key in covered[0]},
     )
     return note_columns(table)
@@ -168,11 +170,16 @@ def _rows(
     found = found.select(found.end_s - found.start_s >= min_duration_s - 1e-9)
     found = found.select(np.lexsort((found.subject, found.start_s, found.run)))
     alone = len(conditions) == 1 and conditions[0].people == 1
-    persons = batch.subjects.label[found.subject].tolist() if alone else _who_took_part(batch, found, met)
+    if alone:
+        persons = batch.subjects.label[found.subject].tolist()
+        lasts_s = [f"{seconds:.3f}" for seconds in (found.end_s - found.start_s).tolist()]
+    else:
+        persons, lasts_s = _who_took_part(batch, found, met)
     return pd.DataFrame(
         {
             "run": found.run,
             "persons": pd.Series(persons, dtype="str"),
+            "persons_s": pd.Series(lasts_s, dtype="str"),
             "start_s": found.start_s,
             "end_s": found.end_s,
             "duration_s": found.end_s - found.start_s,
@@ -180,14 +187,19 @@ def _rows(
     )
 
 
-def _who_took_part(batch: SubjectStretches, found: Intervals, met: Sequence[Intervals]) -> list[str]:
-    every = Intervals.joined(met)
+def _who_took_part(batch: SubjectStretches, found: Intervals, met: Sequence[Intervals]) -> tuple[list[str], list[str]]:
+    """Per moment, who met a condition within it, and for how long; longest first."""
+    every = closed(Intervals.joined(met), 0.0)  # who met two conditions at once counts once
     every = every.select(np.lexsort((every.start_s, every.run)))
     first_of, last_of = np.searchsorted(every.run, found.run), np.searchsorted(every.run, found.run, side="right")
-    names = []
+    names, lasts_s = [], []
     for run_first, run_last, start_s, end_s in zip(first_of, last_of, found.start_s, found.end_s, strict=True):
         part = slice(int(run_first), int(run_last))
-        overlaps = (every.start_s[part] < end_s - 1e-9) & (every.end_s[part] > start_s + 1e-9)
-        subjects = np.unique(every.subject[part][overlaps])
-        names.append(", ".join(batch.subjects.label[subjects].tolist()))
-    return names
+        within_s = np.minimum(every.end_s[part], end_s) - np.maximum(every.start_s[part], start_s)
+        overlaps = within_s > 1e-9
+        subjects, owner = np.unique(every.subject[part][overlaps], return_inverse=True)
+        seconds = np.bincount(owner, within_s[overlaps], minlength=len(subjects)).round(3)
+        order = np.lexsort((subjects, -seconds))
+        names.append(", ".join(batch.subjects.label[subjects[order]].tolist()))
+        lasts_s.append(", ".join(f"{each:.3f}" for each in seconds[order]))
+    return names, lasts_s

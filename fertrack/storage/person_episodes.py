@@ -8,6 +8,7 @@ import pandas as pd
 
 from fertrack.storage.answers import SubjectStretches, categories, check_durations, joined_answer
 from fertrack.storage.engine import Database
+from fertrack.storage.episode_rule import LONGEST_GAP_S, SHORTEST_EPISODE_S
 from fertrack.storage.queries import label_index
 from fertrack.storage.stretches import join_episodes
 from fertrack.storage.subjects import subject_columns
@@ -25,8 +26,8 @@ def person_episodes(
     *,
     who: str | int | None = None,
     expression: str | None = None,
-    min_duration_s: float = 0.0,
-    max_gap_s: float = 0.5,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
 ) -> pd.DataFrame:
     """One row per stretch of time in which a person kept one expression; by run, by person, by time.
 

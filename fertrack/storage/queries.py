@@ -27,6 +27,7 @@ from fertrack.storage.columns import (
 )
 from fertrack.storage.coverage import run_coverage
 from fertrack.storage.engine import Database
+from fertrack.storage.episode_rule import LONGEST_GAP_S, SHORTEST_EPISODE_S
 from fertrack.storage.events import events
 from fertrack.storage.models import Face, TrackRow
 from fertrack.storage.persons import links, persons, tracks_of_person
@@ -120,8 +121,8 @@ def episodes(
     run: int | str,
     *,
     track: int | None = None,
-    min_duration_s: float = 0.0,
-    max_gap_s: float = 0.5,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
 ) -> pd.DataFrame:
     """One row per stretch of time in which a person kept one expression, by track, then by time.
 

@@ -9,6 +9,7 @@ import pandas as pd
 from fertrack.storage.answers import STATES, SubjectStretches, categories, check_durations, joined_answer
 from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
+from fertrack.storage.episode_rule import LONGEST_BREAK_S, LONGEST_GAP_S, SHORTEST_EPISODE_S
 from fertrack.storage.stretches import join_episodes
 from fertrack.storage.subjects import subject_columns
 from fertrack.types import EXPRESSIONS
@@ -32,8 +33,8 @@ def expression_stats(
     run: int | str,
     *,
     who: str | int | None = None,
-    min_duration_s: float = 0.0,
-    max_gap_s: float = 0.5,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
 ) -> pd.DataFrame:
     """One row per run, person and state: the seven expressions, "uncertain" and "no face".
 
@@ -85,16 +86,17 @@ def transitions(
     run: int | str,
     *,
     who: str | int | None = None,
-    min_duration_s: float = 0.0,
-    max_gap_s: float = 0.5,
-    max_break_s: float = 1.0,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
+    max_break_s: float = LONGEST_BREAK_S,
     as_probability: bool = False,
 ) -> pd.DataFrame:
     """How often each expression was followed by which; a square table of the seven, summed over all persons asked for.
 
     A transition is two episodes of one person, one after the other, with at most ``max_break_s`` between them in
-    which the person was *uncertain* or not seen. After a longer break nobody knows what came between. An expression
-    that comes back after a break longer than ``max_gap_s`` is followed by itself.
+    which the person was *uncertain* or not seen, or showed something too shortly. After a longer break nobody knows
+    what came between. An expression that comes back more than ``max_gap_s`` after it ended is followed by itself; one
+    that comes back sooner, since a shorter episode between was passed over, just goes on.
 
     Args:
         db: the open database.
@@ -123,11 +125,12 @@ def transitions(
         )
         pair = np.diff(found.subject) == 0
         breaks_s = found.onset_s[1:] - found.offset_s[:-1]
-        near = pair & (breaks_s <= max_break_s + 1e-9)
+        goes_on = (np.diff(found.label) == 0) & (breaks_s <= max_gap_s + 1e-9)
+        near = pair & (breaks_s <= max_break_s + 1e-9) & ~goes_on
         counted = np.bincount(
             found.label[:-1][near] * len(EXPRESSIONS) + found.label[1:][near], minlength=len(EXPRESSIONS) ** 2
         )
-        return pd.DataFrame({"count": np.append(counted, np.count_nonzero(pair & ~near))})
+        return pd.DataFrame({"count": np.append(counted, np.count_nonzero(pair & ~near & ~goes_on))})
 
     table = joined_answer(db, run, who, part, units={})
     cells = len(EXPRESSIONS) ** 2 + 1
