@@ -9,6 +9,7 @@ module is a reminder in the right place, not legal advice.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -16,20 +17,43 @@ from pydantic import Field, ValidationInfo, field_validator
 from fertrack.errors import ConfigError
 from fertrack.stage_config import StageConfig
 
-__all__ = ["NOTICE", "UNSTATED", "PrivacyConfig", "check_stated", "refused_area"]
+__all__ = ["NOTICE", "UNSTATED", "PrivacyConfig", "check_stated", "notice_text", "refused_area"]
 
-_AREAS: dict[str, str] = {
+_OURS = r"((my|our|your|their|the|a|an|his|her|this|night|day|late|early|all) )*"
+_LOOKED_AT = (
+    r"attention|behaviou?rs?|boredom|burn ?out|emotions?|engagement|expressions?|faces|feelings|monitoring|mood|morale|"
+    r"motivation|satisfaction|stress|well ?being"
+)
+
+_AREAS: dict[str, tuple[str, ...]] = {
     "at work": (
-        r"work ?places?|at work|employ(ee|er|ment)s?|staff|workforce|workers?|hiring|recruit(ing|ment|ers?)?|"
-        r"job (interviews?|applica(nts?|tions?))|human resources|performance reviews?|call cent(re|er)s?"
+        r"work ?places?|workforce|workers?|coworkers?|co workers?|colleagues?|employ(ee|er|ment)s?|staff|"
+        rf"(at|during|after) {_OURS}work|on the job|(in|at) {_OURS}office|(on|in|during) {_OURS}shifts?",
+        r"hiring|recruit(ing|ment|ers?)?|job (interviews?|applica(nts?|tions?))|human resources|performance reviews?|"
+        r"call cent(re|er)s?|(team|staff|business|sales|work) (in )?meetings?",
+        rf"({_LOOKED_AT}) (of|in|among|for) {_OURS}(team|nurses|doctors|drivers|cashiers|clerks|agents|operators)|"
+        rf"(team|nurses?|doctors?|drivers?|cashiers?|clerks?|agents?|operators?) (s )?({_LOOKED_AT})",
+        # German, French, Spanish, without accents
+        r"arbeitsplatz\w*|arbeitsplatze\w*|arbeitnehmer\w*|arbeitgeber\w*|mitarbeit(er|end)\w*|belegschaft\w*|"
+        r"beschaftigte[nrs]?|(bei|wahrend) der arbeit|im buro|kolleg(e|en|in|innen)|bewerb(er\w*|ung\w*)|"
+        r"personalabteilung|vorstellungsgesprach\w*",
+        r"au travail|(lieu|poste) de travail|salarie(e?s?)|employe(e?s)|collegues?|recrutement|entretiens? d embauche",
+        r"en el trabajo|(lugar|puesto) de trabajo|trabajador(a|es|as)?|emplead[oa]s?|entrevistas? de trabajo",
     ),
     "in education": (
-        r"educations?|educational|schools?|schooling|class ?rooms?|pupils?|teaching|lectures?|exams?|proctoring|"
-        r"e ?learning|kindergartens?|students? (attention|engagement|monitoring|behaviou?r)|"
-        r"(attention|engagement|monitoring) of students"
+        r"educations?|educational|schools?|schooling|class ?rooms?|(?<!best )in class|during class|pupils?|lectures?|"
+        r"proctoring|e ?learning|kindergartens?",
+        r"teaching(?! ((my|our|the|a|an) )*(robot|machine|computer|model|network|dog)s?\b)",
+        r"(?<!eye )(?<!medical )(?<!health )(?<!physical )(?<!dental )exams?",
+        rf"students? (s )?({_LOOKED_AT})|({_LOOKED_AT}|grading|grades) (of|in|among|for) {_OURS}students?|"
+        rf"(grading|proctoring|monitoring|watching) {_OURS}students?",
+        r"schule|schulen|schulklassen?|schulunterricht|schulkind(er)?|schulung(en)?|schuler(in|innen|n)?|unterricht\w*|"
+        r"klassenzimmer\w*|vorlesung(en)?|klausur(en)?|(mund|schrift)liche prufung(en)?|studierende[nr]?",
+        r"ecoles?|eleves?|etudiant(e?s)|salles? de classe|en classe|enseignement",
+        r"escuelas?|alumn[oa]s?|estudiantes|aulas?|en clase|ensenanza",
     ),
 }
-"""Area of Article 5(1)(f), and the words by which a stated purpose is taken to lie in it."""
+"""Area of Article 5(1)(f), and words by which a stated purpose is taken to lie in it. No list is complete."""
 
 UNSTATED = (
     "no purpose was stated (--purpose, --consent): people who are filmed must know what for; 'fertrack notice' prints "
@@ -49,6 +73,7 @@ What it does    It finds faces in the video, follows each person through it, and
 What it is for  [purpose of the recording and of the analysis]
 Who runs it     [name and contact of the person or organisation responsible]
 What is kept    Per person and video frame: time, position of the face, estimated expression. [Video kept: yes / no]
+                [One small picture of each person's face kept: yes / no]
                 [Vectors by which faces are recognised again: yes / no]
 For how long    [days], then it is deleted.
 Your choice     [legal basis, for example your consent, and how to withdraw it]
@@ -61,14 +86,38 @@ Regulation (EU) 2016/679 (GDPR).
 """What the people filmed must be told, with blanks in brackets."""
 
 
+_PICTURES = "[One small picture of each person's face kept: yes / no]"
+_VECTORS = "[Vectors by which faces are recognised again: yes / no]"
+
+
 def refused_area(purpose: str) -> str:
-    """In which prohibited area a purpose lies: "at work", "in education", or "" for neither.
+    """In which prohibited area the words of a purpose lie: "at work", "in education", or "" for neither.
+
+    A list of words, in English and a few in German, French and Spanish, that reminds; it does not decide what the law
+    says. What it finds may be harmless, and what it does not find may be prohibited.
 
     >>> refused_area("Workplace wellbeing"), refused_area("e-learning study"), refused_area("usability study")
     ('at work', 'in education', '')
     """
-    words = " ".join(re.findall(r"\w+", purpose.casefold().replace("_", " ")))
-    return next((area for area, pattern in _AREAS.items() if re.search(rf"\b({pattern})\b", words)), "")
+    apart = unicodedata.normalize("NFKD", purpose.casefold().replace("_", " "))
+    words = " ".join(re.findall(r"\w+", "".join(each for each in apart if not unicodedata.combining(each))))
+    return next((area for area, found in _AREAS.items() if re.search(rf"\b({'|'.join(found)})\b", words)), "")
+
+
+def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = None) -> str:
+    """What the people filmed must be told, with blanks in brackets, and what is kept of their faces filled in.
+
+    Args:
+        thumbnails: whether a small picture of each face is kept.
+        embeddings_days: for how many days vectors by which faces are recognised again are kept; None: they are not.
+    """
+    text = NOTICE
+    if thumbnails:
+        text = text.replace(_PICTURES, "One small picture of your face, for the report.")
+    if embeddings_days is not None:
+        kept = f"A vector by which your face is recognised again (biometric data): for {embeddings_days:g} days."
+        text = text.replace(_VECTORS, kept)
+    return text
 
 
 class PrivacyConfig(StageConfig):
@@ -84,7 +133,8 @@ class PrivacyConfig(StageConfig):
         "",
         max_length=500,
         description='What the analysis is for, for example "usability study 7". Workplace and education are refused '
-        "(EU AI Act, Art. 5(1)(f)) unless override says medical or safety.",
+        "(EU AI Act, Art. 5(1)(f)) unless override says medical or safety; a list of words reminds of that, and does "
+        "not decide what is allowed.",
     )
     consent: str = Field(
         "", max_length=500, description='On what consent, for example "signed forms 12-19" or "public-domain pictures".'

@@ -35,6 +35,27 @@ from fertrack.types import EXPRESSIONS
         ("e_learning", "in education"),
         ("student engagement", "in education"),
         ("school", "in education"),
+        ("at our work", "at work"),
+        ("stress of nurses during their shift", "at work"),
+        ("mood of my team in meetings", "at work"),
+        ("Überwachung am Arbeitsplatz", "at work"),
+        ("Stimmung der Mitarbeiterinnen", "at work"),
+        ("stress au travail", "at work"),
+        ("estrés en el trabajo", "at work"),
+        ("grading students in class", "in education"),
+        ("student emotions", "in education"),
+        ("the boredom of our students", "in education"),
+        ("Aufmerksamkeit der Schüler", "in education"),
+        ("émotions des élèves", "in education"),
+        ("emociones de los alumnos", "in education"),
+        ("written exam", "in education"),
+        ("teaching maths", "in education"),
+        ("eye exam", ""),
+        ("teaching my robot", ""),
+        ("best in class camera test", ""),
+        ("Schulter und Gesicht", ""),
+        ("team sport highlights", ""),
+        ("doctoral research on smiles", ""),
         ("usability study 7", ""),
         ("how paintings work on people", ""),
         ("field work in Ghana", ""),
@@ -136,6 +157,25 @@ def test_the_notice_tells_what_the_law_asks_for(capsys: pytest.CaptureFixture[st
     for needed in ("Article 50(3)", "2024/1689", "2016/679", "emotion recognition system", *EXPRESSIONS):
         assert needed in text
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_the_notice_says_what_is_kept_of_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["notice"]) == 0
+    blank = capsys.readouterr().out
+    assert "[One small picture of each person's face kept: yes / no]" in blank
+    (tmp_path / "study.toml").write_text("[privacy]\nthumbnails = true\n", encoding="utf-8")
+    assert run(["notice", "--config", str(tmp_path / "study.toml"), "--set", "linking.store_embeddings=true"]) == 0
+    text = capsys.readouterr().out
+    assert "One small picture of your face, for the report." in text
+    assert "recognised again (biometric data): for 30 days." in text
+    assert "face kept: yes / no" not in text
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_the_list_of_words_is_called_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["notice", "--help"]) == 0
+    assert "it reminds, it does not decide" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "does not decide" in (PrivacyConfig.model_fields["purpose"].description or "")
 
 
 def test_examples_in_docstrings_run() -> None:

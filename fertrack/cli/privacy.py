@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Database
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides
 from fertrack.cli.output import err_console, print_table
 
 __all__ = ["register"]
@@ -18,14 +18,22 @@ def register(app: typer.Typer) -> None:
     app.command("purge")(purge)
 
 
-def notice() -> None:
+def notice(config: Config = None, overrides: Overrides = None) -> None:
     """Print what the people filmed must be told (EU AI Act, Art. 50(3)), with blanks to fill in.
 
-    Example: fertrack notice > notice.txt
-    """
-    from fertrack.privacy import NOTICE
+    With the configuration of your runs, it says by itself whether pictures of faces (privacy.thumbnails) and vectors by
+    which they are recognised (linking.store_embeddings) are kept. Purposes at work and in education are refused by a
+    list of words: it reminds, it does not decide what the law allows.
 
-    typer.echo(NOTICE, nl=False)
+    Examples: fertrack notice > notice.txt · fertrack notice --config study.toml · fertrack notice --set
+    privacy.thumbnails=true
+    """
+    from fertrack.config import load_settings
+    from fertrack.privacy import notice_text
+
+    settings = load_settings(config or (), overrides or ())
+    days = settings.linking.embeddings_ttl_days if settings.linking.store_embeddings else None
+    typer.echo(notice_text(thumbnails=settings.privacy.thumbnails, embeddings_days=days), nl=False)
 
 
 def purge(

@@ -94,7 +94,14 @@ def process(
         typer.Option("--thumbnails", help="Keep a small picture of each person's face in the database, for reports."),
     ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV files too.")] = False,
-    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What the analysis is for; stored and reported.")] = "",
+    purpose: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="What the analysis is for; stored and reported. Words of work or education are refused: a list of "
+            "words that reminds, and does not decide.",
+        ),
+    ] = "",
     consent: Annotated[str, typer.Option(metavar="TEXT", help="On what consent; stored and reported.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs of the same name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
