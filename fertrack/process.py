@@ -110,15 +110,15 @@ class ProcessResult:
         with open_database(self.database_url) as database:
             return queries.episodes(database, self.run, track=track)
 
-    def person(self, track: int) -> PersonView:
-        """One person, by the ID of a track: ``.timeline()``, ``.episodes()``, ``.plot()``.
+    def person(self, who: int | str) -> PersonView:
+        """One person, by the ID of a track, a name, "P3" or "ID 5": ``.timeline()``, ``.episodes()``, ``.plot()``.
 
         Raises:
-            RunNotFoundError: the run has no such track.
+            RunNotFoundError: the run has no such track or person.
         """
         from fertrack.reporting.notebook import PersonView
 
-        return PersonView.find(self.database_url, self.run, track)
+        return PersonView.find(self.database_url, self.run, who)
 
     def _repr_html_(self) -> str:
         from fertrack.reporting.notebook import run_html

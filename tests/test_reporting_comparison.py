@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fertrack.reporting.comparison import write_comparison
 from fertrack.reporting.comparison_facts import RunSide, different_settings, read_side, warnings
 from fertrack.reporting.config import ReportConfig
 from fertrack.storage.engine import Database
-from fertrack.storage.models import TrackRow
+from fertrack.storage.models import Run, TrackRow
 
 CONFIG = "[input]\nfrom_s = 0.0\n\n[smoothing]\nhalf_life_s = 0.25\n\n[storage]\nbatch_rows = 100\n"
 CALM = ScriptedRun(
@@ -45,6 +46,14 @@ def test_shares_stand_side_by_side(db: Database, tmp_path: Path) -> None:
     assert "Run 1 2 persons 24 s anger 50% happiness 25% neutral 25% 0%" in text
     assert "Run 2 1 person 12 s neutral 25% 75%" in text
     assert "ID 2 12 s anger 100% 0%" in text[text.index("Persons in one run only") :]
+
+
+def test_consent_stands_beside_purpose(db: Database, tmp_path: Path) -> None:
+    runs = [store_run(db, CALM), store_run(db, CALM)]
+    with db.writing() as connection:
+        connection.execute(sa.update(Run).where(Run.id == runs[0]).values(consent="forms 12-19"))
+    text = compared(db, runs, tmp_path).text
+    assert re.search(r"Consent.{0,20} forms 12-19 not stated", text)
 
 
 def test_who_is_one_person_in_the_database_stands_together(db: Database, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,16 @@ import pytest
 import sqlalchemy as sa
 from reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
+import fertrack.storage
 from fertrack.errors import RunNotFoundError
 from fertrack.process import ProcessResult
 from fertrack.reporting.figure import PLOTLY_CONFIG
+from fertrack.reporting.notebook import run_html
 from fertrack.reporting.palette import LIGHT
 from fertrack.storage import queries
 from fertrack.storage.corrections import GivenLabel, corrections, store_corrections
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.models import TrackRow
+from fertrack.storage.models import Run, TrackRow
 from fertrack.types import EXPRESSIONS, RunSummary
 
 RUN = ScriptedRun(
@@ -102,6 +106,35 @@ def test_a_person_is_all_tracks_of_theirs(result: ProcessResult) -> None:
     with pytest.raises(RunNotFoundError, match="no person with ID 7"):
         result.person(7)
     assert "url" not in repr(ana)
+
+
+def test_a_person_is_found_by_what_the_command_line_takes(db: Database, result: ProcessResult) -> None:
+    import fertrack
+
+    run = fertrack.open_run(1, db.url)
+    for who in ("P1", "<b>Ana</b> & 李", "ID 3", "1"):
+        assert run.person(who) == result.person(who) == run.person(1)
+    assert run.person("ID 2").track == 2
+    with pytest.raises(RunNotFoundError, match="nobody called 'P5'"):
+        run.person("P5")
+
+
+def test_the_questions_are_attributes_of_the_package_as_the_readme_says() -> None:
+    """In an interpreter of its own: here other tests have imported them."""
+    names = "statistics person_episodes moments synchrony latency resample timing queries"
+    probe = f"import fertrack.storage as s; assert all(getattr(s, n).__name__.endswith(n) for n in {names!r}.split())"
+    subprocess.run([sys.executable, "-c", probe], check=True, timeout=120)
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for name in ("statistics", "person_episodes", "moments", "synchrony", "latency", "resample", "timing"):
+        assert f"`{name}`" in readme
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        fertrack.storage.nothing  # noqa: B018  # reading it is the test
+
+
+def test_consent_is_shown(db: Database) -> None:
+    with db.writing() as connection:
+        connection.execute(sa.update(Run).where(Run.id == 1).values(consent="forms 12-19"))
+    assert "forms 12-19" in Tags(run_html(db.url, 1)).text
 
 
 def test_a_person_shows_their_episodes(result: ProcessResult) -> None:

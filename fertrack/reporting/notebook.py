@@ -22,6 +22,7 @@ from fertrack.storage import queries
 from fertrack.storage.coverage import coverage_of
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.persons import full_label
+from fertrack.storage.subjects import load_subjects
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -52,16 +53,20 @@ class PersonView:
     track: int
 
     @classmethod
-    def find(cls, database_url: str, run: int, track: int) -> PersonView:
-        """The person who was followed as this track.
+    def find(cls, database_url: str, run: int, who: int | str) -> PersonView:
+        """The person who was followed as this track; or, as on the command line, a name, "P3" or "ID 5".
 
         Raises:
-            RunNotFoundError: the run has no such track.
+            RunNotFoundError: the run has no such track or person.
         """
         with open_database(database_url) as db:
-            owner = first_tracks(queries.persons(db, run)).get(track)
+            if isinstance(who, str):
+                with db.reading() as connection:
+                    subjects = load_subjects(connection, [run])
+                return cls(database_url, run, int(subjects.track[subjects.find(who)[0]]))
+            owner = first_tracks(queries.persons(db, run)).get(who)
         if owner is None:
-            raise RunNotFoundError(f"run {run} has no person with ID {track}: result.persons() lists them")
+            raise RunNotFoundError(f"run {run} has no person with ID {who}: result.persons() lists them")
         return cls(database_url, run, owner)
 
     def timeline(self) -> pd.DataFrame:
@@ -146,13 +151,13 @@ class RunView:
         with open_database(self._database_url) as db:
             return queries.episodes(db, self.run, track=track)
 
-    def person(self, track: int) -> PersonView:
-        """One person, by the ID of a track.
+    def person(self, who: int | str) -> PersonView:
+        """One person, by the ID of a track; or, as on the command line, by a name, "P3" or "ID 5".
 
         Raises:
-            RunNotFoundError: the run has no such track.
+            RunNotFoundError: the run has no such track or person.
         """
-        return PersonView.find(self._database_url, self.run, track)
+        return PersonView.find(self._database_url, self.run, who)
 
     def plot(self) -> OfflineFigure:
         """Everybody's episodes as a Plotly figure, one row per person.
@@ -208,6 +213,7 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
         ("video", f"{duration(summary.video_s)}, {plural(summary.frames, 'frame')}, {plural(summary.faces, 'face')}"),
         ("speed", f"{summary.fps:.1f} frames per second, {summary.real_time_factor:.2g}× real time"),
         ("purpose", facts.purpose or "not stated"),
+        ("consent", facts.consent or "not stated"),
         *(("file", str(path)) for path in files),
         ("database", name),
     ]
