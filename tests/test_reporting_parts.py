@@ -196,7 +196,7 @@ def test_a_classifier_that_was_not_measured_says_so(db: Database, tmp_path: Path
 
 def test_the_share_uncertain_stands_with_the_calibration(db: Database, tmp_path: Path) -> None:
     half = ScriptedRun([ScriptedPerson([(0, 2)], [(0, "neutral"), (1, "uncertain")])])
-    assert "Uncertain in this run 50% of the time seen" in report(db, half, tmp_path).text
+    assert "Uncertain in this run 50% of the time with a face" in report(db, half, tmp_path).text
     assert "Uncertain in this run nobody was seen" in report(db, ScriptedRun(), tmp_path).text
 
 
@@ -204,8 +204,19 @@ def test_the_share_uncertain_stands_with_the_calibration(db: Database, tmp_path:
 
 
 def test_speed_over_the_video(page: Page, db: Database, tmp_path: Path) -> None:
-    half, most = page.figures["speed"]["data"]
-    assert len(moments(half["y"])) == len(moments(most["y"])) == 8  # 8 s, a second each
+    figure = page.figures["speed"]
+    traces = {trace["meta"]["kind"]: trace for trace in figure["data"]}
+    assert list(traces) == ["rate", "possible", "median", "p95"]
+    for trace in traces.values():
+        values = moments(trace["y"])
+        assert len(values) == len(moments(trace["x"])) == 8 + 1  # 8 s, a second each, and where the last one ends
+        assert np.array_equal(values[-1:], values[-2:-1], equal_nan=True), "the last window is as wide as the others"
+        steps = np.diff(moments(trace["x"]).astype(np.float64))
+        assert steps[-1] == pytest.approx(steps[0])
+    assert figure["layout"]["yaxis"]["title"]["text"] == "frames per second"
+    assert moments(traces["rate"]["y"])[0] == pytest.approx(25.0, rel=0.05)
+    assert {traces[kind]["yaxis"] for kind in ("median", "p95")} == {"y2"}
+    assert "Analysed per second Possible per second" in page.text
     assert "50.0 frames a second over the whole run; 0 frames dropped." in page.text
     assert "speed" not in report(db, ScriptedRun([ScriptedPerson([(0, 2)])]), tmp_path).figures  # too short for a line
 

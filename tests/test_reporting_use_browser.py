@@ -207,6 +207,21 @@ def test_pictures_in_light_dark_and_on_paper(visit: Any, folder: Path) -> None:
     assert 3 <= paper.count(b"/Type /Page\n") <= 14
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_closed_tables_are_on_paper(visit: Any, scripts: bool) -> None:
+    page = visit("link.html", charts=scripts, java_script_enabled=scripts)
+    box = page.locator("#timing details").last
+    closed = box.bounding_box()["height"]
+    page.emulate_media(media="print")
+    if scripts:
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert box.bounding_box()["height"] > closed + 100, "the whole table is there"
+    if scripts:
+        assert page.locator("details:not([open])").count() == 0
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.locator("details[open]").count() == 0, "closed again"
+
+
 @pytest.mark.parametrize("name", ["link.html", "compare.html"])
 def test_nothing_is_wider_than_a_phone_even_with_all_tables_open(visit: Any, name: str) -> None:
     phone = {"viewport": {"width": 360, "height": 780}, "has_touch": True, "is_mobile": True}

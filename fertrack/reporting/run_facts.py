@@ -183,7 +183,7 @@ def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
         Card(
             "–" if uncertain is None else percent(uncertain),
             "uncertain",
-            "share of the time in which no expression was likely enough",
+            "share of the time with a face in which no expression was likely enough",
         ),
         Card(speed, "real time", f"analysed in {duration(summary.elapsed_s)}"),
     ]
@@ -202,7 +202,10 @@ def calibration_rows(calibration: Calibration, uncertain: float | None) -> list[
         ("Calibration", calibration.state),
         *calibration.rows,
         ("Expected calibration error", ece if calibration.recorded else "not recorded"),
-        ("Uncertain in this run", "nobody was seen" if uncertain is None else f"{percent(uncertain)} of the time seen"),
+        (
+            "Uncertain in this run",
+            "nobody was seen" if uncertain is None else f"{percent(uncertain)} of the time with a face",
+        ),
     ]
 
 

@@ -113,34 +113,45 @@ def reliability_chart(measured: Reliability) -> dict[str, Any]:
 
 
 def speed_chart(speed: pd.DataFrame, start_s: float, end_s: float) -> dict[str, Any]:
-    """What a frame took over the time of the video: half of the frames were below the one line, 95 % below the other.
+    """Frames per second over the time of the video, above; below, what a frame took: half of them, and 95 %.
 
     Args:
         speed: as from ``storage.timing.speed_over_time``.
         start_s: start of the time axis, seconds.
         end_s: its end.
     """
-    at = moments(speed["time_s"])
+    time_s = speed["time_s"].to_numpy(np.float64)
+    until_s = min(float(time_s[-1]) + float(speed.attrs["window_s"]), max(end_s, float(time_s[-1])))
+    at = moments(np.append(time_s, until_s))  # a value holds for its whole window, the last one too
+    lines = (
+        ("analysed", "rate", "fps", "y", "%{y:.1f} frames a second of video"),
+        ("the work allows", "possible", "work_fps", "y", "%{y:.1f} frames a second"),
+        ("half of the frames", "median", "p50_ms", "y2", "%{y:.1f} ms"),
+        ("95 % of them", "p95", "p95_ms", "y2", "%{y:.1f} ms"),
+    )
     traces = [
         {
             "type": "scatter",
-            "mode": "lines+markers" if len(speed) <= 60 else "lines",
+            "mode": "lines",
             "line": {"shape": "hv"},
             "name": name,
             "meta": {"kind": kind},
             "x": at,
-            "y": speed[column].to_numpy(np.float32),
-            "hovertemplate": "%{y:.1f} ms",
+            "y": np.append(values := speed[column].to_numpy(np.float32), values[-1]),
+            "yaxis": axis,
+            "hovertemplate": hover,
         }
-        for name, kind, column in (("half of the frames", "median", "p50_ms"), ("95 % of them", "p95", "p95_ms"))
+        for name, kind, column, axis, hover in lines
     ]
+    from_zero = {"rangemode": "tozero", "nticks": 5, **_SLIM}
     layout = {
-        "height": 220,
+        "height": 340,
         "hovermode": "x unified",
         "showlegend": False,
         "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
-        "xaxis": time_axis(start_s, end_s),
-        "yaxis": {"rangemode": "tozero", "title": {"text": "ms per frame"}, **_SLIM},
+        "xaxis": time_axis(start_s, end_s) | {"anchor": "y2"},
+        "yaxis": from_zero | {"domain": [0.56, 1], "title": {"text": "frames per second"}},
+        "yaxis2": from_zero | {"domain": [0, 0.46], "title": {"text": "ms per frame"}},
     }
     return {"data": traces, "layout": layout}
 

@@ -20,6 +20,8 @@
 
   const faded = (colour, opacity) => colour + Math.round(255 * opacity).toString(16).padStart(2, "0");
 
+  const steps = (color, width, dash) => ({ line: { color, width, dash, shape: "hv" } });
+
   // Paint of the traces that stand for no expression, by kind.
   const PLAIN = {
     cut: (page) => ({ line: { color: page.muted, width: 1, dash: "dot" } }),
@@ -29,8 +31,10 @@
     said: (page) => ({ marker: { color: page.text, size: 9, symbol: "line-ew-open", line: { width: 2 } } }),
     diagonal: (page) => ({ line: { color: page.muted, width: 1.5, dash: "dot" } }),
     count: (page) => ({ marker: { color: faded(page.muted, 0.6), line: { width: 0 } } }),
-    median: (page) => ({ line: { color: page.accent, width: 2, shape: "hv" }, marker: { color: page.accent, size: 5 } }),
-    p95: (page) => ({ line: { color: page.muted, width: 1.5, dash: "dot", shape: "hv" }, marker: { color: page.muted, size: 4 } }),
+    rate: (page) => steps(page.accent, 2, "solid"),
+    possible: (page) => steps(page.muted, 1.5, "dot"),
+    median: (page) => steps(page.accent, 2, "solid"),
+    p95: (page) => steps(page.muted, 1.5, "dot"),
   };
 
   function paintTrace(trace, colours, page) {
@@ -118,8 +122,18 @@
     });
     box.checked = true;
   }
-  addEventListener("beforeprint", () => { printing = true; for (const element of charts) draw(element); });
-  addEventListener("afterprint", () => { printing = false; for (const element of charts) draw(element); });
+  // Nobody can open a table on paper. (Where no script runs, the style sheet shows what is closed.)
+  const opened = [];
+  addEventListener("beforeprint", () => {
+    printing = true;
+    for (const each of document.querySelectorAll("details:not([open])")) { each.open = true; opened.push(each); }
+    for (const element of charts) draw(element);
+  });
+  addEventListener("afterprint", () => {
+    printing = false;
+    for (const each of opened.splice(0)) each.open = false;
+    for (const element of charts) draw(element);
+  });
   dark.addEventListener("change", drawAll);
 
   drawAll().then(() => {
