@@ -113,8 +113,9 @@ def import_labels(
 ) -> None:
     """Store the labels that a person wrote into the column 'corrected' of an exported CSV file.
 
-    They are kept beside the estimates, which stay as they are; later exports show them. Nothing learns from them yet:
-    evaluation and the fitting of class biases will read them. A new import replaces the run's earlier corrections.
+    They are kept beside the estimates, which stay as they are; later exports show them. 'fertrack evaluate corrections'
+    compares the run with them, and 'fertrack bias fit' learns class biases from them. A new import replaces the run's
+    earlier corrections.
 
     Example: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1'
     """

@@ -201,7 +201,8 @@ Expressions with few pictures have wide intervals: mind them.
 | accuracy by skin tone, age or gender | not measured: the pictures carry no such labels; expect differences |
 | accuracy on video of everyday people | not measured: no labelled video was at hand |
 | accuracy on spontaneous as against posed expressions | not measured |
-| accuracy for faces turned away, covered, badly lit or under 48 px | not measured; expect worse |
+| accuracy for faces filmed small, turned away, covered or badly lit | expect worse; measured only on pictures \
+shrunk, covered and lit by computation ([robustness.md](robustness.md)), not for faces turned away |
 | accuracy by culture | not measured; which expression a face is said to show depends on who is asked |
 | accuracy of the smoothed label over time | not measured; smoothing was chosen by flicker and lag only |
 | calibration on other cameras | not measured |
