@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -467,8 +468,10 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize(("closing_s", "finished"), [(0.0, True), (30.0, False)])
-def test_ctrl_c_closes_everything_soon(closing_s: float, finished: bool) -> None:
+@pytest.mark.parametrize(("closing_s", "presses", "finished"), [(0.0, 1, True), (2.0, 1, True), (120.0, 2, False)])
+def test_ctrl_c_closes_everything_once_the_page_knows_what_was_saved(
+    closing_s: float, presses: int, finished: bool
+) -> None:
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(closing_s)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     heard: list[tuple[str, dict]] = []
@@ -488,6 +491,10 @@ def test_ctrl_c_closes_everything_soon(closing_s: float, finished: bool) -> None
             until(lambda: heard)
             began_s = time.monotonic()
             program.send_signal(signal.SIGINT)
+            if presses > 1:
+                time.sleep(1.0)
+                assert heard[-1][0] == "numbers", "it waits for the session"
+                program.send_signal(signal.SIGINT)
             assert program.stdout.readline() == "interrupted 1\n"
             took_s = time.monotonic() - began_s
             name, said = listening.result(60)[-1]
@@ -495,3 +502,30 @@ def test_ctrl_c_closes_everything_soon(closing_s: float, finished: bool) -> None
         assert program.stderr.read() == ""  # no log of requests, no traceback
     assert took_s < 20  # below 1 s; this machine may be busy
     assert (name, said["interrupted"], said["finished"]) == ("ended", True, finished)
+
+
+def test_without_a_page_ctrl_c_waits_for_nothing() -> None:
+    """Nobody is there to be told what was saved."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, "120"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        try:
+            program.stdout.readline()
+            program.send_signal(signal.SIGINT)
+            assert program.stdout.readline() == "interrupted 1\n"
+        finally:
+            program.kill()
+
+
+def test_ctrl_c_is_told_to_whoever_handled_it_before(session: FakeSession) -> None:
+    """The command's second Ctrl-C ends the program at once, also while the page waits for the session."""
+    told: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: told.append(number))
+    try:
+        pressing = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+        with pytest.raises(KeyboardInterrupt):
+            serve(session, on_ready=lambda _url: pressing.start())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == [signal.SIGINT]

@@ -53,7 +53,8 @@ def serve(
     Raises:
         ConfigError: the port is taken or not permitted, or the extra ``[web]`` is not installed.
         ValueError: the host is not this machine, or the port is no port.
-        KeyboardInterrupt: Ctrl-C was pressed; the session has been asked to stop and every connection is closed.
+        KeyboardInterrupt: Ctrl-C was pressed; the session has been asked to stop, open pages were told what was saved
+            (unless it was pressed again), and every connection is closed.
     """
     try:
         from fertrack.web.server import run

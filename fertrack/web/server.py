@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import math
 import os
 import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,13 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "run"]
 
+_Handler = Callable[[int, FrameType | None], object] | int | None
+
 LOOK_EVERY_S = 0.05
 """How often it is looked whether the session has ended."""
 
-GRACE_S = 0.5
-"""After Ctrl-C: how long the session may take to end for the page to say what was saved."""
+GRACE_S = 60.0
+"""After Ctrl-C: how long the session may take to end for open pages to say what was saved; a second one ends that."""
 
-GOODBYE_S = 0.3
+GOODBYE_S = 2.0
 """Longest wait for the pages to have read how the session ended."""
 
 
@@ -50,7 +54,7 @@ def run(session: LiveSession, host: str, port: int, on_ready: Callable[[str], No
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(24)
         page = LivePage(session)
-        server = _Server(Gate(page.app, host=host, port=port, token=token))
+        server = _Server(Gate(page.app, host=host, port=port, token=token), signal.getsignal(signal.SIGINT))
         address = f"http://{host}{'' if port == 80 else f':{port}'}/?token={token}"
         try:
             asyncio.run(_serve(server, page, session, listener, lambda: on_ready(address)))
@@ -69,7 +73,7 @@ async def _serve(
         while not server.started and not serving.done():
             await asyncio.sleep(0)
         on_ready()
-        await _until_over(server, session)
+        await _until_over(server, page, session)
         page.end(farewell(session, interrupted=server.interrupted))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_silence(page), GOODBYE_S)
@@ -81,19 +85,15 @@ async def _serve(
         await server.abort()
 
 
-async def _until_over(server: _Server, session: LiveSession) -> None:
-    """Return when the session has ended, or soon after Ctrl-C."""
-    while not session.wait(0):
-        if server.interrupted:
+async def _until_over(server: _Server, page: LivePage, session: LiveSession) -> None:
+    """Return when the session has ended; after Ctrl-C, sooner if no page is open to be told what was saved."""
+    until_s = math.inf
+    while not session.wait(0) and time.monotonic() < until_s:
+        if server.interrupted and until_s == math.inf:
             await asyncio.to_thread(session.stop)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_ended(session), GRACE_S)
+            until_s = time.monotonic() + GRACE_S
+        if server.interrupted and (server.force_exit or not page.listeners):
             return
-        await asyncio.sleep(LOOK_EVERY_S)
-
-
-async def _ended(session: LiveSession) -> None:
-    while not session.wait(0):
         await asyncio.sleep(LOOK_EVERY_S)
 
 
@@ -103,9 +103,14 @@ async def _silence(page: LivePage) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without logging of its own, and with a Ctrl-C that is only noted."""
+    """uvicorn without logging of its own, and with a Ctrl-C that is only noted.
 
-    def __init__(self, app: Gate) -> None:
+    Args:
+        app: what is served.
+        on_ctrl_c: what handled Ctrl-C before, and is told of it still, if it is the program's own.
+    """
+
+    def __init__(self, app: Gate, on_ctrl_c: _Handler) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -122,6 +127,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.interrupted = False
+        self._on_ctrl_c = on_ctrl_c if on_ctrl_c is not signal.default_int_handler else None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -145,6 +151,8 @@ class _Server(uvicorn.Server):
         # The session is not touched here: this may run while this very thread holds one of its locks.
         self.force_exit = self.interrupted
         self.interrupted = True
+        if callable(self._on_ctrl_c):
+            self._on_ctrl_c(number, frame)
 
 
 def _check_address(host: str, port: int) -> None:
