@@ -66,6 +66,7 @@ class FakeSession:
     recording: str | None = None
     notice: str = ""
     refuse_recording: bool = False
+    answer_s: float = 0.0
     views: int = 0
     waiting: int = 0
     stops: int = 0
@@ -164,6 +165,7 @@ class FakeSession:
         if self.refuse_recording:
             raise OutputExistsError("live.mp4 exists: move it away first")
         self.recording = str(path or "/tmp/study/live <1>.mp4")
+        self._stop.wait(self.answer_s)
         return Path(self.recording)
 
     def stop_recording(self) -> None:

@@ -308,6 +308,22 @@ def test_the_whole_way_by_keyboard(chromium: Any) -> None:
         assert visit.complaints == []
 
 
+def test_no_press_is_lost_while_an_answer_is_on_its_way(visit: Visit) -> None:
+    """A button means what it says, and the stop button is heard whatever else is under way."""
+    page = visit.page
+    visit.session.answer_s = 60.0
+    page.get_by_role("button", name="Start recording").press("Enter")
+    expect(page.get_by_role("button", name="Stop recording")).to_be_visible()
+    page.get_by_role("button", name="Stop recording").press("Enter")
+    expect(page.get_by_role("button", name="Start recording")).to_be_visible()
+    page.get_by_role("button", name="Start recording").press("Enter")
+    expect(page.get_by_role("button", name="Stop recording")).to_be_visible()
+    page.keyboard.press("q")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="The session has ended")).to_be_visible()
+    assert visit.session.stops == 1
+
+
 def test_the_end_names_the_files(chromium: Any) -> None:
     notes = ("2 persons may be one: fertrack person list 7",)
     with visiting(chromium, FakeSession(summary_at_end=replace(SUMMARY, notes=notes))) as visit:

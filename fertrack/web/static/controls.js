@@ -10,11 +10,17 @@ const path = document.getElementById("recording");
 const problem = document.getElementById("problem");
 
 let recording = null;
-let busy = false;
+const underway = new Map(); // what each button is doing, so that a second press does not ask for it twice
+
+function settled(button) {
+  underway.delete(button);
+  button.removeAttribute("aria-busy");
+}
 
 async function attempt(button, action) {
-  if (busy) return;
-  busy = true;
+  if (underway.has(button)) return;
+  const mine = Symbol("attempt");
+  underway.set(button, mine);
   button.setAttribute("aria-busy", "true");
   try {
     await action();
@@ -22,8 +28,7 @@ async function attempt(button, action) {
   } catch (error) {
     problem.textContent = error.message;
   } finally {
-    busy = false;
-    button.removeAttribute("aria-busy");
+    if (underway.get(button) === mine) settled(button);
   }
 }
 
@@ -32,6 +37,7 @@ export function showRecording(now) {
   announce(now ? `Recording to ${now}` : `Recording finished: ${recording}`);
   path.textContent = now ? `Recording to ${now}` : `Recorded: ${recording}`;
   recording = now;
+  settled(record); // it has happened, whether or not the answer has come: from now on the button means something else
   record.classList.toggle("on", now !== null);
   record.querySelector(".sign").textContent = now ? "■" : "●";
   record.querySelector(".what").textContent = now ? "Stop recording" : "Start recording";

@@ -9,6 +9,7 @@ export function watchPicture() {
   let number = -1;
   let paused = false;
   let over = false;
+  const asking = new AbortController();
   let wake = () => {};
 
   const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -16,7 +17,7 @@ export function watchPicture() {
   document.addEventListener("visibilitychange", () => wake());
 
   async function next() {
-    const response = await fetch(`/picture?after=${number}`);
+    const response = await fetch(`/picture?after=${number}`, { signal: asking.signal });
     if (response.status === 204) {
       await rest(200); // while the end is being saved, the answer comes at once
       return;
@@ -59,6 +60,7 @@ export function watchPicture() {
     lost() { canvas.classList.add("old"); },
     end() {
       over = true;
+      asking.abort(); // nobody may be there to answer
       wake();
     },
   };
