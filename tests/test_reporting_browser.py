@@ -96,7 +96,7 @@ def test_it_draws_its_charts_silently_and_alone(report: Path, tmp_path: Path) ->
     assert (
         len(re.findall(r'<div class="chart js-plotly-plot"', document)) == 5
     )  # overview, presence, two persons, speed
-    assert len(re.findall(r'<g class="trace scatter', document)) == 2 * (7 + 7) + 2  # lines and bands; p50 and p95
+    assert len(re.findall(r'<g class="trace scatter', document)) == 2 * (7 + 7) + 4  # lines and bands; fps, p50 and p95
     assert len(re.findall(r'<g class="point"', document)) == 2 * (3 + 3 + 4) + (1 + 3 + 1)
     # seen stretches and episodes, twice; anybody, each stretch of a person, and a gap
     assert title(document).endswith("– expression report")  # the hostile name did not run

@@ -206,7 +206,7 @@ def test_the_share_uncertain_stands_with_the_calibration(db: Database, tmp_path:
 def test_speed_over_the_video(page: Page, db: Database, tmp_path: Path) -> None:
     figure = page.figures["speed"]
     traces = {trace["meta"]["kind"]: trace for trace in figure["data"]}
-    assert list(traces) == ["rate", "possible", "median", "p95"]
+    assert list(traces) == ["possible", "rate", "median", "p95"]
     for trace in traces.values():
         values = moments(trace["y"])
         assert len(values) == len(moments(trace["x"])) == 8 + 1  # 8 s, a second each, and where the last one ends
@@ -216,7 +216,7 @@ def test_speed_over_the_video(page: Page, db: Database, tmp_path: Path) -> None:
     assert figure["layout"]["yaxis"]["title"]["text"] == "frames per second"
     assert moments(traces["rate"]["y"])[0] == pytest.approx(25.0, rel=0.05)
     assert {traces[kind]["yaxis"] for kind in ("median", "p95")} == {"y2"}
-    assert "Analysed per second Possible per second" in page.text
+    assert "fps analysed fps possible" in page.text
     assert "50.0 frames a second over the whole run; 0 frames dropped." in page.text
     assert "speed" not in report(db, ScriptedRun([ScriptedPerson([(0, 2)])]), tmp_path).figures  # too short for a line
 

@@ -124,8 +124,8 @@ def speed_chart(speed: pd.DataFrame, start_s: float, end_s: float) -> dict[str, 
     until_s = min(float(time_s[-1]) + float(speed.attrs["window_s"]), max(end_s, float(time_s[-1])))
     at = moments(np.append(time_s, until_s))  # a value holds for its whole window, the last one too
     lines = (
-        ("analysed", "rate", "fps", "y", "%{y:.1f} frames a second of video"),
         ("the work allows", "possible", "work_fps", "y", "%{y:.1f} frames a second"),
+        ("analysed", "rate", "fps", "y", "%{y:.1f} frames a second of video"),
         ("half of the frames", "median", "p50_ms", "y2", "%{y:.1f} ms"),
         ("95 % of them", "p95", "p95_ms", "y2", "%{y:.1f} ms"),
     )

@@ -31,8 +31,8 @@
     said: (page) => ({ marker: { color: page.text, size: 9, symbol: "line-ew-open", line: { width: 2 } } }),
     diagonal: (page) => ({ line: { color: page.muted, width: 1.5, dash: "dot" } }),
     count: (page) => ({ marker: { color: faded(page.muted, 0.6), line: { width: 0 } } }),
-    rate: (page) => steps(page.accent, 2, "solid"),
-    possible: (page) => steps(page.muted, 1.5, "dot"),
+    possible: (page) => steps(page.accent, 2, "solid"),
+    rate: (page) => steps(page.muted, 1.5, "dot"),
     median: (page) => steps(page.accent, 2, "solid"),
     p95: (page) => steps(page.muted, 1.5, "dot"),
   };
