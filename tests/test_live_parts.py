@@ -15,9 +15,10 @@ from fertrack.kalman import BoxKalman
 from fertrack.live.budget import Budget, BudgetController, Costs, LookSchedule, input_sizes
 from fertrack.live.capture import Capture, LiveFeed
 from fertrack.live.following import FollowWatch
-from fertrack.live.latency import Meter
+from fertrack.live.latency import Measured, Meter
 from fertrack.live.people import PeopleSink
 from fertrack.live.prediction import predicted_xyxy
+from fertrack.live.state import Percentiles
 from fertrack.tracker import SortTracker, TrackerConfig
 from fertrack.types import EXPRESSIONS, UNCERTAIN, Detections, Faces, Frame, FrameResult, Look
 
@@ -343,16 +344,17 @@ def test_names() -> None:
 
 def test_meters() -> None:
     meter = Meter()
-    assert (meter.rate(1.0), meter.recent(1.0).p50, meter.overall().p99) == (0.0, 0.0, 0.0)
+    assert (meter.rate(1.0), meter.recent(1.0), meter.overall()) == (0.0, None, None), "nothing is not 0 ms"
     for tick in range(1, 1201):
         meter.add(tick / 10, 100.0 if tick <= 600 else 20.0)
     assert meter.rate(120.0) == pytest.approx(10.0, rel=0.02)
-    assert meter.recent(120.0).p99 == 20.0
-    assert meter.overall().p95 == 100.0
+    assert meter.recent(120.0) == Percentiles(20.0, 20.0, 20.0)
+    assert meter.recent(130.0) is None
+    assert meter.overall() == Percentiles(60.0, 100.0, 100.0)
     first, second = meter.between(0.0, 60.05), meter.between(60.05, 120.05)
-    assert (first.percentiles.p50, second.percentiles.p99) == (100.0, 20.0)
+    assert (first.percentiles, second.percentiles) == (Percentiles(100.0, 100.0, 100.0), Percentiles(20.0, 20.0, 20.0))
     assert (first.rate, second.count) == (pytest.approx(10.0, rel=0.02), 600)
-    assert meter.between(500.0, 600.0).count == 0
+    assert meter.between(500.0, 600.0) == Measured(0, 0.0, None)
 
 
 def test_a_meter_stays_small_and_keeps_an_even_sample() -> None:

@@ -694,9 +694,11 @@ def test_numbers_seen_live_find_the_same_persons_in_the_database(tmp_path: Path)
     assert {(1, 1), (2, 2), (2, 3), (4, 4)} <= seen
     with open_database(tmp_path / "fertrack.db") as database:
         stored = queries.persons(database, "last").set_index("person")["tracks"]
+        notes = queries.run_facts(database, "last").summary.notes
     assert stored.to_dict() == {"P1": "1", "P2": "2, 3", "P4": "4"}
     assert summary.persons == 3
     assert any("P3 is P2" in note for note in summary.notes)
+    assert notes == summary.notes, "whoever looks at the run later reads it, too"
 
 
 def test_an_unusable_recording_is_refused_before_anything_begins(tmp_path: Path) -> None:
