@@ -167,7 +167,14 @@ class TestEnding:
     @staticmethod
     def start(clip: str, out: Path, *more: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "fertrack", "live", clip, "--realtime", "-o", str(out), *QUIET, *more]
-        return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        ignored = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        if ignored:  # the tests run under nohup; what they start is not to
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        finally:
+            if ignored:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     @staticmethod
     def await_rows(out: Path) -> None:
