@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from fertrack.storage.engine import Database, open_database
 # The same examples on every run: a red suite must mean a changed program.
 settings.register_profile("fertrack", derandomize=True, deadline=None)
 settings.load_profile("fertrack")
+
+if threading.current_thread() is threading.main_thread():
+    # A shell starts what runs in the background with Ctrl-C ignored, and tests of Ctrl-C would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OTHERS_THREADS = {"tqdm_monitor"}
 """Of the progress bar that PyTorch's exporter shows: one for the whole process, ends with it."""
