@@ -153,7 +153,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_no_other(
 def test_the_command_line_prints_what_the_files_hold(
     db: Database, run: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    faces, episodes = write_csv(db, run, tmp_path, "clip", ReportConfig(min_episode_s=0.0))
+    faces, episodes = write_csv(db, run, tmp_path, "clip")
     for path, extra in ((faces, []), (episodes, ["--episodes"])):
         assert command(["timeline", str(run), "--db", db.url, "--format", "csv", *extra]) == 0
         printed = capsys.readouterr().out
