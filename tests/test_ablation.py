@@ -92,6 +92,8 @@ def test_a_run_per_change_and_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (first, second), (headless,) = compare(config, changes, pictures, tmp_path)
     assert first.plain.shape == first.disturbed.shape == headless.plain.shape == (70, 7)
     assert (first.plain != second.plain).any(), "another seed is another run"
+    (pupil,) = compare(config, [Change("taught", {"teacher": {"bundles": ("default",)}})], pictures, tmp_path / "t")[0]
+    assert (first.plain != pupil.plain).any(), "what the teacher says is learned"
     assert (first.plain != first.disturbed).any()
     again = compare(config, changes[:1], pictures, tmp_path)[0][0]
     np.testing.assert_array_equal(again.plain, first.plain)  # from the checkpoint: nothing is trained twice

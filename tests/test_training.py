@@ -311,6 +311,62 @@ class TestRuns:
         assert head_overlap([one, one, one]) == pytest.approx(1)
         assert head_overlap([one, one, two]) == pytest.approx(1 / 3)
 
+    def test_settled_logits_are_calibrated_at_the_pictures_own_shares(self) -> None:
+        import torch
+
+        from fertrack.evaluation.expression import negative_log_likelihood
+        from fertrack.models.compact import CompactNet
+        from fertrack.training.settle import class_shares, settle, settled
+
+        rng = np.random.default_rng(0)
+        own, drawn = np.array((0.05, 0.05, 0.1, 0.3, 0.1, 0.1, 0.3)), np.full(7, 1 / 7)
+        labels = rng.choice(7, 4000, p=own)
+        evidence = rng.normal(size=(4000, 7)) + 2 * np.eye(7)[labels]  # of unit variance, so 2 z is the log likelihood
+        bias = np.array((0.5, -0.5, 0, 0, 0, 0, 0))
+        logits = ((2 * evidence + bias) * 0.5 + np.log(drawn)).astype(np.float32)  # too unsure, and biased
+        found = settle(logits, labels, drawn, own)
+        assert found.temperature == pytest.approx(0.5, rel=0.05)
+        expected = np.log(own) - bias
+        np.testing.assert_allclose(found.offset - found.offset.mean(), expected - expected.mean(), atol=0.25)
+
+        def loss(values: np.ndarray) -> float:
+            odds = np.exp(values - values.max(axis=1, keepdims=True))
+            weights = np.full(len(labels), 1 / len(labels))
+            return negative_log_likelihood(odds / odds.sum(axis=1, keepdims=True), labels, weights)
+
+        assert loss(found.apply(logits)) == pytest.approx(loss(2 * evidence + np.log(own)), abs=0.005)
+        network = CompactNet((8, 8), (0, 1), head_channels=0).eval()
+        crops = torch.from_numpy(rng.normal(size=(3, 1, 32, 32)).astype(np.float32))
+        with torch.inference_mode():
+            plain, changed = network(crops).numpy(), settled(network, found)(crops).numpy()
+        np.testing.assert_allclose(changed, found.apply(plain), atol=1e-5)
+        np.testing.assert_allclose(class_shares(np.array([0, 0, 1])), np.array((3, 2, 1, 1, 1, 1, 1)) / 10)
+
+    def test_the_command_ends_with_a_calibrated_bundle(
+        self, voted_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from fertrack.cli.main import run
+
+        config = tmp_path / "run.toml"
+        text = (
+            f'name = "tiny"\n[data]\npath = "{voted_file}"\nsize_px = 32\nvalidation = 100\n'
+            "[network]\nwidths = [8, 8]\nblocks = [0, 1]\nhead_channels = 0\n[schedule]\nepochs = 1\nbatch = 16\n"
+        )
+        config.write_text(text)
+        assert run(["train", str(config), "-o", str(tmp_path / "run")]) == 0
+        plain = load_bundle(Path(capsys.readouterr().out.strip()))
+        config.write_text(text + "[finish]\ncalibrate = true\n")
+        assert run(["train", str(config), "-o", str(tmp_path / "run")]) == 0  # of a complete run: its end alone
+        said = capsys.readouterr()
+        assert "calibrated on the 100 pictures kept apart" in said.err
+        changed = load_bundle(Path(said.out.strip()))
+        assert changed.card.sha256 != plain.card.sha256
+        assert changed.card.calibration.fitted_on == "100 of the training pictures, kept apart"
+        assert changed.calibration.training_prior != plain.calibration.training_prior
+        config.write_text(config.read_text().replace("validation = 100", "validation = 50"))
+        assert run(["train", str(config)]) == 1
+        assert "finish.calibrate needs pictures kept apart" in capsys.readouterr().err
+
     def test_the_command_in_parts(self, voted_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from fertrack.cli.main import run
 

@@ -16,11 +16,14 @@ import numpy as np
 
 from fertrack.detectors.centerface import Options, build
 from fertrack.evaluation.ferplus import VotedPictures, find_landmarks, load_ferplus
+from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import crop_faces, disturbed, normalise
 from fertrack.training.config import TrainConfig, load_train_config
 from fertrack.training.loop import Trainer, logits_of_crops
 from fertrack.training.pictures import Pictures, crop_template, load_pictures
-from fertrack.types import EXPRESSIONS, FloatArray
+from fertrack.training.settle import class_shares, settle
+from fertrack.training.teachers import taught
+from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
 __all__ = ["CHANGES", "Change", "Outcome", "ablation_table", "compare"]
 
@@ -59,6 +62,7 @@ CHANGES = (
     Change("FER+ votes alone", {"data": {"fer2013_share": 0.0}}),
     Change("no mixup", {"augmentation": {"mixup": 0.0}}),
     Change("turns, shifts and flips alone", {"augmentation": _GEOMETRY_ONLY}),
+    Change("half of the targets from the default classifier", {"teacher": {"bundles": ("default",)}}),
 )
 
 
@@ -67,9 +71,9 @@ class Outcome:
     """What one run answers.
 
     Attributes:
-        plain: float32 (N, 7), logits of the test pictures.
+        plain: float32 (N, 7), logits of the test pictures, calibrated on pictures kept apart.
         disturbed: float32 (N, 7), logits of the same, each made small, blurred or noisy.
-        prior: float64 (7,), class shares in training.
+        prior: float64 (7,), class shares that the logits assume.
     """
 
     plain: FloatArray
@@ -90,9 +94,12 @@ def compare(config: TrainConfig, changes: Sequence[Change], tested: Pictures, fo
         for seed in range(change.seeds):
             changed = change.config(config, seed)
             learned, kept = load_pictures(changed.data, detector, folder)
+            teachers = [load_bundle(name) for name in changed.teacher.bundles]
+            prior = learned.class_shares(changed.data.balance)
+            learned = taught(learned, teachers, changed.teacher.share, prior)
             trainer = Trainer(changed, learned, kept, folder / f"{number}-{seed}")
             trainer.run(on_epoch=lambda report, name=change.name: logger.info("%s: %s", name, report))  # type: ignore[misc]
-            outcomes[-1].append(_outcome(trainer, tested, changed))
+            outcomes[-1].append(_outcome(trainer, tested, changed, (learned.labels, kept.labels)))
     return outcomes
 
 
@@ -132,7 +139,8 @@ def ablation_table(changes: Sequence[Change], outcomes: Sequence[Sequence[Outcom
     return "\n".join(lines)
 
 
-def _outcome(trainer: Trainer, tested: Pictures, config: TrainConfig) -> Outcome:
+def _outcome(trainer: Trainer, tested: Pictures, config: TrainConfig, labels: tuple[IntArray, IntArray]) -> Outcome:
+    learned, kept = labels
     size = config.data.size_px
     crops = crop_faces(tested.images, tested.landmarks, crop_template(size, config.data.zoom), size)
     rng = np.random.default_rng(_SEED)
@@ -140,7 +148,8 @@ def _outcome(trainer: Trainer, tested: Pictures, config: TrainConfig) -> Outcome
     for place, option in enumerate(_DISTURBANCES):
         spoilt[place :: len(_DISTURBANCES)] = disturbed(crops[place :: len(_DISTURBANCES)], option, rng)
     plain, other = (logits_of_crops(trainer.averaged, normalise(view)) for view in (crops, spoilt))
-    return Outcome(plain, other, trainer.training_prior)
+    settlement = settle(trainer.validation_logits(), kept, trainer.training_prior, class_shares(learned))
+    return Outcome(settlement.apply(plain), settlement.apply(other), settlement.prior)
 
 
 def _right(logits: FloatArray, prior: FloatArray, voted: VotedPictures, shares: Any = None) -> FloatArray:
@@ -199,9 +208,10 @@ def _main(arguments: Sequence[str] | None = None) -> None:
         "# What each part of the training is worth\n\n"
         f"Runs of {config.schedule.epochs} epochs of `{given.config}`, a network smaller than the default one so that "
         "they can be repeated, each with one thing done differently; measured on FER+ PublicTest, "
-        f"{len(voted)} pictures (arg-max of the votes), of which no twin was learned. Differences in points, to the "
-        "first row, 95 % bootstrap intervals over pictures. Values separated by / are seeds. Disturbed: a third each "
-        "shrunk to 16-40 px, blurred, noisy. Written by `python -m fertrack.training.ablation`.\n\n"
+        f"{len(voted)} pictures (arg-max of the votes), of which no twin was learned. Temperature and biases are "
+        "fitted on training pictures kept apart. Differences in points, to the first row, 95 % bootstrap intervals "
+        "over pictures. Values separated by / are seeds. Disturbed: a third each shrunk to 16-40 px, blurred, noisy. "
+        "Written by `python -m fertrack.training.ablation`.\n\n"
         f"{ablation_table(CHANGES, outcomes, voted)}\n"
     )
     given.out.write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ __all__ = ["CHECKPOINT", "load_averaged", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
 
-_MAY_DIFFER = {"schedule": {"epochs", "decay_share", "calm_share", "threads"}}
+_MAY_DIFFER = {"schedule": {"epochs", "decay_share", "calm_share", "threads"}, "finish": {"calibrate"}}
 """What may be changed between two parts of a run: how long it goes on, and what it runs on."""
 
 _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError)

@@ -50,6 +50,7 @@ def train_classifier(
         raise ConfigError(f"training needs {' and '.join(missing)}: pip install 'fertrack[train]'")
     from fertrack.training.finish import write_bundle
     from fertrack.training.loop import Trainer
+    from fertrack.training.settle import class_shares, settle, settled
 
     folder = folder or _FOLDER / config.name
     # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
@@ -72,4 +73,10 @@ def train_classifier(
     if not trainer.run(on_epoch=after, stop=lambda: done == epochs_now):
         say("not complete: the same command goes on from here")
         return folder
-    return write_bundle(trainer.averaged, config, trainer.training_prior, folder / "bundle")
+    if not config.finish.calibrate:
+        return write_bundle(trainer.averaged, config, trainer.training_prior, folder / "bundle")
+    settlement = settle(trainer.validation_logits(), kept.labels, trainer.training_prior, class_shares(learned.labels))
+    say(f"calibrated on the {len(kept)} pictures kept apart: logits divided by {settlement.temperature:.3f}")
+    network = settled(trainer.averaged, settlement)
+    fitted_on = f"{len(kept)} of the training pictures, kept apart"
+    return write_bundle(network, config, settlement.prior, folder / "bundle", fitted_on=fitted_on)

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fertrack.errors import ConfigError
 from fertrack.stage_config import StageConfig
@@ -14,12 +14,16 @@ from fertrack.stage_config import StageConfig
 __all__ = [
     "AugmentConfig",
     "DataConfig",
+    "FinishConfig",
     "NetworkConfig",
     "ScheduleConfig",
     "TeacherConfig",
     "TrainConfig",
     "load_train_config",
 ]
+
+
+LEAST_TO_CALIBRATE = 100
 
 
 class DataConfig(StageConfig):
@@ -113,6 +117,14 @@ class TeacherConfig(StageConfig):
     share: float = Field(0.5, ge=0.0, le=1.0, description="Share of the teachers' mean answer in the target.")
 
 
+class FinishConfig(StageConfig):
+    """The ``[finish]`` section: what is done to the averaged weights after the last epoch."""
+
+    calibrate: bool = Field(
+        False, description="Bring the logits to calibrated ones at the pictures' class shares, by those kept apart."
+    )
+
+
 class TrainConfig(StageConfig):
     """A training run."""
 
@@ -125,6 +137,15 @@ class TrainConfig(StageConfig):
     network: NetworkConfig = NetworkConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     teacher: TeacherConfig = TeacherConfig()
+    finish: FinishConfig = FinishConfig()
+
+    @model_validator(mode="after")
+    def _enough_to_calibrate(self) -> TrainConfig:
+        if self.finish.calibrate and self.data.validation < LEAST_TO_CALIBRATE:
+            raise ValueError(
+                f"finish.calibrate needs pictures kept apart: set data.validation to {LEAST_TO_CALIBRATE} or more"
+            )
+        return self
 
 
 def load_train_config(path: Path) -> TrainConfig:

@@ -25,17 +25,25 @@ TRAINING_DATA = (
 )
 
 
-def write_bundle(network: CompactNet, config: TrainConfig, training_prior: FloatArray, folder: Path) -> Path:
+def write_bundle(
+    network: CompactNet,
+    config: TrainConfig,
+    training_prior: FloatArray,
+    folder: Path,
+    *,
+    fitted_on: str = "nothing yet: as trained",
+) -> Path:
     """Write the network as a bundle: ``model.onnx``, batch norms folded in, and its card.
 
-    The card says what the network was fed; temperature and thresholds are neutral until ``fertrack calibrate`` has
-    fitted them.
+    The card says which class shares the logits assume; temperature and thresholds are neutral until ``fertrack
+    calibrate`` has fitted them.
 
     Args:
         network: the averaged weights.
         config: the run.
-        training_prior: float64 (7,), class shares seen in training.
+        training_prior: float64 (7,), class shares seen in training, or those its logits were brought to.
         folder: made if need be; an earlier bundle in it is replaced.
+        fitted_on: what the logits were calibrated with.
 
     Returns:
         The folder.
@@ -67,7 +75,7 @@ def write_bundle(network: CompactNet, config: TrainConfig, training_prior: Float
             std=(STD,),
         ),
         calibration=CalibrationCard(
-            fitted_on="nothing yet: as trained",
+            fitted_on=fitted_on,
             temperature=1.0,
             prior_strength=0.5,
             training_prior=shares,

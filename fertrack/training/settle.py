@@ -1,0 +1,69 @@
+"""The end of a run: the network is made to say calibrated probabilities at the class shares of the pictures.
+
+Balanced draws, soft targets and mixup leave a network too unsure, and at class shares that no data set has. A
+temperature and a bias for each class, fitted on pictures it never learned, repair both (bias-corrected temperature
+scaling: Alexandari, Kundaje and Shrikumar 2020, arXiv 1901.06852); they are linear in the logits, so the last layer
+takes them up.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fertrack.evaluation.fit import fit_values
+from fertrack.models.compact import CompactNet
+from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+
+__all__ = ["Settlement", "class_shares", "settle", "settled"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settlement:
+    """What is done to the logits: divided by the temperature, then the offset added.
+
+    Attributes:
+        temperature: above 0.
+        offset: float64 (7,): from the draws' class shares to the pictures' own, and the fitted bias.
+        prior: float64 (7,), class shares of the pictures, which the logits then assume.
+    """
+
+    temperature: float
+    offset: FloatArray
+    prior: FloatArray
+
+    def apply(self, logits: FloatArray) -> FloatArray:
+        """Settled logits (N, 7)."""
+        return np.asarray(logits / self.temperature + self.offset, logits.dtype)
+
+
+def class_shares(labels: IntArray) -> FloatArray:
+    """float64 (7,): how often each expression occurs, counted from one so that none is impossible."""
+    counts = np.bincount(labels, minlength=len(EXPRESSIONS)) + 1.0
+    return np.asarray(counts / counts.sum())
+
+
+def settle(logits: FloatArray, labels: IntArray, drawn: FloatArray, prior: FloatArray) -> Settlement:
+    """Fit temperature and biases on pictures kept apart.
+
+    Args:
+        logits: float32 (N, 7), as trained.
+        labels: int64 (N,), with class shares like ``prior``.
+        drawn: float64 (7,), class shares that the network was trained with.
+        prior: float64 (7,), class shares that it is to assume.
+    """
+    shift = np.log(prior) - np.log(drawn)
+    found = fit_values(logits, labels, np.full(len(labels), 1 / len(labels)), shift, kind="bias")
+    return Settlement(found.temperature, np.asarray(shift + np.asarray(found.bias)), prior)
+
+
+def settled(network: CompactNet, settlement: Settlement) -> CompactNet:
+    """A copy of the network whose logits are settled."""
+    copy = deepcopy(network)
+    with torch.no_grad():
+        copy.fc.weight.div_(settlement.temperature)
+        copy.fc.bias.div_(settlement.temperature).add_(torch.from_numpy(settlement.offset.astype(np.float32)))
+    return copy
