@@ -31,7 +31,7 @@ from fertrack.evaluation.expression import (
     vote_divergence,
 )
 from fertrack.evaluation.expression_report import evaluate_answers, plain, to_json, write_evaluation
-from fertrack.evaluation.figures import confusion_svg, coverage_svg, reliability_svg
+from fertrack.evaluation.figures import confusion_svg, coverage_svg, curves_svg, reliability_svg
 from fertrack.evaluation.intervals import Interval, bootstrap, wilson
 from fertrack.evaluation.labelled import LabelledSet
 from fertrack.evaluation.page import facts_html, page_html, table_html
@@ -255,6 +255,15 @@ def test_pictures_are_proper_svg_and_say_what_they_show() -> None:
     labels_shown = {node.text for node in ET.fromstring(matrix).iter() if node.text}
     assert {"A & B", *EXPRESSIONS} <= labels_shown
     assert str(scores.confusion_labelled[0][0]) in labels_shown
+
+
+def test_curves_span_their_values() -> None:
+    text = curves_svg({"up": [0.5, math.nan, 0.7], "flat": [0.6] * 3}, "T", "epoch", "nats")
+    shown = [node.text for node in ET.fromstring(text).iter() if node.text]
+    assert {"T: nats", "0.5", "0.7", "0", "3", "epoch", "up", "flat"} <= set(shown)
+    left, top, right, bottom = 146, 30, 346, 330  # first value at a third of the width, below; last above, at its end
+    assert f'd="M{left:.1f} {bottom:.1f}L{right:.1f} {top:.1f}"' in text
+    ET.fromstring(curves_svg({"none": []}, "T", "epoch", "nats"))
 
 
 def test_pages_escape_and_align() -> None:

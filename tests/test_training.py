@@ -20,6 +20,7 @@ from fertrack.training.config import (
     TrainConfig,
     load_train_config,
 )
+from fertrack.training.curves import write_curves
 from fertrack.training.pictures import Pictures, crop_template, load_pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
 from fertrack.training.teachers import taught, teachers_view
@@ -378,9 +379,13 @@ class TestRuns:
         arguments = ["train", str(config), "-o", str(tmp_path / "run"), "--epochs-now", "1"]
         assert run(arguments) == 0
         assert "goes on from here" in capsys.readouterr().err
+        first = (tmp_path / "run" / "curves_loss.svg").read_text()
         assert run(arguments) == 0
         folder = Path(capsys.readouterr().out.strip())
         assert load_bundle(folder).card.name == "tiny"
+        assert "cross-entropy, kept apart" in first
+        assert (tmp_path / "run" / "curves_loss.svg").read_text() != first
+        assert "mean class recall" in (tmp_path / "run" / "curves_accuracy.svg").read_text()
         assert run(["train", str(tmp_path / "none.toml")]) == 1
         assert "none.toml cannot be read" in capsys.readouterr().err
 
@@ -400,6 +405,13 @@ def test_teachers_are_part_of_the_target(voted_file: Path, tmp_path: Path) -> No
     np.testing.assert_allclose(mixed.targets, 0.75 * learned.targets + 0.25 * view, atol=1e-6)
     np.testing.assert_array_equal(mixed.labels, learned.labels)
     assert taught(learned, [], 0.25, prior) is learned
+
+
+def test_curves_of_a_log_that_is_none(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(ModelError, match="cannot be drawn as curves"):
+        write_curves(log)
 
 
 def test_robustness_is_a_table_of_disturbances() -> None:

@@ -28,9 +28,9 @@ def train(
 ) -> None:
     """Train a classifier and write it as a bundle that `process --classifier` and `calibrate` take.
 
-    After every epoch the run is saved: stopped in any way, the same command goes on where it was, and ends at the
-    same weights as if it had never stopped. Needs: pip install 'fertrack[train]', and the FER2013 pictures with FER+
-    votes that the configuration names.
+    After every epoch the run is saved, logged (log.csv) and drawn (curves_loss.svg, curves_accuracy.svg): stopped in
+    any way, the same command goes on where it was, and ends at the same weights as if it had never stopped. Needs:
+    pip install 'fertrack[train]', and the FER2013 pictures with FER+ votes that the configuration names.
 
     Examples: fertrack train configs/train/default.toml · fertrack train configs/train/default.toml --epochs-now 10
     """

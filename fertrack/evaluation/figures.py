@@ -1,4 +1,4 @@
-"""Pictures of an evaluation as SVG text: confusion matrix, reliability diagram, accuracy against coverage.
+"""Pictures of an evaluation as SVG text: confusion matrix, reliability diagram, accuracy against coverage, curves.
 
 Plain SVG needs no library, opens everywhere, and lies inside the HTML page or in a file of its own.
 """
@@ -12,7 +12,7 @@ from html import escape
 from fertrack.evaluation.expression import ReliabilityBin
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["confusion_svg", "coverage_svg", "reliability_svg"]
+__all__ = ["confusion_svg", "coverage_svg", "curves_svg", "reliability_svg"]
 
 _INK, _MUTED, _RULE = "#1b1f26", "#586173", "#dfe3e8"
 _SERIES = ("#2948ad", "#c68816", "#1d6b3a", "#a31d33")
@@ -81,6 +81,26 @@ def coverage_svg(series: Mapping[str, Sequence[tuple[float, float, float]]], tit
     return _plot(parts, list(series), title)
 
 
+def curves_svg(series: Mapping[str, Sequence[float]], title: str, along: str, up: str) -> str:
+    """Curves over 1, 2, 3 ..., the axis upwards from the least value to the greatest.
+
+    Args:
+        series: values by name, all equally many; NaN is a gap.
+        title: shown above, with ``up``.
+        along: what is counted.
+        up: what the values are.
+    """
+    count = max((len(values) for values in series.values()), default=0)
+    known = [value for values in series.values() for value in values if not math.isnan(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    span, last = (high - low) or 1.0, max(count, 1)
+    parts = [_axes(f"{title}: {up}", along, "", (0, last), (low, low + span))]
+    for colour, values in zip(_SERIES, series.values(), strict=False):
+        points = [(at / last, (value - low) / span) for at, value in enumerate(values, 1) if not math.isnan(value)]
+        parts.append(_line(points, colour))
+    return _plot(parts, list(series), title)
+
+
 def _x(value: float) -> float:
     return _MARGIN_PX + value * _PLOT_PX
 
@@ -89,14 +109,20 @@ def _y(value: float) -> float:
     return 30 + (1.0 - value) * _PLOT_PX
 
 
-def _axes(title: str, along: str, up: str) -> str:
+def _axes(
+    title: str,
+    along: str,
+    up: str,
+    across: tuple[float, float] = (0.0, 1.0),
+    upwards: tuple[float, float] = (0.0, 1.0),
+) -> str:
     parts = [_text(8, 18, title, weight="bold")]
     for tenth in range(0, 11, 2):
         at = tenth / 10
         parts += [
             f'<path d="M{_x(0):.1f} {_y(at):.1f}H{_x(1):.1f}M{_x(at):.1f} {_y(0):.1f}V{_y(1):.1f}" stroke="{_RULE}"/>',
-            _text(_x(at), _y(0) + 16, f"{at:g}", anchor="middle", size=11, colour=_MUTED),
-            _text(_x(0) - 6, _y(at) + 4, f"{at:g}", anchor="end", size=11, colour=_MUTED),
+            _text(_x(at), _y(0) + 16, _tick(at, across), anchor="middle", size=11, colour=_MUTED),
+            _text(_x(0) - 6, _y(at) + 4, _tick(at, upwards), anchor="end", size=11, colour=_MUTED),
         ]
     parts.append(_text(_x(0.5), _y(0) + 34, along, anchor="middle", size=12, colour=_MUTED))
     parts.append(
@@ -104,6 +130,10 @@ def _axes(title: str, along: str, up: str) -> str:
         f'fill="{_MUTED}">{escape(up)}</text>'
     )
     return "".join(parts)
+
+
+def _tick(share: float, ends: tuple[float, float]) -> str:
+    return f"{ends[0] + share * (ends[1] - ends[0]):.3g}"
 
 
 def _plot(parts: list[str], names: list[str], title: str) -> str:

@@ -11,6 +11,7 @@ from fertrack.detectors.centerface import Options, build
 from fertrack.errors import ConfigError
 from fertrack.models.bundle import load_bundle
 from fertrack.training.config import load_train_config
+from fertrack.training.curves import write_curves
 from fertrack.training.pictures import load_pictures
 from fertrack.training.teachers import taught
 
@@ -49,7 +50,7 @@ def train_classifier(
     if missing:  # told before hours of training, not at its end
         raise ConfigError(f"training needs {' and '.join(missing)}: pip install 'fertrack[train]'")
     from fertrack.training.finish import write_bundle
-    from fertrack.training.loop import Trainer
+    from fertrack.training.loop import LOG, Trainer
     from fertrack.training.settle import class_shares, settle, settled
 
     folder = folder or _FOLDER / config.name
@@ -65,6 +66,7 @@ def train_classifier(
     def after(report: EpochReport) -> None:
         nonlocal done
         done += 1
+        write_curves(folder / LOG)
         say(
             f"epoch {report.epoch}: loss {report.loss:.3f}, kept apart: accuracy {report.accuracy:.3f}, "
             f"mean class recall {report.mean_class_recall:.3f}, {report.seconds:.0f} s"
