@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fertrack.calibration import ClassifierCalibration, Expression, PerClass, Prior, in_order
 from fertrack.errors import ModelError, WeightsError
+from fertrack.models.onnx_parts import joined, parts_beside, sha256_with_parts
 from fertrack.reliability import Reliability
 from fertrack.stage_config import StageConfig
 from fertrack.types import EXPRESSIONS, FloatArray
@@ -219,15 +220,19 @@ class ClassifierBundle:
     def read_model(self) -> bytes:
         """The network file's bytes, verified: what is checked here is what is run.
 
+        An ONNX network that keeps its weights in a second file is made one.
+
         Raises:
-            WeightsError: the file is missing, unreadable, or its hash differs.
+            WeightsError: a file is missing, unreadable, or its hash differs.
+            ModelError: the network and its second file do not fit together.
         """
         try:
             content = self.model_path.read_bytes()
         except OSError as error:
             raise _unreadable(self.model_path, error) from error
-        _compare(self.model_path, hashlib.sha256(content).hexdigest(), self.card.sha256)
-        return content
+        parts = parts_beside(self.model_path, content) if _may_have_parts(self.model_path) else {}
+        _compare(self.model_path, sha256_with_parts(content, parts), self.card.sha256)
+        return joined(self.model_path, content, parts)
 
     def verify(self) -> None:
         """Compare the hashes of the network and, if there is one, of its feature head.
@@ -241,13 +246,18 @@ class ClassifierBundle:
 
 
 def weights_sha256(path: Path) -> str:
-    """SHA-256 of a weights file; of a folder (a TensorFlow SavedModel), that of its files' names and hashes.
+    """SHA-256 of a weights file; of several that belong together, that of the list of them and their hashes.
+
+    Several are a TensorFlow SavedModel (a folder) and an ONNX file with its weights in another one beside it.
 
     Raises:
         WeightsError: it is missing or cannot be read.
     """
     try:
         if not path.is_dir():
+            if _may_have_parts(path):
+                content = path.read_bytes()
+                return sha256_with_parts(content, parts_beside(path, content))
             with path.open("rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         if not (path / SAVED_MODEL_FILE).is_file():
@@ -258,6 +268,10 @@ def weights_sha256(path: Path) -> str:
         return listing.hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _may_have_parts(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx"
 
 
 def card_beside(path: Path) -> Path:
