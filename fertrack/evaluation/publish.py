@@ -34,7 +34,8 @@ from fertrack.models.bundle import BUNDLE_FILE, ClassifierBundle, load_bundle
 __all__ = ["Study", "card_tables", "main", "publish", "study_bundle", "write_card_tables"]
 
 _TABLES = re.compile(
-    r"\n*^(?:#[^\n]*\n)*\[\[?(?:calibration|measured)\]\]?\n.*?(?=\n+(?:#[^\n]*\n)*\[|\Z)", re.MULTILINE | re.DOTALL
+    r"\n*^(?:#[^\n]*\n)*\[\[?(?:calibration|measured)(?:\.\w+)?\]\]?\n.*?(?=\n+(?:#[^\n]*\n)*\[|\Z)",
+    re.MULTILINE | re.DOTALL,
 )
 _VOTED = "arg-max of the votes for seven classes, "
 
