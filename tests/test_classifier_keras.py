@@ -25,7 +25,7 @@ from fertrack.classifiers.options import ClassificationConfig
 from fertrack.errors import ConfigError, FertrackError, ModelError, WeightsError
 from fertrack.models import keras_process
 from fertrack.models.keras_process import KerasProcess
-from fertrack.models.keras_worker import forbidden_parts, model_config, serve
+from fertrack.models.keras_worker import forbidden_parts, model_config, serve, unknown_layers
 from fertrack.types import EXPRESSIONS
 
 torch = pytest.importorskip("torch")
@@ -69,6 +69,37 @@ def test_both_formats_answer_as_keras_itself(here: Path) -> None:
         with pytest.raises(ModelError, match="the process that runs it has ended"):
             classifier.logits(pictures)
     assert dict(os.environ) == before  # the backend was chosen for the other process alone
+
+
+@pytest.mark.parametrize("name", ["row.keras", "row.h5"])
+def test_a_sequential_model_runs_also_where_it_was_trained_with_a_loss_of_the_users_own(here: Path, name: str) -> None:
+    """The loss is a function, but not loaded: how the network was trained is no part of what is run."""
+    classifier = build_classifier(ClassificationConfig(), keras_bundle(here, name))
+    assert isinstance(classifier, KerasClassifier)
+    found = np.exp(classifier.logits(np.load(here / "crops.npy")))
+    classifier.close()
+    np.testing.assert_allclose(found, np.load(here / "row.npy"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["own.keras", "own.h5"])
+def test_layers_of_the_users_own_are_named_with_the_way_out(here: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=r"not Keras's own \(Own\).*model\.export.*--trust-code") as caught:
+        KerasProcess(here / name, "keras")
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_keras_does_not_have_are_found_in_models_within_models() -> None:
+    known = {"Dense": object}
+    inner = {"class_name": "Functional", "module": "keras", "config": {"layers": [{"class_name": "Quaternion"}]}}
+    foreign = {"class_name": "Thing", "module": "keras.src.ops.numpy"}
+    assert unknown_layers({"config": {"layers": [{"class_name": "Dense"}, inner, foreign]}}, known) == ["Quaternion"]
+    assert unknown_layers({"config": [{"class_name": "Dense"}]}, known) == []
+
+
+def test_capital_letters_at_the_end_of_the_name_are_a_sentence(tmp_path: Path) -> None:
+    """On some systems files end so; Keras chooses its reader by small letters."""
+    with pytest.raises(ValueError, match=r"small letters at the end of its name: rename it to net\.h5"):
+        model_config(tmp_path / "net.H5")
 
 
 FAKE_WORKER = """

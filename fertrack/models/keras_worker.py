@@ -18,13 +18,13 @@ import os
 import signal
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-__all__ = ["forbidden_parts", "main", "model_config", "serve"]
+__all__ = ["forbidden_parts", "main", "model_config", "serve", "unknown_layers"]
 
 _PROGRAMS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "function", "__lambda__"}
 """Parts of a Keras model that are code, or load code from elsewhere."""
@@ -80,12 +80,22 @@ def _sentence(error: Exception) -> str:
 
 
 def _load_keras(path: Path) -> tuple[Network, dict[str, Any]]:  # pragma: no cover - in a process of its own
-    found = forbidden_parts(model_config(path))
+    config = model_config(path)
+    found = forbidden_parts(config)
     if found:
         raise ValueError(f"it contains {', '.join(found)}, which is code or loads some; nothing of it was run")
     import keras
 
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (TypeError, ValueError) as error:
+        own = unknown_layers(config, vars(keras.layers))
+        if not own:
+            raise
+        raise ValueError(
+            f"it has layers that are not Keras's own ({', '.join(own)}), and their code is not in the file; where that "
+            "code is, load the model, write it with model.export(FOLDER), and use the folder with --trust-code"
+        ) from error
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(f"{len(model.inputs)} inputs and {len(model.outputs)} outputs found, one of each is needed")
     backend = keras.config.backend()
@@ -94,7 +104,8 @@ def _load_keras(path: Path) -> tuple[Network, dict[str, Any]]:  # pragma: no cov
         "output": list(model.outputs[0].shape),
         "runtime": f"Keras {keras.__version__} on {backend}",
     }
-    wrapped = isinstance(model.input, list)  # older files keep their one input in a list
+    # Older files keep their one input in a list; a Sequential model has no ``input``.
+    wrapped = isinstance(getattr(model, "input", None), list)
 
     def run(values: Any) -> Any:
         return keras.ops.convert_to_numpy(model([values] if wrapped else values, training=False))
@@ -135,9 +146,16 @@ def _load_saved_model(path: Path) -> tuple[Network, dict[str, Any]]:  # pragma: 
 def model_config(path: Path) -> Any:
     """How the network in a Keras file is built, as plain data, without building it.
 
+    How it was trained (``compile_config``) is left out, as it is when the network is loaded: a loss function of the
+    user's own is no part of what is run.
+
     Raises:
         ValueError: the file has no such description: it holds weights alone, or is no Keras file.
     """
+    if path.suffix != path.suffix.lower():
+        raise ValueError(
+            f"Keras wants small letters at the end of its name: rename it to {path.stem}{path.suffix.lower()}"
+        )
     # By the suffix, as Keras chooses: an HDF5 file may have an archive with another, harmless description at its end.
     if path.suffix == ".keras":
         if not zipfile.is_zipfile(path):
@@ -145,7 +163,8 @@ def model_config(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             if "config.json" not in archive.namelist():
                 raise ValueError("it is an archive without a Keras model in it")
-            return json.loads(archive.read("config.json"))
+            config = json.loads(archive.read("config.json"))
+        return {key: value for key, value in config.items() if key != "compile_config"}
     import h5py
 
     try:
@@ -175,6 +194,24 @@ def forbidden_parts(config: Any) -> list[str]:
             foreign = isinstance(module, str) and module.split(".")[0] not in {"keras", "builtins"}
             if isinstance(name, str) and (name in _PROGRAMS or foreign):
                 found[f"{module}.{name}" if foreign else name] = None
+    return sorted(found)
+
+
+def unknown_layers(config: Any, known: Mapping[str, Any]) -> list[str]:
+    """Names of the network's layers that Keras does not have: its maker wrote them, and their code is elsewhere.
+
+    Args:
+        config: as ``model_config`` gives it.
+        known: Keras's layers by name.
+    """
+    layers = config.get("config", {}).get("layers", []) if isinstance(config.get("config"), dict) else []
+    found: dict[str, None] = {}
+    for layer in layers:
+        name = layer.get("class_name")
+        if name in {"Functional", "Model", "Sequential"}:
+            found |= dict.fromkeys(unknown_layers(layer, known))
+        elif name not in known and not layer.get("module"):
+            found[str(name)] = None
     return sorted(found)
 
 
