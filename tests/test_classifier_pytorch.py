@@ -101,6 +101,49 @@ def test_weights_of_another_network_are_told_apart(
         load_orf_model(tmp_path / "orf.pth")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch says of some of these that they are prototypes
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.ones(16).to_sparse(),
+        lambda: torch.eye(4).to_sparse_csr(),
+        lambda: torch.quantize_per_tensor(torch.zeros(16), 0.1, 0, torch.qint8),
+        lambda: torch.zeros(16, device="meta"),
+        lambda: torch.zeros(16, dtype=torch.complex64),
+        lambda: torch.nested.nested_tensor([torch.zeros(16)]),
+    ],
+    ids=["sparse", "sparse rows", "quantised", "meta", "complex", "nested"],
+)
+def test_arrays_that_are_no_plain_numbers_are_one_sentence(head: Any, tmp_path: Path, make: Callable[[], Any]) -> None:
+    torch.save(flat(head) | {"conv2_1.bias": make()}, tmp_path / "orf.pth")
+    with pytest.raises(WeightsError, match=r"orf\.pth holds arrays that are .*\(conv2_1\.bias\); save") as caught:
+        load_orf_model(tmp_path / "orf.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2"])
+def test_weights_of_fewer_bits_load(head: Any, tmp_path: Path, dtype: str) -> None:
+    bias = torch.linspace(-1, 1, 16).to(getattr(torch, dtype))
+    torch.save(flat(head) | {"conv2_1.bias": bias}, tmp_path / "orf.pth")
+    loaded = load_orf_model(tmp_path / "orf.pth").conv2_1.bias
+    assert loaded.dtype == torch.float32
+    torch.testing.assert_close(loaded, bias.float(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("position", (0, 16), r"of another shape: position \(0, 16\)"),
+        ("layers.30000.x", (1,), r"unexpected: layers\.30000\.x"),  # and no 30,000 layers are made meanwhile
+        ("layers.x.y", (1,), r"unexpected: layers\.x\.y"),
+    ],
+)
+def test_sizes_that_make_no_network_are_told(tmp_path: Path, name: str, value: tuple[int, ...], message: str) -> None:
+    torch.save(transformer().state_dict() | {name: torch.zeros(value)}, tmp_path / "qvit.pt")
+    with pytest.raises(ModelError, match=message):
+        load_orf_model(tmp_path / "qvit.pt")
+
+
 def test_other_names_are_brought_in_line(head: Any, tmp_path: Path) -> None:
     theirs = {
         name.replace("trunk.", "backbone.").replace("conv2_", "head"): value

@@ -117,9 +117,9 @@ def _with_trunk(state: State) -> State:
 
 
 def _size(state: State, name: str, axis: int, default: int) -> int:
-    """A size read off a parameter; where that is missing the default, so that the message can say what is missing."""
+    """A size read off a parameter; where it has none the default, so that the message can say what is wrong."""
     value = state.get(name)
-    return int(value.shape[axis]) if value is not None and value.ndim > axis else default
+    return (int(value.shape[axis]) if value is not None and value.ndim > axis else 0) or default
 
 
 def _feature_orthogonal(state: State) -> Any:
@@ -150,7 +150,7 @@ def _transformer(state: State, source: Path) -> Any:
             _size(state, "position", 0, 1024),
             _size(state, "embed.weight", 1, 49),
             width=width,
-            layers=1 + max((int(name.split(".")[1]) for name in state if name.startswith("layers.")), default=3),
+            layers=len({name.split(".")[1] for name in state if name.startswith("layers.")}) or 4,
             hidden=hidden,
             head=_sizes(state, "dense.{}.bias"),
             classes=_size(state, "classifier.weight", 0, 7),

@@ -89,7 +89,7 @@ def parse_state(torch: Any, content: bytes, path: Path) -> State:
         FertrackError: safetensors is needed and not installed.
     """
     if path.suffix.lower() == ".safetensors":
-        return _without_prefix(_read_safetensors(content, path))
+        return _plain(_read_safetensors(content, path), path)
     if is_torchscript(content):
         raise WeightsError(
             f"{path} is a TorchScript program, not weights: it runs only with --trust-code, if you trust its maker"
@@ -112,7 +112,7 @@ def parse_state(torch: Any, content: bytes, path: Path) -> State:
         or not all(isinstance(value, torch.Tensor) for value in loaded.values())
     ):
         raise WeightsError(f"{path} is not a state dict (a mapping from names to arrays)")
-    return _without_prefix(loaded)
+    return _plain(loaded, path)
 
 
 def fill(network: Any, state: Mapping[str, Any], source: Path, kind: str, *, ignore: tuple[str, ...] = ()) -> None:
@@ -140,7 +140,7 @@ def fill(network: Any, state: Mapping[str, Any], source: Path, kind: str, *, ign
             if name in state and not name.endswith(_COUNTER) and state[name].shape != value.shape
         ],
         "not finite numbers": [
-            name for name in expected if name in state and not bool(torch.isfinite(state[name]).all())
+            name for name in expected if name in state and not bool(torch.isfinite(state[name].float()).all())
         ],
     }
     found = [f"{problem}: {_some(names)}" for problem, names in problems.items() if names]
@@ -165,8 +165,22 @@ def _read_safetensors(content: bytes, path: Path) -> State:
     return state
 
 
-def _without_prefix(state: Mapping[Any, Any]) -> State:
+def _plain(state: Mapping[Any, Any], path: Path) -> State:
+    """The arrays without ``module.`` in front of their names, after all were found to be plain real numbers."""
+    odd = [str(name) for name, value in state.items() if not _is_plain(value)]
+    if odd:
+        raise WeightsError(
+            f"{path} holds arrays that are quantised, sparse, complex or empty of values ({_some(odd)}); save the "
+            "weights of the network as it was trained, in floating point"
+        )
     return {str(name).removeprefix(_PREFIX): value for name, value in state.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    # A nested tensor says that it is strided, too.
+    if value.is_nested or value.is_sparse or value.is_sparse_csr or value.is_mkldnn:
+        return False
+    return not (value.is_quantized or value.is_complex() or value.is_meta)
 
 
 def _some(names: list[str]) -> str:
