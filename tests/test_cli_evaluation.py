@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from classifier_bundles import landmark_attention, write_card
+from classifier_bundles import landmark_attention, save_torchscript, write_card
 from storage_scenes import store
 from test_evaluation_bias import SETTINGS, db  # noqa: F401  # a fixture
 from test_evaluation_diagnosis import CALM, scene
@@ -40,6 +40,13 @@ def test_pictures_are_scored_with_the_detector_in_the_loop(
     assert run([*words, "-o", "scores", "--model-card", "card.md"]) == 0
     shown = capsys.readouterr()
     assert "24 of 24 faces found" in shown.out
+    assert "faces classified a second" in shown.out
+    assert [line.split("  ")[0] for line in shown.out.splitlines()[-4:]] == [
+        "training's",
+        "as configured",
+        "equal",
+        "this set's own",
+    ]
     assert "happiness" in shown.out
     assert sorted(path.name for path in (here / "scores").iterdir()) == [
         "confusion.csv",
@@ -65,6 +72,27 @@ def test_weights_that_look_at_landmarks_are_scored(faces: Path, here: Path, caps
         record = json.loads(capsys.readouterr().out)
         assert bundle.fingerprint in record["facts"]["classifier"]
         assert record["scores"]["faces"] == 24
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("command", [["evaluate", "expression"], ["calibrate"]])
+def test_a_program_is_scored_and_calibrated_when_it_is_trusted(
+    faces: Path, here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8, 8), torch.nn.Flatten(), torch.nn.Linear(256, 7))
+    write_card(save_torchscript(network, torch.zeros(1, 3, 64, 64), here / "net.pt"))
+    words = [*command, str(faces), "--classifier", "net.pt", "--resamples", "0"]
+    assert run(words) == 1
+    told = capsys.readouterr().err
+    assert "give --trust-code (or --set classification.trust_code=true) if you trust its maker" in " ".join(
+        told.split()
+    )
+    assert run([*words, "--trust-code"]) == 0
+    assert (
+        run([*words, "--set", "classification.trust_code=true", *(["--overwrite"] if command == ["calibrate"] else [])])
+        == 0
+    )
 
 
 def test_pictures_are_taken_as_crops_otherwise(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +146,7 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     scored = ["evaluate", "expression", str(faces), "--with-detector", "--json", "--resamples", "0"]
     assert run([*scored, "--calibration", str(path)]) == 0
     facts = json.loads(capsys.readouterr().out)["facts"]
-    assert facts["calibration"] == f"prior strength 0.5, T {written['temperature']:g}"
+    assert facts["calibration"].startswith(f"prior strength 0.5, T {written['temperature']:g}; fitted on faces")
     assert run([*fit, "--json", "-o", "other.toml", "--fit", "bias"]) == 0
     assert json.loads(capsys.readouterr().out)["files"] == ["other.toml"]
     spoilt = path.read_text().replace(f'classifier = "{written["classifier"]}"', 'classifier = "another 1"')

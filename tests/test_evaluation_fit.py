@@ -142,6 +142,23 @@ def test_the_strength_loses_least_at_either_end() -> None:
     assert choose_strength(lean, even_labels, PRIOR, stratified_folds(even_labels)) == 1.0
 
 
+def test_the_sets_own_shares_can_be_put_in_the_place_of_trainings(tmp_path: Path) -> None:
+    shares = np.array([0.05, 0.02, 0.03, 0.3, 0.1, 0.1, 0.4])
+    labels, natural = calibrated_world(4000, shares)
+    logits = 0.5 * (natural - np.log(shares) + np.log(PRIOR))
+    found = fitted(logits, labels, strength=None, target="own", shares="own")
+    assert found.strength == 1.0, "shares that are known are put in altogether"
+    assert found.values.temperature == pytest.approx(0.5, rel=0.05)
+    assert found.after.measures["accuracy"].value == pytest.approx((natural.argmax(1) == labels).mean(), abs=0.01)
+    assert found.after.measures["ece"].value < 0.03
+    write_calibration(found, tmp_path / "mine.toml", data="x", data_sha256="y")
+    config = load_settings([tmp_path / "mine.toml"]).calibration
+    assert config.target_prior is not None
+    assert config.target_prior["neutral"] == pytest.approx(0.4, abs=0.02)
+    exact = Calibrator(config, OWN).probabilities(logits.astype(np.float32))
+    assert (exact.argmax(1) == found.held_out.argmax(1)).mean() > 0.99
+
+
 def test_what_nobody_has_calibrated_takes_its_prior_from_the_labels() -> None:
     labels, logits = calibrated_world(2000, PRIOR)
     found = fit_calibration(logits, labels, ClassifierCalibration.uncalibrated("new 1"), QUICK)
@@ -179,6 +196,30 @@ def test_the_file_is_read_by_what_uses_it(tmp_path: Path) -> None:
     assert described["fitted_on"] == "faces/ (folder)"
     with pytest.raises(OutputExistsError):
         write_calibration(found, path, data="x", data_sha256="y")
+
+
+EARLIER = """[calibration]
+target_prior = {surprise=0.1, fear=0.1, disgust=0.1, happiness=0.4, sadness=0.1, anger=0.1, neutral=0.1}
+bias_profile = {anger = 1.0}
+scale = {fear = 2.0}
+boost = {fear = 2.0}
+use_temperature = false
+use_prior = false
+use_bias = false
+use_thresholds = false
+"""
+
+
+@pytest.mark.parametrize("line", EARLIER.splitlines()[1:])
+def test_nothing_of_an_earlier_file_changes_what_was_fitted(tmp_path: Path, line: str) -> None:
+    labels, logits = calibrated_world(200, PRIOR)
+    found = fitted(2 * logits, labels, strength=0.5)
+    write_calibration(found, tmp_path / "mine.toml", data="x", data_sha256="y")
+    (tmp_path / "earlier.toml").write_text(f"[calibration]\n{line}\n")
+    alone = Calibrator(load_settings([tmp_path / "mine.toml"]).calibration, OWN)
+    after = Calibrator(load_settings([tmp_path / "earlier.toml", tmp_path / "mine.toml"]).calibration, OWN)
+    np.testing.assert_allclose(alone.probabilities(logits), after.probabilities(logits), atol=1e-6)
+    np.testing.assert_array_equal(alone.thresholds, after.thresholds)
 
 
 def test_boosts_of_an_earlier_file_are_not_added_to_what_was_fitted(tmp_path: Path) -> None:
@@ -263,6 +304,8 @@ def test_the_report_is_written_from_the_study(bundle_folder: Path) -> None:
     assert "{" not in text
     assert "**Recommended: 0.5**, because it was asked for." in text
     assert text.count("\n| ") > 25
+    assert made.natural.options.target == "own"
+    assert f"the set's own shares put in the place of training's) | {made.natural.after.measures['accuracy']}" in text
     assert f"{made.chosen.after.measures['accuracy']}" in text
     shares = assumed_shares(made.chosen.training_prior, 0.5)
     assert shares.sum() == pytest.approx(1.0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from test_evaluation_expression import calibrated_world, certain, probabilities
 
-from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration
+from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, by_expression
 from fertrack.errors import OutputExistsError
 from fertrack.evaluation import intervals as intervals_module
 from fertrack.evaluation.classify import Answers
@@ -30,7 +30,7 @@ from fertrack.evaluation.expression import (
     stratified_folds,
     vote_divergence,
 )
-from fertrack.evaluation.expression_report import evaluate_answers, plain, to_json, write_evaluation
+from fertrack.evaluation.expression_report import evaluate_answers, plain, prior_rows, to_json, write_evaluation
 from fertrack.evaluation.figures import confusion_svg, coverage_svg, curves_svg, reliability_svg
 from fertrack.evaluation.intervals import Interval, bootstrap, wilson
 from fertrack.evaluation.labelled import LabelledSet
@@ -39,6 +39,7 @@ from fertrack.evaluation.scores import score_expressions
 from fertrack.types import EXPRESSIONS
 
 EQUAL = np.full(7, 1 / 7)
+OWN_SHARES = np.array([0.05, 0.02, 0.03, 0.3, 0.1, 0.1, 0.4])
 
 
 # Measures -----------------------------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def test_an_evaluation_becomes_four_files(tmp_path: Path) -> None:
     assert record["throughput"]["faces_classified_per_s"] == 598.0
     assert record["facts"]["left out"] == "3 of other classes"
     assert "299 of 300 faces found" in record["facts"]["crops"]
-    assert [row["strength"] for row in record["priors"]] == [0.0, 1.0]
+    assert record["priors"] == [], "which shares it was trained with is not known"
     rows = list(csv.reader(files[1].read_text().splitlines()))
     assert len(rows) == 8
     assert sum(int(cell) for row in rows[1:] for cell in row[8:]) == 299
@@ -236,6 +237,50 @@ def test_an_evaluation_becomes_four_files(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError):
         write_evaluation(made, tmp_path / "out")
     json.dumps(plain(to_json(made)), allow_nan=False)
+
+
+def test_the_natural_prior_is_the_sets_own_shares_in_the_place_of_trainings_after_the_temperature() -> None:
+    # A world with shares of its own, seen by a network that was trained at equal shares and is too unsure by half.
+    labels, natural = calibrated_world(6000, OWN_SHARES)
+    logits = (0.5 * (natural - np.log(OWN_SHARES))).astype(np.float32)
+    own = ClassifierCalibration(classifier="mine 1", calibrated=True, temperature=0.5, training_prior=(1 / 7,) * 7)
+    rows = {row.assumed: row for row in prior_rows(logits, labels, Calibrator(CalibrationConfig(), own))}
+    assert list(rows) == ["training's", "as configured", "equal", "this set's own"]
+    assert rows["this set's own"].strength == 1.0
+    assert rows["this set's own"].accuracy == pytest.approx((natural.argmax(axis=1) == labels).mean(), abs=0.005)
+    assert rows["this set's own"].accuracy > rows["training's"].accuracy + 0.03
+    raw = ((logits + np.log(OWN_SHARES)).argmax(axis=1) == labels).mean()
+    assert rows["this set's own"].accuracy > raw + 0.005, "the shares are exchanged after the temperature, not before"
+    assert rows["this set's own"].ece < 0.02
+    # A target of one's own changes what is configured, not what "equal" means.
+    config = CalibrationConfig(prior_strength=1.0, target_prior=by_expression(OWN_SHARES))
+    other = {row.assumed: row for row in prior_rows(logits, labels, Calibrator(config, own))}
+    assert other["equal"] == rows["equal"]
+    assert other["as configured"].accuracy == pytest.approx(rows["this set's own"].accuracy, abs=0.01)
+
+
+def test_what_was_configured_is_said() -> None:
+    labels, logits = calibrated_world(50, EQUAL)
+    labelled = LabelledSet("set", "test", labels, images=np.zeros((50, 4, 4), np.uint8))
+    answers = Answers(logits, np.ones(50, bool), False, 1.0, 1.0, "mine 1")
+    config = CalibrationConfig(
+        prior_strength=1.0,
+        target_prior=by_expression(OWN_SHARES),
+        bias={"fear": 0.5},
+        scale={"anger": 1.2},
+        fitted_on="faces/",
+    )
+    calibrator = Calibrator(config, ClassifierCalibration.uncalibrated("mine 1"))
+    said = evaluate_answers(labelled, answers, calibrator, resamples=0).facts["calibration"]
+    assert "target prior surprise 0.05" in said
+    assert "scale surprise 1 fear 1 disgust 1 happiness 1 sadness 1 anger 1.2" in said
+    assert "bias surprise 0 fear 0.5" in said
+    assert said.endswith("; fitted on faces/")
+
+
+def test_without_draws_there_is_no_bracket() -> None:
+    assert str(Interval(0.5, 0.5, 0.5)) == "0.500"
+    assert str(Interval(0.5, 0.4, 0.6)) == "0.500 (0.400-0.600)"
 
 
 def test_pictures_are_proper_svg_and_say_what_they_show() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fertrack.evaluation.expression_report import Evaluation
     from fertrack.evaluation.labelled import LabelledSet
 
-__all__ = ["Classifier", "Data", "Pictures", "Split", "WithDetector", "look_at", "register"]
+__all__ = ["Classifier", "Data", "Pictures", "Split", "TrustCode", "WithDetector", "look_at", "register"]
 
 Data = Annotated[
     Path,
@@ -39,6 +39,9 @@ Classifier = Annotated[
     typer.Option(
         "--classifier", metavar="BUNDLE", help='"default", a bundle\'s folder, or a weights file with its card.'
     ),
+]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Run a classifier that is a program (TorchScript, SavedModel).")
 ]
 WithDetector = Annotated[
     bool,
@@ -60,6 +63,7 @@ def expression(
     data: Data,
     with_detector: WithDetector = False,
     classifier: Classifier = "",
+    trust_code: TrustCode = False,
     split: Split = "",
     pictures: Pictures = None,
     calibration: Calibration = "",
@@ -90,7 +94,10 @@ def expression(
     settings = settings_from(
         with_calibration(config, calibration),
         overrides,
-        {"classification.bundle": ("--classifier", classifier or None)},
+        {
+            "classification.bundle": ("--classifier", classifier or None),
+            "classification.trust_code": ("--trust-code", trust_code or None),
+        },
     )
     calibrator = build_calibrator(settings)
     labelled, answers = look_at(
@@ -166,7 +173,9 @@ def look_at(
 
 
 def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json: bool) -> None:
-    from fertrack.evaluation.expression_report import to_json, write_evaluation
+    from dataclasses import asdict
+
+    from fertrack.evaluation.expression_report import PRIOR_COLUMNS, speed_words, to_json, write_evaluation
     from fertrack.evaluation.scores import MEASURES
 
     if out is not None:
@@ -177,6 +186,8 @@ def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json:
         return
     for name, fact in evaluation.facts.items():
         typer.echo(f"{name}: {fact}")
+    if words := speed_words(evaluation.throughput):
+        typer.echo(f"speed: {words}")
     typer.echo()
     print_table(
         ["measure", "value", "95 % interval"],
@@ -193,3 +204,9 @@ def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json:
             for row in evaluation.scores.classes
         ],
     )
+    if evaluation.priors:
+        typer.echo()
+        print_table(
+            ["class shares assumed", "prior strength", *PRIOR_COLUMNS],
+            [list(asdict(row).values()) for row in evaluation.priors],
+        )

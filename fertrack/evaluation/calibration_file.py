@@ -30,8 +30,13 @@ def calibration_toml(config: CalibrationConfig, comment: str) -> str:
     lines = [line for part in comment.splitlines() for line in textwrap.wrap(part, 116) or [""]]
     head = "\n".join(f"# {line}".rstrip() for line in lines)
     values = config.model_dump(mode="json", exclude_defaults=True)
-    # Boosts and penalties are part of the fitted biases: those of a file read earlier must not be added to them.
-    values |= {name: dict.fromkeys(EXPRESSIONS, 1.0) for name in ("boost", "penalty")}
+    # What an earlier file or a run's own configuration may have set must not be added to what was fitted, nor stay
+    # switched off: everything that changes a probability is said.
+    neutral = {name: dict.fromkeys(EXPRESSIONS, 1.0) for name in ("scale", "boost", "penalty")}
+    neutral["bias_profile"] = dict.fromkeys(EXPRESSIONS, 0.0)
+    neutral["target_prior"] = dict.fromkeys(EXPRESSIONS, 1 / len(EXPRESSIONS))
+    switches = dict.fromkeys(("use_temperature", "use_prior", "use_bias", "use_thresholds"), True)
+    values = {**neutral, **switches, **values}
     return f"{head}\n\n{tomli_w.dumps({'calibration': values})}"
 
 

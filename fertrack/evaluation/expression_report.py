@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.calibration import Calibrator
+from fertrack.calibration import Calibrator, by_expression
 from fertrack.evaluation.classify import Answers
 from fertrack.evaluation.figures import confusion_svg, coverage_svg, reliability_svg
 from fertrack.evaluation.labelled import LabelledSet
@@ -25,13 +25,37 @@ from fertrack.evaluation.page import facts_html, page_html, table_html, write_te
 from fertrack.evaluation.scores import MEASURES, ExpressionScores, score_expressions
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["Evaluation", "PriorRow", "evaluate_answers", "plain", "prior_rows", "to_json", "write_evaluation"]
+__all__ = [
+    "PRIOR_COLUMNS",
+    "Evaluation",
+    "PriorRow",
+    "evaluate_answers",
+    "plain",
+    "prior_rows",
+    "speed_words",
+    "to_json",
+    "write_evaluation",
+]
+
+PRIOR_COLUMNS = ("accuracy", "mean recall", "macro-F1", "ECE", "ECE at equal shares")
+"""Heads of a ``PriorRow``'s figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriorRow:
-    """The same answers under another prior: ``strength`` 0 leaves training's class shares in, 1 makes all equal."""
+    """The same answers under another prior.
 
+    Attributes:
+        assumed: the class shares assumed, for people.
+        strength: of the prior correction: 0 leaves training's class shares in, 1 puts others in their place.
+        accuracy: at the set's own class shares, as are ``macro_f1`` and ``ece``.
+        mean_class_recall: accuracy at equal class shares.
+        macro_f1: mean over the expressions that occur.
+        ece: calibration error.
+        ece_equal_shares: calibration error at equal class shares.
+    """
+
+    assumed: str
     strength: float
     accuracy: float
     mean_class_recall: float
@@ -85,7 +109,7 @@ def evaluate_answers(
         "left out": ", ".join(f"{count} {reason}" for reason, count in labelled.left_out.items()) or "none",
         "classifier": answers.classifier + ("" if described["calibrated"] else " (nobody has calibrated it)"),
         "crops": _crops_sentence(answers),
-        "calibration": f"prior strength {described['prior_strength']:g}, T {described['temperature']:g}",
+        "calibration": _calibration_sentence(calibrator),
     }
     throughput = {
         "pictures_looked_at_per_s": len(labelled) / answers.look_s if answers.look_s else math.nan,
@@ -95,15 +119,23 @@ def evaluate_answers(
 
 
 def prior_rows(logits: FloatArray, labels: IntArray, calibrator: Calibrator) -> tuple[PriorRow, ...]:
-    """Main figures at the prior strengths 0, as configured, and 1, all else as configured."""
-    configured = float(calibrator.describe()["prior_strength"])
-    rows = []
-    for strength in sorted({0.0, configured, 1.0}):
-        config = calibrator.config.model_copy(update={"prior_strength": strength, "use_prior": True})
+    """Main figures with other class shares assumed, all else as configured; none if training's are not known."""
+    if not calibrator.classifier.calibrated and calibrator.config.training_prior is None:
+        return ()
+    own = by_expression(np.bincount(labels, minlength=len(EXPRESSIONS)) / len(labels))
+    others: dict[str, dict[str, Any]] = {
+        "training's": {"prior_strength": 0.0},
+        "as configured": {},
+        "equal": {"prior_strength": 1.0, "target_prior": None},
+        "this set's own": {"prior_strength": 1.0, "target_prior": own},
+    }
+    rows: list[PriorRow] = []
+    for assumed, changes in others.items():
+        config = calibrator.config.model_copy(update={**changes, "use_prior": True} if changes else {})
         other = Calibrator(config, calibrator.classifier)
         scores = score_expressions(other.probabilities(logits), labels, other.thresholds, resamples=0)
-        values = {name: scores.measures[name].value for name in PriorRow.__dataclass_fields__ if name != "strength"}
-        rows.append(PriorRow(strength=strength, **values))
+        values = {name: each.value for name, each in scores.measures.items() if name in PriorRow.__dataclass_fields__}
+        rows.append(PriorRow(assumed=assumed, strength=float(other.describe()["prior_strength"]), **values))
     return tuple(rows)
 
 
@@ -129,6 +161,23 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
     return [write_text(folder / name, text, overwrite=overwrite) for name, text in files.items()]
 
 
+def _calibration_sentence(calibrator: Calibrator) -> str:
+    """What turns logits into probabilities, so far as it is not the classifier's own."""
+    described, config = calibrator.describe(), calibrator.config
+    parts = [f"prior strength {described['prior_strength']:g}, T {described['temperature']:g}"]
+    if len(set(described["target_prior"].values())) > 1 and described["prior_strength"] > 0.0:
+        parts.append("target prior " + _named(described["target_prior"]))
+    if "scale" in described:
+        parts.append("scale " + _named(described["scale"]))
+    if any(described["bias"].values()):
+        parts.append("bias " + _named(described["bias"]))
+    return ", ".join(parts) + (f"; fitted on {config.fitted_on}" if config.fitted_on else "")
+
+
+def _named(values: Mapping[Any, float]) -> str:
+    return " ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+
 def _crops_sentence(answers: Answers) -> str:
     if answers.with_detector:
         found = f"{int(answers.found.sum())} of {len(answers.found)} faces found"
@@ -151,7 +200,7 @@ def _confusion_csv(scores: ExpressionScores) -> str:
 def _html(evaluation: Evaluation) -> str:
     scores = evaluation.scores
     body = [
-        facts_html({**evaluation.facts, **_speed(evaluation.throughput)}),
+        facts_html({**evaluation.facts, **({"speed": words} if (words := speed_words(evaluation.throughput)) else {})}),
         "<h2>All expressions</h2>",
         table_html(["", "value (95 % interval)"], [[MEASURES[k], v] for k, v in scores.measures.items()]),
         '<p class="note">95 % intervals: percentile bootstrap within classes. Those of calibration errors lie above '
@@ -178,25 +227,28 @@ def _html(evaluation: Evaluation) -> str:
         table_html(
             ["least probability", "share of faces that reach it", "accuracy of those"], [*map(list, scores.coverage)]
         ),
-        "<h2>Other priors</h2>",
-        table_html(
-            ["prior strength", "accuracy", "mean recall", "macro-F1", "ECE", "ECE at equal shares"],
-            [list(asdict(row).values()) for row in evaluation.priors],
-        ),
-        '<p class="note">Strength 0 leaves the class shares of training in; 1 puts equal shares in their place. '
-        "Temperature as configured.</p>",
     ]
+    if evaluation.priors:
+        body += [
+            "<h2>Other priors</h2>",
+            table_html(
+                ["class shares assumed", "prior strength", *PRIOR_COLUMNS],
+                [list(asdict(row).values()) for row in evaluation.priors],
+            ),
+            '<p class="note">What the same answers are worth when other class shares are assumed: training\'s, as '
+            "configured, equal ones, or those of these very labels (the natural prior), which a video's are not known "
+            "to be. All else as configured; the shares are exchanged after the temperature.</p>",
+        ]
     return page_html("Expression estimates against labels", body)
 
 
-def _speed(throughput: Mapping[str, float]) -> dict[str, str]:
-    return {
-        "speed": ", ".join(
-            f"{value:.0f} {name.replace('_per_s', ' a second').replace('_', ' ')}"
-            for name, value in throughput.items()
-            if not math.isnan(value)
-        )
-    }
+def speed_words(throughput: Mapping[str, float]) -> str:
+    """Throughput for people; empty if nothing was timed."""
+    return ", ".join(
+        f"{value:.0f} {name.replace('_per_s', ' a second').replace('_', ' ')}"
+        for name, value in throughput.items()
+        if not math.isnan(value)
+    )
 
 
 def plain(value: Any) -> Any:

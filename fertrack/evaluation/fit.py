@@ -32,6 +32,7 @@ __all__ = ["CalibrationFit", "FitOptions", "Values", "choose_strength", "fit_cal
 
 Shares = Literal["assumed", "own", "equal"]
 Kind = Literal["temperature", "bias", "vector"]
+Target = Literal["equal", "own"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -42,6 +43,11 @@ _SCALES = (0.05, 20.0)
 """Least and largest scale that a ``CalibrationConfig`` takes."""
 
 _LEAST_FACES = 20
+
+_RARE = 1e-8
+"""Least share inside a logarithm, as ``calibration.prior_eps``."""
+
+_EQUAL = np.full(len(EXPRESSIONS), 1 / len(EXPRESSIONS))
 
 _Vector = npt.NDArray[np.float64]
 
@@ -54,6 +60,8 @@ class FitOptions:
         kind: "temperature"; "bias": a bias for each class too; "vector": a scale and a bias for each class.
         strength: of the prior correction; None: the one that loses least at either end (``choose_strength``).
         shares: class shares at which the values are fitted: those the prior correction assumes, the set's own, equal.
+        target: class shares that the prior correction puts in the place of training's: equal ones, or the set's own,
+            which are then known, so that they are put there altogether unless a strength is given.
         precision: wanted share right of the labels given, for each expression.
         floor: thresholds are not set below this.
         folds: of the cross-fitting.
@@ -63,6 +71,7 @@ class FitOptions:
     kind: Kind = "temperature"
     strength: float | None = None
     shares: Shares = "assumed"
+    target: Target = "equal"
     precision: float = 0.80
     floor: float = 0.40
     folds: int = 5
@@ -89,6 +98,7 @@ class CalibrationFit:
         folds: fitted without each fold: how much they vary.
         strength: of the prior correction.
         training_prior: class shares the classifier was trained with.
+        target_prior: class shares that the prior correction puts in their place.
         options: what was asked for.
         raw: scores of the network's own softmax.
         before: scores with the calibration that was in force.
@@ -101,6 +111,7 @@ class CalibrationFit:
     folds: tuple[Values, ...]
     strength: float
     training_prior: tuple[float, ...]
+    target_prior: tuple[float, ...]
     options: FitOptions
     raw: ExpressionScores
     before: ExpressionScores
@@ -117,6 +128,7 @@ class CalibrationFit:
             scale=by_expression(self.values.scale, decimals) if self.options.kind == "vector" else None,
             prior_strength=self.strength,
             training_prior=by_expression(self.training_prior),
+            target_prior=None if self.options.target == "equal" else by_expression(self.target_prior),
             bias=by_expression(self.values.bias, decimals),
             thresholds=by_expression(self.values.thresholds, decimals),
         )
@@ -159,14 +171,18 @@ def fit_calibration(
             f"{len(labels)} of {np.count_nonzero(counts)}"
         )
     prior = np.asarray(own.training_prior if own.calibrated else (counts + 1.0) / (counts + 1.0).sum())
+    target = counts / counts.sum() if options.target == "own" else _EQUAL
     fold = stratified_folds(labels, options.folds, groups=groups)
-    strength = choose_strength(logits, labels, prior, fold) if options.strength is None else options.strength
-    values = _fit(logits, labels, prior, strength, options)
-    fitted = [_fit(logits[fold != k], labels[fold != k], prior, strength, options) for k in range(options.folds)]
+    strength = options.strength
+    if strength is None:
+        strength = 1.0 if options.target == "own" else choose_strength(logits, labels, prior, fold)
+    shift = _Shift(prior, target, strength)
+    values = _fit(logits, labels, shift, options)
+    fitted = [_fit(logits[fold != k], labels[fold != k], shift, options) for k in range(options.folds)]
     held_out = np.empty_like(logits)
     thresholds = np.empty(logits.shape)
     for k, without in enumerate(fitted):
-        held_out[fold == k] = _apply(logits[fold == k], prior, strength, without)
+        held_out[fold == k] = _apply(logits[fold == k], shift, without)
         thresholds[fold == k] = without.thresholds
     before = in_force or Calibrator(CalibrationConfig(), own)
     neutral = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("as trained"))
@@ -183,6 +199,7 @@ def fit_calibration(
         folds=tuple(fitted),
         strength=strength,
         training_prior=tuple(prior.tolist()),
+        target_prior=tuple(target.tolist()),
         options=options,
         raw=scored(neutral.probabilities(logits), neutral.thresholds),
         before=scored(before.probabilities(logits), before.thresholds),
@@ -208,11 +225,12 @@ def choose_strength(logits: FloatArray, labels: IntArray, prior: npt.ArrayLike, 
     losses = np.empty((len(STRENGTHS), len(ends)))
     options = FitOptions(precision=0.0)
     for place, strength in enumerate(STRENGTHS):
+        shift = _Shift(np.asarray(prior, np.float64), _EQUAL, strength)
         held_out = np.empty_like(logits)
         for k in np.unique(fold):
             rest = fold != k
-            values = _fit(logits[rest], labels[rest], np.asarray(prior, np.float64), strength, options)
-            held_out[fold == k] = _apply(logits[fold == k], prior, strength, values)
+            values = _fit(logits[rest], labels[rest], shift, options)
+            held_out[fold == k] = _apply(logits[fold == k], shift, values)
         losses[place] = [negative_log_likelihood(held_out, labels, weights) for weights in ends]
     regret = (losses - losses.min(axis=0)).max(axis=1)
     return STRENGTHS[int(regret.argmin())]
@@ -274,29 +292,47 @@ def fit_values(
     )
 
 
-def _fit(logits: FloatArray, labels: IntArray, prior: _Vector, strength: float, options: FitOptions) -> Values:
-    shares = {"assumed": assumed_shares(prior, strength), "own": None, "equal": np.ones(len(EXPRESSIONS))}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shift:
+    """The prior correction: the training set's class shares, those put in their place, and how far."""
+
+    training: _Vector
+    target: _Vector
+    strength: float
+
+    @property
+    def offset(self) -> _Vector:
+        """What it adds to the logits, float64 (7,)."""
+        offset: _Vector = self.strength * (np.log(np.maximum(self.target, _RARE)) - np.log(self.training))
+        return offset
+
+    @property
+    def assumed(self) -> _Vector:
+        """Class shares at which the correction is right, float64 (7,), sum 1."""
+        shares = assumed_shares(self.training, self.strength) * np.maximum(self.target, _RARE) ** self.strength
+        normed: _Vector = shares / shares.sum()
+        return normed
+
+
+def _fit(logits: FloatArray, labels: IntArray, shift: _Shift, options: FitOptions) -> Values:
+    shares = {"assumed": shift.assumed, "own": None, "equal": np.ones(len(EXPRESSIONS))}
     weights = class_weights(labels, shares[options.shares])
-    found = fit_values(logits, labels, weights, _offset(prior, strength), kind=options.kind)
+    found = fit_values(logits, labels, weights, shift.offset, kind=options.kind)
     if options.precision <= 0.0:
         return found
-    probabilities = _apply(logits, prior, strength, found)
+    probabilities = _apply(logits, shift, found)
     thresholds = precision_thresholds(probabilities, labels, weights, target=options.precision, floor=options.floor)
     return Values(found.temperature, found.scale, found.bias, thresholds)
 
 
-def _offset(prior: npt.ArrayLike, strength: float) -> _Vector:
-    offset: _Vector = -strength * np.log(np.asarray(prior, np.float64) * len(EXPRESSIONS))
-    return offset
-
-
-def _apply(logits: FloatArray, prior: npt.ArrayLike, strength: float, values: Values) -> FloatArray:
+def _apply(logits: FloatArray, shift: _Shift, values: Values) -> FloatArray:
     """Calibrated probabilities, by the very code that the pipeline uses."""
     config = CalibrationConfig(
         temperature=values.temperature,
         scale=by_expression(values.scale),
-        prior_strength=strength,
-        training_prior=by_expression(np.asarray(prior, np.float64)),
+        prior_strength=shift.strength,
+        training_prior=by_expression(shift.training),
+        target_prior=by_expression(shift.target),
         bias=by_expression(values.bias),
     )
     return Calibrator(config, ClassifierCalibration.uncalibrated("fitted")).probabilities(logits)

@@ -25,7 +25,9 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+        # Nothing was drawn: a bracket of one value would say that it is known exactly.
+        drawn = self.low < self.high
+        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})" if drawn else f"{self.value:.3f}"
 
 
 def wilson(hits: int, trials: int) -> Interval:

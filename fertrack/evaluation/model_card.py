@@ -67,10 +67,11 @@ def render(card: BundleCard, fingerprint: str, evaluation: Evaluation) -> str:
             for known in card.measured
         ),
         priors="\n".join(
-            f"| {row.strength:g} | {row.accuracy:.3f} | {row.mean_class_recall:.3f} | {row.macro_f1:.3f} "
-            f"| {row.ece:.3f} | {row.ece_equal_shares:.3f} |"
+            f"| {row.assumed} | {row.strength:g} | {row.accuracy:.3f} | {row.mean_class_recall:.3f} "
+            f"| {row.macro_f1:.3f} | {row.ece:.3f} | {row.ece_equal_shares:.3f} |"
             for row in evaluation.priors
-        ),
+        )
+        or "| training's are not known | | | | | | |",
         classes=_classes(scores),
         coverage="\n".join(
             f"| {level:.2f} | {covered:.3f} | {right:.3f} |"
@@ -176,10 +177,11 @@ Scored crosswise, no picture judged by values fitted on it ([calibration_default
 |---|---|---|---|---|---|
 {crosswise}
 
-How much of training's class shares is taken out (`calibration.prior_strength`; the temperature stays as it is):
+With other class shares assumed than training's (`calibration.prior_strength` and `calibration.target_prior`; all else
+stays as it is). The pictures' own are the natural prior, known because they are labelled:
 
-| strength | accuracy | mean recall | macro-F1 | calibration error | at equal class shares |
-|---|---|---|---|---|---|
+| class shares assumed | prior strength | accuracy | mean recall | macro-F1 | calibration error | at equal shares |
+|---|---|---|---|---|---|---|
 {priors}
 
 | expression | pictures | recall | precision | F1 | recall of its label | precision of its label |

@@ -50,7 +50,7 @@ class Study:
         chosen: the calibration to recommend.
         kinds: by what is fitted, at the chosen strength.
         strengths: by prior strength, with what is fitted as chosen.
-        natural: strength 0, fitted at the set's own shares.
+        natural: the set's own shares in the place of training's, and fitted at them.
         twins_without: accuracy as trained without pictures that are nearly in the training split, and their number;
             NaN and 0 where that cannot be known.
     """
@@ -105,7 +105,7 @@ def study_bundle(
         chosen=chosen,
         kinds=kinds,
         strengths=tuple(fitted(strength=strength) for strength in STRENGTHS),
-        natural=fitted(strength=0.0, shares="own"),
+        natural=fitted(strength=1.0, shares="own", target="own"),
         twins_without=_without_twins(labelled, answers, pictures),
     )
 
@@ -136,7 +136,7 @@ def card_tables(study: Study) -> str:
     ]
     settings = {
         "the default": fit,
-        "natural prior: fitted at the set's own class shares": study.natural,
+        "natural prior: the set's own class shares in the place of training's": study.natural,
         "training prior divided out: equal class shares": study.strengths[-1],
     }
     for name, each in settings.items():

@@ -45,7 +45,7 @@ def study_text(study: Study, facts: Mapping[str, str]) -> str:
         temperature=f"{fit.values.temperature:.3f}",
         temperatures=", ".join(f"{each.temperature:.3f}" for each in fit.folds),
         biases=", ".join(f"{name} {value:+.2f}" for name, value in zip(EXPRESSIONS, fit.values.bias, strict=True)),
-        natural=_row("natural prior (strength 0, at the set's shares)", study.natural),
+        natural=_row("natural prior (the set's own shares put in the place of training's)", study.natural),
         uniform=_row("training prior divided out (strength 1)", study.strengths[-1]),
         default=_row(f"**default (strength {fit.strength:g})**", fit),
         precision=f"{fit.options.precision:.0%}",
@@ -140,8 +140,12 @@ Nobody knows a video's class shares beforehand. Held out, it gives away {own_los
 {natural}
 {uniform}
 
-Acted or strongly emotional footage: `--set calibration.prior_strength=1`. To repeat FER+ figures: 0. A calibration for
-your own footage, if you have labels: `fertrack calibrate`.
+The natural prior is known here, because the set is labelled: `calibration.target_prior` with the set's shares and
+`calibration.prior_strength=1`. Logits are divided by T before the shares are exchanged; exchanged in raw logits they
+would weigh 1 / T times what they should against the picture.
+
+Acted or strongly emotional footage: `--set calibration.prior_strength=1`. Class shares as in training: 0. A calibration
+for your own footage, if you have labels: `fertrack calibrate`.
 
 ## Thresholds
 
