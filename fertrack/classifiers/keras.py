@@ -45,7 +45,7 @@ class KerasClassifier(BundleClassifier):
         if is_program and not options.trust_code:
             raise ConfigError(
                 f"{bundle.model_path} is a TensorFlow SavedModel, and loading it runs its code; give --trust-code "
-                "(classification.trust_code = true) if you trust its maker"
+                "(or --set classification.trust_code=true) if you trust its maker"
             )
         if options.device not in {"cpu", "auto"}:
             raise ConfigError(

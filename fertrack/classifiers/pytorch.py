@@ -96,7 +96,7 @@ def _open_program(torch: Any, content: bytes, bundle: ClassifierBundle, options:
     if not options.trust_code:
         raise ConfigError(
             f"{bundle.model_path} is a TorchScript program, and loading it runs its code; give --trust-code "
-            "(classification.trust_code = true) if you trust its maker"
+            "(or --set classification.trust_code=true) if you trust its maker"
         )
     try:
         return torch.jit.load(io.BytesIO(content), map_location="cpu").eval()

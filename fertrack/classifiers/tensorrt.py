@@ -38,7 +38,7 @@ class TensorrtClassifier(BundleClassifier):
         if not options.trust_code:
             raise ConfigError(
                 f"{bundle.model_path} is a TensorRT engine, and loading it can run code; give --trust-code "
-                "(classification.trust_code = true) if you trust its maker"
+                "(or --set classification.trust_code=true) if you trust its maker"
             )
         if options.device not in ("auto", "cuda", "tensorrt"):
             raise ConfigError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.expression import Classifier, Data, Pictures, Split, WithDetector, look_at
+from fertrack.cli.expression import Classifier, Data, Pictures, Split, TrustCode, WithDetector, look_at
 from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
@@ -45,6 +45,7 @@ def calibrate(
     data: Data,
     with_detector: WithDetector = False,
     classifier: Classifier = "",
+    trust_code: TrustCode = False,
     fit: Annotated[
         Fitted,
         typer.Option("--fit", help="temperature; bias: one for each expression too; vector: scale and bias for each."),
@@ -87,7 +88,11 @@ def calibrate(
     from fertrack.evaluation.fit import FitOptions, fit_calibration
     from fertrack.reporting.output_file import check_free
 
-    settings = settings_from(config, overrides, {"classification.bundle": ("--classifier", classifier or None)})
+    flags = {
+        "classification.bundle": ("--classifier", classifier or None),
+        "classification.trust_code": ("--trust-code", trust_code or None),
+    }
+    settings = settings_from(config, overrides, flags)
     in_force = build_calibrator(settings)
     name = in_force.classifier.classifier.replace(" ", "-").replace("/", "-")
     path = out or Path("configs") / "calibration" / f"{name}.toml"
