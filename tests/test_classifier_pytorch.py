@@ -15,6 +15,7 @@ from fertrack.alignment import align_faces, aligned_landmarks
 from fertrack.analyzer import crop_logits
 from fertrack.classifiers import build_classifier
 from fertrack.classifiers.base import preprocessor
+from fertrack.classifiers.feature_head import FeatureHead
 from fertrack.classifiers.onnx import OnnxClassifier
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.classifiers.pytorch import PytorchClassifier
@@ -339,6 +340,29 @@ def test_torchscript_behind_a_head(head: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_program_takes_pixels_whatever_its_parts_are_called(tmp_path: Path) -> None:
+    """Many networks have parts called features and attention; that does not make them look at landmarks."""
+
+    class Theirs(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = torch.nn.Conv2d(3, 4, 8, 8)
+            self.attention = torch.nn.Linear(256, 7)
+
+        def forward(self, pixels: Any) -> Any:
+            return self.attention(self.features(pixels).flatten(1))
+
+    network = Theirs()
+    bundle = write_card(save_torchscript(network, torch.zeros(1, 3, 64, 64), tmp_path / "net.pt"))
+    classifier = build_classifier(ClassificationConfig(trust_code=True), bundle)
+    assert not classifier.wants_landmarks
+    pictures = crops(2)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(preprocessor(bundle.card.input)(pictures))).numpy()
+    np.testing.assert_allclose(classifier.logits(pictures), expected, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_program_that_answers_something_else_is_told(tmp_path: Path) -> None:
     class Two(torch.nn.Module):
         def forward(self, x: Any) -> Any:
@@ -377,6 +401,16 @@ def test_a_device_that_is_not_here_is_an_error(head: Any, tmp_path: Path) -> Non
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="'cuda' is not available"):
             build_classifier(ClassificationConfig(device="cuda"), bundle)
+
+
+def test_a_head_runs_on_the_device_that_is_asked_for_or_not_at_all(head: Any, tmp_path: Path) -> None:
+    torch.save(flat(head), tmp_path / "orf.pth")
+    torch.save(transformer().state_dict(), tmp_path / "qvit.pt")
+    bundle = write_card(tmp_path / "qvit.pt", head=tmp_path / "orf.pth")
+    with pytest.raises(ConfigError, match=r"classification\.device = 'openvino' is not available: PyTorch"):
+        FeatureHead(bundle, device="openvino")
+    asked = "cuda" if torch.cuda.is_available() else "cpu"
+    assert FeatureHead(bundle, device="auto")._network.fc.weight.device.type == asked
 
 
 @pytest.fixture(scope="module", params=["head alone", "transformer behind the head"])

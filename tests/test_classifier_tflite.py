@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import tomli_w
+from classifier_bundles import orthogonal, write_card
 
 from fertrack.classifiers import build_classifier
+from fertrack.classifiers.base import preprocessor
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.errors import ConfigError, FertrackError, ModelError
 from fertrack.models.bundle import ClassifierBundle, load_bundle
@@ -40,8 +42,8 @@ def operator(code: int, inputs: list[int], outputs: list[int], kind: int, option
     return made
 
 
-def network(classes: int = 7, faces: int = 1) -> bytes:
-    """A TFLite file: float32 (faces, 1, S, S), flattened, times the weights, plus the bias."""
+def network(classes: int = 7, faces: int = 1, shape: tuple[int, ...] = (1, SIDE, SIDE)) -> bytes:
+    """A TFLite file: float32 (faces, *shape), flattened, times the weights, plus the bias."""
     float32, int32 = schema.TensorType.FLOAT32, schema.TensorType.INT32
     model, graph = schema.ModelT(), schema.SubGraphT()
     contents = [np.empty(0, np.uint8), np.array([faces, SIDE * SIDE], np.int32), WEIGHTS[:classes], BIAS[:classes]]
@@ -51,7 +53,7 @@ def network(classes: int = 7, faces: int = 1) -> bytes:
         buffer.data = np.frombuffer(content.tobytes(), np.uint8)
         model.buffers.append(buffer)
     graph.tensors = [
-        tensor("crops", [faces, 1, SIDE, SIDE], float32),
+        tensor("crops", [faces, *shape], float32),
         tensor("shape", [2], int32, 1),
         tensor("rows", [faces, SIDE * SIDE], float32),
         tensor("weights", [classes, SIDE * SIDE], float32, 2),
@@ -147,3 +149,16 @@ def test_an_engine_is_a_program(tmp_path: Path) -> None:
         build_classifier(ClassificationConfig(trust_code=True), engine)
     with pytest.raises(FertrackError, match="TensorRT engine"):
         build_classifier(ClassificationConfig(trust_code=True, device="tensorrt"), engine)
+
+
+def test_it_takes_the_tokens_of_a_feature_head_too(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    head = orthogonal(channels=16)  # of a crop of 64 px it makes 64 tokens of 4
+    torch.save(head.state_dict(), tmp_path / "orf.pth")
+    (tmp_path / "net.tflite").write_bytes(network(shape=(64, 4)))
+    described = write_card(tmp_path / "net.tflite", head=tmp_path / "orf.pth")
+    pictures = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    found = build_classifier(ClassificationConfig(), described).logits(pictures)
+    with torch.no_grad():
+        tokens = head.tokens(torch.from_numpy(preprocessor(described.card.input)(pictures))).numpy()
+    np.testing.assert_allclose(found, tokens.reshape(2, -1) @ WEIGHTS.T + BIAS, atol=1e-3)

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from classifier_bundles import landmark_attention, orthogonal, write_card
+from classifier_bundles import landmark_attention, orthogonal, transformer, write_card
 from sqlalchemy import text
 
 from fertrack.classifiers import build_classifier
@@ -103,6 +103,30 @@ def test_pytorch_weights_are_exported_from_the_network_they_are_of(tmp_path: Pat
     done = export_model(tmp_path / "mine.pth", "torchscript", tmp_path / "script", data=sample)
     assert done.parity.max_logit_difference < 1e-4
     assert load_bundle(done.folder).card.input == bundle.card.input
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
+def test_a_feature_head_and_the_classifier_behind_it_become_one_network(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save(orthogonal().state_dict(), tmp_path / "orf.pth")
+    torch.save(transformer().state_dict(), tmp_path / "qvit.pth")
+    bundle = write_card(tmp_path / "qvit.pth", head=tmp_path / "orf.pth")
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    done = export_model(
+        tmp_path / "qvit.pth", "torchscript", tmp_path / "one", data=FaceSample("noise", crops, np.empty(0, np.int64))
+    )
+    assert load_bundle(done.folder).card.head is None
+    one = build_classifier(ClassificationConfig(trust_code=True), load_bundle(done.folder)).logits(crops)
+    np.testing.assert_allclose(one, build_classifier(ClassificationConfig(), bundle).logits(crops), atol=1e-4)
+    assert np.abs(np.diff(one, axis=0)).max() > 1e-4  # it looks at them
+
+
+def test_an_onnx_file_behind_a_feature_head_is_not_exported(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(load_bundle().read_model())
+    (tmp_path / "orf.pth").write_bytes(b"not asked for")
+    write_card(tmp_path / "net.onnx", head=tmp_path / "orf.pth")
+    with pytest.raises(ModelError, match=r"behind a PyTorch feature head.*export from the PyTorch weights"):
+        export_model(tmp_path / "net.onnx", "torchscript", tmp_path / "out")
 
 
 def test_a_network_that_looks_at_landmarks_is_not_exported(tmp_path: Path, few: FaceSample) -> None:

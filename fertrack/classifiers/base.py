@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fertrack.devices import Device
 from fertrack.errors import ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle, InputCard
 from fertrack.types import EXPRESSIONS, FloatArray, Image
@@ -42,7 +43,7 @@ class BundleClassifier(ABC):
         wants_landmarks: whether ``logits_at`` may answer otherwise than ``logits``.
     """
 
-    def __init__(self, bundle: ClassifierBundle, threads: int = 1) -> None:
+    def __init__(self, bundle: ClassifierBundle, threads: int = 1, device: Device = "cpu") -> None:
         self.bundle = bundle
         self.crop_size = bundle.card.input.size_px
         self.template = bundle.template
@@ -50,7 +51,7 @@ class BundleClassifier(ABC):
         self._columns = bundle.label_columns
         self._preprocess = preprocessor(bundle.card.input)
         self._block = 1
-        self._head = _open_head(bundle, threads)
+        self._head = _open_head(bundle, threads, device)
         self.network_shape: tuple[int, ...] = self._head.shape if self._head else tensor_shape(bundle.card.input)
         self.wants_landmarks = self._head is not None and self._head.wants_landmarks
 
@@ -166,13 +167,13 @@ class BundleClassifier(ABC):
             raise ValueError(f"crops must be {wanted}, got {crops.dtype} {crops.shape}")
 
 
-def _open_head(bundle: ClassifierBundle, threads: int) -> Any:
+def _open_head(bundle: ClassifierBundle, threads: int, device: Device) -> Any:
     """The feature head that the bundle names, or None."""
     if bundle.card.head is None:
         return None
     from fertrack.classifiers.feature_head import FeatureHead  # needs PyTorch
 
-    return FeatureHead(bundle, threads)
+    return FeatureHead(bundle, threads, device)
 
 
 def _filled(rows: FloatArray, count: int) -> FloatArray:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from fertrack.devices import Device
 from fertrack.errors import ModelError
 from fertrack.models.architectures import load_orf_model
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.checkpoint import import_torch
-from fertrack.models.inference import inference
+from fertrack.models.inference import inference, torch_device
 from fertrack.types import FloatArray
 
 __all__ = ["FeatureHead"]
@@ -28,15 +29,17 @@ class FeatureHead:
         wants_landmarks: whether it looks at landmarks.
     """
 
-    def __init__(self, bundle: ClassifierBundle, threads: int = 1) -> None:
+    def __init__(self, bundle: ClassifierBundle, threads: int = 1, device: Device = "cpu") -> None:
         """Load it.
 
         Args:
             bundle: names it.
             threads: CPU threads for one face.
+            device: what it runs on; it is PyTorch's, whatever runs the classifier behind it.
 
         Raises:
             ValueError: the bundle names none.
+            ConfigError: PyTorch does not run networks on that device here.
             WeightsError: its file is missing, holds more than arrays, or its hash differs.
             ModelError: it is of another network, or does not take the bundle's crops.
             FertrackError: PyTorch is not installed.
@@ -49,7 +52,9 @@ class FeatureHead:
             raise ModelError(f"{path}: a feature head takes colour crops, layout NCHW; correct [input] in its card")
         self._threads = threads
         self._torch: Any = import_torch("a feature head")
-        self._network = load_orf_model(path, architecture=card.architecture, rename=card.rename, sha256=card.sha256)
+        self._device = torch_device(self._torch, device)
+        network = load_orf_model(path, architecture=card.architecture, rename=card.rename, sha256=card.sha256)
+        self._network = network.to(self._device)
         self.wants_landmarks = hasattr(self._network, "attention")
         blank = np.zeros((1, 3, pixels.size_px, pixels.size_px), np.float32)
         try:
@@ -67,7 +72,8 @@ class FeatureHead:
             landmarks: float32 (N, 5, 2), px in these crops.
         """
         torch = self._torch
-        more = (torch.from_numpy(landmarks.copy()),) if self.wants_landmarks else ()
+        given = (pixels, landmarks.copy()) if self.wants_landmarks else (pixels,)
         with inference(torch, self._threads):
-            tokens: FloatArray = self._network.tokens(torch.from_numpy(pixels), *more).numpy()
+            inputs = (torch.from_numpy(values).to(self._device) for values in given)
+            tokens: FloatArray = self._network.tokens(*inputs).cpu().numpy()
         return tokens

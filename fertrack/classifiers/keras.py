@@ -52,7 +52,7 @@ class KerasClassifier(BundleClassifier):
                 f"classification.device = {options.device!r} is not available for Keras networks; use cpu, or convert "
                 "the network to ONNX"
             )
-        super().__init__(bundle, options.threads)
+        super().__init__(bundle, options.threads, options.device)
         bundle.verify()
         self._process = KerasProcess(
             bundle.model_path, "saved-model" if is_program else "keras", threads=options.threads

@@ -35,7 +35,7 @@ class OnnxClassifier(BundleClassifier):
             ModelError: the file is not a network, or its inputs and outputs are not what the bundle says.
         """
         options = options or ClassificationConfig()
-        super().__init__(bundle, options.threads)
+        super().__init__(bundle, options.threads, options.device)
         self._session = _open_session(bundle, options)
         self._input_name, fixed_block = _check_input(self._session, bundle, self.network_shape)
         self._output_name = _check_output(self._session, bundle)

@@ -15,7 +15,7 @@ from fertrack.errors import ConfigError, ModelError, first_line
 from fertrack.models.architectures import build_network
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.checkpoint import import_torch, is_torchscript, parse_state
-from fertrack.models.inference import inference
+from fertrack.models.inference import inference, torch_device
 from fertrack.types import FloatArray
 
 __all__ = ["Options", "PytorchClassifier", "build"]
@@ -40,19 +40,21 @@ class PytorchClassifier(BundleClassifier):
             FertrackError: PyTorch is not installed.
         """
         options = options or ClassificationConfig()
-        super().__init__(bundle, options.threads)
+        super().__init__(bundle, options.threads, options.device)
         self._threads = options.threads
         self._torch: Any = import_torch("a PyTorch network")
-        self._device = _device(self._torch, options)
+        self._device = torch_device(self._torch, options.device)
         content = bundle.read_model()
+        looks = False  # programs take pixels, whatever their parts are called
         if is_torchscript(content):
             self._network = _open_program(self._torch, content, bundle, options)
         else:
             state = parse_state(self._torch, content, bundle.model_path)
             card = bundle.card
             self._network = build_network(state, bundle.model_path, card.architecture, card.rename)
+            looks = hasattr(self._network, "attention")
         self._network = self._network.to(self._device)
-        self._looks_at_landmarks = hasattr(self._network, "attention") and hasattr(self._network, "features")
+        self._looks_at_landmarks = looks
         if self._looks_at_landmarks and self._head is None:
             self.wants_landmarks = True
         self._ready(1)
@@ -79,17 +81,6 @@ class PytorchClassifier(BundleClassifier):
 def build(options: ClassificationConfig, bundle: ClassifierBundle) -> PytorchClassifier:
     """The classifier of a bundle; see ``PytorchClassifier`` for what it raises."""
     return PytorchClassifier(bundle, options)
-
-
-def _device(torch: Any, options: ClassificationConfig) -> str:
-    if options.device in {"cuda", "auto"} and torch.cuda.is_available():
-        return "cuda"
-    if options.device in {"cpu", "auto"}:
-        return "cpu"
-    raise ConfigError(
-        f"classification.device = {options.device!r} is not available: PyTorch ({torch.__version__}) runs networks on "
-        f"the CPU{' or cuda' if torch.cuda.is_available() else ' here'}; export the network to ONNX, or use cpu"
-    )
 
 
 def _open_program(torch: Any, content: bytes, bundle: ClassifierBundle, options: ClassificationConfig) -> Any:

@@ -45,7 +45,7 @@ class TensorrtClassifier(BundleClassifier):
                 f"classification.device = {options.device!r} is not available for {bundle.model_path.name}: an engine "
                 "runs on an NVIDIA GPU; use --device tensorrt, or another bundle"
             )
-        super().__init__(bundle)
+        super().__init__(bundle, options.threads, "cuda")
         self._tensorrt, self._torch = _libraries()
         self._turn = threading.Lock()
         self._open(bundle.read_model())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.classifiers.base import BundleClassifier, tensor_shape
+from fertrack.classifiers.base import BundleClassifier
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.errors import ConfigError, FertrackError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
@@ -37,19 +37,19 @@ class TfliteClassifier(BundleClassifier):
             ModelError: the file is not a network, or its inputs and outputs are not what the bundle says.
             FertrackError: LiteRT is not installed.
         """
-        super().__init__(bundle)
         options = options or ClassificationConfig()
         if options.device not in ("cpu", "auto"):
             raise ConfigError(
                 f"classification.device = {options.device!r} is not available for {bundle.model_path.name}: TFLite "
                 "networks run on the CPU here; use cpu, or export the classifier as onnx"
             )
+        super().__init__(bundle, options.threads, options.device)
         self._threads = options.threads
         self._content = bundle.read_model()
         self._own = threading.local()
         self._make = _interpreter()
         interpreter = self._interpreter()
-        self._ready(_check(interpreter, bundle))
+        self._ready(_check(interpreter, bundle, self.network_shape))
 
     def _answer(self, block: FloatArray) -> Any:
         interpreter = self._interpreter()
@@ -86,10 +86,9 @@ def _interpreter() -> Any:
     return Interpreter
 
 
-def _check(interpreter: Any, bundle: ClassifierBundle) -> int:
+def _check(interpreter: Any, bundle: ClassifierBundle, expected: tuple[int, ...]) -> int:
     """How many faces the network takes at a time, after its input and output were found to be the bundle's."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    expected = tensor_shape(bundle.card.input)
     fits = (
         len(inputs) == 1
         and inputs[0]["dtype"] is np.float32

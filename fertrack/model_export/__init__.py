@@ -145,6 +145,7 @@ def _card(card: BundleCard, target: ExportFormat, content: bytes) -> BundleCard:
             "summary": f"{card.summary}; exported as {target} from sha256:{card.sha256[:8]}".removeprefix("; "),
             "architecture": "auto",
             "rename": {},
+            "head": None,
             "measured": tuple(one.model_copy(update={"data": f"{one.data}{after}"}) for one in card.measured),
         }
     )

@@ -1,4 +1,4 @@
-"""PyTorch for inference: no gradients, and as many threads as were asked for."""
+"""PyTorch for inference: no gradients, as many threads as were asked for, and on the device that was asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["inference"]
+from fertrack.devices import Device
+from fertrack.errors import ConfigError
+
+__all__ = ["inference", "torch_device"]
+
+
+def torch_device(torch: Any, device: Device) -> str:
+    """What PyTorch calls the device that was asked for: "cpu" or "cuda".
+
+    Args:
+        torch: the module.
+        device: "auto" takes CUDA where PyTorch sees it.
+
+    Raises:
+        ConfigError: PyTorch does not run networks on it here.
+    """
+    if device in {"cuda", "auto"} and torch.cuda.is_available():
+        return "cuda"
+    if device in {"cpu", "auto"}:
+        return "cpu"
+    raise ConfigError(
+        f"classification.device = {device!r} is not available: PyTorch ({torch.__version__}) runs networks on "
+        f"the CPU{' or cuda' if torch.cuda.is_available() else ' here'}; export the network to ONNX, or use cpu"
+    )
 
 
 @contextmanager

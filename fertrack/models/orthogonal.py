@@ -107,7 +107,8 @@ def four_stack(maps: Sequence[torch.Tensor]) -> torch.Tensor:
             reading them as channel-first is how features get scrambled unnoticed.
     """
     shapes = [tuple(part.shape) for part in maps]
-    if len(maps) != 3 or len(set(shapes)) != 1 or len(shapes[0]) != 4:
+    # Compared one by one, not as a set: while a network is traced, sizes are tensors, whose hashes all differ.
+    if len(maps) != 3 or any(shape != shapes[0] for shape in shapes) or len(shapes[0]) != 4:
         raise ValueError(f"three maps of one shape (N, C, h, h) are needed, got {shapes}")
     if shapes[0][2] != shapes[0][3]:
         raise ValueError(f"maps must be channel-first (N, C, h, h), got {shapes[0]}; permute channel-last maps first")

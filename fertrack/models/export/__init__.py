@@ -42,8 +42,10 @@ class SourceNetwork:
     def __init__(self, bundle: ClassifierBundle) -> None:
         """Take a bundle whose network is an ONNX file, or weights of a PyTorch network that fertrack has code for.
 
+        A feature head and the PyTorch classifier behind it are one network.
+
         Raises:
-            ModelError: its network is of another kind, or does not go from pixels alone to its answer.
+            ModelError: its network is of another kind, or an ONNX file behind a feature head.
         """
         suffix = PurePath(bundle.card.model).suffix.lower()
         if suffix not in {".onnx", *_WEIGHTS}:
@@ -51,8 +53,11 @@ class SourceNetwork:
                 f"{bundle.model_path}: exports are made from ONNX files and from PyTorch weights, not from {suffix} "
                 "files; export the bundle it was made of"
             )
-        if bundle.card.head is not None:
-            raise ModelError(f"{bundle.folder}: a classifier behind a feature head cannot be exported as one network")
+        if bundle.card.head is not None and suffix == ".onnx":
+            raise ModelError(
+                f"{bundle.model_path} stands behind a PyTorch feature head, and an ONNX file cannot be exported "
+                "together with one; export from the PyTorch weights it was made of"
+            )
         self.bundle = bundle
         self._is_onnx = suffix == ".onnx"
         self._onnx: bytes | None = None
@@ -139,4 +144,24 @@ class SourceNetwork:
         path = self.bundle.model_path
         if is_torchscript(content):
             raise ModelError(f"{path} is a TorchScript program; export the bundle it was made of, or its weights")
-        return build_network(parse_state(torch, content, path), path, card.architecture, card.rename)
+        network = build_network(parse_state(torch, content, path), path, card.architecture, card.rename)
+        return network if card.head is None else self._behind_head(torch, network)
+
+    def _behind_head(self, torch: Any, network: Any) -> Any:
+        """Feature head, 4-stack and classifier as one module, from pixels to logits."""
+        from fertrack.models.architectures import load_orf_model
+
+        card, path = self.bundle.card.head, self.bundle.head_path
+        if card is None or path is None:  # not so: asked for only where there is one
+            raise ValueError(f"{self.bundle.folder}: the bundle names no feature head")
+        head = load_orf_model(path, architecture=card.architecture, rename=card.rename, sha256=card.sha256)
+
+        class Together(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
+            def __init__(self) -> None:
+                super().__init__()
+                self.head, self.classifier = head, network
+
+            def forward(self, pixels: Any) -> Any:
+                return self.classifier(self.head.tokens(pixels))
+
+        return Together().eval()
