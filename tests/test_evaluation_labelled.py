@@ -15,8 +15,9 @@ from fertrack.analyzer import FaceAnalyzer, crop_logits
 from fertrack.classifiers import build_classifier
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.detectors.options import DetectionConfig
-from fertrack.errors import EvaluationError
+from fertrack.errors import ConfigError, EvaluationError
 from fertrack.evaluation.classify import as_crop, classify_set, detection_for
+from fertrack.evaluation.ferplus import load_ferplus
 from fertrack.evaluation.labelled import LabelledSet, expression_index, label_names, read_labelled
 from fertrack.types import EXPRESSIONS, Detections, Frame
 
@@ -102,6 +103,8 @@ def test_raf_db_without_pictures_is_said(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="no aligned/"):
         read_labelled(tmp_path)
     (tmp_path / "aligned").mkdir()
+    with pytest.raises(EvaluationError, match="no part 'val': its parts are test"):
+        read_labelled(tmp_path, split="val")
     with pytest.raises(EvaluationError, match=r"test_0001\.jpg is not there"):
         read_labelled(tmp_path)
 
@@ -145,7 +148,7 @@ def test_ferplus_votes_with_pictures_in_its_folders_or_in_fer2013s_pixels(tmp_pa
     for name, level in (("fer0028638", 77), ("fer0028640", 78)):
         picture(tmp_path / "FER2013Valid" / f"{name}.png", level)
     assert int(read_labelled(path).image(1)[0, 0, 0]) == 78
-    with pytest.raises(EvaluationError, match="no rows with Usage 'Valid'"):
+    with pytest.raises(EvaluationError, match="no part 'Valid': its parts are"):
         read_labelled(path, split="Valid")
 
 
@@ -175,8 +178,67 @@ def test_arrays(tmp_path: Path) -> None:
     found = read_labelled(voted(tmp_path))
     assert names(found) == ["neutral", "neutral", "fear"]
     assert found.has_votes
-    with pytest.raises(EvaluationError, match="cannot be read as FER2013"):
+    with pytest.raises(EvaluationError, match="no pictures of the part 'nothing': its parts are Training, PublicTest"):
         read_labelled(voted(tmp_path), split="nothing")
+    words = np.array(["fear", "bored", "happy", "fear"])
+    np.savez(path, images=images, labels=words)
+    assert names(read_labelled(path)) == ["fear", "happiness", "fear"]
+
+
+ARRAYS = {"images": np.zeros((9, 6, 6), np.uint8), "labels": np.arange(9) % 7}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": np.arange(9) / 2}, "whole numbers from 0"),
+        ({"labels": np.arange(9) > 4}, "whole numbers from 0"),
+        ({"labels": np.full(9, np.nan)}, "whole numbers from 0"),
+        ({"labels": np.array([None] * 9)}, "no npz file of plain arrays, or it is damaged"),
+        ({"images": np.zeros((9, 6, 6, 4), np.uint8)}, r"images must be uint8 .* got uint8 \(9, 6, 6, 4\)"),
+        ({"images": np.zeros((9, 6, 6, 1), np.uint8)}, "images must be uint8"),
+        ({"images": np.zeros((9, 0, 6), np.uint8)}, "images must be uint8"),
+        ({"split": np.zeros(3, int), "split_names": np.array(["a"])}, r"split must be \(9,\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_one_sentence(tmp_path: Path, changes: dict, sentence: str) -> None:
+    np.savez(tmp_path / "set.npz", **{**ARRAYS, **changes})
+    with pytest.raises(EvaluationError, match=sentence):
+        read_labelled(tmp_path / "set.npz", split="a" if "split" in changes else "")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"text", "array", "half"])
+def test_a_damaged_file_of_arrays_is_one_sentence(tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, **ARRAYS)
+    if content == "array":
+        with path.open("wb") as file:
+            np.save(file, ARRAYS["images"])
+    else:
+        path.write_bytes(path.read_bytes()[:300] if isinstance(content, str) else content)
+    with pytest.raises(EvaluationError, match="no npz file of plain arrays, or it is damaged"):
+        read_labelled(path)
+    with pytest.raises(ConfigError, match="or it is damaged"):
+        load_ferplus(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("ferplus_votes", lambda votes: np.where(votes < 0, np.nan, votes), r"whole numbers \(8, 10\)"),
+        ("ferplus_votes", lambda votes: votes[:, :9], r"whole numbers \(8, 10\)"),
+        ("ferplus_votes", lambda votes: votes[:3], r"whole numbers \(8, 10\)"),
+        ("split", lambda split: split[:3], r"split \(8,\)"),
+        ("images", lambda images: images.astype(float), "images must be uint8"),
+        ("ferplus_vote_names", lambda names: np.array(["calm", *names[1:]]), "missing: neutral"),
+    ],
+)
+def test_votes_that_do_not_fit_are_one_sentence(tmp_path: Path, name: str, change, sentence: str) -> None:
+    with np.load(voted(tmp_path)) as stored:
+        arrays = {each: stored[each] for each in stored.files}
+    np.savez(tmp_path / "odd.npz", **{**arrays, name: change(arrays[name])})
+    with pytest.raises(EvaluationError, match=sentence):
+        read_labelled(tmp_path / "odd.npz")
 
 
 @pytest.mark.parametrize(
@@ -191,6 +253,11 @@ def test_arrays(tmp_path: Path) -> None:
         ("a.csv", "emotion,pixels\n9,0 0\n", "no number from 0 to 6"),
         ("a.csv", "emotion,pixels\n1,0 0\n", "48 x 48 pixels"),
         ("a.csv", f"{FERPLUS_HEADER}\nPublicTest,a.png,x,0,0,0,0,0,0,0,0,0\n", "a vote is no whole number"),
+        ("list.csv", "path,label,x1,y1,x2,y2\na.png,fear,30,3,1,9\n", "give no box: 30, 3, 1, 9"),
+        ("list.csv", "path,label,x1,y1,x2,y2\na.png,fear,nan,1,inf,9\n", "give no box: nan, 1, inf, 9"),
+        ("list.csv", "path,label\n,fear\n", "row 2: the path is empty"),
+        ("list.csv", "path,label\n", "and rows: it has none"),
+        ("a.csv", "emotion,pixels\n-1,0 0\n", "no number from 0 to 6"),
         ("a.npz", "no", "cannot be read as labelled pictures"),
         ("a.txt", "", "no labelled set"),
     ],
@@ -200,6 +267,47 @@ def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path, name: str, 
     (tmp_path / name).write_text(text)
     with pytest.raises(EvaluationError, match=sentence):
         read_labelled(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "split", "sentence"),
+    [
+        ("path,label,split\na.png,fear,test\n", "dev", "no part 'dev': its parts are test"),
+        ("path,label\na.png,fear\n", "test", "no part 'test': its parts are not named"),
+        ("emotion,pixels,Usage\n1,0 0,Training\n", "PublicTest", "no part 'PublicTest': its parts are Training"),
+        (f"{FERPLUS_HEADER}\nTraining,a.png,0,0,0,0,0,0,9,0,0,0\n", "x", "no part 'x': its parts are Training"),
+        ("subDirectory_filePath,expression\na.png,1\n", "test", "parts are files of their own"),
+    ],
+)
+def test_a_part_that_is_not_there_is_named(tmp_path: Path, text: str, split: str, sentence: str) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(EvaluationError, match=sentence):
+        read_labelled(tmp_path / "a.csv", split=split)
+
+
+def test_columns_are_known_however_they_are_written(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.csv").write_text("Path, Label\na.png,Fear\n")
+    assert names(read_labelled(tmp_path / "a.csv")) == ["fear"]
+    header = "SubDirectory_FilePath,Face_X,Face_Y,Face_Width,Face_Height,Expression"
+    (tmp_path / "a.csv").write_text(f"{header}\na.png,NULL,NULL,NULL,NULL,1\n")
+    found = read_labelled(tmp_path / "a.csv")
+    assert names(found) == ["happiness"]
+    assert np.isnan(found.xyxy).all()
+
+
+def test_pictures_without_sub_folders_are_said(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    with pytest.raises(EvaluationError, match="sort them into folders such as"):
+        read_labelled(tmp_path)
+
+
+def test_a_box_beside_the_picture_is_said(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.csv").write_text("path,label,x1,y1,x2,y2\na.png,fear,200,200,260,260\n")
+    with pytest.raises(EvaluationError, match=r"a.png is 60 x 60 px, and the box .* lies outside it"):
+        classify_set(read_labelled(tmp_path / "a.csv"), Mirror())
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
@@ -213,8 +321,10 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         read_labelled(tmp_path / "odd.npz")
     (tmp_path / "sad").mkdir()
     (tmp_path / "sad" / "a.png").write_text("no picture")
-    with pytest.raises(EvaluationError, match="is not a picture"):
-        read_labelled(tmp_path).image(0)
+    for content in (b"no picture", b""):
+        (tmp_path / "sad" / "a.png").write_bytes(content)
+        with pytest.raises(EvaluationError, match=r"a\.png is not a picture that can be read"):
+            read_labelled(tmp_path).image(0)
 
 
 def test_the_digest_changes_with_pictures_labels_and_boxes(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from fertrack.alignment import align_faces
 from fertrack.analyzer import crop_logits
 from fertrack.detectors.options import DetectionConfig
+from fertrack.errors import EvaluationError
 from fertrack.evaluation.labelled import LabelledSet, read_labelled
 from fertrack.geometry import iou_matrix
 from fertrack.models.bundle import ClassifierBundle
@@ -90,7 +91,7 @@ def classify_set(
         on_picture: called with the number of pictures done.
 
     Raises:
-        EvaluationError: a picture cannot be read.
+        EvaluationError: a picture cannot be read, or the box given for its face lies outside it.
         ModelError: the network failed.
     """
     logits = np.full((len(labelled), len(EXPRESSIONS)), np.nan, np.float32)
@@ -101,6 +102,7 @@ def classify_set(
         crops, rows = [], []
         for row in range(start, min(start + _BATCH, len(labelled))):
             image = labelled.image(row)
+            _check_box(labelled, row, image)
             began = time.perf_counter()
             if detector is None:
                 crops.append(as_crop(image, labelled.xyxy[row], classifier.crop_size))
@@ -177,6 +179,17 @@ def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
     cut = image[np.ix_(rows, columns)]
     way = cv2.INTER_AREA if square > size_px else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(cut, (size_px, size_px), interpolation=way), np.uint8)
+
+
+def _check_box(labelled: LabelledSet, row: int, image: Image) -> None:
+    left, top, right, bottom = labelled.xyxy[row].tolist()
+    height, width = image.shape[:2]
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        which = labelled.paths[row] if labelled.paths else f"{labelled.name}, picture {row}"
+        raise EvaluationError(
+            f"{which} is {width} x {height} px, and the box given for its face, ({left:g}, {top:g}) to ({right:g}, "
+            f"{bottom:g}), lies outside it: boxes are px of the picture itself"
+        )
 
 
 def _landmarks(image: Image, detector: Detector, xyxy: FloatArray) -> FloatArray:

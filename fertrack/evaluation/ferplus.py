@@ -5,9 +5,11 @@ Pictures: ICML 2013 challenge (Goodfellow et al. 2013). Votes: Barsoum et al. (2
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -24,6 +26,8 @@ _PADDING_PX = 32
 """A detector wants more than 48 px and some margin; black, so that no second face appears at the border."""
 
 _LEAST_VOTES = 4
+
+_ARRAYS = ("images", "split", "split_names", "ferplus_votes", "ferplus_vote_names")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,16 +61,40 @@ def load_ferplus(path: Path, split: str = "PublicTest") -> VotedPictures:
         split: "Training" or "PublicTest".
 
     Raises:
-        ConfigError: the file cannot be read, or is of another kind.
+        ConfigError: the file cannot be read or is of another kind, or nothing in it is of that split.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            contents = {name: stored[name] for name in ("split", "split_names", "ferplus_votes", "ferplus_vote_names")}
-            rows = np.flatnonzero(contents["split"] == contents["split_names"].tolist().index(split))
-            votes = contents["ferplus_votes"][rows].astype(np.int64)
-            return select_voted(stored["images"][rows], votes, contents["ferplus_vote_names"].tolist())
-    except (OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {error}") from error
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            contents = {name: stored[name] for name in _ARRAYS}
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {reason}") from error
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
+        raise ConfigError(
+            f"{path} cannot be read as FER2013 pictures with FER+ votes: it is no npz file with the arrays "
+            f"{', '.join(_ARRAYS)}, or it is damaged"
+        ) from error
+    images, votes, names = contents["images"], contents["ferplus_votes"], contents["ferplus_vote_names"].tolist()
+    _check_arrays(path, images, votes, names, contents["split"])
+    parts = contents["split_names"].tolist()
+    rows = np.flatnonzero(contents["split"] == parts.index(split)) if split in parts else np.empty(0, np.int64)
+    if not len(rows):
+        there = [name for number, name in enumerate(parts) if (contents["split"] == number).any()]
+        raise ConfigError(f"{path} has no pictures of the part {split!r}: its parts are {', '.join(there)}")
+    return select_voted(images[rows], votes[rows].astype(np.int64), names)
+
+
+def _check_arrays(path: Path, images: Any, votes: Any, names: list[str], split: Any) -> None:
+    missing = [name for name in EXPRESSIONS if name not in names]
+    if missing:
+        raise ConfigError(f"{path}: ferplus_vote_names must name all seven expressions; missing: {', '.join(missing)}")
+    if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
+        raise ConfigError(f"{path}: images must be uint8 (N, H, W), got {images.dtype} {images.shape}")
+    if votes.dtype.kind not in "iu" or votes.shape != (len(images), len(names)) or split.shape != (len(images),):
+        raise ConfigError(
+            f"{path}: with {len(images)} images, ferplus_votes must be whole numbers ({len(images)}, {len(names)}) and "
+            f"split ({len(images)},), got {votes.dtype} {votes.shape} and {split.shape}"
+        )
 
 
 def select_voted(images: Any, votes: npt.NDArray[np.int64], names: list[str]) -> VotedPictures:

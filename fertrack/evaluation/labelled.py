@@ -20,6 +20,7 @@ import numpy as np
 
 from fertrack.errors import EvaluationError
 from fertrack.evaluation import labelled_formats as formats
+from fertrack.evaluation.labelled_arrays import read_npz
 from fertrack.evaluation.labelled_set import LabelledSet, expression_index, label_names
 from fertrack.types import EXPRESSIONS
 
@@ -43,7 +44,7 @@ def read_labelled(data: Path, *, split: str = "", pictures: Path | None = None) 
     if data.is_dir():
         found = formats.read_rafdb(data, split) if formats.is_rafdb(data) else _read_folder(data, split)
     elif data.suffix.lower() == ".npz":
-        found = formats.read_npz(data, split)
+        found = read_npz(data, split)
     elif data.suffix.lower() in (".csv", ".tsv"):
         found = formats.read_csv(data, split, pictures)
     elif data.exists():
@@ -80,6 +81,11 @@ def _read_folder(data: Path, split: str) -> LabelledSet:
         labels += [label] * len(inside)
     if not paths and not split:
         parts = [child.name for child in classes if any(expression_index(sub.name) >= 0 for sub in child.iterdir())]
+        if any(path.suffix.lower() in _PICTURES for path in root.iterdir()):
+            raise EvaluationError(
+                f"{data} has pictures, but no sub-folders named after expressions: sort them into folders such as "
+                "happiness/, or list them in a CSV file with the columns path and label"
+            )
         if parts:
             raise EvaluationError(f"{data} has several parts: choose one with --split {' or --split '.join(parts)}")
     kind = "folder of sub-folders, numbered as in RAF-DB" if numbered else "folder of sub-folders"

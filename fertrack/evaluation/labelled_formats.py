@@ -10,6 +10,7 @@ most of them, by the rules of ``evaluation.ferplus``.
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import ConfigError, EvaluationError
-from fertrack.evaluation.ferplus import load_ferplus, select_voted
-from fertrack.evaluation.labelled_set import LabelledSet, expression_index
+from fertrack.errors import EvaluationError
+from fertrack.evaluation.ferplus import select_voted
+from fertrack.evaluation.labelled_set import LabelledSet, expression_index, no_part
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["is_rafdb", "read_csv", "read_npz", "read_rafdb"]
+__all__ = ["is_rafdb", "read_csv", "read_rafdb"]
 
 # "patition" is how RAF-DB's own file is spelt.
 _RAFDB_LISTS = tuple(
@@ -65,69 +66,22 @@ def read_rafdb(folder: Path, split: str = "") -> LabelledSet:
     pictures = next((folder / name for name in _RAFDB_PICTURES if (folder / name).is_dir()), None)
     if pictures is None:
         raise EvaluationError(f"{folder} has {listed.name}, but no aligned/ with the pictures beside it")
-    paths, labels = [], []
+    paths, labels, known = [], [], []
     for number, line in enumerate(_text(listed).splitlines(), start=1):
-        parts = line.split()
-        if not parts:
+        words = line.split()
+        if not words:
             continue
-        if len(parts) != 2 or parts[1] not in "1234567" or len(parts[1]) != 1:
+        if len(words) != 2 or words[1] not in "1234567" or len(words[1]) != 1:
             raise EvaluationError(f"{listed}, line {number}: a picture's name and a label from 1 to 7 are expected")
-        if parts[0].startswith(split):
-            name = Path(parts[0])
+        known.append(words[0].partition("_")[0])
+        if words[0].startswith(split):
+            name = Path(words[0])
             aligned = pictures / f"{name.stem}_aligned{name.suffix}"
             paths.append(aligned if aligned.is_file() else pictures / name)
-            labels.append(int(parts[1]) - 1)
+            labels.append(int(words[1]) - 1)
+    if not paths and known:
+        raise no_part(folder, split, known)
     return _files(folder.name, f"RAF-DB, {split}", paths, labels)
-
-
-def read_npz(path: Path, split: str = "") -> LabelledSet:
-    """FER2013 with FER+ votes, or any ``images`` and ``labels`` with ``class_names``.
-
-    Raises:
-        EvaluationError: it cannot be read, or its arrays are others.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = set(stored.files)
-            if "ferplus_votes" in arrays:
-                return _voted_npz(path, split or _TEST_PART)
-            images = np.asarray(stored["images"])
-            labels = np.asarray(stored["labels"])
-            names = [str(name) for name in stored["class_names"]] if "class_names" in arrays else list(EXPRESSIONS)
-            parts = np.asarray(stored["split"]) if "split" in arrays else np.zeros(len(images), np.int64)
-            part_names = [str(name) for name in stored["split_names"]] if "split_names" in arrays else []
-    except (OSError, KeyError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read as labelled pictures: {error}") from error
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or labels.shape != (len(images),):
-        raise EvaluationError(
-            f"{path}: images must be uint8 (N, H, W) or (N, H, W, 3) BGR with labels (N,), "
-            f"got {images.dtype} {images.shape} with {labels.shape}"
-        )
-    if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
-        raise EvaluationError(f"{path}: labels must be indices into the {len(names)} class_names")
-    chosen = np.ones(len(images), np.bool_)
-    if split:
-        if split not in part_names:
-            raise EvaluationError(f"{path} has no part {split!r}: its parts are {', '.join(part_names) or 'not named'}")
-        chosen = parts == part_names.index(split)
-    ours = np.array([expression_index(name) for name in names], np.int64)[labels]
-    keep = chosen & (ours >= 0)
-    return LabelledSet(
-        path.name,
-        "npz" + (f", {split}" if split else ""),
-        ours[keep],
-        images=images[keep],
-        left_out={"of other classes": n} if (n := int((chosen & (ours < 0)).sum())) else {},
-    )
-
-
-def _voted_npz(path: Path, split: str) -> LabelledSet:
-    try:
-        voted = load_ferplus(path, split)
-    except ConfigError as error:
-        raise EvaluationError(str(error)) from error
-    kind = f"FER2013 with FER+ votes, {split}"
-    return LabelledSet(path.name, kind, voted.labels, images=voted.images, votes=voted.votes, tied=voted.tied)
 
 
 def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> LabelledSet:
@@ -137,9 +91,11 @@ def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> Label
         EvaluationError: it is none of them, or a row cannot be made out.
     """
     rows = _rows(path)
-    columns = {name.strip().lower() for name in rows[0]} if rows else set()
+    columns = set(rows[0]) if rows else set()
     base = pictures or path.parent
     if columns >= {"subdirectory_filepath", "expression"}:
+        if split:
+            raise EvaluationError(f"{path}: AffectNet's parts are files of their own: leave --split out")
         return _read_affectnet(path, rows, base)
     if columns >= {"usage", "image name", "neutral", "nf"}:
         return _read_ferplus(path, rows, split or _TEST_PART, base)
@@ -148,21 +104,26 @@ def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> Label
     if columns >= {"path", "label"}:
         return _read_own(path, rows, split, base)
     raise EvaluationError(
-        f"{path} needs the columns path and label (or those of AffectNet, FER+ or FER2013 as published); "
-        f"it has {', '.join(sorted(columns)) or 'none'}"
+        f"{path} needs the columns path and label (or those of AffectNet, FER+ or FER2013 as published), "
+        + (f"but has {', '.join(sorted(columns))}" if rows else "and rows: it has none")
     )
 
 
 def _read_own(path: Path, rows: list[dict[str, str]], split: str, base: Path) -> LabelledSet:
     paths, labels, boxes = [], [], []
     left_out: Counter[str] = Counter()
+    known = [row.get("split", "").strip() for row in rows]
+    if split and split not in known:
+        raise no_part(path, split, known)
     for number, row in enumerate(rows, start=2):
-        if split and row.get("split", "").strip() != split:
+        if split and row["split"].strip() != split:
             continue
         label = expression_index(row["label"])
         if label < 0:
             left_out[f"labelled {row['label'].strip() or 'with nothing'}"] += 1
             continue
+        if not row["path"].strip():
+            raise EvaluationError(f"{path}, row {number}: the path is empty")
         paths.append(base / row["path"].strip())
         labels.append(label)
         boxes.append(_box(path, number, row, ("x1", "y1", "x2", "y2")))
@@ -179,23 +140,24 @@ def _read_affectnet(path: Path, rows: list[dict[str, str]], base: Path) -> Label
         if int(code) >= len(_AFFECTNET):
             left_out["contempt, none, uncertain or no face"] += 1
             continue
-        paths.append(base / row["subDirectory_filePath"].strip())
+        paths.append(base / row["subdirectory_filepath"].strip())
         labels.append(EXPRESSIONS.index(_AFFECTNET[int(code)]))
-        left, top, width, height = _box(path, number, row, ("face_x", "face_y", "face_width", "face_height"))
-        boxes.append((left, top, left + width, top + height))
+        boxes.append(_box(path, number, row, ("face_x", "face_y", "face_width", "face_height"), sized=True))
     return _files(path.name, "AffectNet", paths, labels, boxes=boxes, left_out=left_out)
 
 
 def _read_ferplus(path: Path, rows: list[dict[str, str]], split: str, base: Path) -> LabelledSet:
     """Votes; pictures as files (flat or in FER+'s three folders), or from ``fer2013.csv``, which has the same rows."""
-    mine = [number for number, row in enumerate(rows) if row["Usage"].strip() == split]
+    mine = [number for number, row in enumerate(rows) if row["usage"].strip() == split]
     if not mine:
-        raise EvaluationError(f"{path} has no rows with Usage {split!r}: try {', '.join(_FERPLUS_FOLDERS)}")
+        raise no_part(path, split, [row["usage"].strip() for row in rows])
     try:
-        votes = np.array([[int(rows[number][name] or 0) for name in _FERPLUS_VOTES] for number in mine], np.int64)
+        votes = np.array(
+            [[int(rows[number][name.lower()] or 0) for name in _FERPLUS_VOTES] for number in mine], np.int64
+        )
     except ValueError as error:
         raise EvaluationError(f"{path}: a vote is no whole number: {error}") from error
-    names = [rows[number]["Image name"].strip() for number in mine]
+    names = [rows[number]["image name"].strip() for number in mine]
     votes[[not name for name in names]] = -1  # rows without a name are those that FER+ took out
     chosen = select_voted(np.arange(len(mine)), votes, list(_FERPLUS_VOTES))
     kept: IntArray = chosen.images.astype(np.int64)
@@ -223,11 +185,17 @@ def _has(folder: Path, names: list[str], rows: IntArray) -> bool:
 
 
 def _read_fer2013(path: Path, rows: list[dict[str, str]], split: str) -> LabelledSet:
-    mine = [number for number, row in enumerate(rows) if row.get("Usage", split).strip() == split]
+    mine = [number for number, row in enumerate(rows) if row.get("usage", split).strip() == split]
+    if not mine:
+        raise no_part(path, split, [row["usage"].strip() for row in rows])
     try:
-        labels = np.array([EXPRESSIONS.index(_FER2013[int(rows[number]["emotion"])]) for number in mine], np.int64)
-    except (ValueError, IndexError) as error:
+        codes = [int(rows[number]["emotion"]) for number in mine]
+    except ValueError as error:
         raise EvaluationError(f"{path}: an emotion is no number from 0 to 6: {error}") from error
+    odd = next((code for code in codes if not 0 <= code < len(_FER2013)), None)
+    if odd is not None:
+        raise EvaluationError(f"{path}: an emotion is no number from 0 to 6: {odd}")
+    labels = np.array([EXPRESSIONS.index(_FER2013[code]) for code in codes], np.int64)
     return LabelledSet(path.name, f"FER2013, {split}", labels, images=_fer_images(path, rows, mine))
 
 
@@ -257,15 +225,22 @@ def _files(
     return LabelledSet(name, kind, np.array(labels, np.int64), tuple(paths), xyxy=xyxy, left_out=dict(left_out or {}))
 
 
-def _box(path: Path, number: int, row: Mapping[str, str], names: tuple[str, ...]) -> tuple[float, ...]:
-    """The box in a row; four NaN if it gives none."""
+def _box(
+    path: Path, number: int, row: Mapping[str, str], names: tuple[str, ...], *, sized: bool = False
+) -> tuple[float, ...]:
+    """The box in a row, xyxy (in the row: corner and size, if ``sized``); four NaN if it gives none."""
     given = [row.get(name, "").strip() for name in names]
-    if not any(given):
-        return (float("nan"),) * 4
+    if all(value.upper() in ("", "NULL", "NAN") for value in given):
+        return (math.nan,) * 4
     try:
-        return tuple(float(value) for value in given)
+        left, top, right, bottom = (float(value) for value in given)
     except ValueError as error:
         raise EvaluationError(f"{path}, row {number}: {', '.join(names)} must be four numbers: {error}") from error
+    if sized:
+        right, bottom = left + right, top + bottom
+    if not (right > left and bottom > top and all(map(math.isfinite, (left, top, right, bottom)))):
+        raise EvaluationError(f"{path}, row {number}: {', '.join(names)} give no box: {', '.join(given)}")
+    return left, top, right, bottom
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -281,7 +256,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _filled(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
     for row in reader:
-        yield {(name or "").strip(): value or "" for name, value in row.items() if isinstance(value, str | None)}
+        yield {
+            (name or "").strip().lower(): value or "" for name, value in row.items() if isinstance(value, str | None)
+        }
 
 
 def _text(path: Path) -> str:

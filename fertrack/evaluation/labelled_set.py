@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fertrack.errors import EvaluationError
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
-__all__ = ["LabelledSet", "expression_index", "label_names"]
+__all__ = ["LabelledSet", "expression_index", "label_names", "no_part"]
 
 _OTHER_WORDS = {
     "surprised": "surprise",
@@ -83,9 +83,12 @@ class LabelledSet:
             return stored if stored.ndim == 3 else np.asarray(cv2.cvtColor(stored, cv2.COLOR_GRAY2BGR), np.uint8)
         path = self.paths[row]
         try:
-            decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, cv2.error) as error:
+            content = np.frombuffer(path.read_bytes(), np.uint8)
+            decoded = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+        except OSError as error:
             raise EvaluationError(f"{path} cannot be read as a picture: {_reason(error)}") from error
+        except cv2.error:
+            decoded = None
         if decoded is None:
             raise EvaluationError(f"{path} is not a picture that can be read: remove it, or its row in the list")
         return np.asarray(decoded, np.uint8)
@@ -113,6 +116,12 @@ def expression_index(word: str) -> int:
     lower = word.strip().lower()
     name = _OTHER_WORDS.get(lower, lower)
     return EXPRESSIONS.index(name) if name in EXPRESSIONS else -1
+
+
+def no_part(data: Path, split: str, known: Iterable[str]) -> EvaluationError:
+    """What is said where a part of a labelled set is asked for that it does not have."""
+    named = ", ".join(dict.fromkeys(name for name in known if name)) or "not named"
+    return EvaluationError(f"{data} has no part {split!r}: its parts are {named}")
 
 
 def label_names(labels: Sequence[int] | IntArray) -> list[str]:

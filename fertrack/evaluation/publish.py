@@ -20,7 +20,7 @@ from typing import Any
 import tomli_w
 
 from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, by_expression
-from fertrack.errors import EvaluationError, ModelError
+from fertrack.errors import ConfigError, EvaluationError, ModelError
 from fertrack.evaluation.classify import Answers, answers_of
 from fertrack.evaluation.expression_report import evaluate_answers
 from fertrack.evaluation.fit import STRENGTHS, CalibrationFit, FitOptions, fit_calibration
@@ -226,7 +226,10 @@ def _without_twins(labelled: LabelledSet, answers: Answers, pictures: Path) -> t
         return float("nan"), 0
     rows = answers.answered
     right = answers.logits[rows].argmax(axis=1) == labelled.labels[rows]
-    others = load_ferplus(pictures, "Training").images
+    try:
+        others = load_ferplus(pictures, "Training").images
+    except ConfigError:  # without the training split nothing is known
+        return float("nan"), 0
     twins = twins_among(labelled.images[rows], others)
     return float(right[~twins].mean()) if (~twins).any() else float("nan"), int(twins.sum())
 
