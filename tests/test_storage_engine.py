@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,22 @@ def test_locked_database(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="locked"):
         upgrade(path, busy_timeout_s=0.05)
     lock.close()
+
+
+def test_the_switch_to_wal_waits_for_who_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    open_database(path, create=True).close()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA journal_mode = DELETE")  # as it is between being made and being switched
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="locked"):
+        open_database(path, busy_timeout_s=0.05)
+    later = threading.Timer(0.3, writer.close)
+    later.start()
+    with open_database(path, busy_timeout_s=60) as database, database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    later.join()
 
 
 def test_read_only_and_damaged_files(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,20 +135,36 @@ def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: boo
     return engine
 
 
-def use_wal(engine: sa.Engine) -> None:
-    """Let readers read while a run is being written. Stored in the file; a no-op except for SQLite."""
+def use_wal(engine: sa.Engine, busy_timeout_s: float) -> None:
+    """Let readers read while a run is being written. Stored in the file; a no-op except for SQLite.
+
+    Args:
+        engine: of the database.
+        busy_timeout_s: how long to wait for other programs.
+    """
     if engine.dialect.name != "sqlite":
         return
     raw = engine.raw_connection()
     try:
-        cursor = raw.cursor()
-        (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
-        if mode != "wal":
-            cursor.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(raw.cursor(), time.monotonic() + busy_timeout_s)
     except sqlite3.Error as error:  # bare: dressed like those that come through SQLAlchemy, for ``translated``
         raise sa.exc.DBAPIError("PRAGMA journal_mode", None, error) from error
     finally:
         raw.close()
+
+
+def _switch_to_wal(cursor: Any, give_up_s: float) -> None:
+    # SQLite's own timeout does not cover the switch: it is refused at once while another program writes.
+    while True:
+        try:
+            (mode,) = cursor.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_s:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def open_database(url: str | Path, *, create: bool = False, busy_timeout_s: floa
         else:
             check(status)
         with translated(address):
-            use_wal(engine)
+            use_wal(engine, busy_timeout_s)
     except BaseException:
         engine.dispose()
         raise
