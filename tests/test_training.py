@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from fertrack.training.config import (
     DataConfig,
     NetworkConfig,
     ScheduleConfig,
+    TeacherConfig,
     TrainConfig,
     load_train_config,
 )
 from fertrack.training.curves import write_curves
 from fertrack.training.pictures import Pictures, crop_template, load_pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
-from fertrack.training.teachers import taught, teachers_view
+from fertrack.training.teachers import WatchingTeachers, taught, teachers_view
 from fertrack.types import EXPRESSIONS, Detections
 
 VOTE_NAMES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
@@ -368,6 +370,42 @@ class TestRuns:
         assert run(["train", str(config)]) == 1
         assert "finish.calibrate needs pictures kept apart" in capsys.readouterr().err
 
+    def test_targets_of_a_teacher_that_watches(
+        self, voted_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from fertrack.cli.main import run
+        from fertrack.training.loop import Trainer
+
+        config = small(voted_file).model_copy(update={"teacher": TeacherConfig(share=0.25)})
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        seen: list[np.ndarray] = []
+
+        def fear(crops: np.ndarray) -> np.ndarray:
+            seen.append(crops)
+            return np.tile(np.eye(7, dtype=np.float32)[EXPRESSIONS.index("fear")], (len(crops), 1))
+
+        plain, watched = (Trainer(config, learned, kept, tmp_path / "none", teacher) for teacher in (None, fear))
+        for step in range(3):
+            (crops, targets), (same, taught_targets) = plain._batch(step), watched._batch(step)
+            assert (crops == same).all()
+            expected = 0.75 * targets.numpy()
+            expected[:, EXPRESSIONS.index("fear")] += 0.25
+            np.testing.assert_allclose(taught_targets.numpy(), expected, atol=1e-6)
+        assert seen[0].dtype == np.uint8
+        assert seen[0].shape == (16, 32, 32)
+
+        path = tmp_path / "run.toml"
+        path.write_text(
+            f'name = "tiny"\n[data]\npath = "{voted_file}"\nsize_px = 32\nvalidation = 21\n'
+            "[network]\nwidths = [8, 8]\nblocks = [0, 1]\nhead_channels = 0\n[schedule]\nepochs = 1\nbatch = 16\n"
+        )
+        digests = set()
+        for teacher in ("", 'bundles = ["default"]\n', 'bundles = ["default"]\nview = "same"\n'):
+            path.write_text(path.read_text().partition("[teacher]")[0] + "[teacher]\n" + teacher)
+            assert run(["train", str(path), "-o", str(tmp_path / str(len(digests)))]) == 0
+            digests.add(load_bundle(Path(capsys.readouterr().out.strip())).card.sha256)
+        assert len(digests) == 3, "three ways of teaching, three networks"
+
     def test_the_command_in_parts(self, voted_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from fertrack.cli.main import run
 
@@ -405,6 +443,30 @@ def test_teachers_are_part_of_the_target(voted_file: Path, tmp_path: Path) -> No
     np.testing.assert_allclose(mixed.targets, 0.75 * learned.targets + 0.25 * view, atol=1e-6)
     np.testing.assert_array_equal(mixed.labels, learned.labels)
     assert taught(learned, [], 0.25, prior) is learned
+
+
+def test_teachers_may_watch_the_crops_that_are_learned(voted_file: Path, tmp_path: Path) -> None:
+    learned, _ = load_pictures(small(voted_file).data, OneFace(), tmp_path / "cache")
+    bundle, even = load_bundle(), np.full(7, 1 / 7)
+    classifier = OnnxClassifier(bundle)
+    crops = crop_faces(learned.images[:5], learned.landmarks[:5], classifier.template, classifier.crop_size)
+    mirrored = crops[:, :, ::-1]
+    asked = WatchingTeachers([bundle], even, classifier.template)
+    view = teachers_view(first_rows(learned, 5), bundle, even)
+    # The plain picture's answer is the mean over both mirror images of what is said of each.
+    both = np.sqrt(asked(crops) * asked(mirrored))
+    np.testing.assert_allclose(both / both.sum(axis=1, keepdims=True), view, atol=1e-4)
+
+    shifted = classifier.template + np.float32((4, 0))
+    moved = np.roll(crops, 4, axis=2)
+    cropped_again = WatchingTeachers([bundle], even, shifted)(moved)
+    columns = np.arange(classifier.crop_size)
+    expected = moved[:, :, np.minimum(columns + 4, classifier.crop_size - 1)]
+    np.testing.assert_allclose(cropped_again, asked(np.ascontiguousarray(expected)), atol=1e-3)
+
+
+def first_rows(pictures: Pictures, count: int) -> Pictures:
+    return Pictures(*(getattr(pictures, field.name)[:count] for field in fields(pictures)))
 
 
 def test_curves_of_a_log_that_is_none(tmp_path: Path) -> None:

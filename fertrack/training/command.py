@@ -12,8 +12,8 @@ from fertrack.errors import ConfigError
 from fertrack.models.bundle import load_bundle
 from fertrack.training.config import load_train_config
 from fertrack.training.curves import write_curves
-from fertrack.training.pictures import load_pictures
-from fertrack.training.teachers import taught
+from fertrack.training.pictures import crop_template, load_pictures
+from fertrack.training.teachers import WatchingTeachers, taught
 
 if TYPE_CHECKING:
     from fertrack.training.loop import EpochReport
@@ -58,8 +58,12 @@ def train_classifier(
     detector = build(Options(long_side=224, score_threshold=0.1))
     learned, kept = load_pictures(config.data, detector, folder.parent)
     teachers = [load_bundle(name) for name in config.teacher.bundles]
-    learned = taught(learned, teachers, config.teacher.share, learned.class_shares(config.data.balance))
-    trainer = Trainer(config, learned, kept, folder)
+    prior, watching = learned.class_shares(config.data.balance), None
+    if teachers and config.teacher.view == "same":
+        watching = WatchingTeachers(teachers, prior, crop_template(config.data.size_px, config.data.zoom))
+    else:
+        learned = taught(learned, teachers, config.teacher.share, prior)
+    trainer = Trainer(config, learned, kept, folder, watching)
     say(f"{len(learned)} pictures, {len(kept)} kept apart, {config.schedule.epochs} epochs; saved in {folder}")
     done = 0
 

@@ -115,6 +115,9 @@ class TeacherConfig(StageConfig):
         (), description="Folders of classifier bundles that run in ONNX; none: no teacher."
     )
     share: float = Field(0.5, ge=0.0, le=1.0, description="Share of the teachers' mean answer in the target.")
+    view: Literal["plain", "same"] = Field(
+        "plain", description="What teachers see: the plain picture and its mirror image, or the crop as it is learned."
+    )
 
 
 class FinishConfig(StageConfig):

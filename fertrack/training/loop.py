@@ -23,7 +23,7 @@ from fertrack.training.checkpoint import CHECKPOINT, load_averaged, load_checkpo
 from fertrack.training.config import TrainConfig
 from fertrack.training.pictures import Pictures, crop_template
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
-from fertrack.types import EXPRESSIONS, FloatArray
+from fertrack.types import EXPRESSIONS, FloatArray, Image
 
 __all__ = ["EpochReport", "Trainer", "logits_of", "logits_of_crops"]
 
@@ -54,13 +54,22 @@ class Trainer:
         learned: pictures to learn from.
         kept: pictures kept apart.
         folder: where checkpoint and log go; a checkpoint found there is continued.
+        teachers: asked about every batch of crops, uint8 (B, S, S) to float32 (B, 7); None: the targets are all.
 
     Raises:
         ModelError: the folder's checkpoint belongs to another configuration, or ``config.start`` to another network.
     """
 
-    def __init__(self, config: TrainConfig, learned: Pictures, kept: Pictures, folder: Path) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        learned: Pictures,
+        kept: Pictures,
+        folder: Path,
+        teachers: Callable[[Image], FloatArray] | None = None,
+    ) -> None:
         self.config = config
+        self._teachers = teachers
         self.folder = folder
         self._learned, self._kept = learned, kept
         schedule = config.schedule
@@ -118,17 +127,18 @@ class Trainer:
             augmentation = augmentation.calmed()
         rng = step_generator(schedule.seed, step)
         rows = draw_rows(self._chances, schedule.batch, rng)
-        crops = normalise(
-            augment(
-                self._learned.images[rows],
-                self._learned.landmarks[rows],
-                self._template,
-                self.config.data.size_px,
-                config=augmentation,
-                rng=rng,
-            )
+        seen = augment(
+            self._learned.images[rows],
+            self._learned.landmarks[rows],
+            self._template,
+            self.config.data.size_px,
+            config=augmentation,
+            rng=rng,
         )
-        targets = self._learned.targets[rows]
+        crops, targets = normalise(seen), self._learned.targets[rows]
+        if self._teachers is not None:
+            share = np.float32(self.config.teacher.share)
+            targets = (1 - share) * targets + share * self._teachers(seen)
         if augmentation.mixup and rng.random() < augmentation.mixed_batches:
             other = rng.permutation(len(rows))
             share = np.float32(rng.beta(augmentation.mixup, augmentation.mixup))
