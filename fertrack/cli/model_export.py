@@ -25,7 +25,10 @@ class ModelFormat(StrEnum):
 
 
 Classifier = Annotated[
-    str, typer.Option("--classifier", metavar="NAME|PATH", help="'default', or the folder of a classifier bundle.")
+    str,
+    typer.Option(
+        "--classifier", metavar="NAME|PATH", help="'default', a bundle's folder, or weights with a card beside them."
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -121,7 +124,8 @@ def export_classifier(
 
 def bench(
     classifier: Annotated[
-        str, typer.Argument(metavar="NAME|PATH", help="'default', or the folder of a classifier bundle.")
+        str,
+        typer.Argument(metavar="NAME|PATH", help="'default', a bundle's folder, or weights with a card beside them."),
     ] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino or coreml.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,

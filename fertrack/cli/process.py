@@ -58,7 +58,11 @@ def process(
     calibration: Calibration = "",
     detector: Annotated[str, typer.Option(help="centerface, retinaface, retinaface-mobilenet or yunet.")] = "",
     classifier: Annotated[
-        str, typer.Option(metavar="PATH", help="Folder of a classifier bundle. [default: the one that comes along]")
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Folder of a classifier bundle, or weights with a card beside them. [default: the one that comes along]",
+        ),
     ] = "",
     trust_code: Annotated[
         bool,
