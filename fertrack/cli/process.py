@@ -61,7 +61,7 @@ def process(
         str,
         typer.Option(
             metavar="PATH",
-            help="Folder of a classifier bundle, or weights with a card beside them. [default: the one that comes along]",
+            help="Classifier bundle: a folder, or weights with a card beside them. [default: the one that comes along]",
         ),
     ] = "",
     trust_code: Annotated[
