@@ -162,25 +162,29 @@ def test_corrections_are_scored_and_learned_from(
 ) -> None:
     where = ["--db", db.name]
     assert run(["evaluate", "corrections", "last", *where, "--resamples", "5", "-o", "scores"]) == 0
-    assert "79 with an expression" in capsys.readouterr().out
+    assert "399 with an expression" in capsys.readouterr().out
     assert (here / "scores" / "expression.html").is_file()
     assert run(["bias", "fit", "last", *where]) == 0
     out = capsys.readouterr().out
-    assert "profile 1, learned from 79 moments" in out
+    assert "profile 1, learned from 399 moments" in out
+    assert "95 % interval of the gain +0." in out
     assert "taken for" in out
     profile = (here / "fertrack-out" / "bias" / "bias-v1.toml").read_text(encoding="utf-8")
     source = queries.run_facts(db, "last").source_name
     assert source
     assert source not in profile, "the source may be called like somebody, and no erasure looks into this file"
     assert run(["bias", "fit", "last", *where, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["version"] == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["version"] == 2
+    assert told["macro_f1_gain"]["low"] > 0.0
+    assert told["mean_recall_gain"]["low"] > 0.0
     assert run(["bias", "list"]) == 0
     assert "corrections of run 1" in capsys.readouterr().out
     assert run(["bias", "list", "--json"]) == 0
     assert [each["version"] for each in json.loads(capsys.readouterr().out)] == [1, 2]
     assert run(["bias", "use", "1", "last", *where]) == 0
     changed = capsys.readouterr().out
-    assert "80 faces rescored" in changed
+    assert "400 faces rescored" in changed
     assert "0 labels changed" not in changed
     assert run(["bias", "undo", "last", *where]) == 0
     assert capsys.readouterr().out == changed, "as many labels change back"
@@ -192,6 +196,11 @@ def test_corrections_are_scored_and_learned_from(
 
 
 def test_biases_are_learned_from_pictures(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["bias", "fit", str(faces), "--with-detector", "--profiles", "mine"]) == 0
+    fit = ["bias", "fit", str(faces), "--with-detector", "--profiles", "mine"]
+    assert run(fit) == 1, "all are right as it is"
+    assert "no profile was made: on faces held out no answer gains by it" in " ".join(capsys.readouterr().err.split())
+    assert not (here / "mine").exists()
+    spoilt = ["--set", "calibration.temperature=6", "--set", "calibration.bias={neutral=1.0}"]
+    assert run([*fit, *spoilt]) == 0
     assert "profile 1, learned from 24 moments: faces" in capsys.readouterr().out
     assert (here / "mine" / "bias-v1.toml").is_file()

@@ -39,7 +39,7 @@ def fit(
     db: Database = DEFAULT_DB,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Learn biases that make confusions less one-sided; refused if faces held out say that they do harm.
+    """Learn biases that make confusions less one-sided; refused unless faces held out gain by more than chance.
 
     Examples: fertrack import-labels last corrected.csv, then fertrack bias fit last · fertrack bias fit faces/
     """
@@ -168,11 +168,17 @@ def _worth(fit: BiasFit) -> dict[str, object]:
     return {
         "macro_f1_before": fit.macro_f1_before,
         "macro_f1_after": fit.macro_f1_after,
+        "macro_f1_gain": asdict(fit.macro_f1_gain),
+        "mean_recall_gain": asdict(fit.recall_gain),
         "confusions": [asdict(each) for each in fit.confusions],
     }
 
 
 def _tell(fit: BiasFit) -> None:
-    typer.echo(f"faces held out: macro-F1 {fit.macro_f1_before:.3f} without, {fit.macro_f1_after:.3f} with it")
+    gain = fit.macro_f1_gain
+    typer.echo(
+        f"faces held out: macro-F1 {fit.macro_f1_before:.3f} without, {fit.macro_f1_after:.3f} with it "
+        f"(95 % interval of the gain {gain.low:+.3f} to {gain.high:+.3f})"
+    )
     for each in fit.confusions:
         typer.echo(f"  {each.label} taken for {each.answer}: {each.before:.1%} without, {each.after:.1%} with it")

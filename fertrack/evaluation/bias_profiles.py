@@ -79,6 +79,8 @@ def save_profile(
         "moments": dict(zip(EXPRESSIONS, fit.moments, strict=True)),
         "macro_f1_before": round(fit.macro_f1_before, 4),
         "macro_f1_after": round(fit.macro_f1_after, 4),
+        "macro_f1_gain_95": [round(fit.macro_f1_gain.low, 4), round(fit.macro_f1_gain.high, 4)],
+        "mean_recall_gain_95": [round(fit.recall_gain.low, 4), round(fit.recall_gain.high, 4)],
         "confusions": [asdict(each) for each in fit.confusions],
     }
     text = tomli_w.dumps({"calibration": {"classifier": classifier, "bias_profile": bias}, "record": record})
