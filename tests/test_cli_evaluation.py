@@ -135,6 +135,8 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     assert run([*fit, "--report", "scores"]) == 0
     out = capsys.readouterr().out
     assert "after, held out" in out
+    assert "happiness: only 12 pictures of it" in out
+    assert "fear: no picture shows it" in out
     name = load_bundle().calibration.classifier.replace(" ", "-")
     path = here / "configs" / "calibration" / f"{name}.toml"
     written = tomllib.loads(path.read_text())["calibration"]
@@ -148,7 +150,9 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     facts = json.loads(capsys.readouterr().out)["facts"]
     assert facts["calibration"].startswith(f"prior strength 0.5, T {written['temperature']:g}; fitted on faces")
     assert run([*fit, "--json", "-o", "other.toml", "--fit", "bias"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == ["other.toml"]
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"] == ["other.toml"]
+    assert [each["problems"][0] for each in told["targets"]].count("no pictures") == 5
     spoilt = path.read_text().replace(f'classifier = "{written["classifier"]}"', 'classifier = "another 1"')
     path.write_text(spoilt)
     assert run([*scored, "--calibration", str(path)]) == 1

@@ -20,6 +20,7 @@ from fertrack.evaluation.classify import Answers
 from fertrack.evaluation.expression import class_weights, expected_calibration_error, stratified_folds
 from fertrack.evaluation.fit import CalibrationFit, FitOptions, choose_strength, fit_calibration, fit_values
 from fertrack.evaluation.labelled import LabelledSet
+from fertrack.evaluation.precision_targets import precision_targets
 from fertrack.evaluation.publish import card_tables, main, study_bundle, write_card_tables
 from fertrack.evaluation.study_text import study_text
 from fertrack.models.bundle import load_bundle
@@ -170,6 +171,89 @@ def test_too_little_is_refused(count: int, kinds: int) -> None:
     labels = (np.arange(count) % kinds).astype(np.int64)
     with pytest.raises(ValueError, match="at least 20 labelled faces of two expressions"):
         fit_calibration(np.zeros((count, 7), np.float32), labels, OWN, QUICK)
+
+
+# Targets of precision ------------------------------------------------------------------------------------------------
+
+ANGER, DISGUST, FEAR, HAPPINESS, SURPRISE = (
+    EXPRESSIONS.index(name) for name in ("anger", "disgust", "fear", "happiness", "surprise")
+)
+
+
+def world_with_troubles() -> tuple[np.ndarray, np.ndarray]:
+    """Much of what looks like fear is anger, disgust is never answered, few pictures of happiness, none of surprise."""
+    labels, logits = calibrated_world(4000, EQUAL)
+    logits[:, DISGUST] = logits.min(axis=1) - 0.5
+    fear = np.flatnonzero(logits.argmax(axis=1) == FEAR)
+    labels[fear[: len(fear) // 2]] = ANGER
+    keep = labels != SURPRISE
+    keep[np.flatnonzero(labels == HAPPINESS)[12:]] = False
+    return labels[keep], logits[keep]
+
+
+def test_expressions_whose_target_is_missed_or_unknown_are_named(tmp_path: Path) -> None:
+    labels, logits = world_with_troubles()
+    found = fitted(logits, labels, precision=0.9)
+    targets = {each.expression: each for each in found.targets}
+    assert list(targets) == list(EXPRESSIONS)
+    problems = {name: each.problems for name, each in targets.items()}
+    assert problems["surprise"] == ("no pictures",)
+    assert problems["disgust"] == ("never given",)
+    assert problems["fear"] == ("missed",)
+    assert problems["happiness"][0] == "few pictures"
+    assert problems["neutral"] == problems["sadness"] == ()
+    assert targets["fear"].fitted < 0.7
+    assert targets["happiness"].pictures == 12
+    assert targets["neutral"].fitted >= 0.9
+    path = tmp_path / "mine.toml"
+    write_calibration(found, path, data="x", data_sha256="y")
+    head, text = path.read_text().split("[calibration]", 1)[0], path.read_text()
+    told = head.replace("\n#", "")
+    assert "- fear: a precision of 0.9 could not be met: 0." in told
+    assert "- disgust: no face reaches its threshold" in told
+    assert "- happiness: only 12 pictures of it" in told
+    assert "- surprise: no picture shows it" in told
+    assert "sadness:" not in told
+    record = tomllib.loads(text)["record"]
+    assert record["precision_wanted"] == 0.9
+    assert {name: tuple(row["problems"]) for name, row in record["targets"].items()} == problems
+    assert record["targets"]["fear"]["precision_fitted"] == pytest.approx(targets["fear"].fitted, abs=1e-4)
+    assert "precision_fitted" not in record["targets"]["disgust"], "nothing was given, so nothing is known"
+    assert load_settings([path]).calibration.temperature == pytest.approx(found.values.temperature, abs=1e-4)
+    page, table = (each.read_text() for each in write_fit_report(found, tmp_path, {}))
+    assert "fear: a precision of 0.9 could not be met" in page
+    assert {row["expression"]: tuple(row["problems"]) for row in json.loads(table)["targets"]} == problems
+
+
+def test_a_target_that_only_holds_where_it_was_fitted_is_not_met() -> None:
+    labels = np.tile([0, 1], 100)
+    right = np.eye(7, dtype=np.float32)[labels]
+    halves = {"thresholds": np.full(7, 0.5), "held_out_thresholds": np.full((200, 7), 0.5), "wanted": 0.9}
+    wrong = right.copy()
+    wrong[:60] = np.eye(7, dtype=np.float32)[0]  # half of them are, or 30 of 130 with this label
+    first, second, *_ = precision_targets(right, wrong, labels, class_weights(labels), **halves)
+    assert first.problems == ("missed held out",)
+    assert first.held_out == pytest.approx(100 / 130)
+    assert "met only on the pictures fitted on: 0.77 held out" in first.sentence()
+    assert second.problems == ()
+    assert second.sentence() == ""
+
+
+def test_without_a_target_there_is_none_to_miss(tmp_path: Path) -> None:
+    labels, logits = world_with_troubles()
+    found = fitted(logits, labels, precision=0.0)
+    assert found.targets == ()
+    write_calibration(found, tmp_path / "mine.toml", data="x", data_sha256="y")
+    assert "Mind" not in (tmp_path / "mine.toml").read_text()
+
+
+def test_a_temperature_that_ran_away_is_pointed_out(tmp_path: Path) -> None:
+    labels = np.arange(210) % 7
+    found = fitted(0.1 * np.eye(7)[labels], labels)
+    assert found.temperature_at_edge
+    write_calibration(found, tmp_path / "mine.toml", data="x", data_sha256="y")
+    assert "# - the temperature 0.055 is at the edge" in (tmp_path / "mine.toml").read_text()
+    assert not fitted(*reversed(calibrated_world(500, PRIOR))).temperature_at_edge
 
 
 # Files --------------------------------------------------------------------------------------------------------------

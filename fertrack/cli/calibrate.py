@@ -136,8 +136,21 @@ def calibrate(
         typer.echo(f"{key}: {fact}")
     typer.echo()
     _print_before_and_after(found)
+    _print_targets(found)
     for each in written:
         err_console().print(str(each))
+
+
+def _print_targets(fit: CalibrationFit) -> None:
+    from fertrack.evaluation.calibration_file import TARGET_COLUMNS, shortfalls, target_rows
+
+    if fit.targets:
+        typer.echo()
+        print_table(list(TARGET_COLUMNS), target_rows(fit))
+    if short := shortfalls(fit):
+        typer.echo("\nmind:")
+    for each in short:
+        typer.echo(f"  {each}")
 
 
 def _print_before_and_after(fit: CalibrationFit) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,27 @@ from fertrack.evaluation.page import facts_html, page_html, table_html, write_te
 from fertrack.evaluation.scores import MEASURES, ExpressionScores
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["calibration_toml", "fit_facts", "fit_json", "write_calibration", "write_fit_report"]
+__all__ = [
+    "TARGET_COLUMNS",
+    "calibration_toml",
+    "fit_facts",
+    "fit_json",
+    "shortfalls",
+    "target_rows",
+    "write_calibration",
+    "write_fit_report",
+]
+
+TARGET_COLUMNS = ("expression", "pictures", "threshold", "precision, fitted", "held out", "target")
 
 
-def calibration_toml(config: CalibrationConfig, comment: str) -> str:
+def calibration_toml(config: CalibrationConfig, comment: str, record: Mapping[str, Any] | None = None) -> str:
     """A configuration file with nothing but ``[calibration]``: what is set, under a comment.
 
     Args:
         config: the values.
         comment: what they are, for people; wrapped.
+        record: where they come from, for programs: a table ``[record]``, which changes nothing.
     """
     lines = [line for part in comment.splitlines() for line in textwrap.wrap(part, 116) or [""]]
     head = "\n".join(f"# {line}".rstrip() for line in lines)
@@ -37,7 +52,7 @@ def calibration_toml(config: CalibrationConfig, comment: str) -> str:
     neutral["target_prior"] = dict.fromkeys(EXPRESSIONS, 1 / len(EXPRESSIONS))
     switches = dict.fromkeys(("use_temperature", "use_prior", "use_bias", "use_thresholds"), True)
     values = {**neutral, **switches, **values}
-    return f"{head}\n\n{tomli_w.dumps({'calibration': values})}"
+    return f"{head}\n\n{tomli_w.dumps({'calibration': values} | ({'record': record} if record else {}))}"
 
 
 def write_calibration(
@@ -58,8 +73,38 @@ def write_calibration(
         f"Held out, {fit.options.folds} folds: accuracy {after['accuracy']}, calibration error {after['ece']} "
         f"(before: {fit.before.measures['ece']}), negative log-likelihood {after['nll']}."
     )
-    write_text(path, calibration_toml(config, comment), overwrite=overwrite)
+    if short := shortfalls(fit):
+        comment = "\n".join([comment, "Mind:", *(f"- {each}." for each in short)])
+    write_text(path, calibration_toml(config, comment, _record(fit)), overwrite=overwrite)
     return config
+
+
+def shortfalls(fit: CalibrationFit) -> list[str]:
+    """What the pictures were too few or the classifier too often wrong for, a sentence each; for people."""
+    edge = (
+        f"the temperature {fit.values.temperature:.3g} is at the edge of what is searched: pictures all answered "
+        "rightly, or wrongly, do not tell it"
+    )
+    return [edge] * fit.temperature_at_edge + [target.sentence() for target in fit.targets if target.problems]
+
+
+def target_rows(fit: CalibrationFit) -> list[list[Any]]:
+    """What became of each expression's target, for a table with ``TARGET_COLUMNS``."""
+    return [
+        [each.expression, each.pictures, each.threshold, each.fitted, each.held_out, ", ".join(each.problems) or "met"]
+        for each in fit.targets
+    ]
+
+
+def _record(fit: CalibrationFit) -> dict[str, Any]:
+    """The targets, for the file; what is not known is left out."""
+    targets: dict[str, Any] = {}
+    for each in fit.targets:
+        row: dict[str, Any] = {"pictures": each.pictures, "labels_held_out": each.given}
+        known = {"precision_fitted": each.fitted, "precision_held_out": each.held_out}
+        row |= {name: round(value, 4) for name, value in known.items() if not math.isnan(value)}
+        targets[each.expression] = row | {"problems": list(each.problems)}
+    return {"precision_wanted": fit.options.precision, "targets": targets} if targets else {}
 
 
 def fit_facts(fit: CalibrationFit) -> dict[str, str]:
@@ -87,7 +132,14 @@ def fit_json(fit: CalibrationFit) -> dict[str, Any]:
     """Everything but the probabilities, as plain JSON values."""
     record = {name: getattr(fit, name) for name in ("classifier", "strength", "training_prior")}
     parts = {name: asdict(getattr(fit, name)) for name in ("values", "options", "raw", "before", "after")}
-    return {**record, **parts, "folds": [asdict(each) for each in fit.folds], "expressions": list(EXPRESSIONS)}
+    targets = [asdict(each) | {"sentence": each.sentence()} for each in fit.targets]
+    return {
+        **record,
+        **parts,
+        "targets": targets,
+        "folds": [asdict(each) for each in fit.folds],
+        "expressions": list(EXPRESSIONS),
+    }
 
 
 def write_fit_report(
@@ -135,6 +187,13 @@ def _html(fit: CalibrationFit, facts: dict[str, str]) -> str:
             _class_rows(fit.after, fit.values.thresholds),
         ),
     ]
+    if fit.targets:
+        body += [
+            f"<h2>Thresholds for a precision of {fit.options.precision:g}</h2>",
+            f'<p class="note">At {fit.options.shares} class shares, those of the fit.</p>',
+            table_html(TARGET_COLUMNS, target_rows(fit)),
+            *(f'<p class="note">{escape(each)}.</p>' for each in shortfalls(fit)),
+        ]
     return page_html(f"Calibration of {fit.classifier}", body)
 
 

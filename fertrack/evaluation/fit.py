@@ -25,6 +25,7 @@ from fertrack.evaluation.expression import (
     precision_thresholds,
     stratified_folds,
 )
+from fertrack.evaluation.precision_targets import PrecisionTarget, precision_targets
 from fertrack.evaluation.scores import ExpressionScores, score_expressions
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
@@ -41,6 +42,9 @@ _PULL = 1.0
 
 _SCALES = (0.05, 20.0)
 """Least and largest scale that a ``CalibrationConfig`` takes."""
+
+_WIDEST_LOG = 2.9
+"""Scales are searched from exp(-2.9) to exp(2.9)."""
 
 _LEAST_FACES = 20
 
@@ -104,6 +108,7 @@ class CalibrationFit:
         before: scores with the calibration that was in force.
         after: scores of the new one, held out.
         held_out: float32 (N, 7), probabilities of each face by values that it was not used to fit.
+        targets: whether each expression's threshold reaches the precision asked for; empty if none was.
     """
 
     classifier: str
@@ -117,6 +122,12 @@ class CalibrationFit:
     before: ExpressionScores
     after: ExpressionScores
     held_out: FloatArray
+    targets: tuple[PrecisionTarget, ...]
+
+    @property
+    def temperature_at_edge(self) -> bool:
+        """Whether the temperature ran as far as it may, which a few pictures, all right or all wrong, make it do."""
+        return bool(abs(np.log(self.values.temperature)) > 0.99 * _WIDEST_LOG)
 
     def config(self, *, fitted_on: str = "", data_sha256: str = "", decimals: int = 4) -> CalibrationConfig:
         """The values as a ``[calibration]`` section, rounded, with the record of what they were fitted on."""
@@ -205,6 +216,17 @@ def fit_calibration(
         before=scored(before.probabilities(logits), before.thresholds),
         after=scored(held_out, thresholds, intervals=True),
         held_out=held_out,
+        targets=precision_targets(
+            _apply(logits, shift, values),
+            held_out,
+            labels,
+            _weights(labels, shift, options),
+            thresholds=values.thresholds,
+            held_out_thresholds=thresholds,
+            wanted=options.precision,
+        )
+        if options.precision > 0.0
+        else (),
     )
 
 
@@ -281,7 +303,7 @@ def fit_values(
             gradient.append(p.sum(axis=0) + pull / count * bias)
         return cost, np.concatenate(gradient)
 
-    bounds = [(-2.9, 2.9)] * scales + [(-10.0, 10.0)] * biases
+    bounds = [(-_WIDEST_LOG, _WIDEST_LOG)] * scales + [(-10.0, 10.0)] * biases
     best: Any = minimize(loss, np.zeros(scales + biases), jac=True, method="L-BFGS-B", bounds=bounds)
     logs, bias = best.x[:scales], best.x[scales:]
     middle = float(logs.mean())
@@ -315,14 +337,19 @@ class _Shift:
 
 
 def _fit(logits: FloatArray, labels: IntArray, shift: _Shift, options: FitOptions) -> Values:
-    shares = {"assumed": shift.assumed, "own": None, "equal": np.ones(len(EXPRESSIONS))}
-    weights = class_weights(labels, shares[options.shares])
+    weights = _weights(labels, shift, options)
     found = fit_values(logits, labels, weights, shift.offset, kind=options.kind)
     if options.precision <= 0.0:
         return found
     probabilities = _apply(logits, shift, found)
     thresholds = precision_thresholds(probabilities, labels, weights, target=options.precision, floor=options.floor)
     return Values(found.temperature, found.scale, found.bias, thresholds)
+
+
+def _weights(labels: IntArray, shift: _Shift, options: FitOptions) -> _Vector:
+    """Weight of each face at the class shares of the fit, float64 (N,), sum 1."""
+    shares = {"assumed": shift.assumed, "own": None, "equal": np.ones(len(EXPRESSIONS))}
+    return class_weights(labels, shares[options.shares])
 
 
 def _apply(logits: FloatArray, shift: _Shift, values: Values) -> FloatArray:
