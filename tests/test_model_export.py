@@ -326,10 +326,31 @@ def test_export_without_a_run_writes_the_classifier(
     out = tmp_path / "new"
     assert run(["export", "--format", "onnx", "-o", str(out), "--data", str(folder)]) == 0
     printed = capsys.readouterr().out
-    assert "accuracy 0.5000 → 0.5000, mean-class recall 0.5000 → 0.5000" in printed
+    assert "accuracy 0.5000 → 0.5000 (+0.0000), mean-class recall 0.5000 → 0.5000" in printed
     assert printed.splitlines()[-1] == str(out)
     assert run(["models", "export", "--format", "onnx", "-o", str(out), "--overwrite", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["passed"] is True
+    told = json.loads(capsys.readouterr().out)
+    assert told["passed"] is True
+    assert told["accuracy_change"] is None
+    assert "--data" in told["accuracy_note"]
+    assert json.loads((out / "parity.json").read_text())["accuracy_note"] == told["accuracy_note"]
+    assert run(["models", "export", "--format", "onnx", "-o", str(out), "--overwrite"]) == 0
+    assert (
+        "accuracy was not compared: no labelled pictures were given; give some with --data" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("model_format", ["onnx", "onnx-int8", "torchscript"])
+def test_the_accuracy_on_labelled_pictures_is_compared_for_every_format(
+    model_format: str, folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    done = export_model("default", model_format, tmp_path / "out", data=folder)
+    parity = json.loads((done.folder / "parity.json").read_text())
+    assert parity["accuracy_change"] == parity["after"]["accuracy"] - parity["before"]["accuracy"]
+    assert parity["sample"].startswith("faces (")
+    assert "accuracy_note" not in parity
 
 
 @pytest.mark.parametrize(

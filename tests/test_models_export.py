@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -188,6 +189,26 @@ def test_a_pytorch_network_goes_to_onnx_and_back(exported: tuple[Any, bytes], fa
     assert [value.name for value in (*session.get_inputs(), *session.get_outputs())] == ["crops", "logits"]
     np.testing.assert_allclose(session.run(None, {"crops": x})[0], expected, atol=1e-5)
     np.testing.assert_allclose(back, expected, atol=1e-5)
+
+
+def test_an_export_says_nothing_of_operators_it_does_not_need() -> None:
+    pytest.importorskip("onnxscript")
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    listener = Listener()
+    log.addHandler(listener)
+    try:
+        from_module(tiny_network(), (1, 32, 32))
+        assert said == []
+        log.warning("torchvision is not installed, says somebody else later")
+        assert len(said) == 1, "only the export is quiet"
+    finally:
+        log.removeHandler(listener)
 
 
 def test_an_exported_file_does_not_tell_where_it_was_made(exported: tuple[Any, bytes]) -> None:

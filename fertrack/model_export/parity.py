@@ -13,7 +13,7 @@ from fertrack.models.export import ExportFormat
 from fertrack.protocols import Classifier
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["LOGIT_TOLERANCE", "Parity", "Scores", "Tolerance", "compare"]
+__all__ = ["LOGIT_TOLERANCE", "NOT_COMPARED", "Parity", "Scores", "Tolerance", "compare"]
 
 LOGIT_TOLERANCE: dict[ExportFormat, float] = {
     "onnx": 1e-3,
@@ -24,6 +24,9 @@ LOGIT_TOLERANCE: dict[ExportFormat, float] = {
 }
 """Largest difference of a logit that is put up with, by format: rounding, apart from eight-bit arithmetic and TensorRT,
 which multiplies in 10-bit mantissas."""
+
+NOT_COMPARED = "no labelled pictures were given; give some with --data (folder of class sub-folders, CSV or npz)"
+"""Why ``accuracy_change`` is not known, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ class Parity:
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison as a plain dict, for ``parity.json``."""
-        return asdict(self) | {"accuracy_change": self.accuracy_change, "passed": not self.failures}
+        known = {"accuracy_change": self.accuracy_change, "passed": not self.failures}
+        return asdict(self) | known | ({"accuracy_note": NOT_COMPARED} if self.before is None else {})
 
     def lines(self) -> list[str]:
         """The comparison for people."""
@@ -120,11 +124,11 @@ class Parity:
         ]
         if self.before is not None and self.after is not None:
             lines.append(
-                f"accuracy {self.before.accuracy:.4f} → {self.after.accuracy:.4f}, mean-class recall "
-                f"{self.before.mean_class_recall:.4f} → {self.after.mean_class_recall:.4f}"
+                f"accuracy {self.before.accuracy:.4f} → {self.after.accuracy:.4f} ({self.accuracy_change:+.4f}), "
+                f"mean-class recall {self.before.mean_class_recall:.4f} → {self.after.mean_class_recall:.4f}"
             )
         else:
-            lines.append("change of accuracy: not measured (no labelled pictures given)")
+            lines.append(f"accuracy was not compared: {NOT_COMPARED}")
         return lines
 
 

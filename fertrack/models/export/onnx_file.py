@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ from fertrack.types import FloatArray
 __all__ = ["checked", "from_module", "quantised"]
 
 _OPSET = 18
+
+_OPERATORS_LOG = "torch.onnx._internal.exporter._registration"
 
 
 def checked(content: bytes, what: str) -> bytes:
@@ -57,7 +61,7 @@ def from_module(module: Any, shape: tuple[int, int, int]) -> bytes:
 
     buffer = io.BytesIO()
     try:
-        with quietly():
+        with quietly(), _without_torchvision_hints():
             program = torch.onnx.export(
                 module,
                 (torch.zeros(2, *shape),),
@@ -72,6 +76,21 @@ def from_module(module: Any, shape: tuple[int, int, int]) -> bytes:
     except Exception as error:  # PyTorch's exporter raises errors of many kinds
         raise ModelError(f"PyTorch cannot export {type(module).__name__} to ONNX: {first_line(error)}") from error
     return checked(_without_notes(buffer.getvalue()), type(module).__name__)
+
+
+@contextlib.contextmanager
+def _without_torchvision_hints() -> Iterator[None]:
+    """For the time of one export: PyTorch does not log that torchvision, which no network here uses, is missing."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    log = logging.getLogger(_OPERATORS_LOG)
+    log.addFilter(wanted)
+    try:
+        yield
+    finally:
+        log.removeFilter(wanted)
 
 
 def _without_notes(content: bytes) -> bytes:
