@@ -25,7 +25,7 @@ from fertrack.calibration import CalibrationConfig
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.detectors.options import DetectionConfig
 from fertrack.engines import EngineConfig
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, reason_of
 from fertrack.linking.config import LinkingConfig
 from fertrack.live_config import LiveConfig
 from fertrack.privacy import PrivacyConfig
@@ -169,7 +169,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+        raise ConfigError(f"{path} cannot be read as TOML: {reason_of(error)}") from error
     content.pop("record", None)
     return content
 
@@ -219,7 +219,7 @@ def _explain(error: ValidationError, origin: Mapping[tuple[str, ...], str]) -> s
             reason = problem["msg"].removeprefix("Value error, ")
             place_given = "" if source.startswith("--") else f"{dotted} = {problem['input']!r}: "
             sentences.append(f"{source}: {place_given}{reason[:1].lower()}{reason[1:]}")
-    return "; ".join(sentences)
+    return "; ".join(dict.fromkeys(sentences))  # one flag may set several options, each wrong in the same way
 
 
 def _known_keys(place: tuple[str, ...]) -> list[str]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import ConfigError, VideoOpenError, VideoWriteError
+from fertrack.errors import ConfigError, VideoOpenError, VideoWriteError, reason_of
 from fertrack.types import Image
 
 __all__ = ["FPS", "FRAME_COUNT", "HEIGHT", "WIDTH", "compose_demo", "portrait"]
@@ -60,7 +60,7 @@ def compose_demo(path: Path, *, frame_count: int = FRAME_COUNT) -> Path:
                 container.mux(audio.encode(chunk))
             container.mux(audio.encode(None))
     except OSError as error:
-        raise VideoWriteError(f"the demo clip {path} cannot be written: {error}") from error
+        raise VideoWriteError(f"the demo clip {path} cannot be written: {reason_of(error)}") from error
     return path
 
 

@@ -31,6 +31,7 @@ from fertrack.errors import (
     VideoReadError,
     VideoWriteError,
     WeightsError,
+    reason_of,
 )
 from fertrack.face_paths import FacePaths, Sightings
 from fertrack.hiding import FaceHider, plan_hiding
@@ -209,8 +210,8 @@ class _Videos:
             self._is_unsafe(file, path)
         except (VideoWriteError, OSError) as error:
             raise StorageError(
-                f"nothing was deleted, because the person cannot be hidden in {path} ({error}): make room, or delete "
-                "that video, then do this again"
+                f"nothing was deleted, because the person cannot be hidden in {path} ({reason_of(error)}): make room, "
+                "or delete that video, then do this again"
             ) from error
         finally:
             with suppress(OSError):

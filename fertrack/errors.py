@@ -39,6 +39,7 @@ __all__ = [
     "VideoWriteError",
     "WeightsError",
     "first_line",
+    "reason_of",
     "sentence_of",
 ]
 
@@ -115,6 +116,18 @@ def sentence_of(error: BaseException | None) -> str:
     if error is None:
         return ""
     return str(error) if isinstance(error, FertrackError) else f"{type(error).__name__}: {error}"
+
+
+def reason_of(error: BaseException) -> str:
+    r"""Why something failed, for a sentence that names the file already: the system's words without number and path.
+
+    >>> reason_of(FileNotFoundError(2, "No such file or directory", "x.toml")), reason_of(ValueError("not a number"))
+    ('No such file or directory', 'not a number')
+    >>> reason_of(MemoryError())
+    'MemoryError'
+    """
+    said = getattr(error, "strerror", None)  # OSError has one, and so have PyAV's errors
+    return said if isinstance(said, str) and said else str(error) or type(error).__name__
 
 
 def first_line(error: Exception) -> str:

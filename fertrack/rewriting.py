@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fertrack.errors import FertrackError, ReportError
+from fertrack.errors import FertrackError, ReportError, reason_of
 from fertrack.reporting import write_csv, write_html
 from fertrack.reporting.comparison import write_comparison
 from fertrack.reporting.config import ReportConfig
@@ -69,7 +69,7 @@ def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted
             return []
         notes = _REWRITERS[file.kind](database, file)
     except (FertrackError, OSError) as error:
-        return [f"{path} could not be written again ({error}): delete it"]
+        return [f"{path} could not be written again ({reason_of(error)}): delete it"]
     rewritten.append(path)
     return notes
 

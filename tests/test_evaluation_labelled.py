@@ -105,8 +105,10 @@ def test_raf_db_without_pictures_is_said(tmp_path: Path) -> None:
     (tmp_path / "aligned").mkdir()
     with pytest.raises(EvaluationError, match="no part 'val': its parts are test"):
         read_labelled(tmp_path, split="val")
-    with pytest.raises(EvaluationError, match=r"test_0001\.jpg is not there"):
+    sentence = r"test_0001\.jpg is not there, but list_partition_label\.txt lists it: copy it into .*aligned"
+    with pytest.raises(EvaluationError, match=sentence) as caught:
         read_labelled(tmp_path)
+    assert "--pictures" not in str(caught.value), "that is for CSV files"
 
 
 def test_affectnet_as_published(tmp_path: Path) -> None:

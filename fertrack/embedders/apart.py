@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from fertrack.errors import ModelError
+from fertrack.errors import ModelError, reason_of
 from fertrack.types import FloatArray, Image
 
 __all__ = ["EmbedderApart", "main"]
@@ -56,7 +56,9 @@ class EmbedderApart:
                 start_new_session=True,  # Ctrl-C is for the parent alone: what is left is compared when it ends
             )
         except OSError as error:
-            raise ModelError(f"recognising faces in a process of its own cannot be started: {error}") from error
+            raise ModelError(
+                f"recognising faces in a process of its own cannot be started: {reason_of(error)}"
+            ) from error
         try:
             about = json.loads(_output(self._child).readline())
         except ValueError as error:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fertrack.errors import ReportError
+from fertrack.errors import ReportError, reason_of
 from fertrack.evaluation.tracking import TOGETHER
 
 __all__ = ["FaceScores", "SceneScores", "to_markdown", "write_quality"]
@@ -97,7 +97,7 @@ def write_quality(scores: Sequence[SceneScores], path: Path) -> None:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         path.with_name("face_tracking.md").write_text(page, encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise ReportError(f"{path} cannot be written: {error}") from error
+        raise ReportError(f"{path} cannot be written: {reason_of(error)}") from error
 
 
 def to_markdown(scores: Sequence[SceneScores]) -> str:

@@ -20,7 +20,7 @@ import pandas as pd
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
 from fertrack.detectors import build_detector
-from fertrack.errors import EvaluationError
+from fertrack.errors import EvaluationError, reason_of
 from fertrack.evaluation.face_scores import FaceScores, SceneScores
 from fertrack.evaluation.mot import MotRows
 from fertrack.evaluation.performers import CLIPS, Performer, load_performer
@@ -127,7 +127,7 @@ def read_composite_truth(path: Path) -> Truth:
     try:
         table = np.loadtxt(path, delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read: {error}") from error
+        raise EvaluationError(f"{path} cannot be read: {reason_of(error)}") from error
     if table.shape[1] < 9:
         raise EvaluationError(f"{path} has {table.shape[1]} columns instead of 9: it does not say what is visible")
     table = table[np.argsort(table[:, 0], kind="stable")]

@@ -81,7 +81,8 @@ def read_rafdb(folder: Path, split: str = "") -> LabelledSet:
             labels.append(int(words[1]) - 1)
     if not paths and known:
         raise no_part(folder, split, known)
-    return _files(folder.name, f"RAF-DB, {split}", paths, labels)
+    remedy = f"copy it into {pictures} (there as NAME_aligned.jpg or NAME.jpg), or take its line out of the list"
+    return _files(folder.name, f"RAF-DB, {split}", paths, labels, listed=listed.name, remedy=remedy)
 
 
 def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> LabelledSet:
@@ -217,10 +218,12 @@ def _files(
     *,
     boxes: Sequence[tuple[float, ...]] = (),
     left_out: Mapping[str, int] | None = None,
+    listed: str = "",
+    remedy: str = "check --pictures, or the list",
 ) -> LabelledSet:
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
-        raise EvaluationError(f"{missing} is not there, but {name} lists it: check --pictures, or the list")
+        raise EvaluationError(f"{missing} is not there, but {listed or name} lists it: {remedy}")
     xyxy: FloatArray = np.array(boxes, np.float32).reshape(-1, 4)
     return LabelledSet(name, kind, np.array(labels, np.int64), tuple(paths), xyxy=xyxy, left_out=dict(left_out or {}))
 

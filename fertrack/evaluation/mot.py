@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import EvaluationError
+from fertrack.errors import EvaluationError, reason_of
 from fertrack.types import Detections
 
 __all__ = ["NO_TRACK", "MotRows", "SequenceFiles", "find_sequences", "read_ground_truth", "read_mot"]
@@ -111,7 +111,7 @@ def _table(path: Path) -> npt.NDArray[np.float64]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path} cannot be read as MOTChallenge text: {error}") from error
+        raise EvaluationError(f"{path} cannot be read as MOTChallenge text: {reason_of(error)}") from error
     table = np.ones((len(lines), _COLUMNS))
     count = 0
     for number, line in enumerate(lines, start=1):
@@ -219,4 +219,4 @@ def _frame_count(truth: Path) -> int:
         parser.read_string(path.read_text(encoding="utf-8-sig"))
         return parser.getint("Sequence", "seqLength")
     except (OSError, ValueError, configparser.Error) as error:
-        raise EvaluationError(f"{path} does not say how many frames there are: {error}") from error
+        raise EvaluationError(f"{path} does not say how many frames there are: {reason_of(error)}") from error

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import VideoWriteError
+from fertrack.errors import VideoWriteError, reason_of
 from fertrack.evaluation.performers import CROP_H, CROP_W, FACE_PX, Performer
 from fertrack.types import Image
 
@@ -170,7 +170,7 @@ def compose(scene: Scene, performers: Mapping[str, Performer], path: Path) -> Tr
                     index += 1
             container.mux(video.encode(None))
     except OSError as error:
-        raise VideoWriteError(f"the scene {path} cannot be written: {error}") from error
+        raise VideoWriteError(f"the scene {path} cannot be written: {reason_of(error)}") from error
     return Truth(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.int64),

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.engines import available_cores
+from fertrack.errors import reason_of
 from fertrack.evaluation import tracking_peer
 from fertrack.tracker import PLAIN_SORT, SortTracker, TrackerConfig
 from fertrack.types import Detections
@@ -157,7 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         result = measure(options.peer, options.rounds, frames=options.updates)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
+        sys.stderr.write(f"error: {options.peer} cannot be run: {reason_of(error)}\n")
+        return 1
+    except RuntimeError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     options.out.mkdir(parents=True, exist_ok=True)

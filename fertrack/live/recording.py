@@ -10,7 +10,7 @@ from pathlib import Path
 
 from av.error import FFmpegError
 
-from fertrack.errors import OutputExistsError, VideoWriteError
+from fertrack.errors import OutputExistsError, VideoWriteError, reason_of
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finishing import cut_after_last_fragment, write_finished
 from fertrack.sinks.video_config import VideoOutputConfig, container_for
@@ -64,7 +64,9 @@ class Recorder:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._encoder = VideoEncoder(self._part, info, config, self._container)
         except (OSError, FFmpegError, ValueError) as error:
-            raise VideoWriteError(f"recording {path} cannot be written ({error}): choose another name") from error
+            raise VideoWriteError(
+                f"recording {path} cannot be written ({reason_of(error)}): choose another name"
+            ) from error
         self._thread = threading.Thread(target=self._work, name="fertrack-record", daemon=True)
         self._thread.start()
 
@@ -163,5 +165,5 @@ class Recorder:
             if self._part.exists() and (not self._container.is_mp4 or cut_after_last_fragment(self._part)):
                 self._part.replace(self.path)
         raise VideoWriteError(
-            f"recording {self.path} could not be finished ({error}): what was written before is kept"
+            f"recording {self.path} could not be finished ({reason_of(error)}): what was written before is kept"
         ) from error

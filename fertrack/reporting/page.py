@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fertrack.errors import ReportError
+from fertrack.errors import ReportError, reason_of
 from fertrack.reporting import palette, wording
 from fertrack.reporting.charts import to_json
 from fertrack.types import EXPRESSIONS
@@ -75,7 +75,7 @@ def _plotly_script() -> Markup:
         text = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
     except OSError as error:
         raise ReportError(
-            f"plotly's script is missing from the installed package ({error}): reinstall plotly"
+            f"plotly's script is missing from the installed package ({reason_of(error)}): reinstall plotly"
         ) from error
     return Markup(text.replace("</script", "<\\/script"))
 

@@ -19,7 +19,7 @@ from av.error import FFmpegError
 
 from fertrack.debug_overlay import DebugOverlay
 from fertrack.drawing import NO_NAMES, draw_result
-from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError
+from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError, reason_of
 from fertrack.lettering import is_usable_font
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finishing import cut_after_last_fragment, write_finished
@@ -126,7 +126,7 @@ class AnnotatedVideoSink:
             self._part_path.unlink(missing_ok=True)
             raise VideoWriteError(
                 f"annotated video {self._path}: the {self._config.codec} encoder cannot be set up for "
-                f"{self._info.width}x{self._info.height} pictures ({error}): choose another video.codec"
+                f"{self._info.width}x{self._info.height} pictures ({reason_of(error)}): choose another video.codec"
             ) from error
         self._thread = threading.Thread(target=self._work, name="fertrack-video", daemon=True)
         self._thread.start()

@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from fertrack.errors import VideoOpenError, VideoReadError
+from fertrack.errors import VideoOpenError, VideoReadError, reason_of
 from fertrack.sources.config import InputConfig
 from fertrack.sources.container import Timeline, first_picture, open_container, video_stream
 from fertrack.sources.order import ByCount, ByRank, ByTime, PictureOrder
@@ -274,7 +274,7 @@ class FileSource:
         except (FFmpegError, MemoryError) as error:
             raise VideoReadError(
                 f"{self.info.name}: a {picture.width}x{picture.height} {picture.format.name} picture cannot be "
-                f"converted to BGR ({error})"
+                f"converted to BGR ({reason_of(error)})"
             ) from error
 
     def _report_fault(self, what: object) -> None:

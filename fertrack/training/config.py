@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, reason_of
 from fertrack.stage_config import StageConfig
 
 __all__ = [
@@ -160,7 +160,7 @@ def load_train_config(path: Path) -> TrainConfig:
     try:
         return TrainConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as a training configuration: {error}") from error
+        raise ConfigError(f"{path} cannot be read as a training configuration: {reason_of(error)}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from fertrack.errors import ModelError
+from fertrack.errors import ModelError, reason_of
 from fertrack.evaluation.figures import curves_svg
 
 __all__ = ["write_curves"]
@@ -37,5 +37,5 @@ def write_curves(log: Path) -> list[Path]:
             path.write_text(curves_svg(series, log.parent.name, "epoch", up), encoding="utf-8")
             written.append(path)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{log} cannot be drawn as curves: {error}") from error
+        raise ModelError(f"{log} cannot be drawn as curves: {reason_of(error)}") from error
     return written

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, reason_of
 from fertrack.evaluation.ferplus import find_landmarks, load_ferplus, select_voted, twins_among
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
@@ -106,7 +106,7 @@ def _fer2013_labels(path: Path) -> IntArray:
             place = np.array([EXPRESSIONS.index(_CALLED.get(name, name)) for name in stored["class_names"].tolist()])
             return np.asarray(place[stored["labels"][chosen]], np.int64)
     except (OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {error}") from error
+        raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {reason_of(error)}") from error
 
 
 def _subset(pictures: Pictures, rows: np.ndarray) -> Pictures:
