@@ -49,9 +49,14 @@ def _tell(found: Diagnosis, where: str) -> None:
     for finding in found.findings:
         typer.echo(f"{_plain(finding.seen)}: {finding.evidence}")
         typer.echo(f"  likely: {finding.cause}")
-        typer.echo(f"  change: {_plain(finding.change)}")
+        typer.echo(f"  usually: {_plain(finding.change)}")
         for change in finding.changes:
-            typer.echo(f"  tried:  {_located(change.command, where)}\n          {_effect(change)}")
+            typer.echo(f"  helps:  {_located(change.command, where)}\n          {_effects(change)}")
+        if finding.useless:
+            none = "" if finding.changes else "none of these helps on this run; "
+            typer.echo(f"  not:    {none}tried and not advised:")
+        for change in finding.useless:
+            typer.echo(f"          {_options(change.command)}\n            {_effects(change)}")
         typer.echo()
     if found.prior is not None:
         usual = ", ".join(f"{name} {share:.0%}" for name, share in found.prior.shares.items() if share >= 0.005)
@@ -59,16 +64,32 @@ def _tell(found: Diagnosis, where: str) -> None:
         typer.echo(
             f"  {_located(found.prior.command, where)}\n  would change {found.prior.labels_changed:.1%} of the labels"
         )
+    elif found.no_prior and found.faces:
+        typer.echo(f"no suggestion of the run's own class shares: {_plain(found.no_prior)}")
 
 
 def _located(command: str, where: str) -> str:
     return f"{command}{where}" if command.startswith("fertrack") else command
 
 
-def _effect(change: Change) -> str:
-    if change.before <= 1.0 and change.after <= 1.0:
-        return f"{change.effect}: {change.before:.1%} → {change.after:.1%}"
-    return f"{change.effect}: {change.before:.0f} → {change.after:.0f}"
+def _options(command: str) -> str:
+    """What was tried, without the command that nobody should type."""
+    return command[command.index("--set") :] if "--set" in command else command
+
+
+def _effects(change: Change) -> str:
+    told = _effect(change.effect, change.before, change.after)
+    for each in change.also:
+        told += f"; {_effect(each.name, each.before, each.after)}"
+    for each in change.worse:
+        told += f"; but {_effect(each.name, each.before, each.after)}"
+    return told
+
+
+def _effect(name: str, before: float, after: float) -> str:
+    if "per minute" not in name and before <= 1.0 and after <= 1.0:
+        return f"{name}: {before:.1%} → {after:.1%}"
+    return f"{name}: {before:.0f} → {after:.0f}"
 
 
 def _plain(markdown: str) -> str:

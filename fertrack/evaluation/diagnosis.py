@@ -6,65 +6,29 @@ Every symptom has its words once, in ``symptoms``; the README's table of trouble
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from fertrack.calibration import Calibrator, ClassifierCalibration, by_expression, estimate_shares
-from fertrack.config import Settings, load_settings, to_toml
+from fertrack.calibration import Calibrator, ClassifierCalibration
+from fertrack.config import load_settings
 from fertrack.errors import EvaluationError
 from fertrack.evaluation import signs
 from fertrack.evaluation.bias import fit_bias
 from fertrack.evaluation.corrections import CorrectedFaces, corrected_faces
-from fertrack.evaluation.symptoms import SYMPTOMS, Change, Diagnosis, Finding, PriorSuggestion
+from fertrack.evaluation.own_shares import suggest_shares
+from fertrack.evaluation.remedies import Attempt, Measure, StoredRun, troubles
+from fertrack.evaluation.symptoms import SYMPTOMS, Change, Diagnosis, Finding
 from fertrack.storage import queries
 from fertrack.storage.engine import Database
-from fertrack.storage.run_faces import RunFaces, load_run_faces, preview_labels
+from fertrack.storage.run_faces import load_run_faces
 from fertrack.types import EXPRESSIONS, IntArray
 
 __all__ = ["diagnose"]
 
-
 _LEAST_FACES = 25
-_LEAST_EFFECT = 0.01
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """A run as the checks see it: only faces of confirmed tracks are looked at."""
-
-    db: Database
-    faces: RunFaces
-    settings: Settings
-    own: ClassifierCalibration
-    seen: RunFaces = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seen", signs.confirmed_only(self.faces))
-
-    def labels_with(self, *overrides: str) -> IntArray:
-        """Labels of the confirmed faces, were these options set."""
-        other = load_settings(overrides=overrides, base=to_toml(self.settings))
-        return preview_labels(self.seen, Calibrator(other.calibration, self.own), other.smoothing)
-
-    def half_life(self, seconds: float) -> tuple[str, ...]:
-        """The options for another half-life; other forms of smoothing, which contradict it, are put out of use."""
-        others = ("alpha", "ema_past_weight")
-        used = [f"smoothing.{name}=0" for name in others if getattr(self.settings.smoothing, name)]
-        return (*used, f"smoothing.half_life_s={seconds:g}")
-
-    def tried(
-        self, effect: str, measure: Callable[[IntArray], float], *attempts: tuple[str, ...]
-    ) -> tuple[Change, ...]:
-        """What each attempt would do to a measure, those that do nothing left out, the most effective first."""
-        before = measure(self.seen.label)
-        found = []
-        for overrides in attempts:
-            after = measure(self.labels_with(*overrides))
-            if abs(after - before) > _LEAST_EFFECT * max(1.0, before):
-                options = " ".join(f"--set {_quoted(override)}" for override in overrides)
-                found.append(Change(f"fertrack rescore {self.faces.run} {options}", effect, before, after))
-        return tuple(sorted(found, key=lambda change: change.after))
+_TOO_FEW = f"there are fewer than {_LEAST_FACES} estimates"
+_LEAST_KEPT = 0.5
+"""Leaving small faces out is a remedy where this share of the faces is left."""
 
 
 def diagnose(db: Database, run: int | str) -> Diagnosis:
@@ -80,161 +44,179 @@ def diagnose(db: Database, run: int | str) -> Diagnosis:
         own = ClassifierCalibration.from_record(facts.calibration)
     except ValueError as error:
         raise EvaluationError(f"run {faces.run} does not say how it was calibrated: process the video again") from error
-    stored = _Run(db, faces, load_settings(base=facts.config_toml), own)
+    stored = StoredRun(db, facts, faces, load_settings(base=facts.config_toml), own)
+    left_out = _left_unjudged(stored)
     findings = []
     for symptom in SYMPTOMS:
-        enough = len(stored.seen.label) >= _LEAST_FACES or symptom.name in ("no_face", "lag")
-        for evidence, changes in _CHECKS[symptom.name](stored) if enough else ():
-            findings.append(Finding(symptom.name, symptom.seen, evidence, symptom.cause, symptom.change, changes))
+        for evidence, changes, useless in _CHECKS[symptom.name](stored) if symptom.name not in left_out else ():
+            findings.append(
+                Finding(symptom.name, symptom.seen, evidence, symptom.cause, symptom.change, changes, useless)
+            )
     shown = {finding.symptom for finding in findings}
+    prior, no_prior = suggest_shares(stored, shown) if _are_enough(stored) else (None, _TOO_FEW)
     return Diagnosis(
         run=faces.run,
         faces=len(stored.seen.label),
         findings=tuple(findings),
-        prior=_prior(stored) if len(stored.seen.label) >= _LEAST_FACES else None,
-        passed=tuple(symptom.name for symptom in SYMPTOMS if symptom.name not in shown),
+        prior=prior,
+        no_prior=no_prior,
+        passed=tuple(each.name for each in SYMPTOMS if each.name not in shown and each.name not in left_out),
     )
 
 
-_Found = Iterator[tuple[str, tuple[Change, ...]]]
+def _are_enough(run: StoredRun) -> bool:
+    return int(run.estimated.sum()) >= _LEAST_FACES
 
 
-def _no_face(run: _Run) -> _Found:
+def _left_unjudged(run: StoredRun) -> set[str]:
+    """Symptoms about which the run says nothing."""
+    left_out: set[str] = set()
+    if not _are_enough(run):
+        left_out |= {each.name for each in SYMPTOMS} - {"no_face", "lag"}
+    if signs.landmarks_look_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
+        left_out |= {"one_expression", "many_uncertain", "confused_pair", "flicker", "turned_faces"}
+    if _is_too_slow_to_follow(run):  # a larger picture for the detector, which else finds more, would be slower still
+        left_out.add("no_face")
+    return left_out
+
+
+def _is_too_slow_to_follow(run: StoredRun) -> bool:
+    nobody = not len(run.seen.label)
+    return nobody and run.facts.summary.dropped > len(run.faces.frames) and any(True for _ in _lag(run))
+
+
+_Changes = tuple[Change, ...]
+_Found = Iterator[tuple[str, _Changes, _Changes]]
+"""Evidence, what would help, what was tried and does not."""
+
+
+def _no_face(run: StoredRun) -> _Found:
     if not len(run.seen.label):
-        yield f"{len(run.faces.label)} faces in {len(run.faces.frames)} frames, none followed", ()
+        yield f"{len(run.faces.label)} faces in {len(run.faces.frames)} frames, none followed", (), ()
 
 
-def _one_expression(run: _Run) -> _Found:
+def _misaligned(run: StoredRun) -> _Found:
+    if wrong := signs.landmarks_look_wrong(run.seen):
+        yield f"{wrong}; so labels say nothing, and were not looked at", (), ()
+
+
+def _one_expression(run: StoredRun) -> _Found:
     label, share = signs.commonest(run.seen.label)
-    if share < signs.ONE_EXPRESSION:
+    if share < signs.ONE_EXPRESSION or (run.seen.label >= 0).sum() < _LEAST_FACES:
         return
-    network = float((run.seen.logits.argmax(axis=1) == label).mean())
-    odd = signs.landmark_misfit(run.seen)
+    network = float((run.seen.logits[run.estimated].argmax(axis=1) == label).mean())
     evidence = f"{EXPRESSIONS[label]} in {share:.0%} of the labels, in {network:.0%} of the network's own answers"
-    if odd > signs.ODD_LANDMARKS:
-        evidence += f"; landmarks lie {odd:.0%} of the eye distance from where a face has them: aligned wrongly?"
-    temperature = Calibrator(run.settings.calibration, run.own).describe()["temperature"]
 
-    def measure(labels: IntArray) -> float:
+    def share_of_it(labels: IntArray) -> float:
         return float((labels[labels >= 0] == label).mean()) if (labels >= 0).any() else 0.0
 
-    yield (
-        evidence,
-        run.tried(
-            f"share of {EXPRESSIONS[label]} in the labels",
-            measure,
-            ("calibration.prior_strength=1.0",),
-            ("calibration.prior_strength=0.0",),
-            (f"calibration.temperature={min(1.5 * temperature, 20.0):.2f}",),
-        ),
-    )
+    same = Measure(f"share of {EXPRESSIONS[label]} in the labels", share_of_it, signs.ONE_EXPRESSION)
+    attempts = (*run.own_values(), run.prior(1.0), run.prior(0.0), run.threshold(0.6), run.sharpness(1.5))
+    yield _with_departures(run, evidence), *run.tried(same, attempts)
 
 
-def _many_uncertain(run: _Run) -> _Found:
-    share = signs.uncertain_share(run.seen.label)
-    if share < signs.MANY_UNCERTAIN:
+def _many_uncertain(run: StoredRun) -> _Found:
+    uncertain = troubles(run.seen)[0]
+    share = uncertain.of(run.seen.label)
+    if share < uncertain.limit:
         return
-    temperature = Calibrator(run.settings.calibration, run.own).describe()["temperature"]
-    yield (
-        f"{share:.0%} of the faces are uncertain",
-        run.tried(
-            "share uncertain",
-            signs.uncertain_share,
-            ("calibration.thresholds={}", "calibration.fallback_threshold=0.3"),
-            run.half_life(0.1),
-            (f"calibration.temperature={max(0.75 * temperature, 0.05):.2f}",),
-        ),
-    )
+    attempts = (*run.own_values(), run.threshold(0.3), run.half_life(0.1), run.sharpness(0.75))
+    evidence = _with_departures(run, f"{share:.0%} of the faces are uncertain")
+    yield evidence, *run.tried(uncertain, attempts)
 
 
-def _confused_pair(run: _Run) -> _Found:
+def _confused_pair(run: StoredRun) -> _Found:
     corrected = _corrections(run)
-    for pair in signs.PAIRS:
+    for pair, swaps in zip(signs.PAIRS, troubles(run.seen)[-len(signs.PAIRS) :], strict=True):
         names = " and ".join(EXPRESSIONS[k] for k in pair)
-        changes: tuple[Change, ...] = ()
         if corrected is not None:
             taken = signs.taken_for_each_other(corrected.estimates, corrected.labels, pair)
-            if taken < signs.OFTEN_CONFUSED:
-                continue
-            base = run.settings.calibration.model_copy(update={"bias_profile": None})
-            fit = fit_bias(corrected.logits, corrected.labels, Calibrator(base, run.own), groups=corrected.groups)
-            evidence = f"{taken:.0%} of the faces that you labelled {names} were taken for the other"
-            if not fit.refused:
-                changes = (
-                    Change(
-                        f"fertrack bias fit {run.faces.run}",
-                        "macro-F1, held out",
-                        fit.macro_f1_before,
-                        fit.macro_f1_after,
-                    ),
-                )
+            if taken >= signs.OFTEN_CONFUSED:
+                evidence = f"{taken:.0%} of the faces that you labelled {names} were taken for the other"
+                yield evidence, *_by_bias(run, corrected)
+            continue
+        torn = signs.torn_between(run.seen.smoothed, pair)
+        if torn < signs.OFTEN_TORN:
+            continue
+        evidence = f"{torn:.0%} of the faces are torn between {names}"
+        if swaps.of(run.seen.label):
+            held = run.hysteresis(0.15), run.half_life(0.8)
+            yield evidence, *run.tried(swaps, (*held, _together(*held)), _but_for_the_commonest(run))
         else:
-            torn = signs.torn_between(run.seen.smoothed, pair)
-            if torn < signs.OFTEN_TORN:
-                continue
-            evidence = f"{torn:.0%} of the faces are torn between {names}"
-
-            def swaps(labels: IntArray, pair: tuple[int, int] = pair) -> float:
-                return signs.swaps_per_minute(run.seen, labels, pair)
-
-            changes = run.tried(f"{names} swapped, per minute", swaps, ("smoothing.hysteresis_margin=0.15",))
-        yield evidence, changes
+            yield f"{evidence}, but no label goes from one to the other", (), ()
 
 
-def _flicker(run: _Run) -> _Found:
-    def measure(labels: IntArray) -> float:
-        return signs.changes_per_minute(run.seen, labels)
-
-    rate = measure(run.seen.label)
-    if rate < signs.FLICKER_PER_MINUTE:
-        return
-    yield (
-        f"{rate:.0f} changes of label per minute and person",
-        run.tried(
-            "changes per minute and person",
-            measure,
-            run.half_life(0.8),
-            ("smoothing.hysteresis_margin=0.15",),
-        ),
-    )
+def _by_bias(run: StoredRun, corrected: CorrectedFaces) -> tuple[_Changes, _Changes]:
+    base = run.settings.calibration.model_copy(update={"bias_profile": None})
+    calibrator = Calibrator(base, run.own)
+    fit = fit_bias(corrected.logits, corrected.labels, calibrator, groups=corrected.groups)
+    change = Change(f"fertrack bias fit {run.faces.run}", "macro-F1, held out", fit.macro_f1_before, fit.macro_f1_after)
+    helps = not fit.refused and fit.macro_f1_after > fit.macro_f1_before
+    return ((change,), ()) if helps else ((), (change,))
 
 
-def _lag(run: _Run) -> _Found:
-    if len(run.faces.lag_s) and (late_s := float(np.percentile(run.faces.lag_s, 95))) >= signs.LAG_S:
-        yield f"in one frame of twenty what is shown is {late_s:.2f} s old or older", ()
+def _flicker(run: StoredRun) -> _Found:
+    changes = troubles(run.seen)[2]
+    rate = changes.of(run.seen.label)
+    if rate >= changes.limit:
+        held = run.half_life(0.8), run.hysteresis(0.15)
+        off = "" if run.settings.smoothing.enabled else "; smoothing is switched off"
+        evidence = f"{rate:.0f} changes of label per minute and person{off}"
+        yield evidence, *run.tried(changes, (run.half_life(0.25), *held, _together(*held)), _but_for_the_commonest(run))
 
 
-def _small_faces(run: _Run) -> _Found:
+def _lag(run: StoredRun) -> _Found:
+    """What a live run measured on its display counts most; then what is stored with its frames."""
+    age_s = next((stage.p95_ms / 1e3 for stage in run.facts.summary.stages if stage.stage == "age"), None)
+    if age_s is not None:
+        if age_s >= signs.LAG_S:
+            evidence = f"on one displayed picture of twenty, the result was {age_s:.2f} s old or older"
+            yield evidence + _left_out(run), (), ()
+    elif len(run.faces.lag_s) and (late_s := float(np.percentile(run.faces.lag_s, 95))) >= signs.LAG_S:
+        yield f"in one frame of twenty what is shown is {late_s:.2f} s old or older", (), ()
+    elif run.facts.summary.dropped and (apart_s := signs.time_between_frames_s(run.faces)) >= signs.LAG_S:
+        yield f"results come {apart_s:.2f} s apart" + _left_out(run), (), ()
+
+
+def _left_out(run: StoredRun) -> str:
+    summary = run.facts.summary
+    total = summary.dropped + len(run.faces.frames)
+    detect = next((stage for stage in summary.stages if stage.stage == "detect"), None)
+    cost = f"; finding faces takes {detect.p50_ms:.0f} ms a frame" if detect else ""
+    followed = "" if len(run.seen.label) else "; nobody could be followed"
+    return (f"; {summary.dropped} of {total} frames were left out" if summary.dropped else "") + cost + followed
+
+
+def _small_faces(run: StoredRun) -> _Found:
     small = signs.small(run.seen)
     if small.mean() >= signs.MANY_FACES:
-        yield (
-            f"{small.mean():.0%} of the faces are narrower than {signs.SMALL_PX:g} px",
-            (
-                Change(
-                    f"--set detection.min_face_px={signs.SMALL_PX:g}",
-                    "faces analysed",
-                    float(len(small)),
-                    float((~small).sum()),
-                ),
-            ),
+        change = Change(
+            f"--set detection.min_face_px={signs.SMALL_PX:g}",
+            "faces analysed",
+            float(len(small)),
+            float((~small).sum()),
         )
+        helps = small.mean() <= 1.0 - _LEAST_KEPT
+        evidence = f"{small.mean():.0%} of the faces are narrower than {signs.SMALL_PX:g} px"
+        yield evidence, (change,) if helps else (), () if helps else (change,)
 
 
-def _turned_faces(run: _Run) -> _Found:
+def _turned_faces(run: StoredRun) -> _Found:
     turned = signs.turned(run.seen)
-    if turned.mean() >= signs.MANY_FACES:
-        yield (
-            f"{turned.mean():.0%} of the faces are turned far to the side",
-            run.tried(
-                "share uncertain",
-                signs.uncertain_share,
-                ("calibration.thresholds={}", "calibration.fallback_threshold=0.6"),
-            ),
-        )
+    if turned.mean() < signs.MANY_FACES:
+        return
+    labelled = Measure(
+        "turned faces with a label", lambda labels: float((labels[turned] >= 0).mean()), signs.MANY_FACES
+    )
+    attempts = (run.threshold(0.6),) if labelled.of(run.seen.label) else ()
+    evidence = f"{turned.mean():.0%} of the faces are turned far to the side"
+    # That turned faces become uncertain is the aim; that the others do is not.
+    yield evidence, *run.tried(labelled, attempts, troubles(run.seen, ~turned))
 
 
-_CHECKS: dict[str, Callable[[_Run], _Found]] = {
+_CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
     "no_face": _no_face,
+    "misaligned": _misaligned,
     "one_expression": _one_expression,
     "many_uncertain": _many_uncertain,
     "confused_pair": _confused_pair,
@@ -245,28 +227,22 @@ _CHECKS: dict[str, Callable[[_Run], _Found]] = {
 }
 
 
-def _corrections(run: _Run) -> CorrectedFaces | None:
+def _but_for_the_commonest(run: StoredRun) -> tuple[Measure, ...]:
+    """What steadier labels must not make worse: that the commonest gains by them is in the nature of things."""
+    uncertain, _, *others = troubles(run.seen)
+    return (uncertain, *others)
+
+
+def _together(*attempts: Attempt) -> Attempt:
+    return Attempt(tuple(dict.fromkeys(option for attempt in attempts for option in attempt.overrides)))
+
+
+def _with_departures(run: StoredRun, evidence: str) -> str:
+    return "; ".join((evidence, *run.departures()))
+
+
+def _corrections(run: StoredRun) -> CorrectedFaces | None:
     try:
         return corrected_faces(run.db, run.faces.run)
     except EvaluationError:
         return None
-
-
-def _prior(run: _Run) -> PriorSuggestion:
-    calibrator = Calibrator(run.settings.calibration, run.own)
-    shares = estimate_shares(calibrator.probabilities(run.seen.logits), calibrator.assumed_shares)
-    rounded = [max(round(float(share), 3), 0.001) for share in shares]
-    named = {name: round(share / sum(rounded), 4) for name, share in zip(EXPRESSIONS, rounded, strict=True)}
-    table = "{ " + ", ".join(f"{name} = {share}" for name, share in named.items()) + " }"
-    overrides = ("calibration.prior_strength=1.0", f"calibration.target_prior={table}")
-    after = run.labels_with(*overrides)
-    return PriorSuggestion(
-        shares=named,
-        assumed=by_expression(calibrator.assumed_shares),
-        command=f"fertrack rescore {run.faces.run} " + " ".join(f"--set {_quoted(each)}" for each in overrides),
-        labels_changed=float((after != run.seen.label).mean()),
-    )
-
-
-def _quoted(override: str) -> str:
-    return f"'{override}'" if "{" in override else override

@@ -15,10 +15,12 @@ __all__ = [
     "changes_per_minute",
     "commonest",
     "confirmed_only",
-    "landmark_misfit",
+    "landmarks_look_wrong",
     "small",
+    "swaps_limit",
     "swaps_per_minute",
     "taken_for_each_other",
+    "time_between_frames_s",
     "torn_between",
     "turned",
     "uncertain_share",
@@ -51,8 +53,20 @@ OFTEN_TORN = 0.1
 OFTEN_CONFUSED = 0.15
 """Share of a pair's corrected faces that were taken for the other."""
 
+SWAPS_PER_MINUTE = 6.0
+"""Changes from one of a pair to the other, per minute in which a label is shown."""
+
 ODD_LANDMARKS = 0.25
-"""Median distance of landmarks from the template, in eye distances."""
+"""Median distance of landmarks from the template, in eye distances; real faces had 0.05 to 0.1."""
+
+ODD_IF_TILTED = 0.16
+"""The same, of faces whose eyes are not side by side: found in a picture on its side they had 0.2, tilted ones 0.14."""
+
+TILTED_DEG = 40.0
+"""Median angle between the line of the eyes and the horizontal."""
+
+OUTSIDE = 0.1
+"""Share of landmarks outside their own face's box."""
 
 PAIRS = tuple(
     (EXPRESSIONS.index(one), EXPRESSIONS.index(other)) for one, other in (("anger", "fear"), ("neutral", "sadness"))
@@ -100,10 +114,23 @@ def changes_per_minute(faces: RunFaces, labels: IntArray) -> float:
 
 
 def swaps_per_minute(faces: RunFaces, labels: IntArray, pair: tuple[int, int]) -> float:
-    """Changes from one of a pair to the other, per minute in which a person is seen."""
-    before, after, seen_s = _steps(faces, labels)
-    swapped = (before != after) & np.isin(before, pair) & np.isin(after, pair)
+    """Changes from one of a pair to the other, at once or by way of uncertain, per minute in which a label is shown.
+
+    Not per minute in which a person is seen: more labels would mean more swaps, however firm they are.
+    """
+    order, stretch = _stretches(faces)
+    seen_s = _steps(faces, labels)[2] * (1.0 - uncertain_share(labels))
+    certain = labels[order] >= 0
+    named, stretch = labels[order][certain], stretch[certain]
+    before, after = named[:-1], named[1:]
+    swapped = (np.diff(stretch) == 0) & (before != after) & np.isin(before, pair) & np.isin(after, pair)
     return 60.0 * float(swapped.sum()) / seen_s if seen_s else 0.0
+
+
+def swaps_limit(faces: RunFaces) -> float:
+    """From so many swaps per minute on they are a trouble: ``SWAPS_PER_MINUTE``, and never as few as two in all."""
+    seen_s = _steps(faces, faces.label)[2]
+    return max(SWAPS_PER_MINUTE, 2.5 * 60.0 / seen_s) if seen_s else SWAPS_PER_MINUTE
 
 
 def torn_between(smoothed: FloatArray, pair: tuple[int, int]) -> float:
@@ -138,7 +165,27 @@ def turned(faces: RunFaces) -> npt.NDArray[np.bool_]:
     return np.asarray(np.abs(sideways) > TURNED, np.bool_)
 
 
-def landmark_misfit(faces: RunFaces) -> float:
+def time_between_frames_s(faces: RunFaces) -> float:
+    """Time from one analysed frame to the next that one in twenty reaches, s; 0 for fewer than two."""
+    return float(np.percentile(np.diff(faces.frame_time_s), 95)) if len(faces.frame_time_s) > 1 else 0.0
+
+
+def landmarks_look_wrong(faces: RunFaces) -> str:
+    """In what way the landmarks are not those of upright faces, so that crops cannot be aligned; empty if they are."""
+    if not len(faces.landmarks):
+        return ""
+    points, boxes = faces.landmarks, faces.xyxy[:, None]
+    outside = float(((points < boxes[..., :2]) | (points > boxes[..., 2:])).any(axis=2).mean())
+    if outside > OUTSIDE:
+        return f"{outside:.0%} of the landmarks lie outside their face's box: px of a picture of another size?"
+    odd, tilted_deg = _misfit(faces), _tilt_deg(faces)
+    far = f"landmarks lie {odd:.0%} of the eye distance from where a face has them"
+    if tilted_deg > TILTED_DEG and odd > ODD_IF_TILTED:
+        return f"{far}, and the eyes' line is turned by {tilted_deg:.0f} degrees"
+    return far if odd > ODD_LANDMARKS else ""
+
+
+def _misfit(faces: RunFaces) -> float:
     """How far landmarks lie from where a face has them once it is aligned, in eye distances; median over faces."""
     aligned = aligned_landmarks(faces.landmarks, DEFAULT_TEMPLATE)
     eyes_px = float(np.linalg.norm(DEFAULT_TEMPLATE[1] - DEFAULT_TEMPLATE[0]))
@@ -147,10 +194,23 @@ def landmark_misfit(faces: RunFaces) -> float:
     return float(np.median(off)) if len(off) else 0.0
 
 
+def _tilt_deg(faces: RunFaces) -> float:
+    """Angle between the line from left to right eye and the horizontal, 0 to 180; median over faces."""
+    across = faces.landmarks[:, 1] - faces.landmarks[:, 0]
+    return float(np.median(np.abs(np.degrees(np.arctan2(across[:, 1], across[:, 0])))))
+
+
+def _stretches(faces: RunFaces) -> tuple[IntArray, IntArray]:
+    """Faces by person and time, and which of the times of being seen without a break each then belongs to."""
+    order = np.lexsort((faces.time_s, faces.track))
+    anew = (np.diff(faces.track[order]) != 0) | (np.diff(faces.time_s[order]) > _BREAK_S)
+    return order.astype(np.int64), np.concatenate([[0], np.cumsum(anew)]).astype(np.int64)[: len(order)]
+
+
 def _steps(faces: RunFaces, labels: IntArray) -> tuple[IntArray, IntArray, float]:
     """Labels before and after each step of a person from frame to frame, and the time that all steps take, s."""
-    order = np.lexsort((faces.time_s, faces.track))
+    order, stretch = _stretches(faces)
     step_s = np.diff(faces.time_s[order])
-    same = (np.diff(faces.track[order]) == 0) & (step_s <= _BREAK_S)
+    same = np.diff(stretch) == 0
     ordered = labels[order]
     return ordered[:-1][same], ordered[1:][same], float(step_s[same].sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SYMPTOMS", "Change", "Diagnosis", "Finding", "PriorSuggestion", "Symptom"]
+__all__ = ["SYMPTOMS", "Change", "Diagnosis", "Effect", "Finding", "PriorSuggestion", "Symptom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,26 @@ SYMPTOMS = (
         "`--rotate 90`, `--set detection.long_side=1280`",
     ),
     Symptom(
+        "misaligned",
+        "faces aligned wrongly",
+        "the picture lies on its side or upside down; or a detector of your own gives landmarks in another order, or "
+        "in px of another picture",
+        "`--rotate 90` (180, 270); look at the aligned faces with `--debug-overlay`; landmarks are left eye, right "
+        "eye, nose, left and right mouth corner as seen in the image, in px of the frame",
+    ),
+    Symptom(
         "one_expression",
         "one expression everywhere",
         "prior or temperature does not fit the classifier, thresholds are too low, or faces are aligned wrongly; or it "
         "is so",
-        "`fertrack rescore last --set calibration.prior_strength=1.0` (or 0.0), `--set calibration.temperature=1.5`; "
-        "look at the faces with `--debug-overlay`",
+        "`fertrack rescore last --set calibration.prior_strength=1.0` (or 0.0), `--set calibration.temperature=1.5`, "
+        "`--set 'calibration.thresholds={}' --set calibration.fallback_threshold=0.6`; look at the faces with "
+        "`--debug-overlay`",
     ),
     Symptom(
         "many_uncertain",
         "many *uncertain*",
-        "thresholds or temperature high, smoothing long, or faces small or turned away",
+        "thresholds or temperature high, smoothing long, or faces small, turned away or aligned wrongly",
         "`fertrack rescore last --set 'calibration.thresholds={}' --set calibration.fallback_threshold=0.3` puts one "
         "threshold in place of the classifier's own seven; `--original` goes back; or "
         "`--set smoothing.half_life_s=0.1`",
@@ -57,7 +66,7 @@ SYMPTOMS = (
         "lag",
         "boxes and labels lag behind (`pred_id` far behind `frame_id`)",
         "the machine is too slow for what it is asked to do live",
-        "`--set detection.long_side=320`, `--set live.display_fps=15`",
+        "`--set detection.long_side=320`; leave `--fixed` out, then also `--set live.display_fps=15`",
     ),
     Symptom(
         "small_faces",
@@ -77,20 +86,41 @@ SYMPTOMS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change of settings would do to something else than what it is meant for.
+
+    Attributes:
+        name: what is measured; the less the better.
+        before: as stored.
+        after: as it would be.
+        limit: from here on it is a trouble.
+    """
+
+    name: str
+    before: float
+    after: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """Something to try, and what it would come to.
+    """Something that was tried, and what it would come to.
 
     Attributes:
         command: what to type.
         effect: what is measured.
         before: as stored.
         after: as it would be.
+        also: what else would change noticeably.
+        worse: which troubles it would bring, or make worse.
     """
 
     command: str
     effect: str
     before: float
     after: float
+    also: tuple[Effect, ...] = ()
+    worse: tuple[Effect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +133,8 @@ class Finding:
         evidence: the numbers.
         cause: why it may be.
         change: what to do in general.
-        changes: what was tried on this run, the most effective first; empty where rescoring cannot help.
+        changes: what would help on this run, the most effective first; empty where rescoring cannot help.
+        useless: what was tried on this run and does not help, or does harm.
     """
 
     symptom: str
@@ -112,6 +143,7 @@ class Finding:
     cause: str
     change: str
     changes: tuple[Change, ...] = ()
+    useless: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +171,8 @@ class Diagnosis:
         run: its number.
         faces: confirmed faces.
         findings: symptoms it shows.
-        prior: suggested class shares; None with too few faces.
+        prior: suggested class shares; None where they would say nothing.
+        no_prior: why none are suggested; empty if some are.
         passed: symptoms that it does not show.
     """
 
@@ -147,4 +180,5 @@ class Diagnosis:
     faces: int
     findings: tuple[Finding, ...]
     prior: PriorSuggestion | None
+    no_prior: str
     passed: tuple[str, ...]
