@@ -224,10 +224,10 @@ def test_swaps_pass_through_uncertain() -> None:
         frame_time_s=np.arange(8) / 2.0,
         lag_s=np.zeros(8),
     )
-    assert signs.swaps_per_minute(faces, labels, (ANGER, FEAR)) == pytest.approx(60 * 2 / (3.5 * 6 / 8))
+    assert signs.swaps_per_minute(faces, labels, (ANGER, FEAR)) == pytest.approx(60 * 2 / 3.5)
     # Nor do they happen while nobody is seen, or between two people.
     away = replace(faces, time_s=np.array([0, 0.5, 1, 9, 9.5, 10, 10.5, 11]))
-    assert signs.swaps_per_minute(away, labels, (ANGER, FEAR)) == pytest.approx(60 / (3.0 * 6 / 8))
+    assert signs.swaps_per_minute(away, labels, (ANGER, FEAR)) == pytest.approx(60 / 3.0)
     two = replace(faces, track=np.array([1, 1, 1, 2, 2, 2, 2, 3]))
     assert signs.swaps_per_minute(two, labels, (ANGER, FEAR)) == 0.0
     nobody = replace(faces, track=np.empty(0, np.int64), time_s=np.empty(0))
@@ -321,6 +321,13 @@ def test_corrections_say_more_than_probabilities(db: Database) -> None:
     change = finding.changes[0]
     assert change.command == f"fertrack bias fit {run}"
     assert change.after > change.before + 0.05
+    guessed = rng.choice([ANGER, FEAR], 200)
+    store_corrections(
+        db, run, [GivenLabel(row=i, label=int(k), frame_index=i, face_index=0) for i, k in enumerate(guessed)]
+    )
+    finding = found(diagnose(db, run))["confused_pair"]
+    assert "biases learned from them are refused" in finding.evidence
+    assert finding.changes == ()
     right = [GivenLabel(row=i, label=int(k), frame_index=i, face_index=0) for i, k in enumerate(logits.argmax(axis=1))]
     store_corrections(db, run, right)
     assert "confused_pair" not in found(diagnose(db, run))

@@ -16,8 +16,9 @@ from fertrack.evaluation import signs
 from fertrack.evaluation.bias import fit_bias
 from fertrack.evaluation.corrections import CorrectedFaces, corrected_faces
 from fertrack.evaluation.own_shares import suggest_shares
-from fertrack.evaluation.remedies import Attempt, Measure, StoredRun, troubles
+from fertrack.evaluation.remedies import Attempt, StoredRun
 from fertrack.evaluation.symptoms import SYMPTOMS, Change, Diagnosis, Finding
+from fertrack.evaluation.troubles import CHANGES, COMMONEST, UNCERTAIN_SHARE, Measure, troubles
 from fertrack.storage import queries
 from fertrack.storage.engine import Database
 from fertrack.storage.run_faces import load_run_faces
@@ -116,7 +117,7 @@ def _one_expression(run: StoredRun) -> _Found:
 
 
 def _many_uncertain(run: StoredRun) -> _Found:
-    uncertain = troubles(run.seen)[0]
+    uncertain = troubles(run.seen)[UNCERTAIN_SHARE]
     share = uncertain.of(run.seen.label)
     if share < uncertain.limit:
         return
@@ -127,36 +128,44 @@ def _many_uncertain(run: StoredRun) -> _Found:
 
 def _confused_pair(run: StoredRun) -> _Found:
     corrected = _corrections(run)
-    for pair, swaps in zip(signs.PAIRS, troubles(run.seen)[-len(signs.PAIRS) :], strict=True):
+    for pair in signs.PAIRS:
         names = " and ".join(EXPRESSIONS[k] for k in pair)
         if corrected is not None:
             taken = signs.taken_for_each_other(corrected.estimates, corrected.labels, pair)
             if taken >= signs.OFTEN_CONFUSED:
                 evidence = f"{taken:.0%} of the faces that you labelled {names} were taken for the other"
-                yield evidence, *_by_bias(run, corrected)
+                yield _by_bias(run, corrected, evidence)
             continue
         torn = signs.torn_between(run.seen.smoothed, pair)
-        if torn < signs.OFTEN_TORN:
-            continue
-        evidence = f"{torn:.0%} of the faces are torn between {names}"
-        if swaps.of(run.seen.label):
-            held = run.hysteresis(0.15), run.half_life(0.8)
-            yield evidence, *run.tried(swaps, (*held, _together(*held)), _but_for_the_commonest(run))
-        else:
-            yield f"{evidence}, but no label goes from one to the other", (), ()
+        if torn >= signs.OFTEN_TORN:
+            yield _torn(run, pair, f"{torn:.0%} of the faces are torn between {names}")
 
 
-def _by_bias(run: StoredRun, corrected: CorrectedFaces) -> tuple[_Changes, _Changes]:
+def _torn(run: StoredRun, pair: tuple[int, int], evidence: str) -> tuple[str, _Changes, _Changes]:
+    names = " and ".join(EXPRESSIONS[k] for k in pair)
+    swaps = Measure(
+        f"{names} swapped, per minute",
+        lambda labels: signs.swaps_per_minute(run.seen, labels, pair),
+        signs.swaps_limit(run.seen),
+    )
+    if not swaps.of(run.seen.label):
+        return f"{evidence}, but no label goes from one to the other", (), ()
+    others = [measure for measure in _but_for_the_commonest(run) if not measure.name.startswith(names)]
+    held = run.hysteresis(0.15), run.half_life(0.8)
+    return evidence, *run.tried(swaps, (*held, _together(*held)), others)
+
+
+def _by_bias(run: StoredRun, corrected: CorrectedFaces, evidence: str) -> tuple[str, _Changes, _Changes]:
     base = run.settings.calibration.model_copy(update={"bias_profile": None})
-    calibrator = Calibrator(base, run.own)
-    fit = fit_bias(corrected.logits, corrected.labels, calibrator, groups=corrected.groups)
+    fit = fit_bias(corrected.logits, corrected.labels, Calibrator(base, run.own), groups=corrected.groups)
     change = Change(f"fertrack bias fit {run.faces.run}", "macro-F1, held out", fit.macro_f1_before, fit.macro_f1_after)
-    helps = not fit.refused and fit.macro_f1_after > fit.macro_f1_before
-    return ((change,), ()) if helps else ((), (change,))
+    if fit.refused:
+        return f"{evidence}; biases learned from them are refused: {fit.refused}", (), (change,)
+    return evidence, (change,), ()
 
 
 def _flicker(run: StoredRun) -> _Found:
-    changes = troubles(run.seen)[2]
+    changes = troubles(run.seen)[CHANGES]
     rate = changes.of(run.seen.label)
     if rate >= changes.limit:
         held = run.half_life(0.8), run.hysteresis(0.15)
@@ -211,7 +220,7 @@ def _turned_faces(run: StoredRun) -> _Found:
     attempts = (run.threshold(0.6),) if labelled.of(run.seen.label) else ()
     evidence = f"{turned.mean():.0%} of the faces are turned far to the side"
     # That turned faces become uncertain is the aim; that the others do is not.
-    yield evidence, *run.tried(labelled, attempts, troubles(run.seen, ~turned))
+    yield evidence, *run.tried(labelled, attempts, troubles(run.seen, ~turned).values())
 
 
 _CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
@@ -229,8 +238,7 @@ _CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
 
 def _but_for_the_commonest(run: StoredRun) -> tuple[Measure, ...]:
     """What steadier labels must not make worse: that the commonest gains by them is in the nature of things."""
-    uncertain, _, *others = troubles(run.seen)
-    return (uncertain, *others)
+    return tuple(measure for name, measure in troubles(run.seen).items() if name != COMMONEST)
 
 
 def _together(*attempts: Attempt) -> Attempt:

@@ -11,8 +11,9 @@ from collections.abc import Collection
 import numpy as np
 
 from fertrack.calibration import by_expression, estimate_shares, in_order
-from fertrack.evaluation.remedies import StoredRun, is_worse, quoted, troubles
+from fertrack.evaluation.remedies import StoredRun, quoted
 from fertrack.evaluation.symptoms import Effect, PriorSuggestion
+from fertrack.evaluation.troubles import is_worse, troubles
 from fertrack.types import EXPRESSIONS
 
 __all__ = ["suggest_shares"]
@@ -37,7 +38,9 @@ def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSugg
     table = "{ " + ", ".join(f"{name} = {share}" for name, share in named.items()) + " }"
     overrides = ("calibration.prior_strength=1.0", f"calibration.target_prior={table}")
     after = run.labels_with(overrides)
-    effects = [Effect(each.name, each.of(run.seen.label), each.of(after), each.limit) for each in troubles(run.seen)]
+    effects = [
+        Effect(each.name, each.of(run.seen.label), each.of(after), each.limit) for each in troubles(run.seen).values()
+    ]
     harm = [f"{each.name} {each.before:.3g} → {each.after:.3g}" for each in effects if is_worse(each)]
     if harm:
         return None, f"the estimated shares would bring another trouble: {', '.join(harm)}"

@@ -1,12 +1,12 @@
 """What other settings would do to a stored run's labels, and whether that is a remedy. Nothing is stored.
 
 Settings are tried on the stored logits. A remedy makes the symptom better and brings none of the other troubles that
-labels can show, or more of one that is there: ``signs`` has the limits.
+labels can show, or more of one that is there: see ``troubles``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,12 +16,13 @@ from fertrack.calibration import Calibrator, ClassifierCalibration, by_expressio
 from fertrack.config import Settings, load_settings, to_toml
 from fertrack.evaluation import signs
 from fertrack.evaluation.symptoms import Change, Effect
+from fertrack.evaluation.troubles import UNCERTAIN_SHARE, Measure, is_worse, troubles
 from fertrack.storage.engine import Database
 from fertrack.storage.queries import RunFacts
 from fertrack.storage.run_faces import RunFaces, preview_labels
 from fertrack.types import EXPRESSIONS, IntArray
 
-__all__ = ["Attempt", "Measure", "StoredRun", "is_worse", "quoted", "troubles"]
+__all__ = ["Attempt", "StoredRun", "quoted"]
 
 _LEAST_GAIN = 0.1
 """A symptom must fall by this share of itself."""
@@ -29,26 +30,8 @@ _LEAST_GAIN = 0.1
 _LEAST_RELIEF = 0.03
 """Or by this share of its limit, where it is none any more then."""
 
-_LEAST_HARM = 0.05
-"""What is a trouble, or becomes one, must not grow by more than this share of its limit."""
-
 _WORTH_TELLING = 0.1
 """Share of its limit by which something must change to be mentioned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A number that labels have, the less the better.
-
-    Attributes:
-        name: what it is called where it is shown.
-        of: takes labels, int64 (N,).
-        limit: from here on it is a trouble.
-    """
-
-    name: str
-    of: Callable[[IntArray], float]
-    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +150,7 @@ class StoredRun:
         """
         before = measure.of(self.seen.label)
         compared = tuple(
-            each for each in (troubles(self.seen) if others is None else others) if each.name != measure.name
+            each for each in (troubles(self.seen).values() if others is None else others) if each.name != measure.name
         )
         helping: list[Change] = []
         useless: list[Change] = []
@@ -231,42 +214,6 @@ class StoredRun:
         return (*on, f"calibration.thresholds={_table(self.own.thresholds)}")
 
 
-_UNCERTAIN = "share uncertain"
-
-
-def troubles(faces: RunFaces, among: npt.NDArray[np.bool_] | None = None) -> tuple[Measure, ...]:
-    """What labels can show that is a trouble.
-
-    Args:
-        faces: whose labels they are.
-        among: of which of them the uncertain are counted, bool (N,); None: of all.
-    """
-    rows = np.ones(len(faces.label), np.bool_) if among is None else among
-    swaps = (
-        Measure(
-            f"{EXPRESSIONS[one]} and {EXPRESSIONS[other]} swapped, per minute with a label",
-            lambda labels, pair=(one, other): signs.swaps_per_minute(faces, labels, pair),  # type: ignore[misc]  # a default is a value
-            signs.swaps_limit(faces),
-        )
-        for one, other in signs.PAIRS
-    )
-    return (
-        Measure(_UNCERTAIN, lambda labels: signs.uncertain_share(labels[rows]), signs.MANY_UNCERTAIN),
-        Measure("share of the commonest label", lambda labels: signs.commonest(labels)[1], signs.ONE_EXPRESSION),
-        Measure(
-            "changes per minute and person",
-            lambda labels: signs.changes_per_minute(faces, labels),
-            signs.FLICKER_PER_MINUTE,
-        ),
-        *swaps,
-    )
-
-
-def is_worse(effect: Effect) -> bool:
-    """Whether something becomes a trouble, or is one and grows."""
-    return effect.after >= effect.limit and effect.after - effect.before > _LEAST_HARM * effect.limit
-
-
 def quoted(override: str) -> str:
     """An option as a shell wants it."""
     return f"'{override}'" if "{" in override else override
@@ -274,7 +221,8 @@ def quoted(override: str) -> str:
 
 def _is_better(measure: Measure, before: float, after: float) -> bool:
     gain = before - after
-    return gain >= max(_LEAST_GAIN * before, 1e-3) or (after < measure.limit and gain > _LEAST_RELIEF * measure.limit)
+    relieved = after < measure.limit <= before and gain > _LEAST_RELIEF * measure.limit
+    return relieved or gain >= max(_LEAST_GAIN * before, 1e-3)
 
 
 def _without_needless(helping: list[Change]) -> tuple[Change, ...]:
@@ -292,7 +240,7 @@ def _without_needless(helping: list[Change]) -> tuple[Change, ...]:
 
 
 def _counts(effect: Effect, attempt: Attempt) -> bool:
-    return effect.name == _UNCERTAIN or not attempt.restores
+    return effect.name == UNCERTAIN_SHARE or not attempt.restores
 
 
 def _is_worth_telling(effect: Effect) -> bool:

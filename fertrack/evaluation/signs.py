@@ -54,7 +54,7 @@ OFTEN_CONFUSED = 0.15
 """Share of a pair's corrected faces that were taken for the other."""
 
 SWAPS_PER_MINUTE = 6.0
-"""Changes from one of a pair to the other, per minute in which a label is shown."""
+"""Changes from one of a pair to the other, per minute."""
 
 ODD_LANDMARKS = 0.25
 """Median distance of landmarks from the template, in eye distances; real faces had 0.05 to 0.1."""
@@ -114,12 +114,9 @@ def changes_per_minute(faces: RunFaces, labels: IntArray) -> float:
 
 
 def swaps_per_minute(faces: RunFaces, labels: IntArray, pair: tuple[int, int]) -> float:
-    """Changes from one of a pair to the other, at once or by way of uncertain, per minute in which a label is shown.
-
-    Not per minute in which a person is seen: more labels would mean more swaps, however firm they are.
-    """
+    """Changes from one of a pair to the other, at once or by way of uncertain, per minute in which a person is seen."""
     order, stretch = _stretches(faces)
-    seen_s = _steps(faces, labels)[2] * (1.0 - uncertain_share(labels))
+    seen_s = _steps(faces, labels)[2]
     certain = labels[order] >= 0
     named, stretch = labels[order][certain], stretch[certain]
     before, after = named[:-1], named[1:]
