@@ -33,7 +33,7 @@ from fertrack.models.bundle import ClassifierBundle
 from fertrack.protocols import Classifier, Detector
 from fertrack.types import EXPRESSIONS, Detections, FloatArray, Image
 
-__all__ = ["Answers", "NotFound", "answers_of", "as_crop", "classify_set", "detection_for"]
+__all__ = ["Answers", "NotFound", "answers_of", "as_crop", "classify_set", "detection_for", "landmarks_of"]
 
 NotFound = Literal["leave-out", "average"]
 """What becomes of pictures in which the detector finds no face: no answer, or an answer with average landmarks."""
@@ -109,7 +109,7 @@ def classify_set(
                 rows.append(row)
             else:
                 sizes[row] = image.shape[:2]
-                landmarks[row] = _landmarks(image, detector, labelled.xyxy[row])
+                landmarks[row] = landmarks_of(image, detector, labelled.xyxy[row])
                 if np.isfinite(landmarks[row]).all():
                     crops.append(_aligned(image, landmarks[row], classifier))
                     rows.append(row)
@@ -192,8 +192,14 @@ def _check_box(labelled: LabelledSet, row: int, image: Image) -> None:
         )
 
 
-def _landmarks(image: Image, detector: Detector, xyxy: FloatArray) -> FloatArray:
-    """Five landmarks of the labelled face, px of the picture, float32 (5, 2); NaN if no face is found."""
+def landmarks_of(image: Image, detector: Detector, xyxy: FloatArray) -> FloatArray:
+    """Five landmarks of the labelled face, px of the picture, float32 (5, 2); NaN if no face is found.
+
+    Args:
+        image: uint8 (H, W, 3), BGR.
+        detector: finds the faces.
+        xyxy: (4,), box of the face, px; NaN if none is given.
+    """
     longer = max(image.shape[:2])
     if longer >= _TIGHT_PX:
         return _chosen(detector.detect([image])[0], xyxy)

@@ -15,7 +15,7 @@ from fertrack.errors import ModelError
 from fertrack.models.bundle import Architecture
 from fertrack.models.checkpoint import State, fill, read_state
 
-__all__ = ["build_network", "load_orf_model"]
+__all__ = ["build_network", "feature_head_state", "load_orf_model"]
 
 _OWN = ("trunk.", "conv2_", "fc.", "attention.", "fuse.", "local")
 """Beginnings of names that are not the trunk's."""
@@ -89,6 +89,24 @@ def build_network(
         without_fc = features_only and "fc.weight" not in full
         fill(network, full, source, kind, ignore=("fc.",) if without_fc else ())
     return network.eval()
+
+
+def feature_head_state(state: State, rename: Mapping[str, str] | None = None) -> tuple[State, tuple[str, ...]]:
+    """Parameters to begin a feature head's training with, by its own names: a whole head's, or a trunk's alone.
+
+    A classifier ``fc`` behind a trunk alone is of what that was trained for (ImageNet, identities) and is left out.
+
+    Args:
+        state: parameters by name.
+        rename: beginnings of the file's names to ours.
+
+    Returns:
+        The parameters, and the beginnings of the head's names that none of them has.
+    """
+    full = _with_trunk({_renamed(name, rename or {}): value for name, value in state.items()})
+    if "conv2_1.weight" not in full:
+        full = {name: value for name, value in full.items() if not name.startswith("fc.")}
+    return full, tuple(begin for begin in _OWN if not any(name.startswith(begin) for name in full))
 
 
 def _renamed(name: str, rename: Mapping[str, str]) -> str:

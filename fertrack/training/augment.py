@@ -6,6 +6,7 @@ Everything is drawn from the generator handed in, so that a batch depends on not
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -15,30 +16,33 @@ from fertrack.geometry import similarity_transform
 from fertrack.training.config import AugmentConfig
 from fertrack.types import FloatArray, Image
 
-__all__ = ["augment", "crop_faces", "disturbed", "normalise"]
+__all__ = ["MEAN", "STD", "augment", "augment_with_landmarks", "crop_faces", "disturbed", "normalise"]
 
 MEAN, STD = 0.5, 0.25
-"""Of pixel / 255, as the bundle's card will say."""
+"""Of pixel / 255 of the compact network's grey crops, as the bundle's card will say."""
+
+_MIRRORED = [1, 0, 2, 4, 3]
+"""Left and right change places in a mirror: landmarks are named as they are seen."""
 
 
-def crop_faces(images: Image, landmarks: FloatArray, template: FloatArray, size_px: int) -> Image:
+def crop_faces(images: Iterable[Image], landmarks: FloatArray, template: FloatArray, size_px: int) -> Image:
     """Aligned crops as they are at run time, without any augmentation.
 
     Args:
-        images: uint8 (N, H, W), grey.
+        images: N pictures, uint8 (H, W), grey, or (H, W, 3), BGR.
         landmarks: float32 (N, 5, 2), px of the pictures.
         template: float32 (5, 2), px of the crop.
         size_px: S, side of the crop.
 
     Returns:
-        uint8 (N, S, S).
+        uint8 (N, S, S), or (N, S, S, 3).
     """
     matrices = similarity_transform(landmarks, template)
     return np.stack([_warp(image, matrix, size_px) for image, matrix in zip(images, matrices, strict=True)])
 
 
 def augment(
-    images: Image,
+    images: Iterable[Image],
     landmarks: FloatArray,
     template: FloatArray,
     size_px: int,
@@ -46,10 +50,23 @@ def augment(
     config: AugmentConfig,
     rng: np.random.Generator,
 ) -> Image:
-    """Aligned crops of a batch, each disturbed in its own way.
+    """The crops alone of ``augment_with_landmarks``."""
+    return augment_with_landmarks(images, landmarks, template, size_px, config=config, rng=rng)[0]
+
+
+def augment_with_landmarks(
+    images: Iterable[Image],
+    landmarks: FloatArray,
+    template: FloatArray,
+    size_px: int,
+    *,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[Image, FloatArray]:
+    """Aligned crops of a batch, each disturbed in its own way, and where the landmarks lie in them.
 
     Args:
-        images: uint8 (N, H, W), grey.
+        images: N pictures, uint8 (H, W), grey, or (H, W, 3), BGR.
         landmarks: float32 (N, 5, 2), px of the pictures.
         template: float32 (5, 2), px of the crop.
         size_px: S, side of the crop.
@@ -57,15 +74,17 @@ def augment(
         rng: where chance comes from.
 
     Returns:
-        uint8 (N, S, S).
+        uint8 (N, S, S), or (N, S, S, 3); and float32 (N, 5, 2), px of the crops.
     """
     matrices = similarity_transform(landmarks, template)
-    return np.stack(
-        [
-            _disturb(_warp(image, _jitter(size_px, config, rng) @ _square(matrix), size_px), config, rng)
-            for image, matrix in zip(images, matrices, strict=True)
-        ]
-    )
+    crops, seen = [], np.empty(landmarks.shape, np.float32)
+    for row, (image, matrix) in enumerate(zip(images, matrices, strict=True)):
+        whole = _jitter(size_px, config, rng) @ _square(matrix)
+        crops.append(_disturb(_warp(image, whole, size_px), config, rng))
+        points = landmarks[row] @ whole[:2, :2].T + whole[:2, 2]
+        flipped = whole[0, 0] * whole[1, 1] < whole[0, 1] * whole[1, 0]  # the determinant is below 0
+        seen[row] = points[_MIRRORED] if flipped else points
+    return np.stack(crops), seen
 
 
 def disturbed(crops: Image, option: str, rng: np.random.Generator) -> Image:
@@ -81,9 +100,22 @@ def disturbed(crops: Image, option: str, rng: np.random.Generator) -> Image:
     return np.stack([_disturb(crop, config, rng) for crop in crops])
 
 
-def normalise(crops: Image) -> FloatArray:
-    """float32 (N, 1, S, S) for the network, from uint8 (N, S, S)."""
-    return ((crops[:, None].astype(np.float32) / 255.0) - MEAN) / STD
+def normalise(crops: Image, mean: Sequence[float] = (MEAN,), std: Sequence[float] = (STD,)) -> FloatArray:
+    """What a network is given: ``(pixel / 255 - mean) / std``.
+
+    Args:
+        crops: uint8 (N, S, S), grey, or (N, S, S, 3), BGR.
+        mean: per channel: one for grey, three for RGB.
+        std: per channel.
+
+    Returns:
+        float32 (N, 1, S, S), or (N, 3, S, S), RGB.
+    """
+    if len(mean) == 1:
+        return ((crops[:, None].astype(np.float32) / 255.0) - mean[0]) / std[0]
+    coloured = crops if crops.ndim == 4 else np.repeat(crops[..., None], 3, axis=3)
+    planes = np.ascontiguousarray(coloured[..., ::-1].transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+    return (planes - np.array(mean, np.float32)[:, None, None]) / np.array(std, np.float32)[:, None, None]
 
 
 def _warp(image: Image, matrix: Any, size_px: int) -> Image:
@@ -132,7 +164,7 @@ def _disturb(crop: Image, config: AugmentConfig, rng: np.random.Generator) -> Im
 
 def _shrink_and_enlarge(crop: Image, side: int) -> Image:
     small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, crop.shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.resize(small, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _blur(crop: Image, rng: np.random.Generator) -> Image:
@@ -161,7 +193,8 @@ def _relight(crop: Image, rng: np.random.Generator, *, side: bool) -> Image:
         angle = rng.uniform(0, 2 * math.pi)
         ramp = np.linspace(-1, 1, crop.shape[0], dtype=np.float32)
         fall = math.cos(angle) * ramp[None, :] + math.sin(angle) * ramp[:, None]
-        light = light * (1 + rng.uniform(0.1, 0.6) * fall)
+        shade = 1 + rng.uniform(0.1, 0.6) * fall
+        light = light * (shade if crop.ndim == 2 else shade[..., None])
     return (np.clip(light, 0, 1) * 255).astype(np.uint8)
 
 
@@ -173,10 +206,12 @@ def _cover(crop: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.5:
         covered[top : top + height, left : left + width] = rng.integers(0, 256)
     else:
-        covered[top : top + height, left : left + width] = rng.integers(0, 256, (height, width))
+        noise = rng.integers(0, 256, (height, width))
+        covered[top : top + height, left : left + width] = noise if crop.ndim == 2 else noise[..., None]
     return covered
 
 
 def _compress(crop: Image, quality: int) -> Image:
     coded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
+    way = cv2.IMREAD_GRAYSCALE if crop.ndim == 2 else cv2.IMREAD_COLOR
+    return np.asarray(cv2.imdecode(coded, way), np.uint8)

@@ -15,7 +15,7 @@ __all__ = ["CHECKPOINT", "load_averaged", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
 
-_MAY_DIFFER = {"schedule": {"epochs", "decay_share", "calm_share", "threads"}, "finish": {"calibrate"}}
+_MAY_DIFFER = {"schedule": {"epochs", "decay_share", "calm_share", "threads", "device"}, "finish": {"calibrate"}}
 """What may be changed between two parts of a run: how long it goes on, and what it runs on."""
 
 _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError)
@@ -70,6 +70,6 @@ def _differences(saved: TrainConfig, config: TrainConfig) -> str:
         for section, values in now.items()
         if isinstance(values, dict)
         for key, value in values.items()
-        if before[section][key] != value
+        if before[section].get(key) != value
     ]
     return ", ".join(names)

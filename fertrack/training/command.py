@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from fertrack.detectors.centerface import Options, build
 from fertrack.errors import ConfigError
 from fertrack.models.bundle import load_bundle
-from fertrack.training.config import load_train_config
+from fertrack.training.config import NetworkConfig, load_train_config
 from fertrack.training.curves import write_curves
-from fertrack.training.pictures import crop_template, load_pictures
+from fertrack.training.pictures import load_pictures
 from fertrack.training.teachers import WatchingTeachers, taught
+from fertrack.training.views import view_of
+from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.training.loop import EpochReport
@@ -42,11 +44,14 @@ def train_classifier(
         The bundle's folder if the run is complete, else the run's folder.
 
     Raises:
-        ConfigError: PyTorch or onnxscript, the configuration or the pictures are missing or wrong.
+        ConfigError: PyTorch, what writes the bundle, the configuration or the pictures are missing or wrong.
+        WeightsError: the weights that the run begins with cannot be read.
+        EvaluationError: a labelled set cannot be read.
         ModelError: the folder holds a run of another configuration.
     """
     config = load_train_config(config_path)
-    missing = [name for name in ("torch", "onnxscript") if find_spec(name) is None]
+    writer = "onnxscript" if isinstance(config.network, NetworkConfig) else "safetensors"
+    missing = [name for name in ("torch", writer) if find_spec(name) is None]
     if missing:  # told before hours of training, not at its end
         raise ConfigError(f"training needs {' and '.join(missing)}: pip install 'fertrack[train]'")
     from fertrack.training.finish import write_bundle
@@ -54,13 +59,19 @@ def train_classifier(
     from fertrack.training.settle import class_shares, settle, settled
 
     folder = folder or _FOLDER / config.name
+    view = view_of(config)
     # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
     detector = build(Options(long_side=224, score_threshold=0.1))
-    learned, kept = load_pictures(config.data, detector, folder.parent)
+    learned, kept = load_pictures(config.data, detector, folder.parent, colour=view.colour)
+    unseen = [name for name, share in zip(EXPRESSIONS, learned.class_shares(0.0), strict=True) if not share]
+    if unseen:
+        raise ConfigError(
+            f"the pictures to learn from show no {', no '.join(unseen)}: all seven expressions are needed"
+        )
     teachers = [load_bundle(name) for name in config.teacher.bundles]
     prior, watching = learned.class_shares(config.data.balance), None
     if teachers and config.teacher.view == "same":
-        watching = WatchingTeachers(teachers, prior, crop_template(config.data.size_px, config.data.zoom))
+        watching = WatchingTeachers(teachers, prior, view.template)
     else:
         learned = taught(learned, teachers, config.teacher.share, prior)
     trainer = Trainer(config, learned, kept, folder, watching)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from fertrack.errors import ConfigError, reason_of
+from fertrack.models.describe import PRESETS
 from fertrack.stage_config import StageConfig
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DataConfig",
     "FinishConfig",
     "NetworkConfig",
+    "PublishedNetworkConfig",
     "ScheduleConfig",
     "TeacherConfig",
     "TrainConfig",
@@ -24,15 +26,23 @@ __all__ = [
 
 
 LEAST_TO_CALIBRATE = 100
+_PUBLISHED_PX, _LARGEST_COMPACT_PX = 224, 128
 
 
 class DataConfig(StageConfig):
     """The ``[data]`` section."""
 
-    path: str = Field("../shared/data/fer/fer2013_train_publictest.npz", description="FER2013 with FER+ votes, npz.")
-    size_px: int = Field(64, ge=32, le=128, description="Side of the crops, px.")
+    path: str = Field(
+        "../shared/data/fer/fer2013_train_publictest.npz",
+        description="FER2013 with FER+ votes (npz), or any labelled set that `fertrack evaluate expression` reads.",
+    )
+    split: str = Field("", description="Part of a labelled set to learn from; of RAF-DB 'train' if none is named.")
+    size_px: int = Field(64, ge=32, le=224, description="Side of the crops, px.")
     zoom: float = Field(
-        1.12, gt=0.5, lt=2.0, description="How much larger a face lies in the crop than in a FER2013 picture."
+        1.12,
+        gt=0.5,
+        lt=2.0,
+        description="How much larger a face lies in the compact network's crop than in a FER2013 picture.",
     )
     validation: int = Field(1200, ge=0, description="Training pictures kept apart, to follow the run by.")
     fer2013_share: float = Field(
@@ -82,6 +92,7 @@ _BY_CHANCE = (
 class NetworkConfig(StageConfig):
     """The ``[network]`` section; see ``fertrack.models.compact.CompactNet``."""
 
+    kind: Literal["compact"] = "compact"
     widths: tuple[int, ...] = (32, 64, 128, 192)
     blocks: tuple[int, ...] = (0, 1, 2, 2)
     gated_from: int = Field(2, ge=0, description="First stage with squeeze-and-excitation gates.")
@@ -90,15 +101,80 @@ class NetworkConfig(StageConfig):
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
+PublishedKind = Literal["orthogonal-resnet50", "landmark-attention", "qvit", "la-qvit"]
+
+
+class PublishedNetworkConfig(StageConfig):
+    """The ``[network]`` section of the published architecture; see ``fertrack.training.networks``."""
+
+    kind: PublishedKind
+    channels: int = Field(
+        0, ge=0, description="Channels of each sub-feature (of each branch); 0: 256 for qvit, else 64, as published."
+    )
+    trunk_width: int = Field(64, ge=1, description="Channels of the trunk's first map; 64 is ResNet-50.")
+    layers: int = Field(4, ge=1, description="Of the transformer.")
+    dense: tuple[Annotated[int, Field(ge=4, multiple_of=4)], ...] = Field(
+        (), description="Sizes of its last layers; none: 2048 and 1024 (la-qvit: 2048 and 512), as published."
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="Before and between them.")
+    head_weight: float = Field(0.2, ge=0, description="Weight of the orthogonal loss.")
+    weights: str = Field("", description="File whose trunk, or whole feature head, this run begins with.")
+    rename: dict[str, str] = Field({}, description="Beginnings of that file's names, theirs to ours.")
+    frozen: bool = Field(False, description="The feature head stays as in the file: only the transformer learns.")
+    mean: tuple[float, float, float] = PRESETS["rafdb"].mean  # type: ignore[assignment]  # three colours
+    std: tuple[float, float, float] = PRESETS["rafdb"].std  # type: ignore[assignment]  # three colours
+
+    @property
+    def has_transformer(self) -> bool:
+        """Whether a quaternion transformer classifies; else a linear layer on the pooled vectors."""
+        return self.kind in ("qvit", "la-qvit")
+
+    @property
+    def looks_at_landmarks(self) -> bool:
+        """Whether the feature head has a local branch."""
+        return self.kind in ("landmark-attention", "la-qvit")
+
+    @model_validator(mode="after")
+    def _frozen_has_weights(self) -> PublishedNetworkConfig:
+        if self.frozen and not (self.has_transformer and self.weights):
+            raise ValueError("frozen needs a transformer that learns (kind qvit or la-qvit) and the head's weights")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
+
+
+def _compact_or_published(section: Any) -> str | None:
+    kind = section.get("kind", "compact") if isinstance(section, dict) else getattr(section, "kind", None)
+    if kind == "compact":
+        return "compact"
+    return "published" if kind in PublishedKind.__args__ else None  # type: ignore[attr-defined]  # of a Literal
+
+
+AnyNetworkConfig = Annotated[
+    Annotated[NetworkConfig, Tag("compact")] | Annotated[PublishedNetworkConfig, Tag("published")],
+    Discriminator(
+        _compact_or_published,
+        custom_error_type="kind",
+        custom_error_message="kind must be compact, orthogonal-resnet50, landmark-attention, qvit or la-qvit",
+    ),
+]
+
+
 class ScheduleConfig(StageConfig):
     """The ``[schedule]`` section."""
 
     epochs: int = Field(60, ge=1, description="One epoch draws as many pictures as there are.")
     batch: int = Field(128, ge=2)
     learning_rate: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
+    weight_decay: float = Field(0.05, ge=0, description="Of all weights but biases and norms.")
+    largest_gradient: float = Field(5.0, ge=0, description="Longer gradients are cut to this length; 0: none are.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
     warmup_epochs: float = Field(1.0, ge=0, description="The learning rate rises from 0.")
     decay_share: float = Field(0.4, ge=0, le=1, description="Last share of the run, in which it falls to 0 (cosine).")
+    step_epochs: int = Field(0, ge=0, description="Every so many epochs it is multiplied by step_factor; 0: never.")
+    step_factor: float = Field(0.1, gt=0, le=1)
     calm_share: float = Field(
         0.0, ge=0, le=1, description="Last share of the run, without mixup and with disturbances half as likely."
     )
@@ -106,6 +182,7 @@ class ScheduleConfig(StageConfig):
     precision: Literal["float32", "bfloat16"] = Field("float32", description="Of the forward pass.")
     seed: int = 0
     threads: int = Field(2, ge=1, description="CPU threads.")
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class TeacherConfig(StageConfig):
@@ -135,9 +212,11 @@ class TrainConfig(StageConfig):
     version: str = Field("1", min_length=1)
     summary: str = ""
     start: str = Field("", description="Folder of an earlier run whose averaged weights this one begins with.")
+    licence: str = Field("", description="Of the weights, for the card; none: MIT for FER2013, else not stated.")
+    training_data: str = Field("", description="What is learned from and under what terms, for the card.")
     data: DataConfig = DataConfig()
     augmentation: AugmentConfig = AugmentConfig()
-    network: NetworkConfig = NetworkConfig()
+    network: AnyNetworkConfig = NetworkConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     teacher: TeacherConfig = TeacherConfig()
     finish: FinishConfig = FinishConfig()
@@ -148,6 +227,20 @@ class TrainConfig(StageConfig):
             raise ValueError(
                 f"finish.calibrate needs pictures kept apart: set data.validation to {LEAST_TO_CALIBRATE} or more"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _crops_fit_the_network(self) -> TrainConfig:
+        if isinstance(self.network, NetworkConfig):
+            if self.data.size_px > _LARGEST_COMPACT_PX:
+                raise ValueError(f"the compact network takes {_LARGEST_COMPACT_PX} px at most: lower data.size_px")
+            return self
+        if self.data.zoom != DataConfig().zoom:
+            raise ValueError("data.zoom is of the compact network: leave it out")
+        if self.network.looks_at_landmarks and self.data.size_px != _PUBLISHED_PX:
+            raise ValueError(f"{self.network.kind} needs crops of {_PUBLISHED_PX} px: set data.size_px")
+        if self.data.size_px % 32:
+            raise ValueError(f"{self.network.kind} needs crops of a multiple of 32 px ({_PUBLISHED_PX} as published)")
         return self
 
 
@@ -163,5 +256,6 @@ def load_train_config(path: Path) -> TrainConfig:
         raise ConfigError(f"{path} cannot be read as a training configuration: {reason_of(error)}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}") from error
+        where = ".".join(str(part) for part in first["loc"] if part not in ("compact", "published"))
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{path}: {where}: {reason}" if where else f"{path}: {reason}") from error

@@ -1,23 +1,30 @@
-"""The end of a training run: the averaged weights as a classifier bundle."""
+"""The end of a training run: the averaged weights as a classifier bundle.
+
+The compact network is written as ONNX; of the published architecture the weights, as safetensors, which ``fertrack
+export`` makes ONNX and other formats of.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 import torch
 
-from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, InputCard
+from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, HeadCard, InputCard
 from fertrack.models.compact import CompactNet
 from fertrack.models.export.onnx_file import from_module
-from fertrack.training.augment import MEAN, STD
 from fertrack.training.config import TrainConfig
-from fertrack.training.pictures import crop_template
+from fertrack.training.networks import PublishedNet
+from fertrack.training.pictures import is_fer2013
+from fertrack.training.views import view_of
 from fertrack.types import EXPRESSIONS, FloatArray
 
 __all__ = ["write_bundle"]
 
+_WEIGHTS, _HEAD = "model.safetensors", "head.safetensors"
 LICENCE = "MIT"
 TRAINING_DATA = (
     "FER2013 Training pictures (ICML 2013 challenge; research data, provenance of the pictures unknown: judge "
@@ -26,14 +33,14 @@ TRAINING_DATA = (
 
 
 def write_bundle(
-    network: CompactNet,
+    network: CompactNet | PublishedNet,
     config: TrainConfig,
     training_prior: FloatArray,
     folder: Path,
     *,
     fitted_on: str = "nothing yet: as trained",
 ) -> Path:
-    """Write the network as a bundle: ``model.onnx``, batch norms folded in, and its card.
+    """Write the network as a bundle: ``model.onnx``, batch norms folded in, or weights by themselves; and its card.
 
     The card says which class shares the logits assume; temperature and thresholds are neutral until ``fertrack
     calibrate`` has fitted them.
@@ -53,26 +60,27 @@ def write_bundle(
         ModelError: PyTorch cannot export the network.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    network.eval().to(memory_format=torch.contiguous_format)
-    model = from_module(network, (1, config.data.size_px, config.data.size_px))
-    template = crop_template(config.data.size_px, config.data.zoom).astype(float)
+    network.eval().to("cpu", memory_format=torch.contiguous_format)
+    facts = _write_onnx(network, config, folder) if isinstance(network, CompactNet) else _write_weights(network, folder)
+    view = view_of(config)
+    known = is_fer2013(config.data)
     shares = {name: round(float(share), 4) for name, share in zip(EXPRESSIONS, training_prior, strict=True)}
     shares[EXPRESSIONS[-1]] = round(1.0 - sum(shares[name] for name in EXPRESSIONS[:-1]), 4)
     card = BundleCard(
         name=config.name,
         version=config.version,
         summary=config.summary,
-        sha256=hashlib.sha256(model).hexdigest(),
         labels=EXPRESSIONS,
-        licence=LICENCE,
-        training_data=TRAINING_DATA,
+        licence=config.licence or (LICENCE if known else "not stated"),
+        training_data=config.training_data
+        or (TRAINING_DATA if known else f"{Path(config.data.path).name}; not stated"),
         input=InputCard(
             size_px=config.data.size_px,
-            template=tuple((round(x, 3), round(y, 3)) for x, y in template.tolist()),
-            colour="gray",
+            template=tuple((round(x, 3), round(y, 3)) for x, y in view.template.astype(float).tolist()),
+            colour="rgb" if view.colour else "gray",
             layout="NCHW",
-            mean=(MEAN,),
-            std=(STD,),
+            mean=view.mean,
+            std=view.std,
         ),
         calibration=CalibrationCard(
             fitted_on=fitted_on,
@@ -81,8 +89,39 @@ def write_bundle(
             training_prior=shares,
             thresholds=dict.fromkeys(EXPRESSIONS, 0.4),
         ),
+        **facts,
     )
-    (folder / card.model).write_bytes(model)
     text = tomli_w.dumps(card.model_dump(mode="json", exclude_none=True))
     (folder / BUNDLE_FILE).write_text(text, encoding="utf-8")
     return folder
+
+
+def _write_onnx(network: CompactNet, config: TrainConfig, folder: Path) -> dict[str, Any]:
+    content = from_module(network, (1, config.data.size_px, config.data.size_px))
+    return {"model": "model.onnx", "sha256": _written(content, folder / "model.onnx")}
+
+
+def _write_weights(network: PublishedNet, folder: Path) -> dict[str, Any]:
+    """Of a head behind which a transformer classifies, without the linear layer that then has no part in it."""
+    kind: Any = "landmark-attention" if hasattr(network.head, "attention") else "feature-orthogonal"
+    if network.transformer is None:
+        sha256 = _written(_safetensors(network.head), folder / _WEIGHTS)
+        return {"model": _WEIGHTS, "sha256": sha256, "architecture": kind}
+    head = HeadCard(
+        model=_HEAD, sha256=_written(_safetensors(network.head, without="fc."), folder / _HEAD), architecture=kind
+    )
+    sha256 = _written(_safetensors(network.transformer), folder / _WEIGHTS)
+    return {"model": _WEIGHTS, "sha256": sha256, "architecture": "quaternion-transformer", "head": head}
+
+
+def _safetensors(module: Any, without: str = "\0") -> bytes:
+    from safetensors.torch import save
+
+    return bytes(
+        save({name: v.contiguous() for name, v in module.state_dict().items() if not name.startswith(without)})
+    )
+
+
+def _written(content: bytes, path: Path) -> str:
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fertrack.errors import ModelError
-from fertrack.models.compact import CompactNet, head_overlap
-from fertrack.training.augment import augment, crop_faces, normalise
-from fertrack.training.checkpoint import CHECKPOINT, load_averaged, load_checkpoint, save_checkpoint
+from fertrack.errors import ConfigError, ModelError
+from fertrack.training.augment import augment_with_landmarks
+from fertrack.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from fertrack.training.config import TrainConfig
-from fertrack.training.pictures import Pictures, crop_template
+from fertrack.training.networks import heads_loss, new_network, new_optimizer
+from fertrack.training.pictures import Pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
+from fertrack.training.views import View, view_of
 from fertrack.types import EXPRESSIONS, FloatArray, Image
 
 __all__ = ["EpochReport", "Trainer", "logits_of", "logits_of_crops"]
@@ -30,6 +31,7 @@ __all__ = ["EpochReport", "Trainer", "logits_of", "logits_of_crops"]
 logger = logging.getLogger(__name__)
 
 LOG = "log.csv"
+_AT_ONCE, _AT_ONCE_LARGE, _SMALL_PX = 256, 32, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,12 @@ class Trainer:
         learned: pictures to learn from.
         kept: pictures kept apart.
         folder: where checkpoint and log go; a checkpoint found there is continued.
-        teachers: asked about every batch of crops, uint8 (B, S, S) to float32 (B, 7); None: the targets are all.
+        teachers: asked about every batch of crops, uint8 (B, S, S) or (B, S, S, 3) BGR, to float32 (B, 7); None: the
+            targets are all.
 
     Raises:
+        ConfigError: PyTorch has no such device here.
+        WeightsError: ``network.weights`` cannot be read.
         ModelError: the folder's checkpoint belongs to another configuration, or ``config.start`` to another network.
     """
 
@@ -73,19 +78,20 @@ class Trainer:
         self.folder = folder
         self._learned, self._kept = learned, kept
         schedule = config.schedule
-        self._template = crop_template(config.data.size_px, config.data.zoom)
+        self._view = view_of(config)
+        if schedule.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("schedule.device: PyTorch finds no CUDA device here; set it to cpu")
         self._chances = learned.draw_probabilities(config.data.balance)
         self.training_prior = learned.class_shares(config.data.balance)
         self.steps_per_epoch = max(1, len(learned) // schedule.batch)
         self.steps = self.steps_per_epoch * schedule.epochs
         resumes = (folder / CHECKPOINT).is_file()
-        self.network = _new_network(config)
-        if config.start and not resumes:
-            _begin_with(self.network, Path(config.start))
+        self.network = new_network(config, resumes=resumes)
+        self._overlap = heads_loss(config)
         self.averaged = deepcopy(self.network)
         for parameter in self.averaged.parameters():
             parameter.requires_grad_(False)
-        self._optimizer = torch.optim.AdamW(_groups(self.network, schedule.weight_decay), lr=schedule.learning_rate)
+        self._optimizer = new_optimizer(self.network, schedule)
         self.step = 0
         if resumes:
             self._resume()
@@ -105,9 +111,9 @@ class Trainer:
             while self.step < self.steps:
                 started, losses, overlaps = time.perf_counter(), [], []
                 for _ in range(self.steps_per_epoch - self.step % self.steps_per_epoch):
-                    crops, targets = coming.result()
+                    *inputs, targets = coming.result()
                     coming = ahead.submit(self._batch, self.step + 1)
-                    loss, overlap = self._learn(crops, targets)
+                    loss, overlap = self._learn(inputs, targets)
                     losses.append(loss)
                     overlaps.append(overlap)
                     self.step += 1
@@ -120,45 +126,50 @@ class Trainer:
                     break
         return self.step >= self.steps
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Crops float32 (B, 1, S, S) and targets float32 (B, 7) of one step."""
+    def _batch(self, step: int) -> tuple[Tensor, ...]:
+        """What the network is given, float32 (B, C, S, S) first, and targets float32 (B, 7) of one step."""
         augmentation, schedule = self.config.augmentation, self.config.schedule
         if step >= self.steps * (1 - schedule.calm_share):
             augmentation = augmentation.calmed()
         rng = step_generator(schedule.seed, step)
         rows = draw_rows(self._chances, schedule.batch, rng)
-        seen = augment(
+        seen, landmarks = augment_with_landmarks(
             self._learned.images[rows],
             self._learned.landmarks[rows],
-            self._template,
-            self.config.data.size_px,
+            self._view.template,
+            self._view.size_px,
             config=augmentation,
             rng=rng,
         )
-        crops, targets = normalise(seen), self._learned.targets[rows]
+        inputs, targets = self._view.inputs(seen, landmarks), self._learned.targets[rows]
         if self._teachers is not None:
             share = np.float32(self.config.teacher.share)
             targets = (1 - share) * targets + share * self._teachers(seen)
         if augmentation.mixup and rng.random() < augmentation.mixed_batches:
             other = rng.permutation(len(rows))
             share = np.float32(rng.beta(augmentation.mixup, augmentation.mixup))
-            crops = share * crops + (1 - share) * crops[other]
+            inputs = tuple(share * values + (1 - share) * values[other] for values in inputs)
             targets = share * targets + (1 - share) * targets[other]
-        return torch.from_numpy(crops), torch.from_numpy(targets)
+        return *map(torch.from_numpy, inputs), torch.from_numpy(targets)
 
-    def _learn(self, crops: Tensor, targets: Tensor) -> tuple[float, float]:
+    def _learn(self, inputs: Sequence[Tensor], targets: Tensor) -> tuple[float, float]:
         schedule = self.config.schedule
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps, self.steps_per_epoch, schedule)
         self.network.train()
         torch.manual_seed(schedule.seed * 1_000_003 + self.step)  # dropout, the same whenever this step is taken
-        with torch.autocast("cpu", torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-            logits, pooled = self.network.with_heads(crops.contiguous(memory_format=torch.channels_last))
-        overlap = head_overlap(pooled)
-        loss = nn.functional.cross_entropy(logits.float(), targets) + self.config.network.head_weight * overlap
+        pixels, *others = (values.to(schedule.device) for values in inputs)
+        with torch.autocast(schedule.device, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+            logits, pooled = self.network.with_heads(pixels.contiguous(memory_format=torch.channels_last), *others)
+        overlap = self._overlap([vectors.float() for vectors in pooled])
+        wanted = nn.functional.cross_entropy(
+            logits.float(), targets.to(schedule.device), label_smoothing=schedule.label_smoothing
+        )
+        loss = wanted + self.config.network.head_weight * overlap
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        if schedule.largest_gradient:
+            nn.utils.clip_grad_norm_(self.network.parameters(), schedule.largest_gradient)
         self._optimizer.step()
         self._average()
         return float(loss.detach()), float(overlap.detach())
@@ -175,7 +186,7 @@ class Trainer:
 
     def validation_logits(self) -> FloatArray:
         """Logits float32 (N, 7) of the averaged weights on the pictures kept apart, in one plain pass."""
-        return logits_of(self.averaged, self._kept, self._template, self.config.data.size_px)
+        return logits_of(self.averaged, self._kept, self._view)
 
     def _report(self, loss: float, overlap: float, seconds: float) -> EpochReport:
         logits = torch.from_numpy(self.validation_logits())
@@ -225,52 +236,27 @@ class Trainer:
         logger.info("going on at epoch %d", self.step // self.steps_per_epoch)
 
 
-def logits_of(network: nn.Module, pictures: Pictures, template: FloatArray, size_px: int) -> FloatArray:
-    """Logits float32 (N, 7) of a network on plain crops of pictures."""
-    if not len(pictures):
-        return np.empty((0, len(EXPRESSIONS)), np.float32)
-    return logits_of_crops(network, normalise(crop_faces(pictures.images, pictures.landmarks, template, size_px)))
+def logits_of(network: nn.Module, pictures: Pictures, view: View) -> FloatArray:
+    """Logits float32 (N, 7) of a network on plain crops of pictures, some at a time."""
+    parts = [np.empty((0, len(EXPRESSIONS)), np.float32)]
+    at_once = _AT_ONCE if view.size_px <= _SMALL_PX else _AT_ONCE_LARGE
+    for start in range(0, len(pictures), at_once):
+        rows = slice(start, start + at_once)
+        parts.append(logits_of_crops(network, *view.plain(pictures.images[rows], pictures.landmarks[rows])))
+    return np.concatenate(parts)
 
 
-def logits_of_crops(network: nn.Module, crops: FloatArray) -> FloatArray:
-    """Logits float32 (N, 7) of a network on normalised crops float32 (N, 1, S, S)."""
+def logits_of_crops(network: nn.Module, *inputs: FloatArray) -> FloatArray:
+    """Logits float32 (N, 7) of a network on normalised crops float32 (N, C, S, S), and landmarks if it takes them."""
     network.eval()
+    device = next(network.parameters()).device
     with torch.inference_mode():
         return np.concatenate(
             [
-                network(torch.from_numpy(crops[start : start + 256])).float().numpy()
-                for start in range(0, len(crops), 256)
+                network(*(torch.from_numpy(part[start : start + _AT_ONCE]).to(device) for part in inputs))
+                .float()
+                .cpu()
+                .numpy()
+                for start in range(0, len(inputs[0]), _AT_ONCE)
             ]
         )
-
-
-def _new_network(config: TrainConfig) -> CompactNet:
-    """A network whose first weights depend on the seed alone."""
-    network = config.network
-    with torch.random.fork_rng():
-        torch.manual_seed(config.schedule.seed)
-        made = CompactNet(
-            network.widths,
-            network.blocks,
-            gated_from=network.gated_from,
-            head_channels=network.head_channels,
-            dropout=network.dropout,
-        )
-    made.to(memory_format=torch.channels_last)
-    return made
-
-
-def _begin_with(network: CompactNet, folder: Path) -> None:
-    try:
-        network.load_state_dict(load_averaged(folder))
-    except RuntimeError as error:
-        raise ModelError(
-            f"start: {folder} is a run of a network of another shape: give it the same [network]"
-        ) from error
-
-
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Biases and norms are not decayed: it gains nothing there and slows the scale's own learning."""
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from fertrack.errors import ConfigError, reason_of
 from fertrack.evaluation.ferplus import find_landmarks, load_ferplus, select_voted, twins_among
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
+from fertrack.training.labelled_pictures import LabelledImages, read_learned
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
-__all__ = ["Pictures", "crop_template", "load_pictures"]
+__all__ = ["Pictures", "crop_template", "is_fer2013", "load_pictures"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +34,13 @@ class Pictures:
     """Labelled pictures with landmarks.
 
     Attributes:
-        images: uint8 (N, 48, 48), grey.
+        images: uint8 (N, 48, 48), grey, or pictures of a labelled set, of any size.
         landmarks: float32 (N, 5, 2), px of the picture.
         targets: float32 (N, 7), what the network is to say, in the order of ``EXPRESSIONS``; rows sum to 1.
         labels: int64 (N,), the expression with most votes.
     """
 
-    images: Image
+    images: Image | LabelledImages
     landmarks: FloatArray
     targets: FloatArray
     labels: IntArray
@@ -64,20 +66,54 @@ def crop_template(size_px: int, zoom: float) -> FloatArray:
     return np.asarray(((points - centre) * zoom + centre) * size_px, np.float32)
 
 
-def load_pictures(config: DataConfig, detector: Detector, cache: Path) -> tuple[Pictures, Pictures]:
+def load_pictures(
+    config: DataConfig, detector: Detector, cache: Path, *, colour: bool = False
+) -> tuple[Pictures, Pictures]:
     """Pictures to learn from, and pictures kept apart to follow the run by.
 
-    Pictures of which an exact or near twin is in the test split are left out.
+    Of FER2013, pictures of which an exact or near twin is in the test split are left out.
 
     Args:
         config: which pictures.
         detector: finds the landmarks.
         cache: folder where the landmarks are kept, so that they are searched for once.
+        colour: whether pictures of a labelled set are wanted in colour.
 
     Raises:
         ConfigError: the pictures cannot be read, or there are too few for ``config.validation``.
+        EvaluationError: a labelled set cannot be read.
     """
     path = Path(config.path)
+    if _is_labelled_set(path):
+        pictures = Pictures(*read_learned(config, detector, cache, colour=colour))
+    else:
+        pictures = _voted_pictures(path, config, detector, cache)
+    if config.validation >= len(pictures):
+        raise ConfigError(
+            f"data.validation keeps {config.validation} pictures apart, but {path} has only {len(pictures)}: lower it"
+        )
+    order = np.random.default_rng(0).permutation(len(pictures))
+    kept, learned = np.sort(order[: config.validation]), np.sort(order[config.validation :])
+    return _subset(pictures, learned), _subset(pictures, kept)
+
+
+def is_fer2013(config: DataConfig) -> bool:
+    """Whether a run learns from FER2013 with FER+ votes."""
+    return not _is_labelled_set(Path(config.path))
+
+
+def _is_labelled_set(path: Path) -> bool:
+    """Whether it is anything but an npz file of FER2013 with FER+ votes."""
+    if path.suffix.lower() != ".npz":
+        return True
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return "labels" in stored.files and "ferplus_votes" not in stored.files
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return False
+
+
+def _voted_pictures(path: Path, config: DataConfig, detector: Detector, cache: Path) -> Pictures:
     voted, tested = load_ferplus(path, "Training"), load_ferplus(path, "PublicTest")
     fresh = ~twins_among(voted.images, tested.images)
     own_labels = np.eye(len(EXPRESSIONS), dtype=np.float32)[_fer2013_labels(path)]
@@ -86,13 +122,7 @@ def load_pictures(config: DataConfig, detector: Detector, cache: Path) -> tuple[
     everything = Pictures(voted.images, landmarks, targets.astype(np.float32), voted.labels)
     pictures = _subset(everything, np.flatnonzero(fresh))
     logger.info("%d pictures, %d left out as twins of test pictures", len(pictures), int((~fresh).sum()))
-    if config.validation >= len(pictures):
-        raise ConfigError(
-            f"data.validation keeps {config.validation} pictures apart, but {path} has only {len(pictures)}: lower it"
-        )
-    order = np.random.default_rng(0).permutation(len(pictures))
-    kept, learned = np.sort(order[: config.validation]), np.sort(order[config.validation :])
-    return _subset(pictures, learned), _subset(pictures, kept)
+    return pictures
 
 
 def _fer2013_labels(path: Path) -> IntArray:

@@ -16,6 +16,7 @@ import torch
 
 from fertrack.evaluation.fit import fit_values
 from fertrack.models.compact import CompactNet
+from fertrack.training.networks import PublishedNet, last_layer
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
 __all__ = ["Settlement", "class_shares", "settle", "settled"]
@@ -60,10 +61,12 @@ def settle(logits: FloatArray, labels: IntArray, drawn: FloatArray, prior: Float
     return Settlement(found.temperature, np.asarray(shift + np.asarray(found.bias)), prior)
 
 
-def settled(network: CompactNet, settlement: Settlement) -> CompactNet:
+def settled(network: CompactNet | PublishedNet, settlement: Settlement) -> CompactNet | PublishedNet:
     """A copy of the network whose logits are settled."""
     copy = deepcopy(network)
+    layer = last_layer(copy)
+    offset = torch.from_numpy(settlement.offset.astype(np.float32)).to(layer.bias.device)
     with torch.no_grad():
-        copy.fc.weight.div_(settlement.temperature)
-        copy.fc.bias.div_(settlement.temperature).add_(torch.from_numpy(settlement.offset.astype(np.float32)))
+        layer.weight.div_(settlement.temperature)
+        layer.bias.div_(settlement.temperature).add_(offset)
     return copy

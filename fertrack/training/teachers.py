@@ -77,7 +77,7 @@ class WatchingTeachers:
         self._template = template
 
     def __call__(self, crops: Image) -> FloatArray:
-        """The teachers' mean probabilities, float32 (N, 7), for crops uint8 (N, S, S)."""
+        """The teachers' mean probabilities, float32 (N, 7), for crops uint8 (N, S, S), or (N, S, S, 3) BGR."""
         landmarks = np.broadcast_to(self._template, (len(crops), 5, 2))
         said = []
         for classifier, shift in zip(self._classifiers, self._shifts, strict=True):
@@ -96,4 +96,4 @@ def _shift(teacher: ClassifierBundle, prior: FloatArray) -> FloatArray:
 
 
 def _coloured(crops: Image) -> Image:
-    return np.ascontiguousarray(np.repeat(crops[..., None], 3, axis=3))
+    return np.ascontiguousarray(crops if crops.ndim == 4 else np.repeat(crops[..., None], 3, axis=3))

@@ -1,0 +1,113 @@
+"""Labelled sets to learn from: RAF-DB, folders of class sub-folders, CSV, npz; pictures are read when needed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fertrack.errors import ConfigError
+from fertrack.evaluation.classify import landmarks_of
+from fertrack.evaluation.labelled import LabelledSet, read_labelled
+from fertrack.evaluation.labelled_formats import is_rafdb
+from fertrack.protocols import Detector
+from fertrack.training.config import DataConfig
+from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+
+__all__ = ["LabelledImages", "read_learned"]
+
+logger = logging.getLogger(__name__)
+
+_TEST_PART = "PublicTest"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """Some pictures of a labelled set, which need not be of one size.
+
+    Attributes:
+        labelled: the set.
+        rows: int64 (N,), which of its pictures, in order.
+        colour: whether they are wanted as uint8 (H, W, 3), BGR; else uint8 (H, W).
+    """
+
+    labelled: LabelledSet
+    rows: IntArray
+    colour: bool
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Image]:
+        return map(self._image, self.rows.tolist())
+
+    def __getitem__(self, chosen: slice | IntArray) -> LabelledImages:
+        """Some of them, in that order; nothing is read yet."""
+        return LabelledImages(self.labelled, np.asarray(self.rows[chosen]), self.colour)
+
+    def _image(self, row: int) -> Image:
+        image = self.labelled.image(row)
+        return image if self.colour else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def read_learned(
+    config: DataConfig, detector: Detector, cache: Path, *, colour: bool
+) -> tuple[LabelledImages, FloatArray, FloatArray, IntArray]:
+    """A labelled set with landmarks.
+
+    Args:
+        config: which set, and which part of it.
+        detector: finds the landmarks.
+        cache: folder where the landmarks are kept, so that they are searched for once.
+        colour: whether the pictures are wanted in colour.
+
+    Returns:
+        The pictures, their landmarks float32 (N, 5, 2), px, targets float32 (N, 7) and labels int64 (N,).
+
+    Raises:
+        EvaluationError: the set cannot be read.
+        ConfigError: the part that would be learned from is the one to test with, or no face is found.
+    """
+    path = Path(config.path).expanduser()
+    labelled = read_labelled(path, split=config.split or ("train" if is_rafdb(path) else ""))
+    if not config.split and labelled.kind.endswith(_TEST_PART):
+        raise ConfigError(f"data.split: say which part of {path} to learn from, such as Training")
+    one_hot = np.eye(len(EXPRESSIONS), dtype=np.float32)[labelled.labels]
+    targets = labelled.votes if labelled.has_votes else one_hot
+    images = LabelledImages(labelled, np.arange(len(labelled)), colour)
+    return images, _cached_landmarks(labelled, detector, cache), targets, labelled.labels
+
+
+def _cached_landmarks(labelled: LabelledSet, detector: Detector, cache: Path) -> FloatArray:
+    path = cache / f"landmarks-{hashlib.sha256(labelled.digest().encode()).hexdigest()[:16]}.npy"
+    if path.is_file():
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    logger.info("finding landmarks in %d pictures", len(labelled))
+    landmarks = _landmarks(labelled, detector)
+    cache.mkdir(parents=True, exist_ok=True)
+    np.save(path, landmarks)
+    return landmarks
+
+
+def _landmarks(labelled: LabelledSet, detector: Detector) -> FloatArray:
+    """Where no face is found, the mean landmarks of the others stand in, as shares of the face's box or picture."""
+    landmarks = np.empty((len(labelled), 5, 2), np.float32)
+    corner, size = np.empty((2, len(labelled), 1, 2), np.float32)
+    for row in range(len(labelled)):
+        image, box = labelled.image(row), labelled.xyxy[row]
+        landmarks[row] = landmarks_of(image, detector, box)
+        whole = np.array((0, 0, image.shape[1], image.shape[0]), np.float32)
+        left_top, right_bottom = np.split(box if np.isfinite(box).all() else whole, 2)
+        corner[row], size[row] = left_top, right_bottom - left_top
+    found = np.isfinite(landmarks).all(axis=(1, 2))
+    if not found.any():
+        raise ConfigError(f"no face is found in any picture of {labelled.name}: its pictures must show a face each")
+    logger.info("%d pictures without a face found get the average landmarks", int((~found).sum()))
+    mean = ((landmarks - corner) / size)[found].mean(axis=0)
+    landmarks[~found] = (corner + mean * size)[~found]
+    return landmarks
