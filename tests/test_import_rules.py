@@ -85,7 +85,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "keras": ("models",),
     "tensorflow": ("models",),
     "h5py": ("models",),
-    "safetensors": ("models", "training",),
+    "safetensors": ("models", "training"),
 }
 
 

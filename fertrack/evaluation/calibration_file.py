@@ -173,7 +173,7 @@ def _html(fit: CalibrationFit, facts: dict[str, str]) -> str:
         facts_html({**facts, **fit_facts(fit)}),
         "<h2>What it is worth</h2>",
         table_html(
-            ["", *stages],
+            ["measure", *stages],
             [[MEASURES[name], *(scores.measures[name] for scores in stages.values())] for name in measures],
         ),
         f'<p class="note">Held out: {fit.options.folds} folds, each judged with values fitted on the others. '
@@ -183,7 +183,15 @@ def _html(fit: CalibrationFit, facts: dict[str, str]) -> str:
         coverage_svg({name: scores.coverage for name, scores in stages.items()}, "Accuracy against coverage"),
         "<h2>Each expression, held out</h2>",
         table_html(
-            ["", "pictures", "recall", "precision", "threshold", "recall of its label", "precision of its label"],
+            [
+                "expression",
+                "pictures",
+                "recall",
+                "precision",
+                "threshold",
+                "recall of its label",
+                "precision of its label",
+            ],
             _class_rows(fit.after, fit.values.thresholds),
         ),
     ]

@@ -21,7 +21,7 @@ from fertrack.calibration import Calibrator, by_expression
 from fertrack.evaluation.classify import Answers
 from fertrack.evaluation.figures import confusion_svg, coverage_svg, reliability_svg
 from fertrack.evaluation.labelled import LabelledSet
-from fertrack.evaluation.page import facts_html, page_html, table_html, write_text
+from fertrack.evaluation.page import facts_html, page_html, table_html, wide_html, write_text
 from fertrack.evaluation.scores import MEASURES, ExpressionScores, score_expressions
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
@@ -202,19 +202,23 @@ def _html(evaluation: Evaluation) -> str:
     body = [
         facts_html({**evaluation.facts, **({"speed": words} if (words := speed_words(evaluation.throughput)) else {})}),
         "<h2>All expressions</h2>",
-        table_html(["", "value (95 % interval)"], [[MEASURES[k], v] for k, v in scores.measures.items()]),
+        table_html(["measure", "value (95 % interval)"], [[MEASURES[k], v] for k, v in scores.measures.items()]),
         '<p class="note">95 % intervals: percentile bootstrap within classes. Those of calibration errors lie above '
         "their values, because resampling adds noise to every bin.</p>",
     ]
     if scores.not_found:
         missing = ", ".join(f"{name} {count}" for name, count in scores.not_found.items())
-        body.append(f'<p class="note">No face found: {missing}. They are in none of the figures but the last one.</p>')
+        body.append(
+            f'<p class="note">No face found: {missing}. They are in no figure but "{MEASURES["accuracy_of_all"]}".</p>'
+        )
     body += [
-        confusion_svg(scores.confusion, "Most probable expression"),
-        confusion_svg(scores.confusion_labelled, "Label given"),
+        "<h2>What each expression is taken for</h2>",
+        wide_html(confusion_svg(scores.confusion, "Most probable expression")),
+        wide_html(confusion_svg(scores.confusion_labelled, "Label given (uncertain below its threshold)")),
+        '<p class="note">Rows are the labels, columns the answers; percentages and shades are shares of the row.</p>',
         "<h2>Each expression</h2>",
         table_html(
-            ["", "pictures", "recall", "precision", "F1", "recall of labels", "precision of labels"],
+            ["expression", "pictures", "recall", "precision", "F1", "recall of labels", "precision of labels"],
             [
                 [row.expression, row.pictures, row.recall, row.precision, row.f1, row.labelled, row.labelled_precision]
                 for row in scores.classes
@@ -224,6 +228,10 @@ def _html(evaluation: Evaluation) -> str:
         "<h2>Calibration and coverage</h2>",
         reliability_svg({"calibrated": scores.reliability}, "Reliability"),
         coverage_svg({"calibrated": scores.coverage}, "Accuracy against coverage"),
+        '<p class="note">Reliability: a dot is a bin of winners of about one probability, its area grows with the '
+        "share of faces in it; on the dashed line they are right as often as they claim, below it less often. "
+        "Coverage: to the right the least probability asked for sinks, so that more faces are answered, and fewer of "
+        "them rightly.</p>",
         table_html(
             ["least probability", "share of faces that reach it", "accuracy of those"], [*map(list, scores.coverage)]
         ),

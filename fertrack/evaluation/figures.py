@@ -35,7 +35,8 @@ def confusion_svg(counts: Sequence[Sequence[int]], title: str) -> str:
         parts.append(_text(_LABEL_PX + (column + 0.5) * _CELL_PX, 56, name, anchor="middle", size=11))
     for row, line in enumerate(counts):
         top, total = 62 + row * _CELL_PX, max(sum(line), 1)
-        parts.append(_text(_LABEL_PX - 8, top + _CELL_PX / 2 + 4, names[row], anchor="end", size=12))
+        parts.append(_text(_LABEL_PX - 8, top + _CELL_PX / 2 - 2, names[row], anchor="end", size=12))
+        parts.append(_text(_LABEL_PX - 8, top + _CELL_PX / 2 + 13, f"of {sum(line)}", "end", 11, colour=_MUTED))
         for column, count in enumerate(line[:wide]):
             share, left = count / total, _LABEL_PX + column * _CELL_PX
             colour = "#ffffff" if share > 0.55 else _INK
@@ -56,7 +57,10 @@ def reliability_svg(series: Mapping[str, Sequence[ReliabilityBin]], title: str) 
         series: bins by name; a dot's area grows with the share of faces in its bin.
         title: shown above.
     """
-    parts = [_axes(title, "probability of the winner", "share right"), _line([(0.0, 0.0), (1.0, 1.0)], _RULE)]
+    parts = [
+        _axes(title, "probability of the winner", "share right"),
+        _line([(0.0, 0.0), (1.0, 1.0)], _MUTED, dashed=True),
+    ]
     for colour, bins in zip(_SERIES, series.values(), strict=False):
         filled = [each for each in bins if each.share > 0.0]
         parts.append(_line([(each.confidence, each.accuracy) for each in filled], colour))
@@ -144,15 +148,16 @@ def _plot(parts: list[str], names: list[str], title: str) -> str:
     return _svg(_MARGIN_PX + _PLOT_PX + 24, round(_y(0)) + 50 + 18 * len(names), parts, title)
 
 
-def _line(points: Sequence[tuple[float, float]], colour: str) -> str:
+def _line(points: Sequence[tuple[float, float]], colour: str, *, dashed: bool = False) -> str:
     if not points:
         return ""
     path = "L".join(f"{_x(across):.1f} {_y(up):.1f}" for across, up in points)
-    return f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+    style = 'stroke-width="1" stroke-dasharray="5 4"' if dashed else 'stroke-width="2"'
+    return f'<path d="M{path}" fill="none" stroke="{colour}" {style}/>'
 
 
 def _text(
-    x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, weight: str = "normal", colour: str = _INK
+    x: float, y: float, text: str, anchor: str = "start", size: int = 13, *, weight: str = "normal", colour: str = _INK
 ) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '

@@ -11,14 +11,18 @@ from typing import Any
 from fertrack.evaluation.intervals import Interval
 from fertrack.reporting.output_file import replacing
 
-__all__ = ["facts_html", "page_html", "table_html", "write_text"]
+__all__ = ["facts_html", "page_html", "table_html", "wide_html", "write_text"]
 
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+div.wide { overflow-x: auto; margin: 1rem 0; }
+div.wide > svg { max-width: none; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
-th { font-weight: 600; } td.number { text-align: right; white-space: nowrap; }
+th { font-weight: 600; } th.number, td.number { text-align: right; } td.number { white-space: nowrap; }
+table.facts th { white-space: nowrap; } table.facts td { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { table.facts th, table.facts td { display: block; border-bottom: 0; padding: .1rem 0; } }
 svg { max-width: 100%; height: auto; margin: .5rem 1rem .5rem 0; border-radius: 6px; }
 p.note { max-width: 46rem; opacity: .85; }
 """
@@ -39,20 +43,26 @@ def page_html(title: str, body: Sequence[str]) -> str:
 def facts_html(facts: Mapping[str, Any]) -> str:
     """A table of names and values."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(_cell(value))}</td></tr>" for name, value in facts.items())
-    return f"<table>{rows}</table>"
+    return wide_html(f'<table class="facts">{rows}</table>')
+
+
+def wide_html(content: str) -> str:
+    """Something that may be wider than the window: it is scrolled by itself, not the page."""
+    return f'<div class="wide">{content}</div>'
 
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table with a header; numbers to the right."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    """A table with a header; numbers to the right, and the heads of columns of numbers with them."""
+    numeric = [bool(rows) and all(_is_number(row[place]) for row in rows) for place in range(len(columns))]
+    head = "".join(
+        f"<th{' class=number' if right else ''}>{escape(column)}</th>"
+        for column, right in zip(columns, numeric, strict=True)
+    )
     lines = []
     for row in rows:
-        cells = [
-            f"<td{' class=number' if isinstance(value, int | float | Interval) else ''}>{escape(_cell(value))}</td>"
-            for value in row
-        ]
+        cells = [f"<td{' class=number' if _is_number(value) else ''}>{escape(_cell(value))}</td>" for value in row]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    return wide_html(f"<table><tr>{head}</tr>{''.join(lines)}</table>")
 
 
 def write_text(path: Path, text: str, *, overwrite: bool) -> Path:
@@ -65,6 +75,10 @@ def write_text(path: Path, text: str, *, overwrite: bool) -> Path:
     with replacing(path, overwrite=overwrite) as file:
         file.write(text)
     return path
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Interval)
 
 
 def _cell(value: Any) -> str:
