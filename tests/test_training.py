@@ -6,11 +6,12 @@ import csv
 from dataclasses import fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from fertrack.classifiers.onnx import OnnxClassifier
-from fertrack.errors import ConfigError, ModelError
+from fertrack.errors import ConfigError, ModelError, WeightsError
 from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import augment, crop_faces, normalise
 from fertrack.training.config import (
@@ -299,6 +300,75 @@ class TestRuns:
         nowhere = config.model_copy(update={"start": str(tmp_path / "nowhere")})
         with pytest.raises(ModelError, match="train that one first"):
             Trainer(nowhere, learned, kept, tmp_path / "fourth")
+
+    def test_a_run_begins_with_a_finished_classifier(self, voted_file: Path, tmp_path: Path) -> None:
+        import torch
+
+        from fertrack.training.finish import write_bundle
+        from fertrack.training.loop import Trainer
+        from fertrack.training.settle import class_shares, settle, settled
+
+        config = small(voted_file, learning_rate=0.01)
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        first = Trainer(config, learned, kept, tmp_path / "first")
+        assert first.run()
+        found = settle(first.validation_logits(), kept.labels, first.training_prior, class_shares(learned.labels))
+        write_bundle(settled(first.averaged, found), config, found.prior, tmp_path / "bundle")
+        second = config.model_copy(update={"start": str(tmp_path / "bundle")})
+        begun = Trainer(second, learned, kept, tmp_path / "second")
+
+        expected = found.apply(first.validation_logits()) - np.log(found.prior) + np.log(begun.training_prior)
+        logits = begun.validation_logits()
+        np.testing.assert_allclose(
+            logits - logits.mean(1, keepdims=True), expected - expected.mean(1, keepdims=True), atol=2e-3
+        )
+        network, crops = begun.network, begun._batch(0)[0]
+        norm = network.body[0].norm1
+        with torch.no_grad():
+            inputs = network.body[0].conv1(network.stem(crops))
+        assert norm.running_var.mean() == pytest.approx(float(inputs.var((0, 2, 3)).mean()), rel=0.3), "as is learned"
+        assert begun.run(stop=lambda: True) is False
+        (tmp_path / "bundle" / "bundle.toml").unlink()
+        assert Trainer(second, learned, kept, tmp_path / "second").step == begun.step, "it resumes its own checkpoint"
+
+    def test_a_classifier_that_no_run_begins_with(self, voted_file: Path, tmp_path: Path) -> None:
+        from fertrack.training.finish import write_bundle
+        from fertrack.training.loop import Trainer
+
+        config = small(voted_file)
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        trainer = Trainer(config, learned, kept, tmp_path / "first")
+        bundle = write_bundle(trainer.averaged, config, trainer.training_prior, tmp_path / "bundle")
+        begins = {"start": str(bundle)}
+        other = config.model_copy(update={**begins, "network": NetworkConfig(widths=(8, 16), blocks=(0, 1))})
+        with pytest.raises(ModelError, match=r"start: .*bundle is no compact network of this shape"):
+            Trainer(other, learned, kept, tmp_path / "second")
+        (bundle / "model.onnx").write_bytes(b"\0" * 100)
+        with pytest.raises(WeightsError):
+            Trainer(config.model_copy(update=begins), learned, kept, tmp_path / "third")
+
+    def test_the_default_classifier_learns_on(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        from fertrack.cli.main import run
+
+        portrait = cv2.imread(str(pytest.importorskip("skimage").__path__[0] + "/data/astronaut.png"))[20:240, 120:340]
+        for name in EXPRESSIONS:
+            (tmp_path / "faces" / name).mkdir(parents=True)
+            for number in range(20):
+                shade = np.clip(portrait.astype(np.int32) + number, 0, 255).astype(np.uint8)
+                cv2.imwrite(str(tmp_path / "faces" / name / f"{number}.png"), cv2.resize(shade, (64, 64)))
+        committed = (Path(__file__).parent.parent / "configs" / "train" / "finetune.toml").read_text(encoding="utf-8")
+        path = tmp_path / "finetune.toml"
+        path.write_text(
+            committed.replace('"faces"', f'"{tmp_path / "faces"}"')
+            .replace("epochs = 10", "epochs = 2")
+            .replace("batch = 64", "batch = 20")
+        )
+        assert run(["train", str(path), "-o", str(tmp_path / "run")]) == 0
+        said = capsys.readouterr()
+        bundle = load_bundle(Path(said.out.strip()))
+        assert bundle.card.name == "finetuned"
+        view = load_bundle("default").card.input
+        assert bundle.card.input == view, "its crops are those that it has learned to look at"
 
     def test_without_heads(self) -> None:
         import torch

@@ -211,7 +211,11 @@ class TrainConfig(StageConfig):
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="Name of the classifier that comes of it.")
     version: str = Field("1", min_length=1)
     summary: str = ""
-    start: str = Field("", description="Folder of an earlier run whose averaged weights this one begins with.")
+    start: str = Field(
+        "",
+        description="Folder of an earlier run whose averaged weights this one begins with, or of a compact network's "
+        "bundle; default: the classifier that comes with fertrack.",
+    )
     licence: str = Field("", description="Of the weights, for the card; none: MIT for FER2013, else not stated.")
     training_data: str = Field("", description="What is learned from and under what terms, for the card.")
     data: DataConfig = DataConfig()

@@ -20,6 +20,7 @@ from fertrack.errors import ConfigError, ModelError
 from fertrack.training.augment import augment_with_landmarks
 from fertrack.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from fertrack.training.config import TrainConfig
+from fertrack.training.from_bundle import begin_with_bundle, is_bundle
 from fertrack.training.networks import heads_loss, new_network, new_optimizer
 from fertrack.training.pictures import Pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
@@ -31,6 +32,7 @@ __all__ = ["EpochReport", "Trainer", "logits_of", "logits_of_crops"]
 logger = logging.getLogger(__name__)
 
 LOG = "log.csv"
+_BATCHES_FOR_NORMS = 8
 _AT_ONCE, _AT_ONCE_LARGE, _SMALL_PX = 256, 32, 128
 
 
@@ -61,7 +63,7 @@ class Trainer:
 
     Raises:
         ConfigError: PyTorch has no such device here.
-        WeightsError: ``network.weights`` cannot be read.
+        WeightsError: ``network.weights``, or the bundle that ``config.start`` names, cannot be read.
         ModelError: the folder's checkpoint belongs to another configuration, or ``config.start`` to another network.
     """
 
@@ -87,6 +89,9 @@ class Trainer:
         self.steps = self.steps_per_epoch * schedule.epochs
         resumes = (folder / CHECKPOINT).is_file()
         self.network = new_network(config, resumes=resumes)
+        if is_bundle(config.start) and not resumes:
+            batches = (self._batch(step)[:-1] for step in range(_BATCHES_FOR_NORMS))
+            begin_with_bundle(self.network, config.start, self.training_prior, batches)
         self._overlap = heads_loss(config)
         self.averaged = deepcopy(self.network)
         for parameter in self.averaged.parameters():

@@ -23,6 +23,7 @@ from fertrack.models.quaternion_transformer import QuaternionTransformer
 from fertrack.models.resnet50 import ResNet50
 from fertrack.training.checkpoint import load_averaged
 from fertrack.training.config import NetworkConfig, PublishedNetworkConfig, ScheduleConfig, TrainConfig
+from fertrack.training.from_bundle import is_bundle
 
 __all__ = ["PublishedNet", "heads_loss", "last_layer", "new_network", "new_optimizer"]
 
@@ -66,6 +67,8 @@ class PublishedNet(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
 def new_network(config: TrainConfig, *, resumes: bool = False) -> CompactNet | PublishedNet:
     """A network whose first weights depend on the seed, and on the files that the run begins with.
 
+    With a bundle (``fertrack.training.from_bundle``) it begins once there are pictures to show it.
+
     Args:
         config: the run.
         resumes: whether a checkpoint is to be read into it, so that those files are not needed.
@@ -80,7 +83,7 @@ def new_network(config: TrainConfig, *, resumes: bool = False) -> CompactNet | P
         made = _compact(network) if isinstance(network, NetworkConfig) else _published(network, config.data.size_px)
     if isinstance(network, PublishedNetworkConfig) and network.weights and not resumes:
         _begin_with_weights(made.head, network)
-    if config.start and not resumes:
+    if config.start and not resumes and not is_bundle(config.start):
         _begin_with_run(made, Path(config.start))
     made.to(config.schedule.device)
     # The transformer's quaternion kernels have five axes, which that layout does not know.
