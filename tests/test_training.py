@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tomli_w
 
 from fertrack.classifiers.onnx import OnnxClassifier
 from fertrack.errors import ConfigError, ModelError, WeightsError
@@ -346,6 +347,42 @@ class TestRuns:
         (bundle / "model.onnx").write_bytes(b"\0" * 100)
         with pytest.raises(WeightsError):
             Trainer(config.model_copy(update=begins), learned, kept, tmp_path / "third")
+
+    def test_runs_with_one_beginning_are_averaged(
+        self, voted_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import torch
+
+        from fertrack.training import command
+        from fertrack.training.loop import Trainer, logits_of_crops
+
+        monkeypatch.setattr(command, "build", lambda options: OneFace())
+        learned, kept = load_pictures(small(voted_file).data, OneFace(), tmp_path)
+        runs = [Trainer(small(voted_file, seed=seed), learned, kept, tmp_path / str(seed)) for seed in range(2)]
+        assert all(run.run() for run in runs)
+        ends = f'average_with = ["{tmp_path / "1"}"]'
+        path = tmp_path / "run.toml"
+        path.write_text(tomli_w.dumps(small(voted_file).model_dump(mode="json")).replace("average_with = []", ends))
+        bundle = load_bundle(command.train_classifier(path, tmp_path / "0"))
+        mean = runs[0].averaged
+        with torch.no_grad():
+            for name, values in mean.state_dict().items():
+                if values.dtype.is_floating_point:
+                    values.add_(runs[1].averaged.state_dict()[name]).div_(2)
+        crops = crop_faces(kept.images, kept.landmarks, crop_template(32, 1.12), 32)
+        expected = logits_of_crops(mean, normalise(crops))
+        logits = OnnxClassifier(bundle).logits(np.repeat(crops[..., None], 3, axis=3))
+        np.testing.assert_allclose(logits, expected, atol=1e-3)
+
+        path.write_text(path.read_text().replace(ends, 'average_with = ["nowhere"]'))
+        with pytest.raises(ModelError, match=r"finish\.average_with: nowhere holds no training run"):
+            command.train_classifier(path, tmp_path / "never begun")
+        assert not (tmp_path / "never begun").exists()
+        other = small(voted_file).model_copy(update={"network": NetworkConfig(widths=(8, 16), blocks=(0, 1))})
+        Trainer(other, learned, kept, tmp_path / "other").run()
+        path.write_text(path.read_text().replace("nowhere", str(tmp_path / "other")))
+        with pytest.raises(ModelError, match="is a run of another network"):
+            command.train_classifier(path, tmp_path / "0")
 
     def test_the_default_classifier_learns_on(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from fertrack.cli.main import run

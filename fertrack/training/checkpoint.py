@@ -15,7 +15,10 @@ __all__ = ["CHECKPOINT", "load_averaged", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT = "checkpoint.pt"
 
-_MAY_DIFFER = {"schedule": {"epochs", "decay_share", "calm_share", "threads", "device"}, "finish": {"calibrate"}}
+_MAY_DIFFER = {
+    "schedule": {"epochs", "decay_share", "calm_share", "threads", "device"},
+    "finish": {"calibrate", "average_with"},
+}
 """What may be changed between two parts of a run: how long it goes on, and what it runs on."""
 
 _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError)
@@ -47,7 +50,7 @@ def load_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any]:
 
 
 def load_averaged(folder: Path) -> dict[str, Any]:
-    """The averaged weights of an earlier run, to begin another with.
+    """The averaged weights of another run.
 
     Raises:
         ModelError: the folder holds no readable checkpoint.
@@ -56,7 +59,7 @@ def load_averaged(folder: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True)["averaged"])
     except _UNREADABLE as error:
-        raise ModelError(f"start: {path} is no checkpoint of a training run: train that one first") from error
+        raise ModelError(f"{path} is no checkpoint of a training run: train that one first") from error
 
 
 def _differences(saved: TrainConfig, config: TrainConfig) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fertrack.detectors.centerface import Options, build
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, ModelError
 from fertrack.models.bundle import load_bundle
 from fertrack.training.config import NetworkConfig, load_train_config
 from fertrack.training.curves import write_curves
@@ -47,15 +47,16 @@ def train_classifier(
         ConfigError: PyTorch, what writes the bundle, the configuration or the pictures are missing or wrong.
         WeightsError: the weights that the run begins with cannot be read.
         EvaluationError: a labelled set cannot be read.
-        ModelError: the folder holds a run of another configuration.
+        ModelError: the folder holds a run of another configuration, or what the run begins or ends with is not there.
     """
     config = load_train_config(config_path)
     writer = "onnxscript" if isinstance(config.network, NetworkConfig) else "safetensors"
     missing = [name for name in ("torch", writer) if find_spec(name) is None]
     if missing:  # told before hours of training, not at its end
         raise ConfigError(f"training needs {' and '.join(missing)}: pip install 'fertrack[train]'")
-    from fertrack.training.finish import write_bundle
-    from fertrack.training.loop import LOG, Trainer
+    from fertrack.training.checkpoint import CHECKPOINT
+    from fertrack.training.finish import mean_network, write_bundle
+    from fertrack.training.loop import LOG, Trainer, logits_of
     from fertrack.training.settle import class_shares, settle, settled
 
     folder = folder or _FOLDER / config.name
@@ -63,6 +64,9 @@ def train_classifier(
     # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
     detector = build(Options(long_side=224, score_threshold=0.1))
     learned, kept = load_pictures(config.data, detector, folder.parent, colour=view.colour)
+    absent = [name for name in config.finish.average_with if not (Path(name) / CHECKPOINT).is_file()]
+    if absent:
+        raise ModelError(f"finish.average_with: {absent[0]} holds no training run: train that one first")
     unseen = [name for name, share in zip(EXPRESSIONS, learned.class_shares(0.0), strict=True) if not share]
     if unseen:
         raise ConfigError(
@@ -90,10 +94,12 @@ def train_classifier(
     if not trainer.run(on_epoch=after, stop=lambda: done == epochs_now):
         say("not complete: the same command goes on from here")
         return folder
+    network = mean_network(trainer.averaged, config.finish.average_with)
     if not config.finish.calibrate:
-        return write_bundle(trainer.averaged, config, trainer.training_prior, folder / "bundle")
-    settlement = settle(trainer.validation_logits(), kept.labels, trainer.training_prior, class_shares(learned.labels))
+        return write_bundle(network, config, trainer.training_prior, folder / "bundle")
+    logits = logits_of(network, kept, view)
+    settlement = settle(logits, kept.labels, trainer.training_prior, class_shares(learned.labels))
     say(f"calibrated on the {len(kept)} pictures kept apart: logits divided by {settlement.temperature:.3f}")
-    network = settled(trainer.averaged, settlement)
+    network = settled(network, settlement)
     fitted_on = f"{len(kept)} of the training pictures, kept apart"
     return write_bundle(network, config, settlement.prior, folder / "bundle", fitted_on=fitted_on)

@@ -203,6 +203,11 @@ class FinishConfig(StageConfig):
     calibrate: bool = Field(
         False, description="Bring the logits to calibrated ones at the pictures' class shares, by those kept apart."
     )
+    average_with: tuple[str, ...] = Field(
+        (),
+        description="Folders of other runs that began with the same weights: what comes of this one is the mean of all "
+        "their averaged weights and its own.",
+    )
 
 
 class TrainConfig(StageConfig):

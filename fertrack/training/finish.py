@@ -7,22 +7,26 @@ export`` makes ONNX and other formats of.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 import torch
 
+from fertrack.errors import ModelError
 from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, HeadCard, InputCard
 from fertrack.models.compact import CompactNet
 from fertrack.models.export.onnx_file import from_module
+from fertrack.training.checkpoint import load_averaged
 from fertrack.training.config import TrainConfig
 from fertrack.training.networks import PublishedNet
 from fertrack.training.pictures import is_fer2013
 from fertrack.training.views import view_of
 from fertrack.types import EXPRESSIONS, FloatArray
 
-__all__ = ["write_bundle"]
+__all__ = ["mean_network", "write_bundle"]
 
 _WEIGHTS, _HEAD = "model.safetensors", "head.safetensors"
 LICENCE = "MIT"
@@ -94,6 +98,34 @@ def write_bundle(
     text = tomli_w.dumps(card.model_dump(mode="json", exclude_none=True))
     (folder / BUNDLE_FILE).write_text(text, encoding="utf-8")
     return folder
+
+
+def mean_network(network: CompactNet | PublishedNet, others: Sequence[str]) -> CompactNet | PublishedNet:
+    """A copy of the network with the mean of its own weights and those of other runs.
+
+    Runs that begin with the same weights and differ by chance end in one basin, where the mean is better than each
+    (Wortsman et al. 2022, arXiv 2203.05482, uniform soup).
+
+    Args:
+        network: averaged weights of one run.
+        others: folders of the others; with none, the copy is the same.
+
+    Raises:
+        ModelError: a folder holds no run, or one of another network.
+    """
+    copy = deepcopy(network)
+    own = copy.state_dict()
+    states = [own]
+    for folder in others:
+        states.append(load_averaged(Path(folder)))
+        if {name: values.shape for name, values in states[-1].items()} != {n: v.shape for n, v in own.items()}:
+            raise ModelError(
+                f"finish.average_with: {folder} is a run of another network: average runs of one [network]"
+            )
+    for name, values in own.items():
+        if values.dtype.is_floating_point:
+            values.copy_(torch.stack([state[name].to(values) for state in states]).mean(dim=0))
+    return copy
 
 
 def _write_onnx(network: CompactNet, config: TrainConfig, folder: Path) -> dict[str, Any]:
