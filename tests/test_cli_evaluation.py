@@ -41,6 +41,9 @@ def test_pictures_are_scored_with_the_detector_in_the_loop(
     shown = capsys.readouterr()
     assert "24 of 24 faces found" in shown.out
     assert "faces classified a second" in shown.out
+    assert "Those of calibration errors lie above their values" in shown.out
+    fear = next(line for line in shown.out.splitlines() if line.startswith("fear "))
+    assert fear.split() == ["fear", "0", "-", "-", "-"]
     assert [line.split("  ")[0] for line in shown.out.splitlines()[-4:]] == [
         "training's",
         "as configured",

@@ -18,10 +18,12 @@ from fertrack.errors import EvaluationError, ModelError, OutputExistsError
 from fertrack.evaluation.calibration_file import fit_facts, write_calibration, write_fit_report
 from fertrack.evaluation.classify import Answers
 from fertrack.evaluation.expression import class_weights, expected_calibration_error, stratified_folds
+from fertrack.evaluation.figures import CURVES_NOTE
 from fertrack.evaluation.fit import CalibrationFit, FitOptions, choose_strength, fit_calibration, fit_values
 from fertrack.evaluation.labelled import LabelledSet
 from fertrack.evaluation.precision_targets import precision_targets
 from fertrack.evaluation.publish import card_tables, main, study_bundle, write_card_tables
+from fertrack.evaluation.scores import INTERVALS_NOTE
 from fertrack.evaluation.study_text import study_text
 from fertrack.models.bundle import load_bundle
 from fertrack.types import EXPRESSIONS
@@ -321,6 +323,8 @@ def test_the_report_shows_before_and_after(tmp_path: Path) -> None:
     html, record = write_fit_report(found, tmp_path, {"data": "<faces>"})
     assert "&lt;faces&gt;" in html.read_text()
     assert html.read_text().count("<svg") == 2
+    assert CURVES_NOTE in html.read_text()
+    assert INTERVALS_NOTE in html.read_text()
     content = json.loads(record.read_text())
     assert content["values"]["temperature"] == found.values.temperature
     assert len(content["folds"]) == 5

@@ -6,6 +6,7 @@ import csv
 import doctest
 import json
 import math
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fertrack.errors import OutputExistsError
 from fertrack.evaluation import intervals as intervals_module
 from fertrack.evaluation.classify import Answers
 from fertrack.evaluation.expression import (
+    ReliabilityBin,
     brier_score,
     class_weights,
     confusion_matrix,
@@ -30,12 +32,19 @@ from fertrack.evaluation.expression import (
     stratified_folds,
     vote_divergence,
 )
-from fertrack.evaluation.expression_report import evaluate_answers, plain, prior_rows, to_json, write_evaluation
-from fertrack.evaluation.figures import confusion_svg, coverage_svg, curves_svg, reliability_svg
+from fertrack.evaluation.expression_report import (
+    evaluate_answers,
+    plain,
+    prior_rows,
+    speed_words,
+    to_json,
+    write_evaluation,
+)
+from fertrack.evaluation.figures import CURVES_NOTE, confusion_svg, coverage_svg, curves_svg, reliability_svg
 from fertrack.evaluation.intervals import Interval, bootstrap, wilson
 from fertrack.evaluation.labelled import LabelledSet
 from fertrack.evaluation.page import facts_html, page_html, table_html
-from fertrack.evaluation.scores import score_expressions
+from fertrack.evaluation.scores import INTERVALS_NOTE, score_expressions
 from fertrack.types import EXPRESSIONS
 
 EQUAL = np.full(7, 1 / 7)
@@ -196,6 +205,50 @@ def test_all_figures_by_hand() -> None:
     assert math.isnan(found.coverage[-1][2]), "nobody is that sure"
 
 
+def test_plain_shares_have_intervals_even_where_all_are_right() -> None:
+    labels = np.repeat(np.arange(4), 7).astype(np.int64)
+    sure = score_expressions(certain(*labels), labels, np.zeros(7), not_found=np.array([6, 6]), resamples=20).measures
+    assert sure["accuracy"] == sure["labelled_accuracy"] == sure["coverage"] == wilson(28, 28)
+    assert sure["accuracy_of_all"] == wilson(28, 30)
+    tied = np.arange(28) < 8
+    untied = score_expressions(certain(*labels), labels, np.zeros(7), tied=tied, resamples=20).measures
+    assert untied["accuracy_untied"] == wilson(20, 20)
+    silent = score_expressions(certain(*labels), labels, np.full(7, 1.1), resamples=20).measures
+    assert silent["coverage"] == wilson(0, 28)
+    assert math.isnan(silent["labelled_accuracy"].low), "of no labels no share is known, nor an interval"
+
+
+def test_faces_of_one_moment_do_not_count_as_many() -> None:
+    labels, logits = calibrated_world(400, EQUAL)
+    p, thresholds = probabilities(logits), np.zeros(7)
+    alone = score_expressions(p, labels, thresholds, resamples=100).measures["accuracy"]
+    assert alone == wilson(int((p.argmax(axis=1) == labels).sum()), 400)
+    order = np.argsort(labels, kind="stable")
+    groups = np.arange(400) // 20
+    together = score_expressions(p[order], labels[order], thresholds, groups=groups, resamples=100).measures["accuracy"]
+    assert (together.low, together.high) != (alone.low, alone.high)
+    without = score_expressions(p, labels, thresholds, resamples=0).measures["accuracy"]
+    assert without.low == without.high == alone.value
+
+
+def test_an_expression_without_pictures_has_no_precision_and_no_f1() -> None:
+    labels = np.array([0, 0, 1], np.int64)
+    found = score_expressions(certain(0, 3, 2), labels, np.zeros(7), resamples=0)
+    happiness, fear = found.classes[3], found.classes[1]
+    assert math.isnan(happiness.f1)
+    assert math.isnan(happiness.precision.value)
+    assert math.isnan(happiness.labelled_precision.value)
+    assert (fear.f1, fear.recall.value) == (0.0, 0.0), "it has a picture, which was not recognised"
+
+
+def test_slow_speeds_are_not_rounded_to_nothing() -> None:
+    assert speed_words({"pictures_looked_at_per_s": 0.0432, "faces_classified_per_s": math.nan}) == (
+        "0.043 pictures looked at a second"
+    )
+    assert speed_words({"faces_classified_per_s": 598.4}) == "598 faces classified a second"
+    assert speed_words({"faces_classified_per_s": 5.24}) == "5.2 faces classified a second"
+
+
 def test_what_cannot_be_measured_is_left_out() -> None:
     labels = np.array([0, 1], np.int64)
     found = score_expressions(certain(0, 0), labels, np.zeros(7), resamples=0)
@@ -234,6 +287,8 @@ def test_an_evaluation_becomes_four_files(tmp_path: Path) -> None:
     assert "<set>" not in html
     assert html.count("<svg") == 4
     assert "nobody has calibrated it" in html
+    assert INTERVALS_NOTE in html
+    assert CURVES_NOTE in html
     with pytest.raises(OutputExistsError):
         write_evaluation(made, tmp_path / "out")
     json.dumps(plain(to_json(made)), allow_nan=False)
@@ -302,11 +357,90 @@ def test_pictures_are_proper_svg_and_say_what_they_show() -> None:
     assert str(scores.confusion_labelled[0][0]) in labels_shown
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def dark_fills(text: str) -> dict[str, str]:
+    """Colour by class in the dark theme, from the style sheet inside a picture."""
+    return dict(re.findall(r"\.(fill-[\w-]+)\{fill:(#\w{6})\}", text))
+
+
+def channels(colour: str) -> np.ndarray:
+    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+
+
+def luminance(rgb: np.ndarray) -> float:
+    """WCAG 2.1, relative luminance of sRGB channels, 0 to 1."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: np.ndarray, other: np.ndarray) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_digits_in_cells_of_every_shade_can_be_read_in_both_themes() -> None:
+    opacities = set()
+    for first in range(0, 504, 7):  # all thousandths from 0 to 1
+        rows = [[count, 1000 - count, 0, 0, 0, 0, 0, 0] for count in range(first, first + 7)]
+        text = confusion_svg(rows, "T")
+        nodes, dark = list(ET.fromstring(text)), dark_fills(text)
+        ground = next(node for node in nodes if node.tag == f"{SVG}rect")
+        for at in (at for at, node in enumerate(nodes) if node.get("fill-opacity")):
+            opacity = float(nodes[at].get("fill-opacity", ""))
+            opacities.add(opacity)
+            for digits in nodes[at + 1 : at + 3]:
+                drawn = (ground, nodes[at], digits)
+                for colours in ([n.get("fill", "") for n in drawn], [dark[n.get("class", "")] for n in drawn]):
+                    behind, shade, ink = (channels(colour) for colour in colours)
+                    assert contrast(ink, opacity * shade + (1 - opacity) * behind) >= 4.5, (opacity, colours)
+    assert (len(opacities), min(opacities), max(opacities)) == (921, 0.04, 0.96)
+
+
+def test_figures_have_a_dark_theme_that_can_be_read() -> None:
+    text = coverage_svg({name: [] for name in "abcd"}, "C")
+    assert "@media screen and (prefers-color-scheme:dark)" in text
+    dark = dark_fills(text)
+    for node in ET.fromstring(text).iter():
+        if node.get("fill", "none") != "none":
+            assert node.get("class") in dark, "each colour has one for the dark"
+    for name, least in {"ink": 7.0, "muted": 4.5, **{f"series-{at}": 3.0 for at in range(4)}}.items():
+        assert contrast(channels(dark[f"fill-{name}"]), channels(dark["fill-ground"])) >= least
+
+
+def test_bins_of_few_faces_are_faint_dots_beside_the_line() -> None:
+    bins = [
+        ReliabilityBin(0.2, 0.3, 0.005, 0.25, 0.0),
+        ReliabilityBin(0.5, 0.6, 0.495, 0.55, 0.5),
+        ReliabilityBin(0.9, 1.0, 0.5, 0.95, 1.0),
+    ]
+    nodes = list(ET.fromstring(reliability_svg({"one": bins}, "R")).iter())
+    opacities = [float(node.get("fill-opacity", "")) for node in nodes if node.tag == f"{SVG}circle"]
+    assert opacities[0] < opacities[1] == opacities[2]
+    line = next(node for node in nodes if node.get("class") == "stroke-series-0")
+    assert line.get("d", "").startswith(f"M{52 + 0.55 * 300:.1f} "), "it begins at the first bin that tells something"
+    assert line.get("d", "").count("L") == 1
+
+
+@pytest.mark.parametrize(
+    ("lowest", "first"), [(0.86, "0.8"), (0.8, "0.7"), (1.0, "0.9"), (0.31, "0.3"), (0.05, "0"), (0.0, "0")]
+)
+def test_the_coverage_axis_begins_a_bit_under_the_lowest_accuracy(lowest: float, first: str) -> None:
+    text = coverage_svg({"one": [(0.5, 1.0, lowest), (0.9, 0.5, 1.0), (0.95, 0.0, math.nan)]}, "C")
+    nodes = [node for node in ET.fromstring(text).iter() if node.text]
+    ticks = [node.text for node in nodes if node.get("text-anchor") == "end"]
+    assert (ticks[0], ticks[-1]) == (first, "1")
+    low = float(first)
+    assert f'd="M352.0 {30 + 300 * (1 - (lowest - low) / (1 - low)):.1f}L202.0 30.0"' in text
+    assert any(f"from {first} up" in (node.text or "") for node in nodes) == (low > 0.0)
+
+
 def test_curves_span_their_values() -> None:
     text = curves_svg({"up": [0.5, math.nan, 0.7], "flat": [0.6] * 3}, "T", "epoch", "nats")
     shown = [node.text for node in ET.fromstring(text).iter() if node.text]
     assert {"T: nats", "0.5", "0.7", "0", "3", "epoch", "up", "flat"} <= set(shown)
-    left, top, right, bottom = 146, 30, 346, 330  # first value at a third of the width, below; last above, at its end
+    left, top, right, bottom = 152, 30, 352, 330  # first value at a third of the width, below; last above, at its end
     assert f'd="M{left:.1f} {bottom:.1f}L{right:.1f} {top:.1f}"' in text
     ET.fromstring(curves_svg({"none": []}, "T", "epoch", "nats"))
 
@@ -317,5 +451,7 @@ def test_pages_escape_and_align() -> None:
     assert "<i>" not in text
     assert "<td class=number>1</td>" in text
     assert "<td>x</td>" in text
+    assert "position: sticky" in text
+    assert text.count('<table class="rows">') == 1, "only tables with a column of names hold it in place"
     assert "–" in text
     assert "<td>0.500</td>" in text

@@ -176,7 +176,7 @@ def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json:
     from dataclasses import asdict
 
     from fertrack.evaluation.expression_report import PRIOR_COLUMNS, speed_words, to_json, write_evaluation
-    from fertrack.evaluation.scores import MEASURES
+    from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES
 
     if out is not None:
         for path in write_evaluation(evaluation, out, overwrite=overwrite):
@@ -196,6 +196,8 @@ def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json:
             for name, each in evaluation.scores.measures.items()
         ],
     )
+    if any(each.low < each.high for each in evaluation.scores.measures.values()):
+        typer.echo(INTERVALS_NOTE)
     typer.echo()
     print_table(
         ["expression", "pictures", "recall", "precision", "F1"],

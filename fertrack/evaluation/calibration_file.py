@@ -14,10 +14,10 @@ from typing import Any
 import tomli_w
 
 from fertrack.calibration import CalibrationConfig
-from fertrack.evaluation.figures import coverage_svg, reliability_svg
+from fertrack.evaluation.figures import CURVES_NOTE, coverage_svg, reliability_svg
 from fertrack.evaluation.fit import CalibrationFit
 from fertrack.evaluation.page import facts_html, page_html, table_html, write_text
-from fertrack.evaluation.scores import MEASURES, ExpressionScores
+from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES, ExpressionScores
 from fertrack.types import EXPRESSIONS
 
 __all__ = [
@@ -178,9 +178,10 @@ def _html(fit: CalibrationFit, facts: dict[str, str]) -> str:
         ),
         f'<p class="note">Held out: {fit.options.folds} folds, each judged with values fitted on the others. '
         '"Before" is the calibration that was in force; where it was fitted on the same pictures, it is flattered. '
-        "Brackets: 95 % percentile bootstrap within classes.</p>",
+        f"{INTERVALS_NOTE}</p>",
         reliability_svg({name: scores.reliability for name, scores in stages.items()}, "Reliability"),
         coverage_svg({name: scores.coverage for name, scores in stages.items()}, "Accuracy against coverage"),
+        f'<p class="note">{CURVES_NOTE}</p>',
         "<h2>Each expression, held out</h2>",
         table_html(
             [

@@ -19,10 +19,10 @@ import numpy as np
 
 from fertrack.calibration import Calibrator, by_expression
 from fertrack.evaluation.classify import Answers
-from fertrack.evaluation.figures import confusion_svg, coverage_svg, reliability_svg
+from fertrack.evaluation.figures import CURVES_NOTE, confusion_svg, coverage_svg, reliability_svg
 from fertrack.evaluation.labelled import LabelledSet
-from fertrack.evaluation.page import facts_html, page_html, table_html, wide_html, write_text
-from fertrack.evaluation.scores import MEASURES, ExpressionScores, score_expressions
+from fertrack.evaluation.page import facts_html, page_html, table_html, write_text
+from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES, ExpressionScores, score_expressions
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
 __all__ = [
@@ -203,8 +203,7 @@ def _html(evaluation: Evaluation) -> str:
         facts_html({**evaluation.facts, **({"speed": words} if (words := speed_words(evaluation.throughput)) else {})}),
         "<h2>All expressions</h2>",
         table_html(["measure", "value (95 % interval)"], [[MEASURES[k], v] for k, v in scores.measures.items()]),
-        '<p class="note">95 % intervals: percentile bootstrap within classes. Those of calibration errors lie above '
-        "their values, because resampling adds noise to every bin.</p>",
+        f'<p class="note">{INTERVALS_NOTE}</p>',
     ]
     if scores.not_found:
         missing = ", ".join(f"{name} {count}" for name, count in scores.not_found.items())
@@ -213,8 +212,8 @@ def _html(evaluation: Evaluation) -> str:
         )
     body += [
         "<h2>What each expression is taken for</h2>",
-        wide_html(confusion_svg(scores.confusion, "Most probable expression")),
-        wide_html(confusion_svg(scores.confusion_labelled, "Label given (uncertain below its threshold)")),
+        confusion_svg(scores.confusion, "Most probable expression"),
+        confusion_svg(scores.confusion_labelled, "Label given (uncertain below its threshold)"),
         '<p class="note">Rows are the labels, columns the answers; percentages and shades are shares of the row.</p>',
         "<h2>Each expression</h2>",
         table_html(
@@ -228,10 +227,7 @@ def _html(evaluation: Evaluation) -> str:
         "<h2>Calibration and coverage</h2>",
         reliability_svg({"calibrated": scores.reliability}, "Reliability"),
         coverage_svg({"calibrated": scores.coverage}, "Accuracy against coverage"),
-        '<p class="note">Reliability: a dot is a bin of winners of about one probability, its area grows with the '
-        "share of faces in it; on the dashed line they are right as often as they claim, below it less often. "
-        "Coverage: to the right the least probability asked for sinks, so that more faces are answered, and fewer of "
-        "them rightly.</p>",
+        f'<p class="note">{CURVES_NOTE}</p>',
         table_html(
             ["least probability", "share of faces that reach it", "accuracy of those"], [*map(list, scores.coverage)]
         ),
@@ -251,9 +247,9 @@ def _html(evaluation: Evaluation) -> str:
 
 
 def speed_words(throughput: Mapping[str, float]) -> str:
-    """Throughput for people; empty if nothing was timed."""
+    """Throughput for people, two digits where it is slow; empty if nothing was timed."""
     return ", ".join(
-        f"{value:.0f} {name.replace('_per_s', ' a second').replace('_', ' ')}"
+        f"{value:{'.0f' if value >= 10 else '.2g'}} {name.replace('_per_s', ' a second').replace('_', ' ')}"
         for name, value in throughput.items()
         if not math.isnan(value)
     )

@@ -15,13 +15,14 @@ __all__ = ["facts_html", "page_html", "table_html", "wide_html", "write_text"]
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 div.wide { overflow-x: auto; margin: 1rem 0; }
-div.wide > svg { max-width: none; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
 th { font-weight: 600; } th.number, td.number { text-align: right; } td.number { white-space: nowrap; }
+table.rows th:first-child, table.rows td:first-child { position: sticky; left: 0; background: Canvas; }
 table.facts th { white-space: nowrap; } table.facts td { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { table.rows th:first-child, table.rows td:first-child { max-width: 9rem; } }
 @media (max-width: 40rem) { table.facts th, table.facts td { display: block; border-bottom: 0; padding: .1rem 0; } }
 svg { max-width: 100%; height: auto; margin: .5rem 1rem .5rem 0; border-radius: 6px; }
 p.note { max-width: 46rem; opacity: .85; }
@@ -52,7 +53,10 @@ def wide_html(content: str) -> str:
 
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table with a header; numbers to the right, and the heads of columns of numbers with them."""
+    """A table with a header; numbers to the right, and the heads of columns of numbers with them.
+
+    Where it is scrolled, its first column stays: it says what the rows are.
+    """
     numeric = [bool(rows) and all(_is_number(row[place]) for row in rows) for place in range(len(columns))]
     head = "".join(
         f"<th{' class=number' if right else ''}>{escape(column)}</th>"
@@ -62,7 +66,7 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     for row in rows:
         cells = [f"<td{' class=number' if _is_number(value) else ''}>{escape(_cell(value))}</td>" for value in row]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return wide_html(f"<table><tr>{head}</tr>{''.join(lines)}</table>")
+    return wide_html(f'<table class="rows"><tr>{head}</tr>{"".join(lines)}</table>')
 
 
 def write_text(path: Path, text: str, *, overwrite: bool) -> Path:

@@ -27,7 +27,7 @@ from fertrack.evaluation.expression import (
 from fertrack.evaluation.intervals import Interval, bootstrap, wilson
 from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
 
-__all__ = ["MEASURES", "ClassScore", "ExpressionScores", "score_expressions"]
+__all__ = ["INTERVALS_NOTE", "MEASURES", "ClassScore", "ExpressionScores", "score_expressions"]
 
 MEASURES = {
     "accuracy": "accuracy",
@@ -48,6 +48,13 @@ MEASURES = {
 }
 """What each figure is."""
 
+INTERVALS_NOTE = (
+    "95 % intervals: Wilson score intervals of plain shares (accuracy, coverage), percentile bootstrap within classes "
+    "of all else, and of everything where faces of one moment are drawn together. Those of calibration errors lie "
+    "above their values, because resampling adds noise to every bin."
+)
+"""How ``ExpressionScores.measures`` came to their intervals, for people."""
+
 _LEVELS = tuple(round(0.05 * step, 2) for step in range(3, 20))
 
 
@@ -60,7 +67,7 @@ class ClassScore:
         pictures: how many are labelled so.
         recall: share of them in which it is the most probable.
         precision: share right of those in which it is the most probable, at the set's own class shares.
-        f1: harmonic mean of the two.
+        f1: harmonic mean of the two; it and both precisions are NaN without pictures, where they could but be 0.
         labelled: share of its pictures that get its label; less than recall, unlikely winners being uncertain.
         labelled_precision: share right of the labels given.
     """
@@ -132,24 +139,31 @@ def score_expressions(
     missing = np.empty(0, np.int64) if not_found is None else not_found
     names = [name for name in MEASURES if _measurable(name, votes, tied, missing)]
 
+    faces = _Faces(
+        probabilities,
+        labels,
+        given,
+        np.zeros_like(probabilities) if votes is None else votes,
+        np.zeros(len(labels), np.bool_) if tied is None else tied,
+        len(missing),
+    )
+
     def measured(rows: IntArray) -> npt.NDArray[np.float64]:
-        drawn = _Faces(
-            probabilities[rows],
-            labels[rows],
-            given[rows],
-            probabilities[:0] if votes is None else votes[rows],
-            np.zeros(len(rows), np.bool_) if tied is None else tied[rows],
-            len(missing),
-        )
-        return np.array([_HOW[name](drawn) for name in names])
+        drawn = faces.some(rows)
+        return np.array([_share(_SHARES[name](drawn)) if name in _SHARES else _HOW[name](drawn) for name in names])
 
     intervals = bootstrap(measured, labels, groups=groups, resamples=resamples)
     weights = class_weights(labels)
+    measures = dict(zip(names, intervals, strict=True))
+    if resamples and groups is None:
+        # Where all are right, every draw is: the bootstrap would say that the share is known exactly.
+        shares = {name: _SHARES[name](faces) for name in names if name in _SHARES}
+        measures |= {name: wilson(int(which.sum()), len(which)) for name, which in shares.items() if len(which)}
     counted = np.bincount(missing, minlength=len(EXPRESSIONS))
     return ExpressionScores(
         faces=len(labels),
         not_found={name: int(n) for name, n in zip(EXPRESSIONS, counted, strict=True) if n},
-        measures=dict(zip(names, intervals, strict=True)),
+        measures=measures,
         classes=tuple(_class_score(k, labels, winner, given) for k in range(len(EXPRESSIONS))),
         confusion=confusion_matrix(winner, labels).astype(int).tolist(),
         confusion_labelled=confusion_matrix(given, labels).astype(int).tolist(),
@@ -168,7 +182,7 @@ def _measurable(name: str, votes: FloatArray | None, tied: npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Faces:
-    """Some of the faces, as one bootstrap draw sees them."""
+    """The faces, or some of them as one bootstrap draw sees them."""
 
     p: FloatArray
     labels: IntArray
@@ -176,6 +190,11 @@ class _Faces:
     votes: FloatArray
     tied: npt.NDArray[np.bool_]
     missing: int
+
+    def some(self, rows: IntArray) -> _Faces:
+        return _Faces(
+            self.p[rows], self.labels[rows], self.given[rows], self.votes[rows], self.tied[rows], self.missing
+        )
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
@@ -190,8 +209,16 @@ class _Faces:
         return class_weights(self.labels, np.ones(len(EXPRESSIONS)))
 
 
+_SHARES: dict[str, Callable[[_Faces], npt.NDArray[np.bool_]]] = {
+    "accuracy": lambda faces: faces.right,
+    "coverage": lambda faces: faces.given != UNCERTAIN,
+    "labelled_accuracy": lambda faces: faces.right[faces.given != UNCERTAIN],
+    "accuracy_untied": lambda faces: faces.right[~faces.tied],
+    "accuracy_of_all": lambda faces: np.append(faces.right, np.zeros(faces.missing, np.bool_)),
+}
+"""Measures that are plain shares: of what they are the share, face by face."""
+
 _HOW: dict[str, Callable[[_Faces], float]] = {
-    "accuracy": lambda faces: _share(faces.right),
     "macro_f1": lambda faces: macro_f1(faces.p.argmax(axis=1), faces.labels, faces.own),
     "mean_class_recall": lambda faces: accuracy(faces.p, faces.labels, faces.equal),
     "ece": lambda faces: expected_calibration_error(faces.p, faces.labels, faces.own),
@@ -200,13 +227,10 @@ _HOW: dict[str, Callable[[_Faces], float]] = {
     "nll": lambda faces: negative_log_likelihood(faces.p, faces.labels, faces.own),
     "nll_equal_shares": lambda faces: negative_log_likelihood(faces.p, faces.labels, faces.equal),
     "brier": lambda faces: brier_score(faces.p, faces.labels, faces.own),
-    "coverage": lambda faces: _share(faces.given != UNCERTAIN),
-    "labelled_accuracy": lambda faces: _share(faces.right[faces.given != UNCERTAIN]),
-    "accuracy_untied": lambda faces: _share(faces.right[~faces.tied]),
     "kl_votes": lambda faces: vote_divergence(faces.p, faces.votes, faces.own),
     "ece_soft": lambda faces: soft_calibration_error(faces.p, faces.votes, faces.own),
-    "accuracy_of_all": lambda faces: float(faces.right.sum()) / (len(faces.labels) + faces.missing),
 }
+"""How all other measures are computed."""
 
 
 def _share(which: npt.NDArray[np.bool_]) -> float:
@@ -216,7 +240,9 @@ def _share(which: npt.NDArray[np.bool_]) -> float:
 def _class_score(k: int, labels: IntArray, winner: IntArray, given: IntArray) -> ClassScore:
     own = labels == k
     hits = int((own & (winner == k)).sum())
-    pictures, answers = int(own.sum()), int((winner == k).sum())
+    pictures = int(own.sum())
+    # Without a picture there is nothing to be found: 0 would look like a failure.
+    answers, given_k = (int((winner == k).sum()), int((given == k).sum())) if pictures else (0, 0)
     labelled = int((own & (given == k)).sum())
     return ClassScore(
         expression=EXPRESSIONS[k],
@@ -225,5 +251,5 @@ def _class_score(k: int, labels: IntArray, winner: IntArray, given: IntArray) ->
         precision=wilson(hits, answers),
         f1=2 * hits / (pictures + answers) if pictures + answers else float("nan"),
         labelled=wilson(labelled, pictures),
-        labelled_precision=wilson(labelled, int((given == k).sum())),
+        labelled_precision=wilson(labelled, given_k),
     )
