@@ -31,6 +31,7 @@ __all__ = [
     "RunSummary",
     "StageStats",
     "VideoInfo",
+    "expression_index",
     "label_name",
 ]
 
@@ -42,6 +43,20 @@ UNCERTAIN = -1
 
 UNCONFIRMED = -1
 """Track ID of a detection that no confirmed track has claimed."""
+
+_OTHER_WORDS = {
+    "surprised": "surprise",
+    "suprise": "surprise",
+    "fearful": "fear",
+    "afraid": "fear",
+    "disgusted": "disgust",
+    "happy": "happiness",
+    "joy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "calm": "neutral",
+    "neutrality": "neutral",
+}
 
 Image = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -55,6 +70,17 @@ def label_name(label: int) -> str:
     ('happiness', 'uncertain')
     """
     return "uncertain" if label == UNCERTAIN else EXPRESSIONS[label]
+
+
+def expression_index(word: str) -> int:
+    """Index of the expression that a word names, synonyms included; -1 if it is none of the seven.
+
+    >>> expression_index("Happy"), expression_index("contempt")
+    (3, -1)
+    """
+    lower = word.strip().lower()
+    name = _OTHER_WORDS.get(lower, lower)
+    return EXPRESSIONS.index(name) if name in EXPRESSIONS else -1
 
 
 def _column(name: str, value: Any, dtype: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -154,6 +154,20 @@ def test_labels_without_a_face_are_reported_and_left_out(db: Database) -> None:
     assert stored(db) == [(0, 0, "fear")]
 
 
+def test_labels_for_no_face_at_all_leave_earlier_corrections_alone(db: Database) -> None:
+    store_corrections(db, 1, [face(0, 0, 1), face(1, 0, 1)])
+    with pytest.raises(LabelsError, match=r"^no row gives a label to a face of run 1: the 2 earlier corrections stay$"):
+        store_corrections(db, 1, [])
+    with pytest.raises(LabelsError, match=r"of run 1 \(row 5: frame 99, face 0\): the 2 earlier corrections stay"):
+        store_corrections(db, 1, [face(99, 0, 1, row=5), face(98, 0, 1, row=6)], add=True)
+    assert stored(db) == [(0, 0, "fear"), (1, 0, "fear")]
+    with pytest.raises(LabelsError, match=r"of run 2 \(row 2: frame 99, face 0\): nothing was imported"):
+        store_corrections(db, 2, [face(99, 0, 1)])
+    assert store_corrections(db, 2, []).replaced == 0, "nothing was there, and nothing is"
+    assert store_corrections(db, 1, [], clear=True).replaced == 2
+    assert stored(db) == []
+
+
 def test_the_later_of_two_labels_for_a_face_holds(db: Database) -> None:
     whole = GivenLabel(row=2, label=1, track=1, from_s=0.0, to_s=0.12)
     store_corrections(db, 1, [whole, GivenLabel(row=3, label=0, frame_index=1, track=1, author="x")], author="y")
@@ -170,6 +184,13 @@ def test_what_spreadsheets_save_is_read(tmp_path: Path) -> None:
     (label,) = read_labels(path)
     assert (label.row, label.track, label.from_s, label.to_s, label.author) == (2, 1, 0.52, 1.5, "Zoë")
     assert EXPRESSIONS[label.label] == "anger"
+
+
+def test_words_of_labelled_pictures_are_understood(tmp_path: Path) -> None:
+    words = ["happy", "HAPPY", "Angry", "sad", "Uncertain", "neutral"]
+    rows = [f"{frame},0,{word}" for frame, word in enumerate(words)]
+    given = read_labels(written(tmp_path / "a.csv", "frame_index,face_index,corrected", rows))
+    assert [label.label for label in given] == [3, 3, 5, 4, -1, 6]
 
 
 def test_a_file_without_corrections_is_empty_not_wrong(db: Database, tmp_path: Path) -> None:
@@ -232,3 +253,26 @@ def test_the_command_imports_and_names_what_does_not_match(
     assert fertrack(["import-labels", "1", str(wrong), "--db", db.url]) == 1
     assert "did you mean 'happiness'?" in capsys.readouterr().err
     assert len(stored(db)) == 2, "a file with a mistake changes nothing"
+
+
+def test_the_command_refuses_a_file_that_corrects_nothing(
+    db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank = written(tmp_path / "blank.csv", "frame_index,face_index,corrected", ["0,0,", "1,0,"])
+    words = ["import-labels", "1", str(blank), "--db", db.url]
+    assert fertrack(words) == 0
+    assert "has a label in 'corrected': nothing to import, nothing changed" in capsys.readouterr().out
+    one = written(tmp_path / "one.csv", "frame_index,face_index,corrected", ["0,0,happy", "99,0,fear"])
+    assert fertrack(["import-labels", "1", str(one), "--db", db.url]) == 0
+    assert "2 labels read, 1 face corrected (1 unlike the estimate), 1 row matches no face" in capsys.readouterr().out
+    assert fertrack(words) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "no row gives a label to a face of run 1: the 1 earlier correction stays" in told
+    assert fertrack([*words, "--add", "--clear"]) == 2
+    assert stored(db) == [(0, 0, "happiness")]
+    capsys.readouterr()
+    assert fertrack([*words, "--clear"]) == 0
+    assert "0 faces corrected (0 unlike the estimate), 0 rows match no face, 1 earlier correction removed" in (
+        capsys.readouterr().out
+    )
+    assert stored(db) == []

@@ -109,30 +109,41 @@ def import_labels(
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A CSV export with 'corrected' filled in.")],
     author: Annotated[str, typer.Option(metavar="NAME", help="Who gave the labels, where the file does not say.")] = "",
     add: Annotated[bool, typer.Option("--add", help="Keep earlier corrections of other faces.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove earlier corrections even if FILE gives no label in their place.")
+    ] = False,
     db: Database = DEFAULT_DB,
 ) -> None:
     """Store the labels that a person wrote into the column 'corrected' of an exported CSV file.
 
     They are kept beside the estimates, which stay as they are; later exports show them. 'fertrack evaluate corrections'
     compares the run with them, and 'fertrack bias fit' learns class biases from them. A new import replaces the run's
-    earlier corrections.
+    earlier corrections; a file without a label for any of its faces is refused, and they stay.
 
     Example: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1'
     """
     from fertrack.reporting.label_import import read_labels
+    from fertrack.reporting.wording import plural
     from fertrack.storage.corrections import store_corrections
     from fertrack.storage.engine import open_database
 
+    if add and clear:
+        raise typer.BadParameter("--add keeps earlier corrections, --clear removes them: give one of the two")
     given = read_labels(file)
     with open_database(db) as database:
-        report = store_corrections(database, run, given, author=author, add=add)
+        report = store_corrections(database, run, given, author=author, add=add, clear=clear)
     for label in report.unmatched[:_NAMED]:
         err_console().print(
             f"note: row {label.row} matches no face of run {report.run}: {label.place}", markup=False, soft_wrap=True
         )
     if len(report.unmatched) > _NAMED:
-        err_console().print(f"note: {len(report.unmatched) - _NAMED} more rows match no face", soft_wrap=True)
+        more = plural(len(report.unmatched) - _NAMED, "more row matches", "more rows match")
+        err_console().print(f"note: {more} no face", soft_wrap=True)
+    if not report.faces and not report.replaced:
+        typer.echo(f"run {report.run}: no row of {file} has a label in 'corrected': nothing to import, nothing changed")
+        return
     typer.echo(
-        f"run {report.run}: {report.labels} labels read, {report.faces} faces corrected ({report.changed} unlike the "
-        f"estimate), {len(report.unmatched)} rows match no face, {report.replaced} earlier corrections replaced"
+        f"run {report.run}: {plural(report.labels, 'label')} read, {plural(report.faces, 'face')} corrected "
+        f"({report.changed} unlike the estimate), {plural(len(report.unmatched), 'row matches', 'rows match')} no "
+        f"face, {plural(report.replaced, 'earlier correction')} {'replaced' if report.faces else 'removed'}"
     )

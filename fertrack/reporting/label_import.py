@@ -8,7 +8,8 @@ where the estimate is wrong (or confirmed), or one made by hand. It needs ``corr
 * ``track``, ``start_s`` and ``end_s``: all faces of that person in that time (``<stem>.episodes.csv``).
 
 ``run`` (labels for another run are not imported) and ``author`` are used if there; all other columns are not read, and
-rows whose ``corrected`` is empty are passed over. Commas, semicolons or tabs between the fields; UTF-8 with or without
+rows whose ``corrected`` is empty are passed over. Words such as ``happy`` or ``Angry`` are understood as they are in
+labelled pictures. Commas, semicolons or tabs between the fields; UTF-8 with or without
 a byte-order mark; with semicolons or tabs, decimal commas too: what spreadsheets save is read.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from fertrack.errors import LabelsError
 from fertrack.storage.corrections import GivenLabel
 from fertrack.storage.queries import label_index
+from fertrack.types import expression_index
 
 __all__ = ["read_labels"]
 
@@ -101,7 +103,7 @@ def _given(row: int, cells: Mapping[str, str], *, decimal_comma: bool) -> GivenL
         raise ValueError("it does not say which face is meant")
     return GivenLabel(
         row=row,
-        label=label_index(cells["corrected"].lower()),
+        label=_label(cells["corrected"]),
         run=whole("run"),
         frame_index=frame_index,
         face_index=face_index,
@@ -110,3 +112,9 @@ def _given(row: int, cells: Mapping[str, str], *, decimal_comma: bool) -> GivenL
         to_s=to_s,
         author=cells.get("author", ""),
     )
+
+
+def _label(word: str) -> int:
+    index = expression_index(word)
+    # label_index also knows "uncertain", and what was probably meant.
+    return index if index >= 0 else label_index(word.lower())

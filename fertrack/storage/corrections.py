@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
+from fertrack.errors import LabelsError
 from fertrack.storage.column_notes import note_columns
 from fertrack.storage.columns import load_frames
 from fertrack.storage.engine import Database
@@ -100,7 +101,13 @@ class _Faces:
 
 
 def store_corrections(
-    db: Database, run: int | str, given: Sequence[GivenLabel], *, author: str = "", add: bool = False
+    db: Database,
+    run: int | str,
+    given: Sequence[GivenLabel],
+    *,
+    author: str = "",
+    add: bool = False,
+    clear: bool = False,
 ) -> ImportReport:
     """Store labels that people gave; all of it happens, or none. Where two name the same face, the later one holds.
 
@@ -110,9 +117,11 @@ def store_corrections(
         given: the labels; those whose face is not in the run are reported and left out.
         author: who gave the labels that do not say it themselves.
         add: keep the run's earlier corrections of other faces; without it, all of them are replaced.
+        clear: remove the run's earlier corrections also where nothing takes their place.
 
     Raises:
         RunNotFoundError: no such run is stored.
+        LabelsError: no label is for a face of the run, and earlier corrections or other labels say that some should be.
         StorageError: the database cannot be written.
     """
     now = dt.datetime.now(dt.UTC)
@@ -136,6 +145,8 @@ def store_corrections(
             }
             for position, label in sorted(chosen.items())
         ]
+        if not rows and not clear:
+            _refuse_nothing(number, unmatched, earlier=_count(connection, number))
         replaced = _remove(connection, number, rows if add else None)
         if rows:
             connection.execute(sa.insert(Correction), rows)
@@ -241,6 +252,24 @@ def _matched(run: int, faces: _Faces, given: Sequence[GivenLabel]) -> Iterator[t
             )
             found = [] if position is None else [position]
         yield label, np.array(found, np.int64)
+
+
+def _refuse_nothing(run: int, unmatched: Sequence[GivenLabel], *, earlier: int) -> None:
+    """Refuse labels of which none is for a face of the run: mostly a file not filled in, or another run's.
+
+    No labels where there were none before are all right: nothing was to be kept, and nothing is.
+    """
+    if not unmatched and not earlier:
+        return
+    first = f" (row {unmatched[0].row}: {unmatched[0].place})" if unmatched else ""
+    stay = "correction stays" if earlier == 1 else "corrections stay"
+    kept = f"the {earlier} earlier {stay}" if earlier else "nothing was imported"
+    raise LabelsError(f"no row gives a label to a face of run {run}{first}: {kept}")
+
+
+def _count(connection: sa.Connection, run: int) -> int:
+    counted = sa.select(sa.func.count()).select_from(Correction).where(Correction.run_id == run)
+    return int(connection.execute(counted).scalar_one())
 
 
 def _remove(connection: sa.Connection, run: int, only: list[dict[str, object]] | None) -> int:
