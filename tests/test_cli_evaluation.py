@@ -111,8 +111,11 @@ def test_pictures_are_taken_as_crops_otherwise(faces: Path, here: Path, capsys: 
         (["evaluate", "expression", "nothing/"], "there is no nothing"),
         (["evaluate", "expression", "FACES", "--classifier", "nothing"], "no classifier bundle 'nothing'"),
         (["evaluate", "expression", "FACES", "--calibration", "nothing.toml"], "no config file 'nothing.toml'"),
-        (["calibrate", "blank/"], "no face was found in any of the 1 pictures"),
-        (["calibrate", "few/"], "at least 20 labelled faces"),
+        (["evaluate", "expression", "blank/"], "no face was found in any of the 1 pictures"),
+        (["calibrate", "few/"], "at least 20 labelled faces of two expressions are needed"),
+        (["calibrate", "one/"], "got 20 of 1"),
+        (["calibrate", "nothing", "-o", "there.toml"], "there is no nothing"),
+        (["calibrate", "FACES", "-o", "there.toml"], "there.toml is already there: use --overwrite, or write it"),
         (["bias", "fit", "few/"], "no profile was made: too few labels"),
         (["bias", "use", "1", "last"], "there is no bias profile 1"),
     ],
@@ -128,9 +131,25 @@ def test_what_cannot_be_done_is_one_sentence(
     with open_database(here / "fertrack-out" / "fertrack.db", create=True) as database:
         frames, _ = scene(CALM[:3])
         store(database, frames)
+    (here / "one" / "sad").mkdir(parents=True)
+    for number in range(20):  # too few expressions: refused before it is found that these are no pictures
+        (here / "one" / "sad" / f"{number}.png").write_text("no picture")
+    (here / "there.toml").write_text("")
     given = [str(faces) if word == "FACES" else word for word in words]
-    assert run(given if words[1] != "blank/" else [*given, "--with-detector"]) == 1
-    assert sentence in capsys.readouterr().err
+    assert run(given if "blank/" not in words else [*given, "--with-detector"]) == 1
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", [["evaluate", "expression"], ["calibrate"]])
+def test_an_unreadable_picture_is_left_out_and_named(
+    here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled_faces(here / "faces")
+    (here / "faces" / "neutral" / "0.png").write_bytes(b"no picture")
+    assert run([*command, "faces", "--resamples", "0"]) == 0
+    shown = capsys.readouterr()
+    assert "left out: 1 unreadable: neutral/0.png" in shown.out
+    assert "note: left out: 1 unreadable: neutral/0.png" in shown.err
 
 
 def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from fertrack.classifiers import build_classifier
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.detectors.options import DetectionConfig
 from fertrack.errors import ConfigError, EvaluationError
-from fertrack.evaluation.classify import as_crop, classify_set, detection_for
+from fertrack.evaluation.classify import as_crop, classify_readable, classify_set, detection_for
 from fertrack.evaluation.ferplus import load_ferplus
 from fertrack.evaluation.labelled import LabelledSet, expression_index, label_names, read_labelled
 from fertrack.types import EXPRESSIONS, Detections, Frame
@@ -121,6 +121,25 @@ def test_affectnet_as_published(tmp_path: Path) -> None:
     assert names(found) == ["happiness", "anger"]
     assert found.xyxy.tolist() == [[10, 20, 40, 60], [0, 0, 9, 9]]
     assert found.left_out == {"contempt, none, uncertain or no face": 1}
+
+
+def test_affectnet_as_shipped_without_a_header(tmp_path: Path) -> None:
+    landmarks = ";".join(str(number / 4) for number in range(136))
+    lines = [
+        f"103/a.jpg,10,20,30,40,{landmarks},1,0.5,0.5",
+        f"103/b.JPG,0,0,9,9,{landmarks},6,-0.3,0",
+        "103/c.jpg,NULL,NULL,NULL,NULL,NULL,10,-2,-2",
+    ]
+    (tmp_path / "validation.csv").write_text("\n".join(lines) + "\n")
+    for name in ("a.jpg", "b.JPG", "c.jpg"):
+        picture(tmp_path / "103" / name)
+    found = read_labelled(tmp_path / "validation.csv")
+    assert (found.kind, names(found)) == ("AffectNet", ["happiness", "anger"])
+    assert found.xyxy.tolist() == [[10, 20, 40, 60], [0, 0, 9, 9]]
+    assert found.left_out == {"contempt, none, uncertain or no face": 1}
+    (tmp_path / "validation.csv").write_text("\n".join([*lines, lines[0].replace(",1,0.5", ",x,0.5")]) + "\n")
+    with pytest.raises(EvaluationError, match="row 4: expression 'x' is no number"):
+        read_labelled(tmp_path / "validation.csv")
 
 
 def test_ferplus_votes_with_pictures_in_its_folders_or_in_fer2013s_pixels(tmp_path: Path) -> None:
@@ -327,6 +346,59 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         (tmp_path / "sad" / "a.png").write_bytes(content)
         with pytest.raises(EvaluationError, match=r"a\.png is not a picture that can be read"):
             read_labelled(tmp_path).image(0)
+
+
+def with_damage(folder: Path, damaged: tuple[int, ...], count: int = 40) -> LabelledSet:
+    """Pictures of two classes, of which some are cut off in the middle, empty, or gone by the time they are read."""
+    for number in range(count):
+        picture(folder / ("sad" if number % 2 else "happy") / f"{number:02d}.png", number)
+    labelled = read_labelled(folder)
+    for place, row in enumerate(damaged):
+        content = labelled.paths[row].read_bytes()
+        labelled.paths[row].write_bytes(content[: (len(content) // 2, 0)[place % 2]])
+    return labelled
+
+
+def test_unreadable_pictures_are_left_out_counted_and_named(tmp_path: Path) -> None:
+    labelled = with_damage(tmp_path, (0, 7, 25, 39))
+    before = classify_set(with_damage(tmp_path / "whole", ()), Mirror())
+    assert detection_for(labelled, DetectionConfig()).long_side == 224, "the first picture that can be read says it"
+    readable, answers = classify_readable(labelled, Mirror())
+    assert readable.left_out == {"unreadable: happy/00.png, happy/14.png, sad/11.png and 1 more": 4}
+    kept = [row for row in range(40) if row not in (0, 7, 25, 39)]
+    assert [path.name for path in readable.paths] == [labelled.paths[row].name for row in kept]
+    np.testing.assert_array_equal(readable.labels, labelled.labels[kept])
+    np.testing.assert_array_equal(answers.logits, before.logits[kept])
+    assert len(readable.xyxy) == len(readable.tied) == len(answers.found) == 36
+    assert readable.digest() == read_again(tmp_path, labelled, kept).digest()
+    with pytest.raises(EvaluationError, match=r"00\.png is not a picture that can be read"):
+        classify_set(labelled, Mirror())
+
+
+def read_again(folder: Path, labelled: LabelledSet, rows: list[int]) -> LabelledSet:
+    lines = [f"{labelled.paths[row]},{label_names(labelled.labels[[row]])[0]}" for row in rows]
+    (folder / "list.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    return read_labelled(folder / "list.csv")
+
+
+def test_unreadable_pictures_get_no_average_landmarks(tmp_path: Path) -> None:
+    labelled = with_damage(tmp_path, (3,))
+    black = cv2.imread(str(labelled.paths[0])) * 0
+    assert cv2.imwrite(str(labelled.paths[0]), black)
+    readable, answers = classify_readable(labelled, Mirror(), FixedDetector(), not_found="average")
+    assert len(readable) == len(answers.logits) == 39
+    assert answers.found.tolist() == [False] + [True] * 38
+    assert answers.answered.all()
+
+
+@pytest.mark.parametrize("damaged", [5, 40])
+def test_a_set_with_many_unreadable_pictures_is_refused(tmp_path: Path, damaged: int) -> None:
+    labelled = with_damage(tmp_path, tuple(range(damaged)))
+    detection_for(labelled, DetectionConfig())
+    with pytest.raises(
+        EvaluationError, match=r"more than a tenth of the 40 pictures of .* the first of them .*00\.png"
+    ):
+        classify_readable(labelled, Mirror())
 
 
 def test_the_digest_changes_with_pictures_labels_and_boxes(tmp_path: Path) -> None:

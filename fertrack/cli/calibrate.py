@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.expression import Classifier, Data, Pictures, Split, TrustCode, WithDetector, look_at
+from fertrack.cli.expression import Classifier, Data, Pictures, Split, TrustCode, WithDetector, look_at_set
 from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
@@ -85,7 +85,8 @@ def calibrate(
     from fertrack.build import build_calibrator
     from fertrack.errors import EvaluationError
     from fertrack.evaluation.calibration_file import fit_facts, fit_json, write_calibration, write_fit_report
-    from fertrack.evaluation.fit import FitOptions, fit_calibration
+    from fertrack.evaluation.fit import FitOptions, check_enough, fit_calibration
+    from fertrack.evaluation.labelled import read_labelled
     from fertrack.reporting.output_file import check_free
 
     flags = {
@@ -96,8 +97,13 @@ def calibrate(
     in_force = build_calibrator(settings)
     name = in_force.classifier.classifier.replace(" ", "-").replace("/", "-")
     path = out or Path("configs") / "calibration" / f"{name}.toml"
-    check_free(path, overwrite=overwrite)  # before minutes of work
-    labelled, answers = look_at(data, settings, split, pictures, with_detector=with_detector)
+    labelled = read_labelled(data, split=split, pictures=pictures)
+    check_free(path, overwrite=overwrite)
+    try:
+        check_enough(labelled.labels)  # before minutes of work, and in fit_calibration again: faces are not all found
+    except ValueError as error:
+        raise EvaluationError(f"{data}: {error}") from error
+    labelled, answers = look_at_set(labelled, settings, with_detector=with_detector)
     rows = answers.answered
     options = FitOptions(
         kind=fit.value,
@@ -127,6 +133,7 @@ def calibrate(
         "data": described,
         "SHA-256 of the data": digest,
         "faces": f"{int(rows.sum())} of {len(labelled)} pictures",
+        "left out": ", ".join(f"{count} {reason}" for reason, count in labelled.left_out.items()) or "none",
     }
     written = [path, *(write_fit_report(found, report, facts, overwrite=overwrite) if report else [])]
     if as_json:

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from fertrack.evaluation.expression_report import Evaluation
     from fertrack.evaluation.labelled import LabelledSet
 
-__all__ = ["Classifier", "Data", "Pictures", "Split", "TrustCode", "WithDetector", "look_at", "register"]
+__all__ = [
+    "Classifier",
+    "Data",
+    "Pictures",
+    "Split",
+    "TrustCode",
+    "WithDetector",
+    "look_at",
+    "look_at_set",
+    "register",
+]
 
 Data = Annotated[
     Path,
@@ -144,32 +154,49 @@ def look_at(
 ) -> tuple[LabelledSet, Answers]:
     """Read labelled pictures and ask the classifier about them, with a progress line.
 
+    Returns:
+        The pictures that can be read, and the answers; the others are named on stderr.
+
     Raises:
         EvaluationError: the data cannot be read, or no face was found in any picture.
+    """
+    from fertrack.evaluation.labelled import read_labelled
+
+    labelled = read_labelled(data, split=split, pictures=pictures)
+    return look_at_set(labelled, settings, with_detector=with_detector, not_found=not_found)
+
+
+def look_at_set(
+    labelled: LabelledSet, settings: Settings, *, with_detector: bool, not_found: NotFound = "leave-out"
+) -> tuple[LabelledSet, Answers]:
+    """The second half of ``look_at``, for pictures whose labels were read before.
+
+    Raises:
+        EvaluationError: too many pictures cannot be read, or no face was found in any.
     """
     from rich.progress import Progress
 
     from fertrack.classifiers import build_classifier
     from fertrack.detectors import build_detector
     from fertrack.errors import EvaluationError
-    from fertrack.evaluation.classify import classify_set, detection_for
-    from fertrack.evaluation.labelled import read_labelled
+    from fertrack.evaluation.classify import classify_readable, detection_for
 
-    labelled = read_labelled(data, split=split, pictures=pictures)
     classifier = build_classifier(settings.classification)
     detector = build_detector(detection_for(labelled, settings.detection)) if with_detector else None
     with Progress(console=err_console(), transient=True) as progress:
         task = progress.add_task("looking at pictures", total=len(labelled))
-        answers = classify_set(
+        readable, answers = classify_readable(
             labelled,
             classifier,
             detector,
             not_found=not_found,
             on_picture=lambda done: progress.update(task, completed=done),
         )
+    for reason in readable.left_out.keys() - labelled.left_out.keys():
+        err_console().print(f"note: left out: {readable.left_out[reason]} {reason}", markup=False, soft_wrap=True)
     if not answers.answered.any():
-        raise EvaluationError(f"no face was found in any of the {len(labelled)} pictures of {data}")
-    return labelled, answers
+        raise EvaluationError(f"no face was found in any of the {len(readable)} pictures of {labelled.name}")
+    return readable, answers
 
 
 def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json: bool) -> None:

@@ -9,13 +9,17 @@ Without the detector, the picture (or its labelled box, grown to a square about 
 already, and resized to the classifier's crop: averaged over areas when it shrinks, bilinear when it grows. A picture
 that is not square is cut to the square in its middle. A classifier that looks at landmarks gets them mapped as the
 crop was, as in the pipeline; without the detector it takes them to lie where its template has them.
+
+Each picture's file is read once, when its turn comes. ``classify_readable`` leaves out those that cannot be read, and
+gives up as soon as they are more than a tenth of the set.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +37,16 @@ from fertrack.models.bundle import ClassifierBundle
 from fertrack.protocols import Classifier, Detector
 from fertrack.types import EXPRESSIONS, Detections, FloatArray, Image
 
-__all__ = ["Answers", "NotFound", "answers_of", "as_crop", "classify_set", "detection_for", "landmarks_of"]
+__all__ = [
+    "Answers",
+    "NotFound",
+    "answers_of",
+    "as_crop",
+    "classify_readable",
+    "classify_set",
+    "detection_for",
+    "landmarks_of",
+]
 
 NotFound = Literal["leave-out", "average"]
 """What becomes of pictures in which the detector finds no face: no answer, or an answer with average landmarks."""
@@ -42,6 +55,7 @@ _TIGHT_PX = 128
 _ENLARGED_PX = 160
 _PADDING_PX = 32
 _BATCH = 32
+_MOST_UNREADABLE = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +93,7 @@ def classify_set(
     *,
     not_found: NotFound = "leave-out",
     on_picture: Callable[[int], None] | None = None,
+    unreadable: list[int] | None = None,
 ) -> Answers:
     """Ask a classifier about every picture; see the top of this module for how.
 
@@ -89,9 +104,11 @@ def classify_set(
         not_found: what becomes of pictures without a face found. "average" lays the mean landmarks of the others of the
             same size over them, or takes the picture as a crop where there is no other.
         on_picture: called with the number of pictures done.
+        unreadable: is given the rows of pictures that cannot be read, which have no answer then; None: they are errors.
 
     Raises:
-        EvaluationError: a picture cannot be read, or the box given for its face lies outside it.
+        EvaluationError: a picture cannot be read (or more than a tenth of them, if ``unreadable`` is given), or the
+            box given for its face lies outside it.
         ModelError: the network failed.
     """
     logits = np.full((len(labelled), len(EXPRESSIONS)), np.nan, np.float32)
@@ -101,7 +118,9 @@ def classify_set(
     for start in range(0, len(labelled), _BATCH):
         crops, rows = [], []
         for row in range(start, min(start + _BATCH, len(labelled))):
-            image = labelled.image(row)
+            image = _read(labelled, row, unreadable)
+            if image is None:
+                continue
             _check_box(labelled, row, image)
             began = time.perf_counter()
             if detector is None:
@@ -135,8 +154,33 @@ def classify_set(
     )
 
 
+def classify_readable(
+    labelled: LabelledSet,
+    classifier: Classifier,
+    detector: Detector | None = None,
+    *,
+    not_found: NotFound = "leave-out",
+    on_picture: Callable[[int], None] | None = None,
+) -> tuple[LabelledSet, Answers]:
+    """Ask as ``classify_set`` does, about the pictures that can be read.
+
+    Returns:
+        The set without the others, which its ``left_out`` counts and names, and the answers for what is in it.
+
+    Raises:
+        EvaluationError: more than a tenth of the pictures cannot be read, or a box lies outside its picture.
+        ModelError: the network failed.
+    """
+    rows: list[int] = []
+    answers = classify_set(labelled, classifier, detector, not_found=not_found, on_picture=on_picture, unreadable=rows)
+    if not rows:
+        return labelled, answers
+    kept = replace(answers, logits=np.delete(answers.logits, rows, 0), found=np.delete(answers.found, rows))
+    return labelled.without_unreadable(rows), kept
+
+
 def answers_of(bundle: ClassifierBundle, pictures: Path) -> tuple[LabelledSet, Answers]:
-    """Labelled pictures, and what a bundle answers for them with the default detector in the loop.
+    """Labelled pictures that can be read, and what a bundle answers for them with the default detector in the loop.
 
     Average landmarks stand in where no face is found: those pictures count too, as they would for a network alone.
 
@@ -152,7 +196,7 @@ def answers_of(bundle: ClassifierBundle, pictures: Path) -> tuple[LabelledSet, A
     labelled = read_labelled(pictures)
     detector = build_detector(detection_for(labelled, DetectionConfig()))
     classifier = build_classifier(ClassificationConfig(), bundle)
-    return labelled, classify_set(labelled, classifier, detector, not_found="average")
+    return classify_readable(labelled, classifier, detector, not_found="average")
 
 
 def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
@@ -179,6 +223,23 @@ def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
     cut = image[np.ix_(rows, columns)]
     way = cv2.INTER_AREA if square > size_px else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(cut, (size_px, size_px), interpolation=way), np.uint8)
+
+
+def _read(labelled: LabelledSet, row: int, unreadable: list[int] | None) -> Image | None:
+    """The picture; None, and its row noted, if it cannot be read and that is to be noted."""
+    try:
+        return labelled.image(row)
+    except EvaluationError as error:
+        if unreadable is None:
+            raise
+        unreadable.append(row)
+        if len(unreadable) > _MOST_UNREADABLE * len(labelled):
+            first = labelled.paths[unreadable[0]]
+            raise EvaluationError(
+                f"more than a tenth of the {len(labelled)} pictures of {labelled.name} cannot be read, the first of "
+                f"them {first}: copy or unpack the set again, or remove them"
+            ) from error
+        return None
 
 
 def _check_box(labelled: LabelledSet, row: int, image: Image) -> None:
@@ -238,9 +299,10 @@ def _stand_in(
     classifier: Classifier,
 ) -> None:
     """Answers for pictures without a face found, from the mean landmarks of the others of the same size."""
-    missing = ~np.isfinite(landmarks).all(axis=(1, 2))
-    for row in np.flatnonzero(missing).tolist():
-        alike = ~missing & (sizes == sizes[row]).all(axis=1)
+    found = np.isfinite(landmarks).all(axis=(1, 2))
+    read = sizes.all(axis=1)  # an unreadable picture has no size
+    for row in np.flatnonzero(read & ~found).tolist():
+        alike = found & (sizes == sizes[row]).all(axis=1)
         image = labelled.image(row)
         if alike.any():
             mean = landmarks[alike].mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -259,6 +321,14 @@ def detection_for(labelled: LabelledSet, config: DetectionConfig) -> DetectionCo
     unset: dict[str, float | int] = {}
     if config.score_threshold is None:
         unset["score_threshold"] = 0.1
-    if config.long_side is None and len(labelled) and max(labelled.image(0).shape[:2]) < _TIGHT_PX:
+    if config.long_side is None and len(labelled) and _first_side_px(labelled) < _TIGHT_PX:
         unset["long_side"] = _ENLARGED_PX + 2 * _PADDING_PX
     return config.model_copy(update=unset)
+
+
+def _first_side_px(labelled: LabelledSet) -> int:
+    """Longer side of the first picture that can be read; 0 if so many cannot that the set will be refused."""
+    for row in range(int(_MOST_UNREADABLE * len(labelled)) + 1):
+        with suppress(EvaluationError):
+            return int(max(labelled.image(row).shape[:2]))
+    return 0

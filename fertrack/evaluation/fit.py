@@ -29,7 +29,15 @@ from fertrack.evaluation.precision_targets import PrecisionTarget, precision_tar
 from fertrack.evaluation.scores import ExpressionScores, score_expressions
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["CalibrationFit", "FitOptions", "Values", "choose_strength", "fit_calibration", "fit_values"]
+__all__ = [
+    "CalibrationFit",
+    "FitOptions",
+    "Values",
+    "check_enough",
+    "choose_strength",
+    "fit_calibration",
+    "fit_values",
+]
 
 Shares = Literal["assumed", "own", "equal"]
 Kind = Literal["temperature", "bias", "vector"]
@@ -175,12 +183,8 @@ def fit_calibration(
         ValueError: too few faces, or a single expression.
     """
     options = options or FitOptions()
+    check_enough(labels)
     counts = np.bincount(labels, minlength=len(EXPRESSIONS))
-    if len(labels) < _LEAST_FACES or np.count_nonzero(counts) < 2:
-        raise ValueError(
-            f"at least {_LEAST_FACES} labelled faces of two expressions are needed to fit a calibration, got "
-            f"{len(labels)} of {np.count_nonzero(counts)}"
-        )
     prior = np.asarray(own.training_prior if own.calibrated else (counts + 1.0) / (counts + 1.0).sum())
     target = counts / counts.sum() if options.target == "own" else _EQUAL
     fold = stratified_folds(labels, options.folds, groups=groups)
@@ -228,6 +232,23 @@ def fit_calibration(
         if options.precision > 0.0
         else (),
     )
+
+
+def check_enough(labels: IntArray) -> None:
+    """Make sure that labels are enough to fit a calibration, which needs no network to be asked.
+
+    Args:
+        labels: int64 (N,).
+
+    Raises:
+        ValueError: too few faces, or a single expression.
+    """
+    expressions = len(np.unique(labels))
+    if len(labels) < _LEAST_FACES or expressions < 2:
+        raise ValueError(
+            f"at least {_LEAST_FACES} labelled faces of two expressions are needed to fit a calibration, got "
+            f"{len(labels)} of {expressions}"
+        )
 
 
 def choose_strength(logits: FloatArray, labels: IntArray, prior: npt.ArrayLike, fold: IntArray) -> float:

@@ -4,7 +4,7 @@ Orders of labels: RAF-DB 1 to 7 = surprise, fear, disgust, happiness, sadness, a
 AffectNet 0 to 7 = neutral, happiness, sadness, surprise, fear, disgust, anger, contempt; 8 none, 9 uncertain, 10 no
 face (Mollahosseini, Hasani and Mahoor, 2017). FER2013 0 to 6 = anger, disgust, fear, happiness, sadness, surprise,
 neutral (Goodfellow et al., 2013). FER+ has ten votes a picture (Barsoum et al., 2016); the label is the expression with
-most of them, by the rules of ``evaluation.ferplus``.
+most of them, by the rules of ``evaluation.ferplus``. AffectNet's lists are read with a header row and without one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,17 @@ _RAFDB_LISTS = tuple(
 )
 _RAFDB_PICTURES = ("aligned", "Image/aligned")
 
+_AFFECTNET_COLUMNS = (
+    "subdirectory_filepath",
+    "face_x",
+    "face_y",
+    "face_width",
+    "face_height",
+    "facial_landmarks",
+    "expression",
+    "valence",
+    "arousal",
+)
 _AFFECTNET = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger")
 _FER2013 = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 _FERPLUS_VOTES = (
@@ -91,13 +102,13 @@ def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> Label
     Raises:
         EvaluationError: it is none of them, or a row cannot be made out.
     """
-    rows = _rows(path)
+    rows, first = _numbered_rows(path)
     columns = set(rows[0]) if rows else set()
     base = pictures or path.parent
     if columns >= {"subdirectory_filepath", "expression"}:
         if split:
             raise EvaluationError(f"{path}: AffectNet's parts are files of their own: leave --split out")
-        return _read_affectnet(path, rows, base)
+        return _read_affectnet(path, rows, base, first)
     if columns >= {"usage", "image name", "neutral", "nf"}:
         return _read_ferplus(path, rows, split or _TEST_PART, base)
     if columns >= {"emotion", "pixels"}:
@@ -131,10 +142,10 @@ def _read_own(path: Path, rows: list[dict[str, str]], split: str, base: Path) ->
     return _files(path.name, "CSV" + (f", {split}" if split else ""), paths, labels, boxes=boxes, left_out=left_out)
 
 
-def _read_affectnet(path: Path, rows: list[dict[str, str]], base: Path) -> LabelledSet:
+def _read_affectnet(path: Path, rows: list[dict[str, str]], base: Path, first: int) -> LabelledSet:
     paths, labels, boxes = [], [], []
     left_out: Counter[str] = Counter()
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(rows, start=first):
         code = row["expression"].strip()
         if not code.isdigit():
             raise EvaluationError(f"{path}, row {number}: expression {code!r} is no number from 0 to 10")
@@ -247,14 +258,35 @@ def _box(
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    return _numbered_rows(path)[0]
+
+
+def _numbered_rows(path: Path) -> tuple[list[dict[str, str]], int]:
+    """The rows by column, and the number of the first in the file: 1 if it has no header row."""
     text = _text(path)
-    header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
+    top = text.partition("\n")[0]
+    bare = _is_affectnet_row(top)
+    separator = "," if bare else max(",;\t", key=top.count)
+    names = _AFFECTNET_COLUMNS if bare else None
     csv.field_size_limit(1 << 24)  # FER2013's pixels stand in one field
     try:
-        return list(_filled(csv.DictReader(text.splitlines(), delimiter=separator, strict=True)))
+        rows = list(_filled(csv.DictReader(text.splitlines(), names, delimiter=separator, strict=True)))
     except csv.Error as error:
         raise EvaluationError(f"{path} cannot be read as CSV: {error}") from error
+    return rows, 1 if bare else 2
+
+
+def _is_affectnet_row(line: str) -> bool:
+    """Whether a line is a picture of AffectNet rather than a header: nine columns, a file's name and a label's number.
+
+    The landmarks in it are parted by semicolons, so that these say nothing about what parts the columns.
+    """
+    fields = [field.strip() for field in line.split(",")]
+    return (
+        len(fields) == len(_AFFECTNET_COLUMNS)
+        and bool(Path(fields[0].strip('"')).suffix)
+        and fields[_AFFECTNET_COLUMNS.index("expression")].isdigit()
+    )
 
 
 def _filled(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:

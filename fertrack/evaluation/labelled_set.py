@@ -1,10 +1,10 @@
-"""Labelled face pictures in one form, and the words by which the seven expressions go elsewhere."""
+"""Labelled face pictures in one form."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -12,23 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.errors import EvaluationError
-from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray, expression_index
 
 __all__ = ["LabelledSet", "expression_index", "label_names", "no_part"]
 
-_OTHER_WORDS = {
-    "surprised": "surprise",
-    "suprise": "surprise",
-    "fearful": "fear",
-    "afraid": "fear",
-    "disgusted": "disgust",
-    "happy": "happiness",
-    "joy": "happiness",
-    "sad": "sadness",
-    "angry": "anger",
-    "calm": "neutral",
-    "neutrality": "neutral",
-}
+_NAMED = 3
+"""Unreadable pictures that are named; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +82,23 @@ class LabelledSet:
             raise EvaluationError(f"{path} is not a picture that can be read: remove it, or its row in the list")
         return np.asarray(decoded, np.uint8)
 
+    def without_unreadable(self, rows: Sequence[int]) -> LabelledSet:
+        """The set without the pictures in ``rows``, whose files cannot be read; ``left_out`` counts and names them."""
+        if not rows:
+            return self
+        kept = np.delete(np.arange(len(self)), rows)
+        shown = ", ".join(f"{self.paths[row].parent.name}/{self.paths[row].name}" for row in rows[:_NAMED])
+        more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+        return replace(
+            self,
+            labels=self.labels[kept],
+            paths=tuple(self.paths[row] for row in kept),
+            xyxy=self.xyxy[kept],
+            votes=self.votes[kept] if self.has_votes else self.votes,
+            tied=self.tied[kept],
+            left_out={**self.left_out, f"unreadable: {shown}{more}": len(rows)},
+        )
+
     def digest(self) -> str:
         """SHA-256 over every picture's content, box and label, in order: which data a calibration was fitted on."""
         sha = hashlib.sha256()
@@ -105,17 +111,6 @@ class LabelledSet:
             sha.update(self.xyxy[row].tobytes())
             sha.update(bytes([label]))
         return sha.hexdigest()
-
-
-def expression_index(word: str) -> int:
-    """Index of the expression that a word names, synonyms included; -1 if it is none of the seven.
-
-    >>> expression_index("Happy"), expression_index("contempt")
-    (3, -1)
-    """
-    lower = word.strip().lower()
-    name = _OTHER_WORDS.get(lower, lower)
-    return EXPRESSIONS.index(name) if name in EXPRESSIONS else -1
 
 
 def no_part(data: Path, split: str, known: Iterable[str]) -> EvaluationError:

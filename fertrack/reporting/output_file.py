@@ -20,7 +20,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         OutputExistsError: something is already there and ``overwrite`` is False.
     """
     if not overwrite and path.exists():
-        raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder")
+        raise OutputExistsError(f"{path} is already there: use --overwrite, or write it elsewhere")
 
 
 @contextmanager
