@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import resource
+import subprocess
+import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 from classifier_bundles import landmark_attention, orthogonal, save_torchscript, transformer, write_card
 
+import fertrack
 from fertrack.alignment import align_faces, aligned_landmarks
 from fertrack.analyzer import crop_logits
 from fertrack.classifiers import build_classifier
@@ -20,8 +25,9 @@ from fertrack.classifiers.onnx import OnnxClassifier
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.classifiers.pytorch import PytorchClassifier
 from fertrack.errors import ConfigError, FertrackError, ModelError, WeightsError
-from fertrack.models.architectures import load_orf_model
+from fertrack.models.architectures import build_network, load_orf_model
 from fertrack.models.bundle import load_bundle
+from fertrack.models.checkpoint import read_state
 from fertrack.types import EXPRESSIONS
 
 torch = pytest.importorskip("torch")
@@ -51,11 +57,15 @@ def flat(network: Any) -> dict[str, Any]:
         lambda state: {f"module.{name}": value for name, value in state.items()},
         lambda state: {"state_dict": state, "epoch": 18, "optimizer": {"lr": 0.001}},
         lambda state: {"model": {f"module.{name}": value for name, value in state.items()}},
+        lambda state: {"model": {"state_dict": state, "epoch": 3}},
+        lambda state: {"state_dict": {"model": state}},
+        lambda state: {f"module.module.{name}": value for name, value in state.items()},
         lambda state: {name: value for name, value in state.items() if "num_batches_tracked" not in name},
         lambda state: {f"trunk.{name}" if name[:2] in {"co", "bn", "la"} and "2_" not in name else name: value
                        for name, value in state.items()},
     ],
-    ids=["plain", "several devices", "checkpoint", "wrapped twice", "older PyTorch", "our own names"],
+    ids=["plain", "several devices", "checkpoint", "wrapped and prefixed", "wrapped twice", "wrapped twice, turned",
+         "prefixed twice", "older PyTorch", "our own names"],
 )  # fmt: skip
 def test_the_ways_users_save_their_weights(head: Any, tmp_path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     torch.save(change(flat(head)), tmp_path / "orf.pth")
@@ -87,10 +97,14 @@ def test_safetensors_give_the_same(head: Any, tmp_path: Path) -> None:
             r"of another shape: conv2_3\.weight \(16, 99, 1, 1\) instead of \(16, 256, 1, 1\)",
         ),
         (lambda s: s.update({"conv2_2.bias": torch.full((16,), float("nan"))}), r"not finite numbers: conv2_2\.bias"),
+        (
+            lambda s: s.update({"fc.bias": torch.tensor([1e39, -1e39, 0, 0, 0, 0, 0], dtype=torch.float64)}),
+            r"not finite .*: fc\.bias",
+        ),
         (lambda s: s.pop("conv2_1.weight"), r"fits no network .* begin with conv1\.weight.*give 'rename'"),
         (lambda s: [s.pop(n) for n in list(s) if n.startswith("layer")], r"missing: trunk\.layer1.* and \d+ more"),
     ],
-    ids=["missing", "unexpected", "shape", "nan", "another network", "many"],
+    ids=["missing", "unexpected", "shape", "nan", "infinite", "another network", "many"],
 )
 def test_weights_of_another_network_are_told_apart(
     head: Any, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
@@ -112,14 +126,81 @@ def test_weights_of_another_network_are_told_apart(
         lambda: torch.zeros(16, device="meta"),
         lambda: torch.zeros(16, dtype=torch.complex64),
         lambda: torch.nested.nested_tensor([torch.zeros(16)]),
+        lambda: torch.zeros(16, dtype=torch.int8),
+        lambda: torch.zeros(16, dtype=torch.bool),
+        lambda: torch.zeros(1).expand(16),
     ],
-    ids=["sparse", "sparse rows", "quantised", "meta", "complex", "nested"],
+    ids=["sparse", "sparse rows", "quantised", "meta", "complex", "nested", "int8", "bool", "one value, repeated"],
 )
 def test_arrays_that_are_no_plain_numbers_are_one_sentence(head: Any, tmp_path: Path, make: Callable[[], Any]) -> None:
     torch.save(flat(head) | {"conv2_1.bias": make()}, tmp_path / "orf.pth")
     with pytest.raises(WeightsError, match=r"orf\.pth holds arrays that are .*\(conv2_1\.bias\); save") as caught:
         load_orf_model(tmp_path / "orf.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_in_whole_numbers_are_refused_in_safetensors_too(head: Any, tmp_path: Path) -> None:
+    save = pytest.importorskip("safetensors.torch").save_file
+    save(flat(head) | {"fc.weight": torch.ones(7, 48, dtype=torch.int8)}, tmp_path / "orf.safetensors")
+    with pytest.raises(WeightsError, match=r"holds arrays that are whole numbers \(fc\.weight\)"):
+        load_orf_model(tmp_path / "orf.safetensors")
+
+
+def test_a_few_bytes_that_ask_for_all_memory_are_refused(head: Any, tmp_path: Path) -> None:
+    torch.save(flat(head) | {"conv2_1.weight": torch.zeros(1).expand(2**31, 256, 1, 1)}, tmp_path / "orf.pth")
+    with pytest.raises(WeightsError, match=r"larger than the values that the file holds \(conv2_1\.weight\)"):
+        load_orf_model(tmp_path / "orf.pth")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted as Linux tells it")
+def test_shapes_are_compared_before_memory_is_taken(tmp_path: Path) -> None:
+    """A bias of 4 MB asks for a weight of 1 GB, and one without a value for more than can be counted."""
+    torch.save(transformer().state_dict() | {"dense.0.bias": torch.zeros(2**20)}, tmp_path / "qvit.pt")
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_address_space() + 2**29, limits[1]))
+    try:
+        with pytest.raises(ModelError, match=r"of another shape: dense\.0\.weight \(4, 16, 256\) instead of"):
+            load_orf_model(tmp_path / "qvit.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    torch.save(orthogonal().state_dict() | {"trunk.conv1.weight": torch.zeros(2**40, 0)}, tmp_path / "orf.pth")
+    with pytest.raises(ModelError, match=r"orf\.pth is not a feature-orthogonal checkpoint: .*overflow") as caught:
+        load_orf_model(tmp_path / "orf.pth")
+    assert "\n" not in str(caught.value)
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+@pytest.mark.parametrize("kind", ["head", "landmarks", "transformer"])
+def test_a_loaded_network_is_the_saved_one_whole_and_draws_no_random_numbers(
+    head: Any, tmp_path: Path, kind: str
+) -> None:
+    saved = {"head": head, "landmarks": landmark_attention(), "transformer": transformer()}[kind]
+    torch.save(saved.state_dict(), tmp_path / "net.pth")
+    before = torch.get_rng_state()
+    loaded = build_network(read_state(tmp_path / "net.pth"), tmp_path / "net.pth")
+    assert torch.equal(torch.get_rng_state(), before)
+    theirs, ours = ({**dict(net.named_parameters()), **dict(net.named_buffers())} for net in (saved, loaded))
+    assert theirs.keys() == ours.keys()
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, atol=0, rtol=0)
+        assert ours[name].stride() == value.stride()
+        assert ours[name].requires_grad == value.requires_grad
+
+
+def test_loading_does_not_import_what_draws_on_no_device() -> None:
+    """Some 800 modules, a second and more, for each program that loads a network."""
+    program = (
+        "import sys, torch; from pathlib import Path; from classifier_bundles import orthogonal, transformer\n"
+        "from fertrack.models.architectures import build_network\n"
+        "nets = [orthogonal(), transformer()]; before = set(sys.modules)\n"
+        "[build_network(net.state_dict(), Path('net.pth')) for net in nets]\n"
+        "print(len(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, check=True)
+    assert int(done.stdout) < 50
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2"])
@@ -137,6 +218,8 @@ def test_weights_of_fewer_bits_load(head: Any, tmp_path: Path, dtype: str) -> No
         ("position", (0, 16), r"of another shape: position \(0, 16\)"),
         ("layers.30000.x", (1,), r"unexpected: layers\.30000\.x"),  # and no 30,000 layers are made meanwhile
         ("layers.x.y", (1,), r"unexpected: layers\.x\.y"),
+        ("dense.0.bias", (), r"of another shape: dense\.0\.bias \(\) instead of \(64,\)$"),
+        ("layers.0.feed_forward.first.1.bias", (), r"of another shape: layers\.0\..*\(\) instead of \(16,\)$"),
     ],
 )
 def test_sizes_that_make_no_network_are_told(tmp_path: Path, name: str, value: tuple[int, ...], message: str) -> None:
@@ -160,7 +243,9 @@ def test_a_head_without_its_last_layer_still_gives_features_but_does_not_classif
     torch.save(state, tmp_path / "orf.pth")
     pixels = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(load_orf_model(tmp_path / "orf.pth").tokens(pixels), head.tokens(pixels))
+        loaded = load_orf_model(tmp_path / "orf.pth")
+        torch.testing.assert_close(loaded.tokens(pixels), head.tokens(pixels))
+        assert not loaded(pixels).any()
     with pytest.raises(ModelError, match=r"missing: fc\.weight, fc\.bias"):
         build_classifier(ClassificationConfig(), write_card(tmp_path / "orf.pth"))
 
@@ -194,8 +279,28 @@ def test_a_file_with_code_in_it_is_refused_and_nothing_is_run(head: Any, tmp_pat
 
 def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(3, 7), tmp_path / "net.pth")
-    with pytest.raises(WeightsError, match=r"save the network's state_dict\(\)"):
+    with pytest.raises(WeightsError, match=r"save the weights alone: .* torch\.save\(network\.state_dict\(\), FILE\)"):
         load_orf_model(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("beside", [{"best_acc": np.float64(0.5)}, {"args": Namespace(lr=0.1)}], ids=["numpy", "args"])
+def test_what_else_a_training_checkpoint_holds_is_refused_with_the_way_out(
+    head: Any, tmp_path: Path, beside: dict[str, Any]
+) -> None:
+    torch.save({"state_dict": flat(head)} | beside, tmp_path / "orf.pth")
+    with pytest.raises(
+        WeightsError,
+        match=r"holds more than arrays .* load it where it was made and save the weights alone: "
+        r'torch\.save\(checkpoint\["state_dict"\], FILE\)',
+    ):
+        load_orf_model(tmp_path / "orf.pth")
+
+
+@pytest.mark.parametrize("load", ["load_orf_model", "load_emotion_model"])
+def test_an_argument_that_there_is_not_is_told_by_the_loaders_name(load: str) -> None:
+    for arguments in (("orf.pth",), ("orf.pth", "rafdb"))[: 1 + (load == "load_emotion_model")]:
+        with pytest.raises(TypeError, match=rf"^{load}\(\) got an unexpected keyword argument 'foo'"):
+            getattr(fertrack, load)(*arguments, foo=1)
 
 
 def test_the_classifier_is_preprocessing_then_the_network(head: Any, tmp_path: Path) -> None:
@@ -324,6 +429,16 @@ def test_torchscript_is_a_program_and_needs_trust(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(preprocessor(bundle.card.input)(pictures))).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_program_is_no_feature_head_even_if_programs_may_run(tmp_path: Path) -> None:
+    torch.save(transformer().state_dict(), tmp_path / "qvit.pt")
+    program = save_torchscript(torch.nn.Conv2d(3, 4, 8, 8), torch.zeros(1, 3, 64, 64), tmp_path / "orf.pt")
+    bundle = write_card(tmp_path / "qvit.pt", head=program)
+    with pytest.raises(WeightsError, match=r"a feature head needs weights \(a state dict, or safetensors\)") as caught:
+        build_classifier(ClassificationConfig(trust_code=True), bundle)
+    assert "--trust-code" not in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def load_emotion_model(
         >>> classifier.logits(crops).shape  # doctest: +SKIP
         (1, 7)
     """
+    _check_facts(facts)
     options = ClassificationConfig(bundle=str(path), trust_code=trust_code, device=device, threads=threads)
     if not preset:
         if facts:
@@ -64,3 +66,12 @@ def load_emotion_model(
     if facts.get("head") is not None:
         facts["head"] = Path(facts["head"]).expanduser()
     return build_classifier(options, ClassifierBundle(weights.parent, card_for(weights, preset, **facts)))
+
+
+def _check_facts(facts: dict[str, Any]) -> None:
+    known = [name for name, given in signature(card_for).parameters.items() if given.kind is Parameter.KEYWORD_ONLY]
+    unknown = [name for name in facts if name not in known]
+    if unknown:
+        raise TypeError(
+            f"load_emotion_model() got an unexpected keyword argument {unknown[0]!r}; the facts are {', '.join(known)}"
+        )

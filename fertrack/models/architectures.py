@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fertrack.errors import ModelError
+from fertrack.errors import ModelError, first_line
 from fertrack.models.bundle import Architecture
 from fertrack.models.checkpoint import State, fill, read_state
 
@@ -26,7 +26,7 @@ def load_orf_model(
 ) -> Any:
     """Load the weights of a Feature_Orthogonal ("Orf") head.
 
-    Nothing in the file is run. The last layer ``fc`` may be missing: features do not need it.
+    Nothing in the file is run. The last layer ``fc`` may be missing: features do not need it, and logits are then 0.
 
     Args:
         path: PyTorch state dict (``.pt``, ``.pth``) or ``.safetensors``.
@@ -80,14 +80,10 @@ def build_network(
     """
     renamed = {_renamed(name, rename or {}): value for name, value in state.items()}
     kind = _recognised(renamed, source) if architecture == "auto" else architecture
-    if kind == "quaternion-transformer":
-        network = _transformer(renamed, source)
-        fill(network, renamed, source, kind)
-    else:
-        full = _with_trunk(renamed)
-        network = _landmark_attention(full) if kind == "landmark-attention" else _feature_orthogonal(full)
-        without_fc = features_only and "fc.weight" not in full
-        fill(network, full, source, kind, ignore=("fc.",) if without_fc else ())
+    full = renamed if kind == "quaternion-transformer" else _with_trunk(renamed)
+    network = _outline(full, source, kind)
+    without_fc = features_only and "fc.weight" not in full
+    fill(network, full, source, kind, ignore=("fc.",) if without_fc else ())
     return network.eval()
 
 
@@ -140,6 +136,18 @@ def _size(state: State, name: str, axis: int, default: int) -> int:
     return (int(value.shape[axis]) if value is not None and value.ndim > axis else 0) or default
 
 
+def _outline(state: State, source: Path, kind: Architecture) -> Any:
+    """The network of the sizes that a state dict has, without values: they may be of any size, and fit nothing."""
+    from fertrack.models.outline import outlined
+
+    make = {"quaternion-transformer": _transformer, "landmark-attention": _landmark_attention}.get(kind)
+    try:
+        with outlined():
+            return (make or _feature_orthogonal)(state)
+    except (ValueError, RuntimeError) as error:  # sizes that do not go together, or that no computer can count
+        raise ModelError(f"{source} is not a {kind} checkpoint: {first_line(error)}") from error
+
+
 def _feature_orthogonal(state: State) -> Any:
     from fertrack.models.orthogonal import FeatureOrthogonal
     from fertrack.models.resnet50 import ResNet50
@@ -158,27 +166,24 @@ def _landmark_attention(state: State) -> Any:
     return LandmarkAttention(channels, classes, trunk)
 
 
-def _transformer(state: State, source: Path) -> Any:
+def _transformer(state: State) -> Any:
     from fertrack.models.quaternion_transformer import QuaternionTransformer
 
     width = _size(state, "position", 1, 48)
-    hidden = _sizes(state, "layers.0.feed_forward.first.{}.bias") or [96, width]
-    try:
-        return QuaternionTransformer(
-            _size(state, "position", 0, 1024),
-            _size(state, "embed.weight", 1, 49),
-            width=width,
-            layers=len({name.split(".")[1] for name in state if name.startswith("layers.")}) or 4,
-            hidden=hidden,
-            head=_sizes(state, "dense.{}.bias"),
-            classes=_size(state, "classifier.weight", 0, 7),
-        )
-    except ValueError as error:
-        raise ModelError(f"{source} is not a quaternion-transformer checkpoint: {error}") from error
+    return QuaternionTransformer(
+        _size(state, "position", 0, 1024),
+        _size(state, "embed.weight", 1, 49),
+        width=width,
+        layers=len({name.split(".")[1] for name in state if name.startswith("layers.")}) or 4,
+        hidden=_sizes(state, "layers.0.feed_forward.first.") or [96, width],
+        head=_sizes(state, "dense."),
+        classes=_size(state, "classifier.weight", 0, 7),
+    )
 
 
-def _sizes(state: State, pattern: str) -> list[int]:
+def _sizes(state: State, prefix: str) -> list[int]:
+    """Outputs of quaternion layers that are numbered from 0: as many as the bias has, else four times the weight's."""
     sizes: list[int] = []
-    while (name := pattern.format(len(sizes))) in state:
-        sizes.append(int(state[name].shape[0]))
+    while (bias := f"{prefix}{len(sizes)}.bias") in state:
+        sizes.append(_size(state, bias, 0, 4 * _size(state, f"{prefix}{len(sizes)}.weight", 1, 1)))
     return sizes

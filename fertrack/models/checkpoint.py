@@ -1,7 +1,8 @@
 """Reads a stranger's PyTorch weights: arrays only, nothing of the file is run; and fills a network with them.
 
 Understood are state dicts (``torch.save(network.state_dict(), ...)``), also inside a training checkpoint under
-``state_dict`` or ``model``, and safetensors. Names lose the ``module.`` that training on several devices leaves.
+``state_dict`` or ``model`` (or one in the other), and safetensors. Names lose the ``module.`` that training on several
+devices leaves, as often as it is there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ State = dict[str, Any]
 
 _PREFIX = "module."
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+_DEEPEST = 2
+"""Wrappers around each other that are opened."""
+
 _COUNTER = "num_batches_tracked"  # of batch normalisation; never read when classifying
 _NAMED = 3
 
@@ -73,16 +77,17 @@ def read_state(path: Path, sha256: str = "", *, what: str = "a PyTorch checkpoin
         raise WeightsError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise WeightsError(f"{path} is not the file its card names: its SHA-256 differs; restore or describe it again")
-    return parse_state(torch, content, path)
+    return parse_state(torch, content, path, what=what)
 
 
-def parse_state(torch: Any, content: bytes, path: Path) -> State:
+def parse_state(torch: Any, content: bytes, path: Path, *, what: str = "a PyTorch network") -> State:
     """The parameters in a file's bytes; nothing of them is run.
 
     Args:
         torch: the module, as ``import_torch`` gives it.
         content: the file's bytes.
         path: its name, for messages; ``.safetensors`` says that it is one.
+        what: what the weights are for, for the message if the file is a program.
 
     Raises:
         WeightsError: it is of another kind, or holds more than arrays.
@@ -92,20 +97,21 @@ def parse_state(torch: Any, content: bytes, path: Path) -> State:
         return _plain(_read_safetensors(content, path), path)
     if is_torchscript(content):
         raise WeightsError(
-            f"{path} is a TorchScript program, not weights: it runs only with --trust-code, if you trust its maker"
+            f"{path} is a TorchScript program, not weights; {what} needs weights (a state dict, or safetensors) even "
+            "where programs may run"
         )
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} holds more than arrays (or is damaged) and was not loaded, because loading such a file can run "
-            "code; save the network's state_dict() and use that"
+            'code; load it where it was made and save the weights alone: torch.save(checkpoint["state_dict"], FILE), '
+            "or of a whole network torch.save(network.state_dict(), FILE)"
         ) from error
     except Exception as error:  # a file of another kind fails in many ways, none with a common base
         raise WeightsError(f"{path} is not a PyTorch checkpoint ({type(error).__name__})") from error
-    for key in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
+    for _ in range(_DEEPEST):
+        loaded = _unwrapped(loaded)
     if (
         not isinstance(loaded, Mapping)
         or not loaded
@@ -119,7 +125,8 @@ def fill(network: Any, state: Mapping[str, Any], source: Path, kind: str, *, ign
     """Give a network the parameters of a file; each must be there, in the right shape, and no other.
 
     Args:
-        network: a ``torch.nn.Module``; filled in place.
+        network: a ``torch.nn.Module``; filled in place. An outlined one takes the file's arrays as its own, once all
+            were found to fit, and zeros for what may be missing.
         state: parameters by name.
         source: where they come from, for the message.
         kind: what the file was taken to be, for the message: "RetinaFace MobileNet-0.25".
@@ -129,6 +136,8 @@ def fill(network: Any, state: Mapping[str, Any], source: Path, kind: str, *, ign
         ModelError: parameters are missing, unexpected, of another shape, or not finite numbers.
     """
     torch = import_torch("a PyTorch checkpoint")
+    from fertrack.models.outline import give_room
+
     expected = network.state_dict()
     needed = [name for name in expected if not name.endswith(_COUNTER) and not name.startswith(ignore or ("\0",))]
     problems = {
@@ -139,15 +148,30 @@ def fill(network: Any, state: Mapping[str, Any], source: Path, kind: str, *, ign
             for name, value in expected.items()
             if name in state and not name.endswith(_COUNTER) and state[name].shape != value.shape
         ],
-        "not finite numbers": [
-            name for name in expected if name in state and not bool(torch.isfinite(state[name].float()).all())
-        ],
+        "not finite numbers": [name for name in expected if name in state and not _is_finite(torch, state[name])],
     }
     found = [f"{problem}: {_some(names)}" for problem, names in problems.items() if names]
     if found:
         raise ModelError(f"{source} is not a {kind} checkpoint; {'; '.join(found)}")
-    kept = {name: value.detach() for name, value in state.items() if name in expected and not name.endswith(_COUNTER)}
-    network.load_state_dict(kept, strict=False)
+    kept = {
+        name: value.detach().to(expected[name].dtype).contiguous()
+        for name, value in state.items()
+        if name in expected and not name.endswith(_COUNTER)
+    }
+    network.load_state_dict(kept, strict=False, assign=any(value.is_meta for value in expected.values()))
+    give_room(network)
+
+
+def _is_finite(torch: Any, value: Any) -> bool:
+    # A sum is a number only if all are, takes no memory, and in double precision cannot overflow.
+    return bool(value.float().sum(dtype=torch.float64).isfinite())
+
+
+def _unwrapped(loaded: Any) -> Any:
+    """What a training checkpoint keeps under one of the usual names; anything else as it is."""
+    if not isinstance(loaded, Mapping):
+        return loaded
+    return next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), loaded)
 
 
 def _read_safetensors(content: bytes, path: Path) -> State:
@@ -167,20 +191,39 @@ def _read_safetensors(content: bytes, path: Path) -> State:
 
 def _plain(state: Mapping[Any, Any], path: Path) -> State:
     """The arrays without ``module.`` in front of their names, after all were found to be plain real numbers."""
-    odd = [str(name) for name, value in state.items() if not _is_plain(value)]
+    found = ((str(name), _oddity(str(name), value)) for name, value in state.items())
+    odd = {name: oddity for name, oddity in found if oddity}
     if odd:
+        kinds = ", ".join(dict.fromkeys(odd.values()))
         raise WeightsError(
-            f"{path} holds arrays that are quantised, sparse, complex or empty of values ({_some(odd)}); save the "
-            "weights of the network as it was trained, in floating point"
+            f"{path} holds arrays that are {kinds} ({_some(list(odd))}); save the weights of the network as it was "
+            "trained, in floating point and each value by itself"
         )
-    return {str(name).removeprefix(_PREFIX): value for name, value in state.items()}
+    return {_without_prefix(str(name)): value for name, value in state.items()}
 
 
-def _is_plain(value: Any) -> bool:
-    # A nested tensor says that it is strided, too.
-    if value.is_nested or value.is_sparse or value.is_sparse_csr or value.is_mkldnn:
-        return False
-    return not (value.is_quantized or value.is_complex() or value.is_meta)
+def _without_prefix(name: str) -> str:
+    while name.startswith(_PREFIX):  # twice where training on several devices was wrapped once more
+        name = name.removeprefix(_PREFIX)
+    return name
+
+
+def _oddity(name: str, value: Any) -> str:
+    """What keeps an array from being plain real numbers; empty: nothing."""
+    if value.is_nested or str(value.layout) != "torch.strided":  # a nested one may say that it is strided, too
+        return "sparse or nested"
+    if value.is_quantized:
+        return "quantised"
+    if value.is_complex():
+        return "complex"
+    if value.is_meta:
+        return "empty of values"
+    if not value.is_floating_point() and not name.endswith(_COUNTER):
+        return "whole numbers"
+    # A few bytes can be said to be an array that no memory holds: one value, repeated.
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return "larger than the values that the file holds"
+    return ""
 
 
 def _some(names: list[str]) -> str:

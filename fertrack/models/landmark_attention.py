@@ -153,7 +153,7 @@ def _local_branch(inputs: int, channels: int) -> nn.Sequential:
 
 def _pooling_matrix(size: int, cells: int) -> torch.Tensor:
     """Adaptive average pooling along one axis as a matrix (``cells``, ``size``): every export format knows products."""
-    matrix = torch.zeros(cells, size)
+    matrix = torch.zeros(cells, size, device="cpu")  # no parameter: it has its values in an outlined network, too
     for cell in range(cells):
         start, stop = cell * size // cells, -(-(cell + 1) * size // cells)
         matrix[cell, start:stop] = 1.0 / (stop - start)
