@@ -21,10 +21,11 @@ from fertrack.demo import compose_demo, portrait
 from fertrack.errors import ConfigError, EvaluationError, FertrackError, ModelError, OutputExistsError
 from fertrack.evaluation.classifier_speed import measure_speed
 from fertrack.model_export import FaceSample, export_model
-from fertrack.model_export.parity import Parity, Scores, Tolerance, compare
+from fertrack.model_export.parity import SAME_WINNER, Parity, Scores, Tolerance, compare
 from fertrack.model_export.report import export_rows, render
 from fertrack.model_export.sample import builtin_sample, labelled_sample
 from fertrack.models.bundle import load_bundle
+from fertrack.models.export import packages
 from fertrack.storage.engine import open_database
 from fertrack.types import EXPRESSIONS, FloatArray, Image
 
@@ -169,6 +170,29 @@ def test_what_is_not_installed_is_a_sentence_and_nothing_is_left(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("target", "package"),
+    [("torchscript", "torch"), ("tflite", "litert_torch"), ("tflite", "ai_edge_litert"), ("tensorrt", "tensorrt")],
+)
+def test_what_a_format_needs_is_asked_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, package: str
+) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == package else name)
+    with pytest.raises(FertrackError, match=rf"--format {target} needs the {package.replace('_', '-')} package, not"):
+        export_model(tmp_path / "no-bundle", target, tmp_path / "out", data=tmp_path / "no-pictures")
+
+
+@pytest.mark.parametrize("target", ["onnx", "onnx-int8", "tensorrt"])
+def test_what_pytorch_weights_need_is_asked_before_the_network_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    (tmp_path / "mine.pth").write_bytes(b"never read as a network")
+    write_card(tmp_path / "mine.pth")
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(FertrackError, match=r"of a PyTorch network needs the onnxscript package.*torch,export"):
+        export_model(tmp_path / "mine.pth", target, tmp_path / "out", data=tmp_path / "no-pictures")
+
+
 # --- what is refused
 
 
@@ -200,6 +224,36 @@ def test_a_loss_of_accuracy_is_refused_too(loss: str) -> None:
     assert parity.as_dict()["passed"] is False
 
 
+def parity_with(same_winner: float, tolerance: Tolerance) -> Parity:
+    return Parity("onnx-int8", "a", "b", 1, "s", 80, 0.5, 0.1, same_winner, None, None, tolerance)
+
+
+@pytest.mark.parametrize(("same_winner", "failures"), [(0.94, 1), (0.95, 0)])
+def test_too_few_faces_with_the_same_winner_are_refused(same_winner: float, failures: int) -> None:
+    parity = parity_with(same_winner, Tolerance(1.5, same_winner=SAME_WINNER))
+    assert len(parity.failures) == failures
+    assert all("the same in 94.0% of the faces, fewer than the 95% needed" in failure for failure in parity.failures)
+    assert not parity_with(same_winner, Tolerance(1.5)).failures
+
+
+def test_a_tolerance_that_is_given_takes_the_place_of_the_same_winners(
+    tmp_path: Path, few: FaceSample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fertrack.model_export.SAME_WINNER", 1.01)  # more than any export reaches
+    unlabelled = FaceSample("faces", few.crops[:4], np.empty(0, np.int64))
+    with pytest.raises(
+        ModelError, match=r"the most likely expression is the same in 100\.0% of the faces.*nothing was"
+    ):
+        export_model("default", "onnx", tmp_path / "out", data=unlabelled)
+    export_model("default", "onnx", tmp_path / "out", data=unlabelled, logit_tolerance=1.5)
+
+
+def test_the_help_tells_of_the_floor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["models", "export", "--help"]) == 0
+    assert f"{SAME_WINNER:.0%}".removesuffix("%") + " %" in capsys.readouterr().out
+
+
 def test_a_difference_that_is_not_a_number_does_not_pass() -> None:
     crops = np.zeros((2, SIDE, SIDE, 3), np.uint8)
 
@@ -222,7 +276,7 @@ def test_a_difference_that_is_not_a_number_does_not_pass() -> None:
     )
     assert parity.failures
     assert parity.accuracy_change is None
-    assert "not measured" in parity.lines()[-1]
+    assert "accuracy was not compared" in parity.lines()[-1]
 
 
 def test_only_an_earlier_export_is_replaced_and_only_when_asked(tmp_path: Path, few: FaceSample) -> None:

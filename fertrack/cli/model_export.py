@@ -38,7 +38,12 @@ Data = Annotated[
 ]
 LogitTolerance = Annotated[
     float | None,
-    typer.Option("--tolerance", metavar="LOGIT", help="Largest difference of a logit. [default: the format's own]"),
+    typer.Option(
+        "--tolerance",
+        metavar="LOGIT",
+        help="Largest difference of a logit. [default: the format's own, and 95 % of the faces must keep their most "
+        "likely expression]",
+    ),
 ]
 
 

@@ -19,10 +19,11 @@ from fertrack.classifiers import build_classifier
 from fertrack.classifiers.base import preprocessor
 from fertrack.classifiers.options import ClassificationConfig
 from fertrack.errors import ConfigError, FertrackError, ModelError, OutputExistsError
-from fertrack.model_export.parity import LOGIT_TOLERANCE, Parity, Tolerance, compare
+from fertrack.model_export.parity import LOGIT_TOLERANCE, SAME_WINNER, Parity, Tolerance, compare
 from fertrack.model_export.sample import FaceSample, builtin_sample, labelled_sample
 from fertrack.models.bundle import BUNDLE_FILE, BundleCard, load_bundle
 from fertrack.models.export import FORMATS, ExportFormat, SourceNetwork
+from fertrack.models.export.packages import check_format_packages, check_weights_packages
 
 __all__ = ["PARITY_FILE", "FaceSample", "ModelExport", "Parity", "Tolerance", "export_model"]
 
@@ -67,7 +68,8 @@ def export_model(
         out: folder of the new bundle.
         data: labelled pictures: folder of class sub-folders, CSV or npz; or faces aligned to the bundle's template.
         split: which part of them.
-        logit_tolerance: largest difference of a logit; None: the format's own (``parity.LOGIT_TOLERANCE``).
+        logit_tolerance: largest difference of a logit; None: the format's own (``parity.LOGIT_TOLERANCE``), and the
+            share ``parity.SAME_WINNER`` of the faces compared must keep their most likely expression.
         accuracy_tolerance: largest loss of accuracy and of mean-class recall on labelled pictures.
         overwrite: replace an earlier export in ``out``.
         on_picture: called with the number of labelled pictures looked at.
@@ -86,12 +88,17 @@ def export_model(
     """
     if target not in FORMATS:
         raise ConfigError(f"there is no format {target!r}; there are {', '.join(FORMATS)}")
-    tolerance = Tolerance(LOGIT_TOLERANCE[target] if logit_tolerance is None else logit_tolerance, accuracy_tolerance)
+    if logit_tolerance is None:
+        tolerance = Tolerance(LOGIT_TOLERANCE[target], accuracy_tolerance, SAME_WINNER)
+    else:
+        tolerance = Tolerance(logit_tolerance, accuracy_tolerance)
     if not (tolerance.logit >= 0 and tolerance.accuracy >= 0):
         raise ConfigError(f"a tolerance is a number from 0 on, got {tolerance.logit:g} and {tolerance.accuracy:g}")
     _check_place(out, overwrite)
+    check_format_packages(target)
     bundle = load_bundle(classifier)
     network = SourceNetwork(bundle)
+    check_weights_packages(target, bundle)
     source = build_classifier(ClassificationConfig(), bundle)
     if getattr(source, "wants_landmarks", False):
         raise ModelError(f"{bundle.model_path} looks at landmarks too; only networks of pixels are exported")

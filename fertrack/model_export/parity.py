@@ -13,7 +13,7 @@ from fertrack.models.export import ExportFormat
 from fertrack.protocols import Classifier
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["LOGIT_TOLERANCE", "NOT_COMPARED", "Parity", "Scores", "Tolerance", "compare"]
+__all__ = ["LOGIT_TOLERANCE", "NOT_COMPARED", "SAME_WINNER", "Parity", "Scores", "Tolerance", "compare"]
 
 LOGIT_TOLERANCE: dict[ExportFormat, float] = {
     "onnx": 1e-3,
@@ -24,6 +24,10 @@ LOGIT_TOLERANCE: dict[ExportFormat, float] = {
 }
 """Largest difference of a logit that is put up with, by format: rounding, apart from eight-bit arithmetic and TensorRT,
 which multiplies in 10-bit mantissas."""
+
+SAME_WINNER = 0.95
+"""Least share of the faces compared that must keep their most likely expression, where no tolerance was given: logits
+that differ by less than the tolerance may all the same name another expression."""
 
 NOT_COMPARED = "no labelled pictures were given; give some with --data (folder of class sub-folders, CSV or npz)"
 """Why ``accuracy_change`` is not known, and what to do."""
@@ -36,10 +40,12 @@ class Tolerance:
     Attributes:
         logit: largest difference of a logit.
         accuracy: largest loss of accuracy or mean-class recall on labelled faces, 0.005 being half a point.
+        same_winner: least share of faces with the same most likely expression; 0: any.
     """
 
     logit: float
     accuracy: float = 0.005
+    same_winner: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,11 @@ class Parity:
         if not self.max_logit_difference <= self.tolerance.logit:
             found.append(
                 f"a logit differs by {self.max_logit_difference:.3g}, more than the {self.tolerance.logit:g} tolerated"
+            )
+        if self.same_winner < self.tolerance.same_winner:
+            found.append(
+                f"the most likely expression is the same in {self.same_winner:.1%} of the faces, fewer than the "
+                f"{self.tolerance.same_winner:.0%} needed where no --tolerance is given"
             )
         if self.before is not None and self.after is not None:
             for name in ("accuracy", "mean_class_recall"):
