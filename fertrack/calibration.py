@@ -135,7 +135,7 @@ class ClassifierCalibration:
     Attributes:
         classifier: name and version of the classifier.
         calibrated: whether the values were fitted on labelled pictures; otherwise they are neutral stand-ins.
-        training_prior: class shares seen in training, seven, sum 1.
+        training_prior: class shares seen in training, seven, sum 1; may be known although nothing was fitted.
         prior_strength: recommended strength of the prior correction, 0 to 1.
         temperature: fitted temperature.
         biases: seven numbers added to the calibrated logits.
@@ -159,6 +159,11 @@ class ClassifierCalibration:
                 raise ValueError(f"{name} must be {len(EXPRESSIONS)} finite numbers, got {values}")
         if not (math.isfinite(self.temperature) and self.temperature > 0.0):
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
+
+    @property
+    def names_training_prior(self) -> bool:
+        """Whether it is known which class shares the classifier was trained with."""
+        return self.calibrated or len(set(self.training_prior)) > 1
 
     @classmethod
     def uncalibrated(cls, classifier: str) -> Self:

@@ -488,6 +488,11 @@ def test_a_runs_own_shares_are_a_suggestion_only(db: Database) -> None:
     before = queries.timeline(db, run)["label"]
     assert fertrack([*shlex.split(suggestion.command)[1:], "--db", db.name]) == 0
     assert (queries.timeline(db, run)["label"] != before).mean() == pytest.approx(suggestion.labels_changed, abs=0.003)
+    assert diagnose(db, run).no_prior == "they are those that it assumes already"
+
+
+def test_no_shares_are_suggested_from_a_moment(db: Database) -> None:
+    assert "only 2 moments (seconds of one person)" in diagnose(db, stored(db, *scene(CALM[::5]))).no_prior
 
 
 @pytest.mark.parametrize(
@@ -525,6 +530,28 @@ def test_no_shares_are_suggested_from_one_expression(db: Database, capsys: pytes
     assert "no suggestion of the run's own class shares: with one expression everywhere" in shown
     assert "none of these helps on this run" in shown
     assert "suggestion: this" not in shown
+
+
+def test_few_faces_show_what_needs_no_estimates(db: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    turned = diagnose(db, stored(db, *scene(CALM[:20], landmarks=FRONT[[1, 0, 2, 4, 3]])))
+    assert list(found(turned)) == ["misaligned"]
+    diagnosis = diagnose(db, stored(db, *scene(CALM[:20])))
+    assert diagnosis.findings == ()
+    assert diagnosis.not_judged == ("one_expression", "many_uncertain", "confused_pair", "flicker")
+    assert diagnosis.passed == ("no_face", "misaligned", "lag", "small_faces", "turned_faces")
+    assert fertrack(["diagnose", "last", "--db", db.name]) == 0
+    shown = capsys.readouterr().out
+    assert "none of the known symptoms that were looked for in 20 faces" in shown
+    assert "not looked for, as the run says too little: one expression everywhere; many uncertain; " in shown
+
+
+def test_general_advice_is_for_the_run_asked_about(db: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    stored(db, *scene(CALM * 0.3))
+    stored(db, *scene(CALM))
+    assert fertrack(["diagnose", "1", "--db", db.name]) == 0
+    (usually,) = [line for line in capsys.readouterr().out.splitlines() if "usually: " in line]
+    assert re.search(r"fertrack rescore 1 --set .*fallback_threshold=0\.3 --db \S+ puts one", usually)
+    assert "last" not in usually
 
 
 # Words --------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -112,6 +112,11 @@ def test_pictures_have_both_label_sets_and_no_twins_of_test_pictures(voted_file:
     asked = detector.asked
     again, _ = load_pictures(config, detector, tmp_path / "cache")
     assert detector.asked == asked, "landmarks are searched for once"
+    np.testing.assert_array_equal(again.landmarks, learned.landmarks)
+    (stored,) = (tmp_path / "cache").iterdir()
+    stored.write_bytes(stored.read_bytes()[:200])
+    again, _ = load_pictures(config, detector, tmp_path / "cache")
+    assert detector.asked == 2 * asked, "a damaged file is replaced"
     np.testing.assert_array_equal(again.landmarks, learned.landmarks)
 
 
@@ -281,6 +286,23 @@ class TestRuns:
         (tmp_path / "run" / "checkpoint.pt").write_bytes(b"no checkpoint")
         with pytest.raises(ModelError, match="is no checkpoint of a training run"):
             Trainer(config, learned, kept, tmp_path / "run")
+
+    def test_a_run_goes_on_with_its_own_pictures_and_log(self, voted_file: Path, tmp_path: Path) -> None:
+        from fertrack.training.loop import LOG, Trainer
+
+        config, log = small(voted_file), tmp_path / "run" / LOG
+        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        log.parent.mkdir()
+        log.write_text("epoch,loss\n1,0.5\n", encoding="utf-8")
+        Trainer(config, learned, kept, log.parent).run(stop=lambda: True)
+        whole = log.read_text(encoding="utf-8")
+        assert whole.startswith("epoch,learning_rate"), "what another run left is not gone on with"
+        log.write_text(whole + whole.splitlines()[1].replace("1,", "2,", 1) + "\n", encoding="utf-8")
+        Trainer(config, learned, kept, log.parent)
+        assert log.read_text(encoding="utf-8") == whole, "killed between log and checkpoint"
+        changed = replace(learned, labels=np.roll(learned.labels, 1))
+        with pytest.raises(ModelError, match="was trained with other pictures or labels"):
+            Trainer(config, changed, kept, log.parent)
 
     def test_a_run_begins_with_another_ones_weights(self, voted_file: Path, tmp_path: Path) -> None:
         from fertrack.training.loop import Trainer

@@ -300,6 +300,10 @@ def test_normalised_as_the_card_says() -> None:
         ('[network]\nkind = "la-qvit"\n[data]\nsize_px = 64\n', "needs crops of 224 px"),
         ('[network]\nkind = "qvit"\n[data]\nzoom = 1.3\n', "data.zoom is of the compact network"),
         ("[data]\nsize_px = 224\n", "takes 128 px at most"),
+        ("[network]\nwidths = [8, 8]\nblocks = [1]\n", "network: widths and blocks must name as many stages"),
+        ("[network]\nwidths = []\nblocks = []\n", "widths and blocks must name as many stages, one at least"),
+        ("[network]\nwidths = [0]\nblocks = [0]\n", "widths must be 1 or more"),
+        ("[network]\nwidths = [4, 4]\nblocks = [1, 1]\ngated_from = 0\n", "gates need widths of 8 or more"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
@@ -328,6 +332,14 @@ def test_the_committed_recipes_are_the_published_networks() -> None:
     assert first.head.conv2_1.weight.shape == (256, 2048, 1, 1)
     assert third.head.conv2_1.weight.shape == (64, 2048, 1, 1)
     assert second.transformer.shape == (1024, 49)
+    heads, behind = (load_train_config(folder / f"la-{name}.toml") for name in ("orthogonal", "qvit"))
+    with torch.device("meta"):
+        fourth, fifth = (_published(config.network, 224) for config in (heads, behind))
+    assert fourth.head.channels == 128
+    assert fifth.transformer.shape == (512, 49)
+    assert {name: v.shape for name, v in fourth.head.state_dict().items()} == {
+        name: v.shape for name, v in fifth.head.state_dict().items()
+    }, "the second step begins with what the first one ends with"
     assert [tuple(dense.bias.shape) for dense in second.transformer.dense] == [(2048,), (1024,)]
     assert {name for name, _ in first.named_parameters()} <= {name for name, _ in second.named_parameters()}
     assert orthogonal.network.mean == pytest.approx((0.576, 0.450, 0.402), abs=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,12 +45,18 @@ def diagnose(
 
 
 def _tell(found: Diagnosis, where: str) -> None:
+    from fertrack.evaluation.symptoms import SYMPTOMS
+
     if not found.findings:
-        typer.echo(f"run {found.run}: none of the known symptoms in {found.faces} faces")
+        looked = " that were looked for" if found.not_judged else ""
+        typer.echo(f"run {found.run}: none of the known symptoms{looked} in {found.faces} faces")
+    if found.not_judged:
+        seen = {symptom.name: _plain(symptom.seen) for symptom in SYMPTOMS}
+        typer.echo(f"not looked for, as the run says too little: {'; '.join(seen[name] for name in found.not_judged)}")
     for finding in found.findings:
         typer.echo(f"{_plain(finding.seen)}: {finding.evidence}")
         typer.echo(f"  likely: {finding.cause}")
-        typer.echo(f"  usually: {_plain(finding.change)}")
+        typer.echo(f"  usually: {_plain(_of_run(finding.change, found.run, where))}")
         for change in finding.changes:
             typer.echo(f"  helps:  {_located(change.command, where)}\n          {_effects(change)}")
         if finding.useless:
@@ -60,12 +67,20 @@ def _tell(found: Diagnosis, where: str) -> None:
         typer.echo()
     if found.prior is not None:
         usual = ", ".join(f"{name} {share:.0%}" for name, share in found.prior.shares.items() if share >= 0.005)
-        typer.echo(f"suggestion: this run's own class shares may be {usual} (EM estimate, Saerens et al. 2002)")
+        typer.echo(
+            f"suggestion: this run's own class shares may be {usual} (EM estimate, Saerens et al. 2002, from "
+            f"{found.prior.moments} seconds of a person)"
+        )
         typer.echo(
             f"  {_located(found.prior.command, where)}\n  would change {found.prior.labels_changed:.1%} of the labels"
         )
     elif found.no_prior and found.faces:
         typer.echo(f"no suggestion of the run's own class shares: {_plain(found.no_prior)}")
+
+
+def _of_run(advice: str, run: int, where: str) -> str:
+    """General advice with its commands, between backticks, on this run instead of the last one."""
+    return re.sub(r"`(fertrack [^`]*)\blast\b([^`]*)`", lambda found: f"`{found[1]}{run}{found[2]}{where}`", advice)
 
 
 def _located(command: str, where: str) -> str:

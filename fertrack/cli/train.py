@@ -30,9 +30,10 @@ def train(
 
     After every epoch the run is saved, logged (log.csv) and drawn (curves_loss.svg, curves_accuracy.svg): stopped in
     any way, the same command goes on where it was, and ends at the same weights as if it had never stopped. Needs:
-    pip install 'fertrack[train]', and the FER2013 pictures with FER+ votes that the configuration names.
+    pip install 'fertrack[train]', and the pictures that the configuration names: FER2013 with FER+ votes, or any
+    labelled set.
 
-    Examples: fertrack train configs/train/default.toml · fertrack train configs/train/default.toml --epochs-now 10
+    Examples: fertrack train configs/train/finetune.toml · fertrack train configs/train/default.toml --epochs-now 10
     """
     from fertrack.training.command import train_classifier
 

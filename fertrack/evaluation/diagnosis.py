@@ -27,6 +27,8 @@ from fertrack.types import EXPRESSIONS, IntArray
 __all__ = ["diagnose"]
 
 _LEAST_FACES = 25
+_LEAST_SEEN = 5
+"""For symptoms that boxes and landmarks show, without any estimate."""
 _TOO_FEW = f"there are fewer than {_LEAST_FACES} estimates"
 _LEAST_KEPT = 0.5
 """Leaving small faces out is a remedy where this share of the faces is left."""
@@ -62,7 +64,11 @@ def diagnose(db: Database, run: int | str) -> Diagnosis:
         prior=prior,
         no_prior=no_prior,
         passed=tuple(each.name for each in SYMPTOMS if each.name not in shown and each.name not in left_out),
+        not_judged=tuple(each.name for each in SYMPTOMS if each.name in left_out),
     )
+
+
+_SEEN_IN_BOXES = frozenset({"misaligned", "small_faces", "turned_faces"})
 
 
 def _are_enough(run: StoredRun) -> bool:
@@ -73,7 +79,9 @@ def _left_unjudged(run: StoredRun) -> set[str]:
     """Symptoms about which the run says nothing."""
     left_out: set[str] = set()
     if not _are_enough(run):
-        left_out |= {each.name for each in SYMPTOMS} - {"no_face", "lag"}
+        left_out |= {each.name for each in SYMPTOMS} - {"no_face", "lag", *_SEEN_IN_BOXES}
+    if len(run.seen.label) < _LEAST_SEEN:
+        left_out |= _SEEN_IN_BOXES
     if signs.landmarks_look_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
         left_out |= {"one_expression", "many_uncertain", "confused_pair", "flicker", "turned_faces"}
     if _is_too_slow_to_follow(run):  # a larger picture for the detector, which else finds more, would be slower still
@@ -158,7 +166,9 @@ def _torn(run: StoredRun, pair: tuple[int, int], evidence: str) -> tuple[str, _C
 def _by_bias(run: StoredRun, corrected: CorrectedFaces, evidence: str) -> tuple[str, _Changes, _Changes]:
     base = run.settings.calibration.model_copy(update={"bias_profile": None})
     fit = fit_bias(corrected.logits, corrected.labels, Calibrator(base, run.own), groups=corrected.groups)
-    change = Change(f"fertrack bias fit {run.faces.run}", "macro-F1, held out", fit.macro_f1_before, fit.macro_f1_after)
+    number = run.faces.run
+    effect = f"macro-F1, held out, after fertrack bias use N {number} with the number N that it prints"
+    change = Change(f"fertrack bias fit {number}", effect, fit.macro_f1_before, fit.macro_f1_after)
     if fit.refused:
         return f"{evidence}; biases learned from them are refused: {fit.refused}", (), (change,)
     return evidence, (change,), ()

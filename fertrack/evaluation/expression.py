@@ -17,6 +17,7 @@ from scipy.optimize import minimize_scalar
 from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
 
 __all__ = [
+    "ROUNDING",
     "ReliabilityBin",
     "accuracy",
     "accuracy_coverage",
@@ -245,6 +246,10 @@ def fit_temperature(probabilities_at: Callable[[float], FloatArray], labels: Int
     return float(np.exp(best.x))
 
 
+ROUNDING = 1e-9
+"""Sums of weights are not exact: a precision that is as wanted must not seem to be below it."""
+
+
 def precision_thresholds(
     probabilities: FloatArray, labels: IntArray, weights: Weights, *, target: float, floor: float, ceiling: float = 0.90
 ) -> tuple[float, ...]:
@@ -267,7 +272,7 @@ def precision_thresholds(
     for expression in range(len(EXPRESSIONS)):
         for hundredth in range(round(floor * 100), round(ceiling * 100) + 1):
             given = (winner == expression) & (confidence >= hundredth / 100)
-            if weights[given & right].sum() >= target * weights[given].sum():
+            if weights[given & right].sum() >= (target - ROUNDING) * weights[given].sum():
                 break
         thresholds.append(hundredth / 100)
     return tuple(thresholds)

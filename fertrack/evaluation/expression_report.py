@@ -120,7 +120,7 @@ def evaluate_answers(
 
 def prior_rows(logits: FloatArray, labels: IntArray, calibrator: Calibrator) -> tuple[PriorRow, ...]:
     """Main figures with other class shares assumed, all else as configured; none if training's are not known."""
-    if not calibrator.classifier.calibrated and calibrator.config.training_prior is None:
+    if not calibrator.classifier.names_training_prior and calibrator.config.training_prior is None:
         return ()
     own = by_expression(np.bincount(labels, minlength=len(EXPRESSIONS)) / len(labels))
     others: dict[str, dict[str, Any]] = {

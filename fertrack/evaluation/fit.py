@@ -6,7 +6,8 @@ bias" and "one scale for all" keeps rare classes from running away. Thresholds a
 precision. The weights make the classes count as the prior correction assumes (``calibration.assumed_shares``).
 
 Everything reported "held out" is cross-fitted: the faces are split into folds, each is judged with values fitted on the
-others, and no face is ever judged by values it helped to fit.
+others, and no face is ever judged by values it helped to fit. One thing is chosen with all faces in view: which of a
+few prior strengths is used, where none is asked for.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ def fit_calibration(
     options = options or FitOptions()
     check_enough(labels)
     counts = np.bincount(labels, minlength=len(EXPRESSIONS))
-    prior = np.asarray(own.training_prior if own.calibrated else (counts + 1.0) / (counts + 1.0).sum())
+    prior = np.asarray(own.training_prior if own.names_training_prior else (counts + 1.0) / (counts + 1.0).sum())
     target = counts / counts.sum() if options.target == "own" else _EQUAL
     fold = stratified_folds(labels, options.folds, groups=groups)
     strength = options.strength

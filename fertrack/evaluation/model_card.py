@@ -57,7 +57,7 @@ def render(card: BundleCard, fingerprint: str, evaluation: Evaluation) -> str:
         licence=card.licence,
         training_data=card.training_data,
         setting=evaluation.facts["calibration"],
-        fitted_on=f"fitted on {fitted.fitted_on}" if fitted else "not fitted on anything",
+        fitted_on=f"fitted on {fitted.fitted_on}" if fitted and fitted.fitted_on else "not fitted on anything",
         facts="\n".join(f"| {name} | {fact} |" for name, fact in evaluation.facts.items()),
         measures="\n".join(f"| {MEASURES[name]} | {value} |" for name, value in scores.measures.items()),
         crosswise="\n".join(

@@ -18,6 +18,9 @@ from fertrack.types import EXPRESSIONS
 
 __all__ = ["suggest_shares"]
 
+_LEAST_MOMENTS = 10
+_ALREADY = 0.005
+
 
 def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSuggestion | None, str]:
     """The class shares under which a run's faces are most likely.
@@ -31,8 +34,12 @@ def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSugg
     """
     if unsound := _unsound(run, symptoms):
         return None, unsound
+    if _moments(run) < _LEAST_MOMENTS:
+        return None, f"there are only {_moments(run)} moments (seconds of one person) to estimate them from"
     calibrator = run.calibrator
     shares = estimate_shares(calibrator.probabilities(run.seen.logits[run.estimated]), calibrator.assumed_shares)
+    if np.abs(shares - np.asarray(calibrator.assumed_shares)).max() < _ALREADY:
+        return None, "they are those that it assumes already"
     rounded = [max(round(float(share), 3), 0.001) for share in shares]
     named = {name: round(share / sum(rounded), 4) for name, share in zip(EXPRESSIONS, rounded, strict=True)}
     table = "{ " + ", ".join(f"{name} = {share}" for name, share in named.items()) + " }"
@@ -49,7 +56,15 @@ def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSugg
         assumed=by_expression(calibrator.assumed_shares),
         command=f"fertrack rescore {run.faces.run} " + " ".join(f"--set {quoted(each)}" for each in overrides),
         labels_changed=float((after != run.seen.label).mean()),
+        moments=_moments(run),
     ), ""
+
+
+def _moments(run: StoredRun) -> int:
+    """Seconds in which a person has an estimate: frames of one second show much the same."""
+    seen = run.seen
+    which = np.stack([seen.track, np.floor(seen.time_s).astype(np.int64)], axis=1)[run.estimated]
+    return len(np.unique(which, axis=0))
 
 
 def _unsound(run: StoredRun, symptoms: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.evaluation.expression import Weights, decisions
+from fertrack.evaluation.expression import ROUNDING, Weights, decisions
 from fertrack.evaluation.intervals import wilson
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
@@ -58,8 +58,8 @@ class PrecisionTarget:
             "few pictures": f"only {self.pictures} picture{'s' * (self.pictures != 1)} of it, so this is uncertain "
             f"(at least {FEW_PICTURES} are wanted)",
             "never given": f"no face reaches its threshold {self.threshold:g}: the label would hardly ever be given",
-            "missed": f"a precision of {self.wanted:g} could not be met: {self.fitted:.2f} at the highest threshold, "
-            f"{self.threshold:g}",
+            "missed": f"a precision of {self.wanted:g} could not be met: {self.fitted:.3f} at the highest threshold "
+            f"tried, {self.threshold:g}",
             "missed held out": f"a precision of {self.wanted:g} is met only on the pictures fitted on: "
             f"{self.held_out:.2f} held out",
         }
@@ -106,7 +106,7 @@ def precision_targets(
             problems.append("few pictures")
         if pictures and math.isnan(reached):
             problems.append("never given")
-        elif pictures and reached < wanted:
+        elif pictures and reached < wanted - ROUNDING:
             problems.append("missed")
         elif pictures and given and wilson(round(later * given), given).high < wanted:
             problems.append("missed held out")  # by more than chance

@@ -74,10 +74,10 @@ def study_bundle(
         ModelError: the bundle does not name the class shares it was trained with.
     """
     own = bundle.calibration
-    if not own.calibrated:
+    if not own.names_training_prior:
         raise ModelError(
             f"{bundle.folder / BUNDLE_FILE} needs a [calibration] table with the training_prior of its network before "
-            "it can be calibrated: fitted_on, temperature = 1.0, prior_strength = 0.0, training_prior, thresholds"
+            "it can be calibrated: temperature = 1.0, prior_strength = 0.0, training_prior, thresholds"
         )
     rows = answers.answered
     logits, labels = answers.logits[rows], labelled.labels[rows]

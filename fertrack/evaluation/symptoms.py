@@ -53,8 +53,8 @@ SYMPTOMS = (
         "confused_pair",
         "anger and fear (or neutral and sadness) taken for each other",
         "the classifier is one-sided on these faces",
-        "correct some labels, then `fertrack import-labels`, `fertrack bias fit last`, `fertrack bias use 1 last`; or "
-        "`--set smoothing.hysteresis_margin=0.15`",
+        "correct some labels, then `fertrack import-labels`, `fertrack bias fit last`, and `fertrack bias use N last` "
+        "with the number N that it prints; or `--set smoothing.hysteresis_margin=0.15`",
     ),
     Symptom(
         "flicker",
@@ -155,12 +155,14 @@ class PriorSuggestion:
         assumed: those that the calibration assumes.
         command: what to type to use them.
         labels_changed: share of confirmed faces whose label would be another.
+        moments: how many seconds of a person the estimate rests on.
     """
 
     shares: dict[str, float]
     assumed: dict[str, float]
     command: str
     labels_changed: float
+    moments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class Diagnosis:
         prior: suggested class shares; None where they would say nothing.
         no_prior: why none are suggested; empty if some are.
         passed: symptoms that it does not show.
+        not_judged: symptoms about which it says nothing, for want of faces for example.
     """
 
     run: int
@@ -182,3 +185,4 @@ class Diagnosis:
     prior: PriorSuggestion | None
     no_prior: str
     passed: tuple[str, ...]
+    not_judged: tuple[str, ...] = ()

@@ -86,7 +86,9 @@ class InputCard(StageConfig):
 class CalibrationCard(StageConfig):
     """Values fitted on labelled pictures; see ``fertrack.calibration`` for what they do."""
 
-    fitted_on: str = Field(min_length=1, description="Which labelled pictures the values were fitted on.")
+    fitted_on: str = Field(
+        "", description="Which labelled pictures the values were fitted on; empty: none, the logits are as trained."
+    )
     temperature: float = Field(ge=0.05, le=20.0)
     prior_strength: float = Field(ge=0.0, le=1.0, description="Recommended strength of the prior correction.")
     training_prior: Prior = Field(description="Class shares the network saw in training.")
@@ -208,7 +210,7 @@ class ClassifierBundle:
             return replace(ClassifierCalibration.uncalibrated(name), reliability=self.card.reliability)
         return ClassifierCalibration(
             classifier=name,
-            calibrated=True,
+            calibrated=bool(fitted.fitted_on),
             training_prior=in_order(fitted.training_prior),
             prior_strength=fitted.prior_strength,
             temperature=fitted.temperature,

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fertrack.errors import ModelError, WeightsError
+import numpy as np
 
-__all__ = ["joined", "parts_beside", "sha256_with_parts"]
+from fertrack.errors import ModelError, WeightsError
+from fertrack.types import FloatArray
+
+__all__ = ["joined", "parts_beside", "sha256_with_parts", "stored_arrays"]
 
 _MARK = b"location"  # stands in every file that refers to another one
 
@@ -80,6 +83,22 @@ def joined(path: Path, content: bytes, parts: Mapping[str, bytes]) -> bytes:
         return bytes(model.SerializeToString())
     except Exception as error:  # protobuf's EncodeError has no public base
         raise ModelError(f"{path} and its weights cannot be put together: {error}") from error
+
+
+def stored_arrays(content: bytes) -> dict[str, FloatArray]:
+    """The arrays that an ONNX network holds in itself, by name.
+
+    Raises:
+        ModelError: it is no ONNX network.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load_from_string(content).graph
+        return {each.name: np.array(numpy_helper.to_array(each)) for each in graph.initializer}
+    except Exception as error:  # protobuf's DecodeError has no public base
+        raise ModelError(f"the weights of an ONNX network cannot be read: {error}") from error
 
 
 def _model(content: bytes) -> Any:

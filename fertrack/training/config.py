@@ -26,6 +26,7 @@ __all__ = [
 
 
 LEAST_TO_CALIBRATE = 100
+_LEAST_GATED = 8
 _PUBLISHED_PX, _LARGEST_COMPACT_PX = 224, 128
 
 
@@ -99,6 +100,17 @@ class NetworkConfig(StageConfig):
     head_channels: int = Field(64, ge=0, description="Channels of each orthogonal head; 0: no heads.")
     head_weight: float = Field(0.1, ge=0, description="Weight of the heads' overlap in the loss.")
     dropout: float = Field(0.2, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> NetworkConfig:
+        if not self.widths or len(self.widths) != len(self.blocks):
+            raise ValueError("widths and blocks must name as many stages, one at least")
+        if min(self.widths) < 1 or min(self.blocks) < 0:
+            raise ValueError("widths must be 1 or more, blocks 0 or more")
+        gated = self.widths[self.gated_from :]
+        if gated and min(gated) < _LEAST_GATED:
+            raise ValueError(f"stages with gates need widths of {_LEAST_GATED} or more: raise gated_from or widths")
+        return self
 
 
 PublishedKind = Literal["orthogonal-resnet50", "landmark-attention", "qvit", "la-qvit"]

@@ -42,7 +42,7 @@ def write_bundle(
     training_prior: FloatArray,
     folder: Path,
     *,
-    fitted_on: str = "nothing yet: as trained",
+    fitted_on: str = "",
 ) -> Path:
     """Write the network as a bundle: ``model.onnx``, batch norms folded in, or weights by themselves; and its card.
 
@@ -54,7 +54,7 @@ def write_bundle(
         config: the run.
         training_prior: float64 (7,), class shares seen in training, or those its logits were brought to.
         folder: made if need be; an earlier bundle in it is replaced.
-        fitted_on: what the logits were calibrated with.
+        fitted_on: which pictures the logits were calibrated with; empty: they are as trained, and the card says so.
 
     Returns:
         The folder.

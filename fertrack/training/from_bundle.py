@@ -12,14 +12,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from fertrack.errors import ModelError
 from fertrack.models.bundle import BUNDLE_FILE, load_bundle
 from fertrack.models.compact import CompactNet
+from fertrack.models.onnx_parts import stored_arrays
 from fertrack.types import FloatArray
 
 __all__ = ["begin_with_bundle", "is_bundle"]
@@ -50,9 +49,9 @@ def begin_with_bundle(network: nn.Module, start: str, drawn: FloatArray, batches
         raise ModelError(f"start: {start} is a bundle, with which only a compact network begins: set network.weights")
     bundle = load_bundle(start)
     try:
-        stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(bundle.model_path).graph.initializer}
-        _fill(network, {name: torch.from_numpy(values.copy()) for name, values in stored.items()})
-    except Exception as error:  # protobuf's decode errors share no base with KeyError and RuntimeError
+        stored = stored_arrays(bundle.read_model())
+        _fill(network, {name: torch.from_numpy(values) for name, values in stored.items()})
+    except (ModelError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"start: {start} is no compact network of this shape as `fertrack train` writes it: give it the same "
             "[network], or leave start out"

@@ -17,6 +17,7 @@ from fertrack.evaluation.labelled import LabelledSet, read_labelled
 from fertrack.evaluation.labelled_formats import is_rafdb
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
+from fertrack.training.landmark_cache import cached_landmarks
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
 __all__ = ["LabelledImages", "read_learned"]
@@ -50,6 +51,10 @@ class LabelledImages:
         """Some of them, in that order; nothing is read yet."""
         return LabelledImages(self.labelled, np.asarray(self.rows[chosen]), self.colour)
 
+    def digest(self) -> bytes:
+        """What tells these pictures from others: the set's digest, and which of its pictures they are."""
+        return self.labelled.digest().encode() + self.rows.tobytes()
+
     def _image(self, row: int) -> Image:
         image = self.labelled.image(row)
         return image if self.colour else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
@@ -80,22 +85,14 @@ def read_learned(
     one_hot = np.eye(len(EXPRESSIONS), dtype=np.float32)[labelled.labels]
     targets = labelled.votes if labelled.has_votes else one_hot
     images = LabelledImages(labelled, np.arange(len(labelled)), colour)
-    return images, _cached_landmarks(labelled, detector, cache), targets, labelled.labels
-
-
-def _cached_landmarks(labelled: LabelledSet, detector: Detector, cache: Path) -> FloatArray:
-    path = cache / f"landmarks-{hashlib.sha256(labelled.digest().encode()).hexdigest()[:16]}.npy"
-    if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    logger.info("finding landmarks in %d pictures", len(labelled))
-    landmarks = _landmarks(labelled, detector)
-    cache.mkdir(parents=True, exist_ok=True)
-    np.save(path, landmarks)
-    return landmarks
+    kept = cache / f"landmarks-{hashlib.sha256(labelled.digest().encode()).hexdigest()[:16]}.npy"
+    landmarks = cached_landmarks(kept, len(labelled), lambda: _landmarks(labelled, detector))
+    return images, landmarks, targets, labelled.labels
 
 
 def _landmarks(labelled: LabelledSet, detector: Detector) -> FloatArray:
     """Where no face is found, the mean landmarks of the others stand in, as shares of the face's box or picture."""
+    logger.info("finding landmarks in %d pictures", len(labelled))
     landmarks = np.empty((len(labelled), 5, 2), np.float32)
     corner, size = np.empty((2, len(labelled), 1, 2), np.float32)
     for row in range(len(labelled)):

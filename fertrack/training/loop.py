@@ -100,6 +100,7 @@ class Trainer:
         self.step = 0
         if resumes:
             self._resume()
+        self._log_until(self.step // self.steps_per_epoch)
 
     def run(
         self, *, on_epoch: Callable[[EpochReport], None] | None = None, stop: Callable[[], bool] = lambda: False
@@ -209,6 +210,18 @@ class Trainer:
             seconds=seconds,
         )
 
+    def _log_until(self, epoch: int) -> None:
+        """Forget lines of epochs that are yet to come: a run that was killed may have told one that it did not save."""
+        path = self.folder / LOG
+        if not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [row for row in lines[1:] if row.split(",")[0].isdigit() and int(row.split(",")[0]) <= epoch]
+        if kept:
+            path.write_text("".join((lines[0], *kept)), encoding="utf-8")
+        else:
+            path.unlink()
+
     def _log(self, report: EpochReport) -> None:
         path = self.folder / LOG
         new = not path.is_file()
@@ -224,11 +237,16 @@ class Trainer:
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "pictures": self._learned.digest(),
         }
         save_checkpoint(self.folder, self.config, state)
 
     def _resume(self) -> None:
         state = load_checkpoint(self.folder, self.config)
+        if state.get("pictures", self._learned.digest()) != self._learned.digest():
+            raise ModelError(
+                f"{self.folder / CHECKPOINT} was trained with other pictures or labels: train in another folder"
+            )
         try:
             self.network.load_state_dict(state["network"])
             self.averaged.load_state_dict(state["averaged"])

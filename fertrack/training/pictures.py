@@ -15,6 +15,7 @@ from fertrack.evaluation.ferplus import find_landmarks, load_ferplus, select_vot
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
 from fertrack.training.labelled_pictures import LabelledImages, read_learned
+from fertrack.training.landmark_cache import cached_landmarks
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
 __all__ = ["Pictures", "crop_template", "is_fer2013", "load_pictures"]
@@ -53,6 +54,11 @@ class Pictures:
         counts = np.bincount(self.labels, minlength=len(EXPRESSIONS)).astype(np.float64)
         weights = counts[self.labels] ** -balance
         return np.asarray(weights / weights.sum())
+
+    def digest(self) -> str:
+        """What tells these pictures and labels from others: a SHA-256."""
+        pictures = self.images.digest() if isinstance(self.images, LabelledImages) else self.images.tobytes()
+        return hashlib.sha256(pictures + self.labels.tobytes()).hexdigest()
 
     def class_shares(self, balance: float) -> FloatArray:
         """float64 (7,): the class shares that a network trained on such draws has seen: its training prior."""
@@ -118,7 +124,8 @@ def _voted_pictures(path: Path, config: DataConfig, detector: Detector, cache: P
     fresh = ~twins_among(voted.images, tested.images)
     own_labels = np.eye(len(EXPRESSIONS), dtype=np.float32)[_fer2013_labels(path)]
     targets = (1 - config.fer2013_share) * voted.votes + config.fer2013_share * own_labels
-    landmarks = _cached_landmarks(voted.images, detector, cache)
+    kept = cache / f"landmarks-{hashlib.sha256(voted.images.tobytes()).hexdigest()[:16]}.npy"
+    landmarks = cached_landmarks(kept, len(voted), lambda: _landmarks(voted.images, detector))
     everything = Pictures(voted.images, landmarks, targets.astype(np.float32), voted.labels)
     pictures = _subset(everything, np.flatnonzero(fresh))
     logger.info("%d pictures, %d left out as twins of test pictures", len(pictures), int((~fresh).sum()))
@@ -145,13 +152,6 @@ def _subset(pictures: Pictures, rows: np.ndarray) -> Pictures:
     )
 
 
-def _cached_landmarks(images: Image, detector: Detector, cache: Path) -> FloatArray:
-    digest = hashlib.sha256(images.tobytes()).hexdigest()[:16]
-    path = cache / f"landmarks-{digest}.npy"
-    if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+def _landmarks(images: Image, detector: Detector) -> FloatArray:
     logger.info("finding landmarks in %d pictures", len(images))
-    landmarks, _ = find_landmarks(images, detector)
-    cache.mkdir(parents=True, exist_ok=True)
-    np.save(path, landmarks)
-    return landmarks
+    return find_landmarks(images, detector)[0]
