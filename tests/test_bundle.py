@@ -50,7 +50,7 @@ def write(folder: Path, content: dict) -> Path:
 def test_the_default_bundle_is_complete_and_verified() -> None:
     bundle = load_bundle("default")
     assert bundle.model_path.stat().st_size == 7_579_743
-    assert bundle.fingerprint == "ferplus-compact 4 sha256:9560969a"
+    assert bundle.fingerprint == "ferplus-compact 5 sha256:dcf0f658"
     assert bundle.card.labels == EXPRESSIONS
     assert bundle.card.licence == "MIT"
     assert "FER2013" in bundle.card.training_data

@@ -97,6 +97,11 @@ def test_thresholds_reach_their_target_and_respect_floor_and_ceiling() -> None:
         just_below = (p.argmax(axis=1) == k) & (p.max(axis=1) >= thresholds[k] - 0.02)
         assert thresholds[k] == 0.3 or right[just_below].mean() < 0.955
     assert precision_thresholds(p, labels, weights, target=0.0, floor=0.4) == (0.4,) * 7
+    for count in range(5, 200, 5):  # 80 % right, with weights whose sums are not exact: as wanted, not below it
+        sure = np.tile(np.array([[0.9, 0.1, 0, 0, 0, 0, 0]], np.float32), (count, 1))
+        said = np.array([0] * (count * 4 // 5) + [1] * (count // 5))
+        even = np.full(count, 1 / count)
+        assert precision_thresholds(sure, said, even, target=0.8, floor=0.4)[0] == 0.4, count
     wrong = (labels + 1) % 7
     assert precision_thresholds(p, wrong, weights, target=0.99, floor=0.4, ceiling=0.8) == (0.8,) * 7
 

@@ -268,6 +268,8 @@ class TestRuns:
 
         bundle = load_bundle(write_bundle(trainer.averaged, config, trainer.training_prior, tmp_path / "bundle"))
         np.testing.assert_allclose(bundle.calibration.training_prior, trainer.training_prior, atol=1e-3)
+        assert not bundle.calibration.calibrated, "nobody has fitted anything, and reports must say so"
+        assert bundle.calibration.names_training_prior
         classifier = OnnxClassifier(bundle)
         crops = crop_faces(kept.images, kept.landmarks, crop_template(32, config.data.zoom), 32)
         logits = classifier.logits(np.repeat(crops[..., None], 3, axis=3))
