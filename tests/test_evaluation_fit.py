@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from test_evaluation_expression import calibrated_world
 from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares
 from fertrack.config import load_settings
 from fertrack.errors import EvaluationError, ModelError, OutputExistsError
-from fertrack.evaluation.calibration_file import fit_facts, write_calibration, write_fit_report
+from fertrack.evaluation.calibration_file import fit_facts, shortfalls, write_calibration, write_fit_report
 from fertrack.evaluation.classify import Answers
 from fertrack.evaluation.expression import class_weights, expected_calibration_error, stratified_folds
 from fertrack.evaluation.figures import CURVES_NOTE
@@ -23,7 +24,7 @@ from fertrack.evaluation.fit import CalibrationFit, FitOptions, choose_strength,
 from fertrack.evaluation.labelled import LabelledSet
 from fertrack.evaluation.precision_targets import precision_targets
 from fertrack.evaluation.publish import card_tables, main, study_bundle, write_card_tables
-from fertrack.evaluation.scores import INTERVALS_NOTE
+from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES
 from fertrack.evaluation.study_text import study_text
 from fertrack.models.bundle import load_bundle
 from fertrack.types import EXPRESSIONS
@@ -134,6 +135,16 @@ def test_calibration_gets_better_and_says_by_how_much() -> None:
     assert expected_calibration_error(found.held_out, labels, class_weights(labels)) == pytest.approx(after.value)
     few = fit_calibration(logits, labels, OWN, FitOptions(strength=0.0, resamples=5), compare=False)
     assert few.raw.measures["ece"].low == few.raw.measures["ece"].value
+
+
+def test_what_the_calibration_in_force_does_better_is_said() -> None:
+    labels, logits = calibrated_world(2000, PRIOR)
+    better = fitted(3 * logits, labels, precision=0.0)
+    assert shortfalls(better) == []
+    worse = replace(better, before=better.after, after=better.before)
+    told = shortfalls(worse)
+    assert [each.split(":")[0] for each in told] == [MEASURES[name] for name in ("ece", "nll", "nll_equal_shares")]
+    assert "held out, but 0.0" in told[0]
 
 
 def test_the_strength_loses_least_at_either_end() -> None:

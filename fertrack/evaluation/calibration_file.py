@@ -79,13 +79,29 @@ def write_calibration(
     return config
 
 
+_MAY_RISE = {"ece": 0.01, "nll": 0.0, "nll_equal_shares": 0.01}
+"""How far a measure may rise without being told: binned, or far from what was fitted, it wavers."""
+
+
 def shortfalls(fit: CalibrationFit) -> list[str]:
     """What the pictures were too few or the classifier too often wrong for, a sentence each; for people."""
     edge = (
         f"the temperature {fit.values.temperature:.3g} is at the edge of what is searched: pictures all answered "
         "rightly, or wrongly, do not tell it"
     )
-    return [edge] * fit.temperature_at_edge + [target.sentence() for target in fit.targets if target.problems]
+    missed = [target.sentence() for target in fit.targets if target.problems]
+    return [edge] * fit.temperature_at_edge + _rises(fit) + missed
+
+
+def _rises(fit: CalibrationFit) -> list[str]:
+    """What the calibration in force did better, held out, than what was fitted."""
+    before, after = fit.before.measures, fit.after.measures
+    return [
+        f"{MEASURES[name]}: {after[name].value:.3f} held out, but {before[name].value:.3f} with the calibration in "
+        "force, which may be the better one, or was fitted on such pictures"
+        for name, least in _MAY_RISE.items()
+        if after[name].value - before[name].value > least
+    ]
 
 
 def target_rows(fit: CalibrationFit) -> list[list[Any]]:

@@ -8,6 +8,7 @@ another bundle. ``fertrack evaluate expression DATA --model-card FILE`` writes t
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,10 +85,14 @@ def render(card: BundleCard, fingerprint: str, evaluation: Evaluation) -> str:
 
 def _classes(scores: ExpressionScores) -> str:
     return "\n".join(
-        f"| {row.expression} | {row.pictures} | {row.recall} | {row.precision} | {row.f1:.3f} | {row.labelled} "
+        f"| {row.expression} | {row.pictures} | {row.recall} | {row.precision} | {_figure(row.f1)} | {row.labelled} "
         f"| {row.labelled_precision} |"
         for row in scores.classes
     )
+
+
+def _figure(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:
@@ -163,9 +168,9 @@ calibration is worth on others.
 |---|---|
 {facts}
 
-95 % intervals: percentile bootstrap within classes for all expressions together, Wilson score intervals for each.
-Calibration error: on the winning probability; its interval lies above its value because resampling adds noise to every
-bin.
+95 % intervals: Wilson score intervals of plain shares (accuracy, coverage, and of each expression), percentile
+bootstrap within classes of all else. Calibration error: on the winning probability; its interval lies above its value
+because resampling adds noise to every bin.
 
 | all expressions | value (95 % interval) |
 |---|---|
@@ -201,7 +206,8 @@ Expressions with few pictures have wide intervals: mind them.
 | what | |
 |---|---|
 | accuracy by skin tone, age or gender | not measured: the pictures carry no such labels; expect differences |
-| accuracy on video of everyday people | not measured: no labelled video was at hand |
+| accuracy on video of everyday people | not measured, but for 13 passages of 7 people in clips from other cameras \
+([passages.md](passages.md)): no larger labelled video was at hand |
 | accuracy on spontaneous as against posed expressions | not measured |
 | accuracy for faces filmed small, turned away, covered or badly lit | expect worse; measured only on pictures \
 shrunk, covered and lit by computation ([robustness.md](robustness.md)), not for faces turned away |

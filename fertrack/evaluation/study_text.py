@@ -109,8 +109,9 @@ found, average landmarks stand in and the picture still counts.
 
 **Every figure below is held out**: {folds} folds, each judged with values fitted on the others. "Own shares" are the
 set's, "equal shares" weigh every class the same, so that accuracy there is mean-class recall. ECE: 15 equal-width bins
-on the winning probability; soft: against the raters' share for the winner. Brackets: 95 % percentile bootstrap within
-classes; an ECE's interval lies above its value because resampling adds noise to every bin.
+on the winning probability; soft: against the raters' share for the winner. Brackets: 95 %; Wilson score
+intervals of accuracies, percentile bootstrap within classes of all else. An ECE's interval lies above its value because
+resampling adds noise to every bin.
 
 ## What is fitted
 
