@@ -16,7 +16,7 @@ from test_evaluation_expression import calibrated_world
 from fertrack.calibration import CalibrationConfig, Calibrator, ClassifierCalibration, assumed_shares
 from fertrack.config import load_settings
 from fertrack.errors import EvaluationError, ModelError, OutputExistsError
-from fertrack.evaluation.calibration_file import fit_facts, shortfalls, write_calibration, write_fit_report
+from fertrack.evaluation.calibration_file import fit_facts, shortfalls, target_rows, write_calibration, write_fit_report
 from fertrack.evaluation.classify import Answers
 from fertrack.evaluation.expression import class_weights, expected_calibration_error, stratified_folds
 from fertrack.evaluation.figures import CURVES_NOTE
@@ -250,6 +250,13 @@ def test_a_target_that_only_holds_where_it_was_fitted_is_not_met() -> None:
     assert "met only on the pictures fitted on: 0.77 held out" in first.sentence()
     assert second.problems == ()
     assert second.sentence() == ""
+
+
+def test_a_target_missed_by_chance_is_not_called_met() -> None:
+    found = fitted(*reversed(calibrated_world(500, PRIOR)))
+    one = replace(found.targets[0], wanted=0.8, fitted=0.81, held_out=0.75, problems=())
+    rows = target_rows(replace(found, targets=(one, replace(one, held_out=0.8), replace(one, problems=("missed",)))))
+    assert [row[-1] for row in rows] == ["met where fitted; held out below it, within chance", "met", "missed"]
 
 
 def test_without_a_target_there_is_none_to_miss(tmp_path: Path) -> None:

@@ -401,7 +401,9 @@ class TestRuns:
         path.write_text(path.read_text().replace(ends, 'average_with = ["nowhere"]'))
         with pytest.raises(ModelError, match=r"finish\.average_with: nowhere holds no training run"):
             command.train_classifier(path, tmp_path / "never begun")
-        assert not (tmp_path / "never begun").exists()
+        (tmp_path / "file").touch()
+        with pytest.raises(ConfigError, match=r"the run's folder .*file/run cannot be made"):
+            command.train_classifier(path, tmp_path / "file" / "run")
         other = small(voted_file).model_copy(update={"network": NetworkConfig(widths=(8, 16), blocks=(0, 1))})
         Trainer(other, learned, kept, tmp_path / "other").run()
         path.write_text(path.read_text().replace("nowhere", str(tmp_path / "other")))
@@ -430,6 +432,9 @@ class TestRuns:
         assert bundle.card.name == "finetuned"
         view = load_bundle("default").card.input
         assert bundle.card.input == view, "its crops are those that it has learned to look at"
+        begun = load_bundle("default").card
+        assert bundle.card.training_data.endswith(f"begun with {begun.name} {begun.version}: {begun.training_data}")
+        assert "what it begins with, kept apart: accuracy " in said.err
 
     def test_without_heads(self) -> None:
         import torch

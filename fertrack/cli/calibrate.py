@@ -99,6 +99,8 @@ def calibrate(
     path = out or Path("configs") / "calibration" / f"{name}.toml"
     labelled = read_labelled(data, split=split, pictures=pictures)
     check_free(path, overwrite=overwrite)
+    if report is not None:
+        check_free(report / "calibration.json", overwrite=overwrite)
     try:
         check_enough(labelled.labels)  # before minutes of work, and in fit_calibration again: faces are not all found
     except ValueError as error:
@@ -161,7 +163,7 @@ def _print_targets(fit: CalibrationFit) -> None:
 
 
 def _print_before_and_after(fit: CalibrationFit) -> None:
-    from fertrack.evaluation.scores import MEASURES
+    from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES
 
     print_table(
         ["measure", "as trained", "before", "after, held out"],
@@ -171,3 +173,4 @@ def _print_before_and_after(fit: CalibrationFit) -> None:
             if name in fit.after.measures
         ],
     )
+    typer.echo(INTERVALS_NOTE)

@@ -69,7 +69,7 @@ def _tell(found: Diagnosis, where: str) -> None:
         usual = ", ".join(f"{name} {share:.0%}" for name, share in found.prior.shares.items() if share >= 0.005)
         typer.echo(
             f"suggestion: this run's own class shares may be {usual} (EM estimate, Saerens et al. 2002, from "
-            f"{found.prior.moments} seconds of a person)"
+            f"{found.prior.moments} moments, each within one second of a person)"
         )
         typer.echo(
             f"  {_located(found.prior.command, where)}\n  would change {found.prior.labels_changed:.1%} of the labels"

@@ -100,6 +100,7 @@ def expression(
     """
     from fertrack.build import build_calibrator
     from fertrack.evaluation.expression_report import evaluate_answers
+    from fertrack.reporting.output_file import check_free
 
     settings = settings_from(
         with_calibration(config, calibration),
@@ -110,6 +111,8 @@ def expression(
         },
     )
     calibrator = build_calibrator(settings)
+    if out is not None:
+        check_free(out / "expression.json", overwrite=overwrite)  # before minutes of work
     labelled, answers = look_at(
         data, settings, split, pictures, with_detector=with_detector, not_found="average" if average else "leave-out"
     )

@@ -17,6 +17,7 @@ from fertrack.calibration import CalibrationConfig
 from fertrack.evaluation.figures import CURVES_NOTE, coverage_svg, reliability_svg
 from fertrack.evaluation.fit import CalibrationFit
 from fertrack.evaluation.page import facts_html, page_html, table_html, write_text
+from fertrack.evaluation.precision_targets import PrecisionTarget
 from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES, ExpressionScores
 from fertrack.types import EXPRESSIONS
 
@@ -107,9 +108,14 @@ def _rises(fit: CalibrationFit) -> list[str]:
 def target_rows(fit: CalibrationFit) -> list[list[Any]]:
     """What became of each expression's target, for a table with ``TARGET_COLUMNS``."""
     return [
-        [each.expression, each.pictures, each.threshold, each.fitted, each.held_out, ", ".join(each.problems) or "met"]
+        [each.expression, each.pictures, each.threshold, each.fitted, each.held_out, _verdict(each)]
         for each in fit.targets
     ]
+
+
+def _verdict(target: PrecisionTarget) -> str:
+    met = "met where fitted; held out below it, within chance" if target.held_out < target.wanted else "met"
+    return ", ".join(target.problems) or met
 
 
 def _record(fit: CalibrationFit) -> dict[str, Any]:

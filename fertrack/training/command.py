@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fertrack.detectors.centerface import Options, build
-from fertrack.errors import ConfigError, ModelError
+from fertrack.errors import ConfigError, ModelError, reason_of
 from fertrack.models.bundle import load_bundle
 from fertrack.training.config import NetworkConfig, load_train_config
 from fertrack.training.curves import write_curves
@@ -60,6 +60,10 @@ def train_classifier(
     from fertrack.training.settle import class_shares, settle, settled
 
     folder = folder or _FOLDER / config.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the run's folder {folder} cannot be made: {reason_of(error)}") from error
     view = view_of(config)
     # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
     detector = build(Options(long_side=224, score_threshold=0.1))
@@ -80,6 +84,9 @@ def train_classifier(
         learned = taught(learned, teachers, config.teacher.share, prior)
     trainer = Trainer(config, learned, kept, folder, watching)
     say(f"{len(learned)} pictures, {len(kept)} kept apart, {config.schedule.epochs} epochs; saved in {folder}")
+    if config.start and not trainer.step and len(kept):
+        accuracy, recall = trainer.validation()
+        say(f"what it begins with, kept apart: accuracy {accuracy:.3f}, mean class recall {recall:.3f}")
     done = 0
 
     def after(report: EpochReport) -> None:

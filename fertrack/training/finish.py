@@ -16,11 +16,12 @@ import tomli_w
 import torch
 
 from fertrack.errors import ModelError
-from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, HeadCard, InputCard
+from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, HeadCard, InputCard, load_bundle
 from fertrack.models.compact import CompactNet
 from fertrack.models.export.onnx_file import from_module
 from fertrack.training.checkpoint import load_averaged
 from fertrack.training.config import TrainConfig
+from fertrack.training.from_bundle import is_bundle
 from fertrack.training.networks import PublishedNet
 from fertrack.training.pictures import is_fer2013
 from fertrack.training.views import view_of
@@ -67,6 +68,7 @@ def write_bundle(
     network.eval().to("cpu", memory_format=torch.contiguous_format)
     facts = _write_onnx(network, config, folder) if isinstance(network, CompactNet) else _write_weights(network, folder)
     view = view_of(config)
+    begun = load_bundle(config.start).card if is_bundle(config.start) else None
     known = is_fer2013(config.data)
     shares = {name: round(float(share), 4) for name, share in zip(EXPRESSIONS, training_prior, strict=True)}
     shares[EXPRESSIONS[-1]] = round(1.0 - sum(shares[name] for name in EXPRESSIONS[:-1]), 4)
@@ -76,8 +78,10 @@ def write_bundle(
         summary=config.summary,
         labels=EXPRESSIONS,
         licence=config.licence or (LICENCE if known else "not stated"),
-        training_data=config.training_data
-        or (TRAINING_DATA if known else f"{Path(config.data.path).name}; not stated"),
+        training_data=(
+            config.training_data or (TRAINING_DATA if known else f"{Path(config.data.path).name}; not stated")
+        )
+        + (f"; begun with {begun.name} {begun.version}: {begun.training_data}" if begun and not known else ""),
         input=InputCard(
             size_px=config.data.size_px,
             template=tuple((round(x, 3), round(y, 3)) for x, y in view.template.astype(float).tolist()),

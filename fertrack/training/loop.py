@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from fertrack.training.networks import heads_loss, new_network, new_optimizer
 from fertrack.training.pictures import Pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
 from fertrack.training.views import View, view_of
-from fertrack.types import EXPRESSIONS, FloatArray, Image
+from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
 __all__ = ["EpochReport", "Trainer", "logits_of", "logits_of_crops"]
 
@@ -194,19 +195,22 @@ class Trainer:
         """Logits float32 (N, 7) of the averaged weights on the pictures kept apart, in one plain pass."""
         return logits_of(self.averaged, self._kept, self._view)
 
+    def validation(self) -> tuple[float, float]:
+        """Accuracy and mean class recall of the averaged weights on the pictures kept apart; NaN without any."""
+        return _accuracy_and_recall(self.validation_logits(), self._kept.labels)
+
     def _report(self, loss: float, overlap: float, seconds: float) -> EpochReport:
-        logits = torch.from_numpy(self.validation_logits())
-        targets, labels = torch.from_numpy(self._kept.targets), self._kept.labels
-        right = logits.argmax(1).numpy() == labels
-        recalls = [right[labels == label].mean() for label in range(len(EXPRESSIONS)) if (labels == label).any()]
+        logits, targets = self.validation_logits(), torch.from_numpy(self._kept.targets)
+        accuracy, recall = _accuracy_and_recall(logits, self._kept.labels)
+        entropy = float(nn.functional.cross_entropy(torch.from_numpy(logits), targets)) if len(logits) else math.nan
         return EpochReport(
             epoch=self.step // self.steps_per_epoch,
             learning_rate=float(self._optimizer.param_groups[0]["lr"]),
             loss=loss,
             overlap=overlap,
-            accuracy=float(right.mean()) if len(right) else float("nan"),
-            mean_class_recall=float(np.mean(recalls)) if recalls else float("nan"),
-            cross_entropy=float(nn.functional.cross_entropy(logits, targets)) if len(right) else float("nan"),
+            accuracy=accuracy,
+            mean_class_recall=recall,
+            cross_entropy=entropy,
             seconds=seconds,
         )
 
@@ -257,6 +261,12 @@ class Trainer:
                 f"{self.folder / CHECKPOINT} does not fit the configuration: train in another folder, or remove it"
             ) from error
         logger.info("going on at epoch %d", self.step // self.steps_per_epoch)
+
+
+def _accuracy_and_recall(logits: FloatArray, labels: IntArray) -> tuple[float, float]:
+    right = logits.argmax(axis=1) == labels
+    recalls = [right[labels == label].mean() for label in range(len(EXPRESSIONS)) if (labels == label).any()]
+    return (float(right.mean()), float(np.mean(recalls))) if recalls else (math.nan, math.nan)
 
 
 def logits_of(network: nn.Module, pictures: Pictures, view: View) -> FloatArray:
