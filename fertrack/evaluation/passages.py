@@ -1,8 +1,9 @@
 """Labels over time on real clips from other cameras, against what a viewer says is shown in some of their passages.
 
-Faces of training data are not among them, and nothing was fitted to them. The passages were written down by one viewer
-before any estimate was looked at; what is ambiguous, a face between two expressions for example, is in none. They are
-few, so this tells whether the whole way from video to label works elsewhere, not how well to a point.
+Faces of training data are not among them, and nothing was fitted to them. The passages of the two clips called pyfeat
+follow a description that came with them; the others were written down by one viewer before any estimate for them was
+looked at. What is ambiguous, a face between two expressions for example, is in none. They are few, so this tells
+whether the whole way from video to label works elsewhere, not how well to a point.
 
 Run ``python -m fertrack.evaluation.passages VIDEOS OUT.md [BUNDLE...]``.
 """
@@ -155,7 +156,8 @@ def _main(arguments: Sequence[str] | None = None) -> None:
     text = (
         "# Labels on real clips from other cameras\n\n"
         "Processed as `fertrack process` does by default, smoothed labels, each classifier with its own calibration. "
-        "What is shown was written down by one viewer before any estimate was looked at, and nothing was fitted to it. "
+        "What the pyfeat clips show follows a description that came with them, what the others show was written down "
+        "by one viewer before any estimate for them was looked at; nothing was fitted to either. "
         f"{len(PASSAGES)} passages of {len({each.video for each in PASSAGES})} people: mind the interval (bootstrap "
         "over passages). Percent of the frames: right / *uncertain* / wrong; smoothed, a label comes a little after "
         "the face. Written by `python -m fertrack.evaluation.passages`.\n\n"
