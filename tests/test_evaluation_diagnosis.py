@@ -421,7 +421,7 @@ def test_faces_too_small_or_turned(db: Database) -> None:
     # Where faces that look ahead would become uncertain too, it is not advised.
     turned = found(diagnose(db, stored(db, [*guesses[:100], *scene(CALM * 0.5)[0][100:]], toml)))["turned_faces"]
     assert turned.changes == ()
-    assert [effect.name for effect in turned.useless[0].worse] == ["share uncertain"]
+    assert [effect.name for effect in turned.useless[0].worse] == ["share uncertain of the other faces"]
 
 
 def test_a_run_that_does_not_say_how_it_was_calibrated(db: Database) -> None:

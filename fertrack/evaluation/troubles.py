@@ -46,8 +46,9 @@ def troubles(faces: RunFaces, among: npt.NDArray[np.bool_] | None = None) -> dic
         among: of which of them the uncertain are counted, bool (N,); None: of all.
     """
     rows = np.ones(len(faces.label), np.bool_) if among is None else among
+    uncertain = UNCERTAIN_SHARE if among is None else f"{UNCERTAIN_SHARE} of the other faces"
     found = [
-        Measure(UNCERTAIN_SHARE, lambda labels: signs.uncertain_share(labels[rows]), signs.MANY_UNCERTAIN),
+        Measure(uncertain, lambda labels: signs.uncertain_share(labels[rows]), signs.MANY_UNCERTAIN),
         Measure(COMMONEST, lambda labels: signs.commonest(labels)[1], signs.ONE_EXPRESSION),
         Measure(CHANGES, lambda labels: signs.changes_per_minute(faces, labels), signs.FLICKER_PER_MINUTE),
         *(_swaps(faces, pair) for pair in signs.PAIRS),
