@@ -216,7 +216,7 @@ def test_a_run_begins_with_a_users_trunk(rafdb: Path, tmp_path: Path) -> None:
         begin(small(rafdb, "qvit", network={"weights": str(tmp_path / "faces.pth"), "frozen": True}), tmp_path / "ice")
 
 
-def test_pictures_of_a_labelled_set(rafdb: Path, tmp_path: Path) -> None:
+def test_pictures_of_a_labelled_set(rafdb: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     learned, kept = load_pictures(DataConfig(path=str(rafdb), validation=7), Faces(), tmp_path / "cache", colour=True)
     assert (len(learned), len(kept)) == (14, 7), "those of the part to learn from alone"
     np.testing.assert_allclose(learned.landmarks, np.broadcast_to(POINTS, (14, 5, 2)), atol=1e-3)
@@ -230,6 +230,17 @@ def test_pictures_of_a_labelled_set(rafdb: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(everything.landmarks[0], 2 * POINTS, atol=1e-3)  # no face: average, in its own size
     with pytest.raises(ConfigError, match="keeps 21 pictures apart"):
         load_pictures(DataConfig(path=str(rafdb), validation=21), Faces(), tmp_path / "cache")
+    broken = [rafdb / "aligned" / f"train_{number:05d}_aligned.png" for number in (0, 5, 9)]
+    for path in broken[:2]:
+        path.write_bytes(b"not a picture")
+    with caplog.at_level("WARNING"):
+        readable, _ = load_pictures(DataConfig(path=str(rafdb), validation=0), Faces(), tmp_path / "cache")
+    assert len(readable) == len(list(readable.images)) == 19
+    np.testing.assert_array_equal(readable.labels, np.delete(everything.labels, (0, 5)))
+    assert "2 of 21 pictures cannot be read" in caplog.text
+    broken[2].write_bytes(b"not a picture")
+    with pytest.raises(ConfigError, match="3 of the 21 pictures of rafdb cannot be read"):
+        load_pictures(DataConfig(path=str(rafdb)), Faces(), tmp_path / "cache")
     with pytest.raises(FertrackError, match=r"there is no .*nowhere"):
         load_pictures(DataConfig(path=str(tmp_path / "nowhere")), Faces(), tmp_path / "cache")
     for path in (rafdb / "aligned").iterdir():

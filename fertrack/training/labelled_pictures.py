@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fertrack.errors import ConfigError
-from fertrack.evaluation.classify import landmarks_of
+from fertrack.errors import ConfigError, EvaluationError
+from fertrack.evaluation.classify import MOST_UNREADABLE, landmarks_of
 from fertrack.evaluation.labelled import LabelledSet, read_labelled
 from fertrack.evaluation.labelled_formats import is_rafdb
 from fertrack.protocols import Detector
@@ -76,7 +76,8 @@ def read_learned(
 
     Raises:
         EvaluationError: the set cannot be read.
-        ConfigError: the part that would be learned from is the one to test with, or no face is found.
+        ConfigError: the part that would be learned from is the one to test with, no face is found, or more than a tenth
+            of the pictures cannot be read.
     """
     path = Path(config.path).expanduser()
     labelled = read_labelled(path, split=config.split or ("train" if is_rafdb(path) else ""))
@@ -84,19 +85,37 @@ def read_learned(
         raise ConfigError(f"data.split: say which part of {path} to learn from, such as Training")
     one_hot = np.eye(len(EXPRESSIONS), dtype=np.float32)[labelled.labels]
     targets = labelled.votes if labelled.has_votes else one_hot
-    images = LabelledImages(labelled, np.arange(len(labelled)), colour)
     kept = cache / f"landmarks-{hashlib.sha256(labelled.digest().encode()).hexdigest()[:16]}.npy"
     landmarks = cached_landmarks(kept, len(labelled), lambda: _landmarks(labelled, detector))
-    return images, landmarks, targets, labelled.labels
+    read = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    _tell_unreadable(labelled, len(read))
+    return LabelledImages(labelled, read, colour), landmarks[read], targets[read], labelled.labels[read]
+
+
+def _tell_unreadable(labelled: LabelledSet, readable: int) -> None:
+    missing = len(labelled) - readable
+    if missing > MOST_UNREADABLE * len(labelled):
+        raise ConfigError(
+            f"{missing} of the {len(labelled)} pictures of {labelled.name} cannot be read: copy or unpack the set "
+            "again, or remove them"
+        )
+    if missing:
+        logger.warning("%d of %d pictures cannot be read, and are left out", missing, len(labelled))
 
 
 def _landmarks(labelled: LabelledSet, detector: Detector) -> FloatArray:
-    """Where no face is found, the mean landmarks of the others stand in, as shares of the face's box or picture."""
+    """Where no face is found, the mean landmarks of the others stand in, as shares of the face's box or picture.
+
+    Pictures that cannot be read have NaN.
+    """
     logger.info("finding landmarks in %d pictures", len(labelled))
-    landmarks = np.empty((len(labelled), 5, 2), np.float32)
-    corner, size = np.empty((2, len(labelled), 1, 2), np.float32)
+    landmarks = np.full((len(labelled), 5, 2), np.nan, np.float32)
+    corner, size = np.full((2, len(labelled), 1, 2), np.nan, np.float32)
     for row in range(len(labelled)):
-        image, box = labelled.image(row), labelled.xyxy[row]
+        try:
+            image, box = labelled.image(row), labelled.xyxy[row]
+        except EvaluationError:
+            continue
         landmarks[row] = landmarks_of(image, detector, box)
         whole = np.array((0, 0, image.shape[1], image.shape[0]), np.float32)
         left_top, right_bottom = np.split(box if np.isfinite(box).all() else whole, 2)
@@ -104,7 +123,8 @@ def _landmarks(labelled: LabelledSet, detector: Detector) -> FloatArray:
     found = np.isfinite(landmarks).all(axis=(1, 2))
     if not found.any():
         raise ConfigError(f"no face is found in any picture of {labelled.name}: its pictures must show a face each")
-    logger.info("%d pictures without a face found get the average landmarks", int((~found).sum()))
+    lacking = ~found & np.isfinite(size).all(axis=(1, 2))
+    logger.info("%d pictures without a face found get the average landmarks", int(lacking.sum()))
     mean = ((landmarks - corner) / size)[found].mean(axis=0)
-    landmarks[~found] = (corner + mean * size)[~found]
+    landmarks[lacking] = (corner + mean * size)[lacking]
     return landmarks
