@@ -6,10 +6,10 @@ import csv
 from dataclasses import fields, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import tomli_w
+from shaded_faces import write_shaded_faces
 
 from fertrack.classifiers.onnx import OnnxClassifier
 from fertrack.errors import ConfigError, ModelError, WeightsError
@@ -413,12 +413,7 @@ class TestRuns:
     def test_the_default_classifier_learns_on(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from fertrack.cli.main import run
 
-        portrait = cv2.imread(str(pytest.importorskip("skimage").__path__[0] + "/data/astronaut.png"))[20:240, 120:340]
-        for name in EXPRESSIONS:
-            (tmp_path / "faces" / name).mkdir(parents=True)
-            for number in range(20):
-                shade = np.clip(portrait.astype(np.int32) + number, 0, 255).astype(np.uint8)
-                cv2.imwrite(str(tmp_path / "faces" / name / f"{number}.png"), cv2.resize(shade, (64, 64)))
+        write_shaded_faces(tmp_path / "faces")
         committed = (Path(__file__).parent.parent / "configs" / "train" / "finetune.toml").read_text(encoding="utf-8")
         path = tmp_path / "finetune.toml"
         path.write_text(

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from shaded_faces import write_shaded_faces
 
 from fertrack.alignment import DEFAULT_TEMPLATE, align_faces, aligned_landmarks
 from fertrack.classifiers.options import ClassificationConfig
@@ -18,7 +19,7 @@ from fertrack.training.config import AugmentConfig, DataConfig, ScheduleConfig, 
 from fertrack.training.pictures import Pictures, load_pictures
 from fertrack.training.schedule import learning_rate
 from fertrack.training.views import view_of
-from fertrack.types import EXPRESSIONS, Detections
+from fertrack.types import Detections
 
 torch = pytest.importorskip("torch", reason="needs fertrack[train]")
 
@@ -377,12 +378,7 @@ def test_the_published_size_takes_a_step(tmp_path: Path) -> None:
 def test_the_command_ends_with_a_calibrated_classifier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from fertrack.cli.main import run
 
-    portrait = cv2.imread(str(pytest.importorskip("skimage").__path__[0] + "/data/astronaut.png"))[20:240, 120:340]
-    for name in EXPRESSIONS:
-        (tmp_path / "faces" / name).mkdir(parents=True)
-        for number in range(20):
-            shade = np.clip(portrait.astype(np.int32) + number, 0, 255).astype(np.uint8)
-            cv2.imwrite(str(tmp_path / "faces" / name / f"{number}.png"), cv2.resize(shade, (64, 64)))
+    write_shaded_faces(tmp_path / "faces")
     path = tmp_path / "run.toml"
     path.write_text(
         f'name = "tiny"\nlicence = "mine"\n[data]\npath = "{tmp_path / "faces"}"\nsize_px = 32\nvalidation = 100\n'

@@ -133,7 +133,8 @@ def _mean(shares: Sequence[Shares]) -> Shares:
 
 
 def _percent(shares: Shares) -> str:
-    return f"{shares.right:.0%} / {shares.uncertain:.0%} / {abs(shares.wrong):.0%}".replace("%", "")
+    wrong = abs(shares.wrong)  # rounding must not make it -0
+    return f"{shares.right:.0%} / {shares.uncertain:.0%} / {wrong:.0%}".replace("%", "")
 
 
 def _interval(values: Sequence[float]) -> str:

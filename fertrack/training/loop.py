@@ -80,6 +80,7 @@ class Trainer:
         self._teachers = teachers
         self.folder = folder
         self._learned, self._kept = learned, kept
+        self._pictures = learned.digest()  # once: of a labelled set it reads every file
         schedule = config.schedule
         self._view = view_of(config)
         if schedule.device == "cuda" and not torch.cuda.is_available():
@@ -241,13 +242,13 @@ class Trainer:
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "pictures": self._learned.digest(),
+            "pictures": self._pictures,
         }
         save_checkpoint(self.folder, self.config, state)
 
     def _resume(self) -> None:
         state = load_checkpoint(self.folder, self.config)
-        if state.get("pictures", self._learned.digest()) != self._learned.digest():
+        if state.get("pictures", self._pictures) != self._pictures:
             raise ModelError(
                 f"{self.folder / CHECKPOINT} was trained with other pictures or labels: train in another folder"
             )
