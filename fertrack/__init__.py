@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from fertrack.config import Settings, load_settings
     from fertrack.errors import FertrackError
     from fertrack.live.results import open_live
-    from fertrack.models.architectures import load_orf_model
-    from fertrack.pipeline import Pipeline
+    from fertrack.models.networks.architectures import load_orf_model
+    from fertrack.pipeline.pipeline import Pipeline
     from fertrack.process import ProcessResult, process_video
-    from fertrack.reporting.notebook import open_run
+    from fertrack.reporting.notebook.views import open_run
     from fertrack.sources import open_source
     from fertrack.storage.engine import open_database
     from fertrack.types import EXPRESSIONS, Detections, Faces, Frame, FrameFaces, FrameResult, RunSummary, VideoInfo
@@ -51,7 +51,7 @@ __all__ = [
 
 _HOME = {
     "FertrackError": "errors",
-    "Pipeline": "pipeline",
+    "Pipeline": "pipeline.pipeline",
     "ProcessResult": "process",
     "Settings": "config",
     "build_pipeline": "build",
@@ -60,7 +60,7 @@ _HOME = {
     "load_settings": "config",
     "open_database": "storage.engine",
     "open_live": "live.results",
-    "open_run": "reporting.notebook",
+    "open_run": "reporting.notebook.views",
     "open_source": "sources",
     "process_video": "process",
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fertrack.analyzer import FaceAnalyzer
-from fertrack.calibration import Calibrator
 from fertrack.classifiers import build_classifier
 from fertrack.config import Settings
 from fertrack.detectors import build_detector
-from fertrack.detectors.options import DetectionConfig
+from fertrack.detectors.config import DetectionConfig
+from fertrack.expression.calibration import Calibrator
 from fertrack.models.bundle import load_bundle
-from fertrack.pipeline import Pipeline
+from fertrack.pipeline.analyzer import FaceAnalyzer
+from fertrack.pipeline.pipeline import Pipeline
 
 __all__ = ["build_calibrator", "build_pipeline"]
 

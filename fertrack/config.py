@@ -21,22 +21,20 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError
 
-from fertrack.calibration import CalibrationConfig
-from fertrack.classifiers.options import ClassificationConfig
-from fertrack.detectors.options import DetectionConfig
-from fertrack.engines import EngineConfig
+from fertrack.classifiers.config import ClassificationConfig
+from fertrack.detectors.config import DetectionConfig
 from fertrack.errors import ConfigError, reason_of
-from fertrack.linking.config import LinkingConfig
-from fertrack.live_config import LiveConfig
-from fertrack.privacy import PrivacyConfig
+from fertrack.expression.config import CalibrationConfig, SmoothingConfig
+from fertrack.live.config import LiveConfig
+from fertrack.pipeline.config import EngineConfig, ShotConfig
+from fertrack.reid.config import LinkingConfig
 from fertrack.reporting.config import ReportConfig
-from fertrack.shots import ShotConfig
+from fertrack.rights.config import PrivacyConfig
 from fertrack.sinks.video import VideoOutputConfig
-from fertrack.smoothing import SmoothingConfig
 from fertrack.sources import InputConfig, StreamConfig
 from fertrack.stage_config import StageConfig
-from fertrack.storage.options import StorageConfig
-from fertrack.tracker import TrackerConfig
+from fertrack.storage.config import StorageConfig
+from fertrack.tracking.tracker import TrackerConfig
 
 __all__ = ["Settings", "digest", "load_settings", "preset_folder", "presets", "to_toml"]
 

@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Literal
 
-from fertrack.devices import PROVIDERS, installed_devices
-from fertrack.engines import available_cores
 from fertrack.errors import FertrackError
+from fertrack.models.devices import PROVIDERS, installed_devices
+from fertrack.pipeline.scheduler import available_cores
 
 __all__ = ["Finding", "examine"]
 

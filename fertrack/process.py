@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,33 +13,33 @@ from typing import TYPE_CHECKING, Any
 from fertrack.build import build_pipeline
 from fertrack.config import Settings, digest, to_toml
 from fertrack.errors import ConfigError, OutputExistsError, ReportError, StorageError
-from fertrack.pipeline import Pipeline, Progress
-from fertrack.privacy import check_stated
+from fertrack.files import make_folder
+from fertrack.pipeline.pipeline import Pipeline, Progress
 from fertrack.protocols import Sink, VideoSource
-from fertrack.relinking import Relinker, build_relinker
 from fertrack.render import render_run
 from fertrack.reporting import write_csv, write_html
-from fertrack.reporting.csv_export import csv_paths
+from fertrack.reporting.exports.csv_export import csv_paths
+from fertrack.rights.purpose import check_stated
 from fertrack.sinks.database import DatabaseSink, RunRecord
+from fertrack.sinks.relinker import Relinker, build_relinker
 from fertrack.sinks.thumbnails import ThumbnailSink
 from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import Buffered, open_source
-from fertrack.storage import queries
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.outputs import record_output
-from fertrack.storage.thumbnails import store_thumbnails
+from fertrack.storage.people.thumbnails import store_thumbnails
+from fertrack.storage.queries import timeline as queries
+from fertrack.storage.written_files import record_output
 from fertrack.types import RunSummary
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fertrack.reporting.notebook import PersonView
+    from fertrack.reporting.notebook.views import PersonView
 
 __all__ = [
     "OutputPlan",
     "ProcessResult",
     "database_url",
-    "make_folder",
     "plan_outputs",
     "process_planned",
     "process_video",
@@ -116,12 +115,12 @@ class ProcessResult:
         Raises:
             RunNotFoundError: the run has no such track or person.
         """
-        from fertrack.reporting.notebook import PersonView
+        from fertrack.reporting.notebook.views import PersonView
 
         return PersonView.find(self.database_url, self.run, who)
 
     def _repr_html_(self) -> str:
-        from fertrack.reporting.notebook import run_html
+        from fertrack.reporting.notebook.views import run_html
 
         files = [path for path in (self.video_path, self.report_path) if path]
         return run_html(self.database_url, self.run, [*files, *self.csv_paths])
@@ -217,20 +216,6 @@ def _distinct_names(locations: Sequence[str]) -> list[str]:
         shared = {name for name in names if names.count(name) > 1}
         names = [forms[form] if name in shared else name for name, forms in zip(names, candidates, strict=True)]
     return names
-
-
-def make_folder(folder: Path) -> None:
-    """Make an output folder.
-
-    Raises:
-        StorageError: it cannot be made, or cannot be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"output folder {folder} cannot be made ({error.strerror}): name another with -o") from error
-    if not os.access(folder, os.W_OK):
-        raise StorageError(f"output folder {folder} cannot be written to: name another with -o")
 
 
 def process_planned(

@@ -5,7 +5,7 @@ is drawn in the colour of the person's first one, with the person's name or ``P3
 nobody's. Boxes are the detections' own.
 
 Faces can be made unrecognisable on the way: everybody's (``anonymise``), or those of some persons. In a run from which
-somebody has been erased, whoever has no rows is hidden always: see ``fertrack.hiding``.
+somebody has been erased, whoever has no rows is hidden always: see ``fertrack.anonymise.hider``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
+from fertrack.anonymise.hider import plan_hiding
 from fertrack.config import Settings, load_settings
 from fertrack.errors import StorageError, VideoOpenError
-from fertrack.hiding import plan_hiding
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.sources import Buffered, open_source
-from fertrack.storage import queries
 from fertrack.storage.engine import Database
-from fertrack.storage.outputs import record_output
-from fertrack.storage.replay import first_track_of_person, names_of_tracks, numbers_of_tracks, stored_results
-from fertrack.storage.sightings import erased_persons
+from fertrack.storage.queries import timeline as queries
+from fertrack.storage.queries.replay import first_track_of_person, names_of_tracks, numbers_of_tracks, stored_results
+from fertrack.storage.rights.sightings import erased_persons
+from fertrack.storage.written_files import record_output
 from fertrack.types import UNCONFIRMED, FrameResult, RunSummary
 
 __all__ = ["RenderResult", "render_run"]

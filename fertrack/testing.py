@@ -15,7 +15,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from fertrack.alignment import DEFAULT_TEMPLATE
+from fertrack.imaging.alignment import DEFAULT_TEMPLATE
 from fertrack.types import EXPRESSIONS, Detections, FloatArray, Frame, Image, VideoInfo
 
 __all__ = ["FakeClassifier", "FakeDetector", "ScenePerson", "SceneSource", "SyntheticScene"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ __all__ = [
     "UNCERTAIN",
     "UNCONFIRMED",
     "Detections",
+    "Device",
     "Faces",
     "FloatArray",
     "Frame",
@@ -401,3 +402,6 @@ class RunSummary:
     def fps(self) -> float:
         """Frames analysed per second of wall clock."""
         return self.frames / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "coreml"]

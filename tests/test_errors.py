@@ -9,8 +9,9 @@ import pytest
 
 from fertrack.config import load_settings
 from fertrack.errors import ConfigError, reason_of
+from tests.support.paths import REPOSITORY
 
-PACKAGE = Path(__file__).resolve().parent.parent / "fertrack"
+PACKAGE = REPOSITORY / "fertrack"
 OF_THE_SYSTEM = {"OSError", "FFmpegError", "FileNotFoundError", "PermissionError", "ConnectionError"}
 
 

@@ -20,7 +20,7 @@ import fertrack
 from fertrack.cli.main import run
 from fertrack.config import load_settings
 from fertrack.demo import compose_demo
-from fertrack.storage import queries
+from fertrack.storage.queries import timeline as queries
 
 FRAMES = 40
 
@@ -164,10 +164,9 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
 
 def test_ctrl_c_between_two_videos_is_not_forgotten() -> None:
     """The run that is being finished is past its frame loop; only the event still knows that a stop was asked for."""
-    from test_pipeline import pipeline_for
-
     from fertrack.cli.process import _stop_on_ctrl_c
     from fertrack.testing import SceneSource, SyntheticScene
+    from tests.pipeline.test_pipeline import pipeline_for
 
     scene = SyntheticScene((), frame_count=3)
     pipeline = pipeline_for(scene)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from pathlib import Path
 
 import pytest
 import typer.main
@@ -13,8 +12,8 @@ import typer.main
 import fertrack
 from fertrack.cli.main import app
 from fertrack.config import Settings, load_settings, to_toml
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 MODULES = [
     found.name for found in pkgutil.walk_packages(fertrack.__path__, "fertrack.") if found.name != "fertrack.__main__"
 ]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-from classifier_bundles import orthogonal, transformer
 
 from fertrack.cli.main import run
 from fertrack.demo import compose_demo, portrait
+from tests.support.classifier_bundles import orthogonal, transformer
+from tests.support.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -77,7 +77,7 @@ def test_the_detector_recipe_is_a_detector(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "my_package" / "mine.py").write_text(recipe, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     from fertrack.detectors import build_detector
-    from fertrack.detectors.options import DetectionConfig
+    from fertrack.detectors.config import DetectionConfig
 
     assert build_detector(DetectionConfig(name="my_package.mine")).fingerprint == "mine 1.0"
 

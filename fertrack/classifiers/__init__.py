@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import PurePath
 
-from fertrack.classifiers.options import ClassificationConfig
+from fertrack.classifiers.config import ClassificationConfig
 from fertrack.errors import ModelError
 from fertrack.models.bundle import ClassifierBundle, load_bundle
 from fertrack.protocols import Classifier

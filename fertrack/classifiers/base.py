@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.devices import Device
 from fertrack.errors import ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle, InputCard
-from fertrack.types import EXPRESSIONS, FloatArray, Image
+from fertrack.types import EXPRESSIONS, Device, FloatArray, Image
 
 __all__ = ["BundleClassifier", "preprocessor", "tensor_shape"]
 
@@ -76,7 +75,7 @@ class BundleClassifier(ABC):
 
         Args:
             crops: as for ``logits``.
-            landmarks: float32 (N, 5, 2), px in these very crops (``fertrack.alignment.aligned_landmarks``).
+            landmarks: float32 (N, 5, 2), px in these very crops (``fertrack.imaging.alignment.aligned_landmarks``).
 
         Returns:
             As ``logits``.

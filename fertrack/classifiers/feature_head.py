@@ -1,7 +1,7 @@
 """A PyTorch feature head in front of a classifier of any kind: pixels in, tokens of the quaternion feature out.
 
 With a Keras classifier behind it this is the hybrid pipeline: PyTorch head, 4-stack, Keras. Training and inference
-share the layout (``fertrack.models.orthogonal.to_tokens``).
+share the layout (``fertrack.models.networks.feature_orthogonal.to_tokens``).
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.devices import Device
 from fertrack.errors import ModelError
-from fertrack.models.architectures import load_orf_model
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.checkpoint import import_torch
-from fertrack.models.inference import inference, torch_device
-from fertrack.types import FloatArray
+from fertrack.models.networks.architectures import load_orf_model
+from fertrack.models.torch_runtime import inference, torch_device
+from fertrack.types import Device, FloatArray
 
 __all__ = ["FeatureHead"]
 

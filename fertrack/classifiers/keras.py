@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fertrack.classifiers.base import BundleClassifier
-from fertrack.classifiers.options import ClassificationConfig
+from fertrack.classifiers.config import ClassificationConfig
 from fertrack.errors import ConfigError, ModelError
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.keras_process import KerasProcess

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from fertrack.classifiers import build_classifier
-from fertrack.classifiers.options import ClassificationConfig
-from fertrack.devices import Device
+from fertrack.classifiers.config import ClassificationConfig
 from fertrack.models.bundle import ClassifierBundle, load_bundle
 from fertrack.models.describe import card_for
 from fertrack.protocols import Classifier
+from fertrack.types import Device
 
 __all__ = ["load_emotion_model"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fertrack.classifiers.base import BundleClassifier
-from fertrack.classifiers.options import ClassificationConfig
-from fertrack.devices import open_session
+from fertrack.classifiers.config import ClassificationConfig
 from fertrack.errors import ConfigError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
+from fertrack.models.devices import open_session
 from fertrack.types import EXPRESSIONS, FloatArray
 
 __all__ = ["OnnxClassifier", "Options", "build"]

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 from fertrack.classifiers.base import BundleClassifier
-from fertrack.classifiers.options import ClassificationConfig
+from fertrack.classifiers.config import ClassificationConfig
 from fertrack.errors import ConfigError, ModelError, first_line
-from fertrack.models.architectures import build_network
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.models.checkpoint import import_torch, is_torchscript, parse_state
-from fertrack.models.inference import inference, torch_device
+from fertrack.models.networks.architectures import build_network
+from fertrack.models.torch_runtime import inference, torch_device
 from fertrack.types import FloatArray
 
 __all__ = ["Options", "PytorchClassifier", "build"]

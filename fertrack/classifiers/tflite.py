@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fertrack.classifiers.base import BundleClassifier
-from fertrack.classifiers.options import ClassificationConfig
+from fertrack.classifiers.config import ClassificationConfig
 from fertrack.errors import ConfigError, FertrackError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.types import EXPRESSIONS, FloatArray

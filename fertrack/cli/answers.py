@@ -12,12 +12,12 @@ import typer
 from fertrack.cli.options import DEFAULT_DB, Database, Run
 from fertrack.cli.output import err_console, frame_to, with_coverage
 from fertrack.cli.query import Format, OutputFormat
-from fertrack.storage.episode_rule import LONGEST_GAP_S, SHORTEST_EPISODE_S
+from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fertrack.storage.moments import Condition
+    from fertrack.storage.queries.moments import Condition
 
 __all__ = ["markers_app", "register"]
 
@@ -94,19 +94,19 @@ def stats(
             _show_timing(database, run, window_s, output_format)
             return
         if synchrony is not None:
-            from fertrack.storage.synchrony import synchrony as ask_synchrony
+            from fertrack.storage.queries.synchrony import synchrony as ask_synchrony
 
             table = ask_synchrony(database, run, *synchrony, rate_hz=rate_hz, max_lag_s=lag_s)
         elif since_marker is not None:
-            from fertrack.storage.latency import since_marker as ask_latency
+            from fertrack.storage.queries.latency import since_marker as ask_latency
 
             table = ask_latency(database, run, since_marker, who=person, within_s=within_s, **options)
         elif transitions:
-            from fertrack.storage.statistics import transitions as ask_transitions
+            from fertrack.storage.queries.statistics import transitions as ask_transitions
 
             table = ask_transitions(database, run, who=person, **options)
         else:
-            from fertrack.storage.statistics import expression_stats
+            from fertrack.storage.queries.statistics import expression_stats
 
             table = expression_stats(database, run, who=person, **options)
     attrs = dict(table.attrs)
@@ -142,7 +142,7 @@ def episodes(
     Examples: fertrack episodes last --expression surprise · fertrack episodes all --person 'Ann Lee' --min-duration 1
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.person_episodes import person_episodes
+    from fertrack.storage.queries.person_episodes import person_episodes
 
     with open_database(db) as database, _misuse():
         table = person_episodes(
@@ -184,7 +184,7 @@ def moments(
     fertrack moments 3 --who P1 --expression happiness --while P2:anger:0.5
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.moments import moments as find_moments
+    from fertrack.storage.queries.moments import moments as find_moments
 
     with _misuse():
         conditions = _conditions(who or [], expression, together, people, above, meanwhile or [])
@@ -202,7 +202,7 @@ def import_markers(
 ) -> None:
     """Add the markers of a CSV file to a run; importing a file again adds nothing."""
     from fertrack.storage.engine import open_database
-    from fertrack.storage.markers import import_markers as import_file
+    from fertrack.storage.queries.markers import import_markers as import_file
 
     with open_database(db) as database:
         report = import_file(database, run, file)
@@ -216,7 +216,7 @@ def import_markers(
 def list_markers(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = DEFAULT_DB) -> None:
     """List the markers of a run."""
     from fertrack.storage.engine import open_database
-    from fertrack.storage.markers import markers
+    from fertrack.storage.queries.markers import markers
 
     with open_database(db) as database:
         frame_to(markers(database, run), output_format)
@@ -230,7 +230,7 @@ def delete_markers(
 ) -> None:
     """Delete the markers of a run, or those of one name."""
     from fertrack.storage.engine import open_database
-    from fertrack.storage.markers import delete_markers as delete
+    from fertrack.storage.queries.markers import delete_markers as delete
 
     with open_database(db) as database:
         typer.echo(f"{delete(database, run, label=label)} markers deleted")
@@ -239,7 +239,7 @@ def delete_markers(
 def _conditions(
     who: list[str], expression: str | None, together: str | None, people: int, above: float, meanwhile: list[str]
 ) -> list[Condition]:
-    from fertrack.storage.moments import Condition
+    from fertrack.storage.queries.moments import Condition
 
     if (expression is None) == (together is None):
         raise ValueError("say what is shown: --expression by one person, or --together by several")
@@ -263,8 +263,8 @@ def _conditions(
 
 
 def _show_timing(database: Any, run: str, window_s: float | None, output_format: Format) -> None:
+    from fertrack.storage.queries.timing import speed_over_time
     from fertrack.storage.runs import stage_timings
-    from fertrack.storage.timing import speed_over_time
 
     speed = speed_over_time(database, run, window_s=10.0 if window_s is None else window_s)
     _show(stage_timings(database, run) if window_s is None else speed, output_format)
@@ -292,7 +292,7 @@ def _show(table: pd.DataFrame, output_format: Format, coverage: dict[str, float]
 
 
 def _tell_coverage(attrs: dict[Any, Any]) -> None:
-    from fertrack.storage.answers import coverage_sentence
+    from fertrack.storage.queries.batches import coverage_sentence
 
     err_console().print(coverage_sentence(attrs["coverage"]))
 

@@ -52,9 +52,9 @@ def live(
     pixels = _size(size)
     settings = settings_from(config, overrides)
     try:
-        from fertrack.evaluation.live_benchmark import as_json as plain
-        from fertrack.evaluation.live_benchmark import measure_live, to_markdown
-        from fertrack.evaluation.stream_sender import PROTOCOLS
+        from fertrack.benchmarks.live import as_json as plain
+        from fertrack.benchmarks.live import measure_live, to_markdown
+        from fertrack.benchmarks.loopback.sender import PROTOCOLS
     except ImportError as error:
         raise ConfigError(f"this needs {error.name}: pip install 'fertrack[bench]'") from error
     console = err_console()

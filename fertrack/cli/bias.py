@@ -12,7 +12,7 @@ from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Over
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
-    from fertrack.evaluation.bias import BiasFit
+    from fertrack.tuning.bias_fit import BiasFit
 
 __all__ = ["app"]
 
@@ -43,12 +43,12 @@ def fit(
 
     Examples: fertrack import-labels last corrected.csv, then fertrack bias fit last · fertrack bias fit faces/
     """
-    from fertrack.evaluation.bias import fit_bias
-    from fertrack.evaluation.bias_profiles import save_profile
+    from fertrack.tuning.bias_fit import fit_bias
+    from fertrack.tuning.bias_profiles import save_profile
 
     if Path(source).exists():
         from fertrack.build import build_calibrator
-        from fertrack.calibration import Calibrator
+        from fertrack.expression.calibration import Calibrator
 
         flags = {"classification.bundle": ("--classifier", classifier or None)}
         settings = settings_from(config, overrides, flags)
@@ -60,9 +60,9 @@ def fit(
         where, digest = f"{labelled.name} ({labelled.kind})", labelled.digest()
     else:
         from fertrack.config import load_settings
-        from fertrack.evaluation.corrections import calibrator_of, corrected_faces
-        from fertrack.storage import queries
+        from fertrack.evaluation.expression.corrections import calibrator_of, corrected_faces
         from fertrack.storage.engine import open_database
+        from fertrack.storage.queries import timeline as queries
 
         with open_database(db) as database:
             faces = corrected_faces(database, source)
@@ -96,7 +96,7 @@ def list_profiles(
     """List the profiles: what each was learned from, and macro-F1 of faces held out without and with it."""
     from dataclasses import asdict
 
-    from fertrack.evaluation.bias_profiles import profiles
+    from fertrack.tuning.bias_profiles import profiles
 
     known = profiles(folder)
     if as_json:
@@ -131,8 +131,8 @@ def use(
 
     Examples: fertrack bias use 2 last · fertrack bias use none last
     """
-    from fertrack.evaluation.bias_profiles import apply_profile, find_profile
     from fertrack.storage.engine import open_database
+    from fertrack.tuning.bias_profiles import apply_profile, find_profile
 
     if version != "none" and not version.isdigit():
         raise typer.BadParameter(f"{version!r} is neither a number nor 'none'", param_hint="VERSION")
@@ -148,8 +148,8 @@ def undo(run: Run, db: Database = DEFAULT_DB) -> None:
 
     Example: fertrack bias undo last
     """
-    from fertrack.evaluation.bias_profiles import undo_rescore
     from fertrack.storage.engine import open_database
+    from fertrack.tuning.bias_profiles import undo_rescore
 
     with open_database(db) as database:
         outcome = undo_rescore(database, run)

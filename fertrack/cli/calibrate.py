@@ -13,7 +13,7 @@ from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
-    from fertrack.evaluation.fit import CalibrationFit
+    from fertrack.tuning.calibration_fit import CalibrationFit
 
 __all__ = ["register"]
 
@@ -84,10 +84,10 @@ def calibrate(
     """
     from fertrack.build import build_calibrator
     from fertrack.errors import EvaluationError
-    from fertrack.evaluation.calibration_file import fit_facts, fit_json, write_calibration, write_fit_report
-    from fertrack.evaluation.fit import FitOptions, check_enough, fit_calibration
-    from fertrack.evaluation.labelled import read_labelled
-    from fertrack.reporting.output_file import check_free
+    from fertrack.evaluation.datasets.open import read_labelled
+    from fertrack.files import check_free
+    from fertrack.tuning.calibration_file import fit_facts, fit_json, write_calibration, write_fit_report
+    from fertrack.tuning.calibration_fit import FitOptions, check_enough, fit_calibration
 
     flags = {
         "classification.bundle": ("--classifier", classifier or None),
@@ -151,7 +151,7 @@ def calibrate(
 
 
 def _print_targets(fit: CalibrationFit) -> None:
-    from fertrack.evaluation.calibration_file import TARGET_COLUMNS, shortfalls, target_rows
+    from fertrack.tuning.calibration_file import TARGET_COLUMNS, shortfalls, target_rows
 
     if fit.targets:
         typer.echo()
@@ -163,7 +163,7 @@ def _print_targets(fit: CalibrationFit) -> None:
 
 
 def _print_before_and_after(fit: CalibrationFit) -> None:
-    from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES
+    from fertrack.evaluation.expression.scores import INTERVALS_NOTE, MEASURES
 
     print_table(
         ["measure", "as trained", "before", "after, held out"],

@@ -19,7 +19,7 @@ def upgrade(db: Database = DEFAULT_DB) -> None:
     """Bring a database to this program's schema; rows are kept."""
     from fertrack.storage.engine import open_database
     from fertrack.storage.engine import upgrade as upgrade_database
-    from fertrack.storage.episode_store import store_missing_episodes
+    from fertrack.storage.queries.episode_store import store_missing_episodes
 
     before, after = upgrade_database(db)
     if before.revision == after.revision:
@@ -45,7 +45,7 @@ def check(db: Database = DEFAULT_DB) -> None:
     """Check that the file is undamaged, that no row points to one that is gone, and that the counts are right."""
     from fertrack.errors import StorageError
     from fertrack.storage.engine import open_database
-    from fertrack.storage.upkeep import check_database
+    from fertrack.storage.maintenance import check_database
 
     with open_database(db) as database:
         report = check_database(database)
@@ -66,7 +66,7 @@ def check(db: Database = DEFAULT_DB) -> None:
 def vacuum(db: Database = DEFAULT_DB) -> None:
     """Give the space of deleted rows back."""
     from fertrack.storage.engine import open_database
-    from fertrack.storage.upkeep import vacuum as vacuum_database
+    from fertrack.storage.maintenance import vacuum as vacuum_database
 
     with open_database(db) as database:
         report = vacuum_database(database)
@@ -81,8 +81,8 @@ def backup(
 ) -> None:
     """Copy an SQLite database into one file, also while a run is being written."""
     from fertrack.storage.engine import open_database
-    from fertrack.storage.outputs import record_output
-    from fertrack.storage.upkeep import backup as copy_database
+    from fertrack.storage.maintenance import backup as copy_database
+    from fertrack.storage.written_files import record_output
 
     with open_database(db) as database:
         size = copy_database(database, file, overwrite=overwrite)

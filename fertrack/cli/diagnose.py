@@ -12,7 +12,7 @@ from fertrack.cli.options import DEFAULT_DB, Database, Run
 from fertrack.cli.output import print_json
 
 if TYPE_CHECKING:
-    from fertrack.evaluation.symptoms import Change, Diagnosis
+    from fertrack.tuning.symptoms import Change, Diagnosis
 
 __all__ = ["register"]
 
@@ -33,8 +33,8 @@ def diagnose(
     """
     from dataclasses import asdict
 
-    from fertrack.evaluation.diagnosis import diagnose as look
     from fertrack.storage.engine import open_database
+    from fertrack.tuning.diagnose import diagnose as look
 
     with open_database(db) as database:
         found = look(database, run)
@@ -45,7 +45,7 @@ def diagnose(
 
 
 def _tell(found: Diagnosis, where: str) -> None:
-    from fertrack.evaluation.symptoms import SYMPTOMS
+    from fertrack.tuning.symptoms import SYMPTOMS
 
     if not found.findings:
         looked = " that were looked for" if found.not_judged else ""

@@ -14,7 +14,7 @@ from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from fertrack.evaluation.tracking import TrackingScores
+    from fertrack.evaluation.tracking.scores import TrackingScores
 
 __all__ = ["app"]
 
@@ -50,8 +50,8 @@ def tracking(
     fertrack evaluate tracking results/ MOT15/train/TUD-Campus MOT15/train/KITTI-17 · fertrack evaluate tracking
     MOT15/train --config plain_sort
     """
-    from fertrack.evaluation.mot import find_sequences
-    from fertrack.evaluation.tracking import evaluate
+    from fertrack.evaluation.tracking.mot import find_sequences
+    from fertrack.evaluation.tracking.scores import evaluate
 
     options = settings_from(config, overrides or []).tracking
     scores = evaluate(find_sequences(det, gt or ()), options, track_again=run_tracker)
@@ -84,9 +84,9 @@ def faces(
     and, where re-linking is on, for the persons it makes of them. Needs the extra "eval".
     """
     from fertrack.cli.output import err_console
-    from fertrack.evaluation.face_scores import to_markdown, write_quality
-    from fertrack.evaluation.face_tracking import evaluate_faces
-    from fertrack.process import make_folder
+    from fertrack.evaluation.tracking.face_scores import to_markdown, write_quality
+    from fertrack.evaluation.tracking.face_tracking import evaluate_faces
+    from fertrack.files import make_folder
 
     if work:
         make_folder(work)

@@ -92,8 +92,8 @@ def export(
     if not run:
         raise typer.BadParameter(f"{output_format} is a format of runs: name one, for example 'last'")
     out = out or DEFAULT_OUT
-    from fertrack.process import make_folder
-    from fertrack.reporting.exports import export_run
+    from fertrack.files import make_folder
+    from fertrack.reporting.exports.registry import export_run
     from fertrack.storage.engine import open_database
 
     settings = settings_from(config, overrides or [])
@@ -122,10 +122,10 @@ def import_labels(
 
     Example: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1'
     """
-    from fertrack.reporting.label_import import read_labels
-    from fertrack.reporting.wording import plural
-    from fertrack.storage.corrections import store_corrections
+    from fertrack.reporting.exports.label_import import read_labels
+    from fertrack.reporting.html.wording import plural
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people.corrections import store_corrections
 
     if add and clear:
         raise typer.BadParameter("--add keeps earlier corrections, --clear removes them: give one of the two")

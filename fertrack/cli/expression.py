@@ -21,9 +21,9 @@ from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
     from fertrack.config import Settings
-    from fertrack.evaluation.classify import Answers, NotFound
-    from fertrack.evaluation.expression_report import Evaluation
-    from fertrack.evaluation.labelled import LabelledSet
+    from fertrack.evaluation.datasets.open import LabelledSet
+    from fertrack.evaluation.expression.classify import Answers, NotFound
+    from fertrack.evaluation.expression.report import Evaluation
 
 __all__ = [
     "Classifier",
@@ -99,8 +99,8 @@ def expression(
     --classifier my_bundle --split test · fertrack evaluate expression list.csv --calibration mine.toml
     """
     from fertrack.build import build_calibrator
-    from fertrack.evaluation.expression_report import evaluate_answers
-    from fertrack.reporting.output_file import check_free
+    from fertrack.evaluation.expression.report import evaluate_answers
+    from fertrack.files import check_free
 
     settings = settings_from(
         with_calibration(config, calibration),
@@ -118,7 +118,7 @@ def expression(
     )
     evaluation = evaluate_answers(labelled, answers, calibrator, resamples=resamples)
     if model_card is not None:
-        from fertrack.evaluation.model_card import write_card
+        from fertrack.evaluation.expression.model_card import write_card
 
         err_console().print(str(write_card(settings, evaluation, model_card, overwrite=overwrite)))
     _show(evaluation, out, overwrite=overwrite, as_json=as_json)
@@ -138,7 +138,7 @@ def corrections(
 
     Example: fertrack evaluate corrections last -o scores
     """
-    from fertrack.evaluation.corrections import evaluate_corrections
+    from fertrack.evaluation.expression.corrections import evaluate_corrections
     from fertrack.storage.engine import open_database
 
     with open_database(db) as database:
@@ -163,7 +163,7 @@ def look_at(
     Raises:
         EvaluationError: the data cannot be read, or no face was found in any picture.
     """
-    from fertrack.evaluation.labelled import read_labelled
+    from fertrack.evaluation.datasets.open import read_labelled
 
     labelled = read_labelled(data, split=split, pictures=pictures)
     return look_at_set(labelled, settings, with_detector=with_detector, not_found=not_found)
@@ -182,7 +182,7 @@ def look_at_set(
     from fertrack.classifiers import build_classifier
     from fertrack.detectors import build_detector
     from fertrack.errors import EvaluationError
-    from fertrack.evaluation.classify import classify_readable, detection_for
+    from fertrack.evaluation.expression.classify import classify_readable, detection_for
 
     classifier = build_classifier(settings.classification)
     detector = build_detector(detection_for(labelled, settings.detection)) if with_detector else None
@@ -205,8 +205,8 @@ def look_at_set(
 def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from fertrack.evaluation.expression_report import PRIOR_COLUMNS, speed_words, to_json, write_evaluation
-    from fertrack.evaluation.scores import INTERVALS_NOTE, MEASURES
+    from fertrack.evaluation.expression.report import PRIOR_COLUMNS, speed_words, to_json, write_evaluation
+    from fertrack.evaluation.expression.scores import INTERVALS_NOTE, MEASURES
 
     if out is not None:
         for path in write_evaluation(evaluation, out, overwrite=overwrite):

@@ -107,7 +107,7 @@ def live(
     settings = settings_from(config, overrides, flags)
     with _leaving_at_once():  # while nothing has begun that would have to be completed
         from fertrack.live.session import LiveSession
-        from fertrack.privacy import UNSTATED
+        from fertrack.rights.purpose import UNSTATED
 
         show = _shower(web=web, window=window, port=port or 0)
         session = LiveSession(

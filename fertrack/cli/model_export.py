@@ -102,7 +102,7 @@ def export_classifier(
     """What ``models export`` and ``export`` have in common."""
     from rich.progress import Progress, TextColumn
 
-    from fertrack.model_export import export_model
+    from fertrack.model_export.export import export_model
 
     console = err_console()
     columns = (TextColumn("{task.description}"), TextColumn("{task.completed} pictures"))
@@ -142,8 +142,8 @@ def bench(
 
     Example: fertrack models bench int8
     """
+    from fertrack.benchmarks.classifier_speed import measure_speed
     from fertrack.cli.options import settings_from
-    from fertrack.evaluation.classifier_speed import measure_speed
 
     settings = settings_from(
         None,

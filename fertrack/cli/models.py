@@ -74,7 +74,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Turn the public PyTorch checkpoint of RetinaFace MobileNet-0.25 into ONNX (needs fertrack[torch])."""
-    from fertrack.models.convert import convert_retinaface
+    from fertrack.models.conversion.retinaface import convert_retinaface
 
     typer.echo(convert_retinaface(checkpoint, out, overwrite=overwrite))
 

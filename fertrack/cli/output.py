@@ -55,9 +55,9 @@ def print_json(value: Any) -> None:
 
 
 def frame_to(frame: pd.DataFrame, output_format: str, *, title: str = "") -> None:
-    """Print a DataFrame as ``table``, ``csv`` (as ``fertrack.reporting.csv_rows`` says) or ``json``."""
+    """Print a DataFrame as ``table``, ``csv`` (as ``fertrack.reporting.exports.csv_rows`` says) or ``json``."""
     if output_format == "csv":
-        from fertrack.reporting.csv_rows import write_rows
+        from fertrack.reporting.exports.csv_rows import write_rows
 
         write_rows(frame, sys.stdout, line_end="\n")
     elif output_format == "json":

@@ -27,8 +27,8 @@ def list_persons(run: Run, output_format: OutputFormat = Format.TABLE, db: Datab
     'link' is the lowest similarity that holds a person's tracks together (1 = the same face); 'may be' names persons
     who are alike, but not enough to be linked: fertrack person merge says that they are one.
     """
-    from fertrack.storage import queries
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries import timeline as queries
 
     with open_database(db) as database:
         persons, links = queries.persons(database, run), queries.links(database, run)
@@ -46,8 +46,8 @@ def rename(
 
     Example: fertrack person rename last P1 'Ann Lee'
     """
-    from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people import actions as person_actions
 
     with open_database(db) as database:
         typer.echo(person_actions.rename(database, run, person, name))
@@ -64,8 +64,8 @@ def merge(
 
     Example: fertrack person merge last P1 P4 'ID 7'
     """
-    from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people import actions as person_actions
 
     with open_database(db) as database:
         typer.echo(person_actions.merge(database, run, person, others))
@@ -85,8 +85,8 @@ def split(
 
     Example: fertrack person split last P1 4
     """
-    from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people import actions as person_actions
 
     with open_database(db) as database:
         typer.echo(person_actions.split(database, run, person, tracks or ()))
@@ -95,8 +95,8 @@ def split(
 @app.command("undo")
 def undo(run: Run, db: Database = DEFAULT_DB) -> None:
     """Take back the last rename, merge or split of a run; again for the one before."""
-    from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people import actions as person_actions
 
     with open_database(db) as database:
         typer.echo(f"undone: {person_actions.undo(database, run)}")
@@ -105,8 +105,8 @@ def undo(run: Run, db: Database = DEFAULT_DB) -> None:
 @app.command("log")
 def show_log(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = DEFAULT_DB) -> None:
     """Show what was done to the persons of a run, oldest first."""
-    from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people import actions as person_actions
 
     with open_database(db) as database:
         frame_to(person_actions.actions(database, run), output_format)
@@ -120,8 +120,8 @@ def forget(
     db: Database = DEFAULT_DB,
 ) -> None:
     """Delete a person: name, links, stored embeddings, and what the log says. The faces stay, as nobody's tracks."""
-    from fertrack.storage import person_actions
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people import actions as person_actions
 
     with open_database(db) as database:
         if not yes:

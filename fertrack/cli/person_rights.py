@@ -14,7 +14,7 @@ from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Database
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
-    from fertrack.erase import EraseReport
+    from fertrack.rights.erase import EraseReport
 
 __all__ = ["register"]
 
@@ -44,7 +44,7 @@ def export(
 
     Examples: fertrack person export 'Ann Lee' · fertrack person export last P2 -o for-ann
     """
-    from fertrack.reporting.person_export import export_person
+    from fertrack.rights.person_export import export_person
     from fertrack.storage.engine import open_database
 
     run, who = _split(person)
@@ -71,8 +71,8 @@ def erase(
 
     Examples: fertrack person erase 'Ann Lee' --dry-run · fertrack person erase last P2
     """
-    from fertrack.erase import erase_person, finish_erasing
     from fertrack.errors import RunNotFoundError
+    from fertrack.rights.erase import erase_person, finish_erasing
     from fertrack.storage.engine import open_database
 
     if as_json and not (yes or dry_run):

@@ -29,7 +29,7 @@ def notice(config: Config = None, overrides: Overrides = None) -> None:
     privacy.thumbnails=true
     """
     from fertrack.config import load_settings
-    from fertrack.privacy import notice_text
+    from fertrack.rights.purpose import notice_text
 
     settings = load_settings(config or (), overrides or ())
     days = settings.linking.embeddings_ttl_days if settings.linking.store_embeddings else None
@@ -47,7 +47,7 @@ def purge(
     Examples: fertrack purge --dry-run · fertrack purge --db study.db
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.retention import purge as purge_runs
+    from fertrack.storage.rights.retention import purge as purge_runs
 
     with open_database(db) as database:
         report = purge_runs(database, dry_run=dry_run)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fertrack.config import Settings
-    from fertrack.pipeline import Pipeline, Progress
+    from fertrack.pipeline.pipeline import Pipeline, Progress
     from fertrack.process import ProcessResult
 
 __all__ = ["register"]
@@ -162,9 +162,9 @@ def demo(
 def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
     from fertrack.build import build_pipeline
     from fertrack.errors import FertrackError
-    from fertrack.privacy import UNSTATED
     from fertrack.process import database_url, plan_outputs, process_planned
-    from fertrack.relinking import build_relinker
+    from fertrack.rights.purpose import UNSTATED
+    from fertrack.sinks.relinker import build_relinker
     from fertrack.sources import expand_inputs
     from fertrack.storage.engine import open_database
 
@@ -238,7 +238,7 @@ def _progress_bar(location: str, settings: Settings) -> Iterator[Callable[[Progr
     """Progress on stderr: share done where the length is known, fps, time left, faces and tracks so far."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from fertrack.pipeline import Progress as RunProgress
+    from fertrack.pipeline.pipeline import Progress as RunProgress
 
     console = err_console()
     bar = Progress(

@@ -55,8 +55,8 @@ def register(app: typer.Typer) -> None:
 
 def runs(db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
     """List the runs in the database."""
-    from fertrack.storage import queries
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries import timeline as queries
 
     with open_database(db) as database:
         frame = queries.runs(database)
@@ -89,8 +89,8 @@ def timeline(
     Examples: fertrack timeline last --episodes · fertrack timeline 3 --person P2 --from 10 --to 20 --format csv ·
     fertrack timeline last --rate 5 --format csv
     """
-    from fertrack.storage import queries
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries import timeline as queries
 
     if episodes and output_format is TimelineFormat.MOT:
         raise typer.BadParameter("mot has one row per frame: leave out --episodes", param_hint="--format")
@@ -106,8 +106,8 @@ def timeline(
     if rate_hz is not None:
         _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format)
         return
-    from fertrack.storage.answers import coverage_sentence
-    from fertrack.storage.coverage import coverage_of
+    from fertrack.storage.queries.batches import coverage_sentence
+    from fertrack.storage.queries.coverage import coverage_of
 
     with open_database(db) as database:
         number = queries.resolve_run(database, run)
@@ -120,7 +120,7 @@ def timeline(
     if person is not None:
         rows = rows[rows["track"].isin(tracks)]
     if output_format is TimelineFormat.MOT:
-        from fertrack.reporting.mot_export import to_mot
+        from fertrack.reporting.exports.mot import to_mot
 
         typer.echo(to_mot(rows), nl=False)
         return
@@ -158,7 +158,7 @@ def _rows(
 ) -> pd.DataFrame:
     """The rows asked for, with the columns of the CSV files."""
     from fertrack.reporting.config import ReportConfig
-    from fertrack.reporting.csv_export import episode_table, face_table
+    from fertrack.reporting.exports.csv_export import episode_table, face_table
 
     if not episodes:
         return face_table(
@@ -182,9 +182,9 @@ def _show_resampled(
     to_s: float | None,
     output_format: TimelineFormat,
 ) -> None:
-    from fertrack.storage.answers import coverage_sentence
     from fertrack.storage.engine import open_database
-    from fertrack.storage.resample import resampled_timeline
+    from fertrack.storage.queries.batches import coverage_sentence
+    from fertrack.storage.queries.resample import resampled_timeline
 
     with open_database(db) as database:
         try:
@@ -219,10 +219,10 @@ def rescore(
     Examples: fertrack rescore last --config rafdb · fertrack rescore last --set smoothing.half_life_s=0.5 ·
     fertrack rescore last --calibration mine.toml
     """
-    from fertrack.calibration import Calibrator, ClassifierCalibration
     from fertrack.config import digest, load_settings, to_toml
-    from fertrack.storage import queries
+    from fertrack.expression.calibration import Calibrator, ClassifierCalibration
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries import timeline as queries
     from fertrack.storage.rescore import original_config
     from fertrack.storage.rescore import rescore as rescore_run
 

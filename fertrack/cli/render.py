@@ -67,8 +67,8 @@ def render(
     from fertrack.config import load_settings
     from fertrack.render import render_run
     from fertrack.sinks.video import CONTAINERS
-    from fertrack.storage import queries
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries import timeline as queries
 
     with open_database(db) as database:
         number = queries.resolve_run(database, run)

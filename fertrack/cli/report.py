@@ -88,9 +88,9 @@ def report(
 
 
 def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, overwrite: bool) -> None:
-    from fertrack.process import make_folder
-    from fertrack.reporting.comparison import write_comparison
-    from fertrack.storage import queries
+    from fertrack.files import make_folder
+    from fertrack.reporting.html.comparison import write_comparison
+    from fertrack.storage.queries import timeline as queries
 
     numbers = list(dict.fromkeys(queries.resolve_run(database, run) for run in runs))
     if len(numbers) < 2:
@@ -111,9 +111,9 @@ def _single(
     video: Path | None,
     overwrite: bool,
 ) -> None:
-    from fertrack.process import make_folder
+    from fertrack.files import make_folder
     from fertrack.reporting import write_csv, write_html
-    from fertrack.storage import queries
+    from fertrack.storage.queries import timeline as queries
 
     number = queries.resolve_run(database, run)
     stem = f"run{number}.{Path(queries.run_facts(database, number).source_name).stem}"

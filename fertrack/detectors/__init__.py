@@ -15,7 +15,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from fertrack.detectors.options import DetectionConfig, DetectorOptions
+from fertrack.detectors.config import DetectionConfig, DetectorOptions
 from fertrack.errors import ConfigError
 from fertrack.models.weights import find_weights
 from fertrack.protocols import Detector

@@ -9,8 +9,8 @@ from typing import ClassVar, Self
 
 import onnxruntime as ort
 
+from fertrack.detectors.config import DetectorOptions
 from fertrack.detectors.letterbox import fit
-from fertrack.detectors.options import DetectorOptions
 from fertrack.types import Detections, Image
 
 __all__ = ["OnnxDetector"]

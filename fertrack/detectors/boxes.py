@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fertrack.detectors.config import DetectorOptions
 from fertrack.detectors.letterbox import Letterbox
-from fertrack.detectors.options import DetectorOptions
 from fertrack.types import Detections, FloatArray
 
 __all__ = ["Candidates", "finish", "non_maximum_suppression"]

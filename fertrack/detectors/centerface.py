@@ -19,8 +19,8 @@ import numpy as np
 from fertrack.detectors.base import OnnxDetector
 from fertrack.detectors.boxes import Candidates, finish
 from fertrack.detectors.centerface_graph import OUTPUTS, prepare
+from fertrack.detectors.config import DetectorOptions, ScoreThreshold
 from fertrack.detectors.letterbox import letterbox
-from fertrack.detectors.options import DetectorOptions, ScoreThreshold
 from fertrack.detectors.session import fingerprint, open_session, read_weights, run
 from fertrack.models.weights import find_weights
 from fertrack.types import Detections, FloatArray, Image

@@ -13,8 +13,8 @@ import numpy as np
 from fertrack.detectors.anchors import AnchorLevel, decode_level
 from fertrack.detectors.base import OnnxDetector
 from fertrack.detectors.boxes import Candidates, finish
+from fertrack.detectors.config import DetectorOptions, NmsIou
 from fertrack.detectors.letterbox import letterbox
-from fertrack.detectors.options import DetectorOptions, NmsIou
 from fertrack.detectors.session import fingerprint, open_session, read_weights, run
 from fertrack.errors import ModelError
 from fertrack.models.weights import find_weights

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from fertrack import devices
-from fertrack.devices import Device
 from fertrack.errors import ConfigError, ModelError, WeightsError, first_line
+from fertrack.models import devices
+from fertrack.types import Device
 
 __all__ = ["fingerprint", "open_session", "read_weights", "run"]
 

@@ -9,7 +9,7 @@ __all__ = ["build_embedder", "can_recognise"]
 
 def can_recognise() -> bool:
     """Whether face recognition is installed (extra ``[reid]``); found out without loading it."""
-    from fertrack.embedders.dlib_resnet import is_available
+    from fertrack.embedders.dlib import is_available
 
     return is_available()
 
@@ -27,11 +27,11 @@ def build_embedder(*, recognise: bool, apart: bool = False) -> Embedder:
         ModelError: they cannot be read.
     """
     if recognise and apart:
-        from fertrack.embedders.apart import EmbedderApart
+        from fertrack.embedders.subprocess import EmbedderApart
 
         return EmbedderApart()
     if recognise:
-        from fertrack.embedders.dlib_resnet import build
+        from fertrack.embedders.dlib import build
 
         return build()
     from fertrack.embedders.appearance import AppearanceEmbedder

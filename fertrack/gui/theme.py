@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 
-from fertrack.reporting import palette
+from fertrack.imaging import palette
 
 __all__ = ["Theme", "system_theme"]
 

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from fertrack.live.state import LivePerson
-from fertrack.storage.persons import check_name
+from fertrack.storage.people.persons import check_name
 from fertrack.types import EXPRESSIONS, UNCERTAIN, UNCONFIRMED, FrameResult, Image, RunSummary, label_name
 
 __all__ = ["PeopleSink"]

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fertrack.errors import ConfigError, OutputExistsError, VideoWriteError
-from fertrack.live.recording import Recorder
+from fertrack.live.recorder import Recorder
 from fertrack.live.state import LiveView
-from fertrack.sinks.video_config import VideoOutputConfig
+from fertrack.sinks.config import VideoOutputConfig
 from fertrack.storage.engine import Database
-from fertrack.storage.outputs import record_output
+from fertrack.storage.written_files import record_output
 from fertrack.types import VideoInfo
 
 __all__ = ["Recordings"]

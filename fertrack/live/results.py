@@ -10,7 +10,7 @@ from typing import Self
 from fertrack.config import Settings
 from fertrack.live.display import Shown
 from fertrack.live.session import LiveSession
-from fertrack.pipeline import Pipeline
+from fertrack.pipeline.pipeline import Pipeline
 from fertrack.protocols import VideoSource
 from fertrack.types import FrameResult
 

@@ -13,14 +13,14 @@ from fertrack.config import Settings
 from fertrack.errors import FertrackError
 from fertrack.live.display import Shown
 from fertrack.live.latency import Meter
-from fertrack.live.observing import Observed
-from fertrack.live.opening import open_live_run
+from fertrack.live.monitor import Observed
 from fertrack.live.recordings import Recordings
-from fertrack.live.running import LiveRun
+from fertrack.live.resources import open_live_run
+from fertrack.live.run import LiveRun
 from fertrack.live.state import LiveState, LiveSummary, LiveView
-from fertrack.pipeline import Pipeline
-from fertrack.privacy import check_stated
+from fertrack.pipeline.pipeline import Pipeline
 from fertrack.protocols import VideoSource
+from fertrack.rights.purpose import check_stated
 
 __all__ = ["LiveSession"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fertrack.sources.status import StreamStatus
+from fertrack.sources.stream.status import StreamStatus
 from fertrack.types import Image
 
 __all__ = ["BudgetState", "LivePerson", "LiveState", "LiveSummary", "LiveView", "Percentiles"]

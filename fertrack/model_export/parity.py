@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.evaluation.expression import accuracy, class_weights
+from fertrack.evaluation.expression.measures import accuracy, class_weights
+from fertrack.model_export.network import ExportFormat
 from fertrack.model_export.sample import FaceSample
-from fertrack.models.export import ExportFormat
 from fertrack.protocols import Classifier
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 

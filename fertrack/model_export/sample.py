@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.alignment import align_faces
 from fertrack.errors import ConfigError, VideoOpenError
+from fertrack.imaging.alignment import align_faces
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
 __all__ = ["FaceSample", "builtin_sample", "labelled_sample"]
@@ -89,7 +89,7 @@ def labelled_sample(
     """Somebody's labelled pictures, with the default detector and the alignment in the loop.
 
     Args:
-        data: folder of class sub-folders, CSV or npz file (see ``fertrack.evaluation.labelled``).
+        data: folder of class sub-folders, CSV or npz file (see ``fertrack.evaluation.datasets.open``).
         template: float32 (5, 2), where the landmarks shall lie in a crop, px.
         size_px: S, side of the crops, px.
         split: which part, for data that has parts.
@@ -101,8 +101,8 @@ def labelled_sample(
     """
     from fertrack.detectors.centerface import Options, build
     from fertrack.errors import EvaluationError
-    from fertrack.evaluation.classify import classify_set
-    from fertrack.evaluation.labelled import read_labelled
+    from fertrack.evaluation.datasets.open import read_labelled
+    from fertrack.evaluation.expression.classify import classify_set
 
     pictures = read_labelled(data, split=split)
     collector = _Collector(template, size_px)

@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from fertrack.calibration import ClassifierCalibration, Expression, PerClass, Prior, in_order
 from fertrack.errors import ModelError, WeightsError
-from fertrack.models.onnx_parts import joined, parts_beside, sha256_with_parts
-from fertrack.reliability import Reliability
+from fertrack.expression.calibration import ClassifierCalibration, in_order
+from fertrack.expression.config import Expression, PerClass, Prior
+from fertrack.expression.reliability import Reliability
+from fertrack.models.onnx_external_data import joined, parts_beside, sha256_with_parts
 from fertrack.stage_config import StageConfig
 from fertrack.types import EXPRESSIONS, FloatArray
 
@@ -84,7 +85,7 @@ class InputCard(StageConfig):
 
 
 class CalibrationCard(StageConfig):
-    """Values fitted on labelled pictures; see ``fertrack.calibration`` for what they do."""
+    """Values fitted on labelled pictures; see ``fertrack.expression.calibration`` for what they do."""
 
     fitted_on: str = Field(
         "", description="Which labelled pictures the values were fitted on; empty: none, the logits are as trained."

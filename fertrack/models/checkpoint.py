@@ -136,7 +136,7 @@ def fill(network: Any, state: Mapping[str, Any], source: Path, kind: str, *, ign
         ModelError: parameters are missing, unexpected, of another shape, or not finite numbers.
     """
     torch = import_torch("a PyTorch checkpoint")
-    from fertrack.models.outline import give_room
+    from fertrack.models.networks.lazy_init import give_room
 
     expected = network.state_dict()
     needed = [name for name in expected if not name.endswith(_COUNTER) and not name.startswith(ignore or ("\0",))]

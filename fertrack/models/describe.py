@@ -15,8 +15,8 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import ValidationError
 
-from fertrack.alignment import DEFAULT_TEMPLATE
 from fertrack.errors import ConfigError, FertrackError, OutputExistsError
+from fertrack.imaging.alignment import DEFAULT_TEMPLATE
 from fertrack.models.bundle import Architecture, BundleCard, card_beside, first_problem, weights_sha256
 
 __all__ = ["LABEL_ORDERS", "PRESETS", "Preset", "card_for", "describe_model"]

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from fertrack.reporting.config import ReportConfig
 
 if TYPE_CHECKING:
-    from fertrack.reporting.csv_export import write_csv
-    from fertrack.reporting.html import write_html
+    from fertrack.reporting.exports.csv_export import write_csv
+    from fertrack.reporting.html.run_page import write_html
 
 __all__ = ["ReportConfig", "write_csv", "write_html"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "write_csv":
-        from fertrack.reporting.csv_export import write_csv
+        from fertrack.reporting.exports.csv_export import write_csv
 
         return write_csv
     if name == "write_html":
-        from fertrack.reporting.html import write_html
+        from fertrack.reporting.html.run_page import write_html
 
         return write_html
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from fertrack.stage_config import StageConfig
-from fertrack.storage.episode_rule import LONGEST_GAP_S, SHORTEST_EPISODE_S
+from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
 
 __all__ = ["ReportConfig"]
 

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from fertrack.errors import StorageError
+from fertrack.storage.config import StorageConfig
 from fertrack.storage.engine import Database
-from fertrack.storage.options import StorageConfig
-from fertrack.storage.writer import RunRecord, RunWriter
+from fertrack.storage.runs import RunRecord
+from fertrack.storage.writer import RunWriter
 from fertrack.types import FrameResult, Image, RunSummary, VideoInfo
 
 __all__ = ["DatabaseSink", "RunRecord"]

@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from fertrack.sinks.video_config import Container, VideoOutputConfig
+from fertrack.sinks.config import Container, VideoOutputConfig
 from fertrack.types import Image, VideoInfo
 
 __all__ = ["VideoEncoder"]

@@ -8,9 +8,9 @@ from typing import Self
 import cv2
 import numpy as np
 
-from fertrack.alignment import DEFAULT_TEMPLATE, align_faces
-from fertrack.linking.quality import pose_quality, sharpness
-from fertrack.storage.thumbnails import BestFace
+from fertrack.imaging.alignment import DEFAULT_TEMPLATE, align_faces
+from fertrack.reid.quality import pose_quality, sharpness
+from fertrack.storage.people.thumbnails import BestFace
 from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, Image, RunSummary
 
 __all__ = ["THUMBNAIL_PX", "ThumbnailSink"]

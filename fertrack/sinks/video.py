@@ -17,14 +17,14 @@ from typing import Self
 
 from av.error import FFmpegError
 
-from fertrack.debug_overlay import DebugOverlay
-from fertrack.drawing import NO_NAMES, draw_result
 from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError, reason_of
-from fertrack.lettering import is_usable_font
+from fertrack.imaging.debug_panels import DebugOverlay
+from fertrack.imaging.overlay import NO_NAMES, draw_result
+from fertrack.imaging.text import is_usable_font
+from fertrack.sinks.audio import Part, Soundtrack, SourceTimes
+from fertrack.sinks.config import CONTAINERS, VideoOutputConfig, container_for
 from fertrack.sinks.encoder import VideoEncoder
-from fertrack.sinks.finishing import cut_after_last_fragment, write_finished
-from fertrack.sinks.soundtrack import Part, Soundtrack, SourceTimes
-from fertrack.sinks.video_config import CONTAINERS, VideoOutputConfig, container_for
+from fertrack.sinks.finalise import cut_after_last_fragment, write_finished
 from fertrack.types import FrameResult, Image, RunSummary, VideoInfo, check_image
 
 __all__ = ["CONTAINERS", "AnnotatedVideoSink", "VideoOutputConfig"]

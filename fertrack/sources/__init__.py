@@ -23,19 +23,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fertrack.sources.config import InputConfig
-from fertrack.sources.credentials import mask_credentials
-from fertrack.sources.status import StreamStatus
-from fertrack.sources.stream_config import StreamConfig
+from fertrack.sources.stream.config import StreamConfig
+from fertrack.sources.stream.credentials import mask_credentials
+from fertrack.sources.stream.status import StreamStatus
 
 if TYPE_CHECKING:
     from fertrack.sources.buffered import Buffered
-    from fertrack.sources.camera import CameraSource
     from fertrack.sources.file import FileSource
     from fertrack.sources.images import IMAGE_SUFFIXES, ImageFolderSource
-    from fertrack.sources.live import open_live_source
-    from fertrack.sources.locate import expand_inputs, open_source
+    from fertrack.sources.open import expand_inputs, open_source
     from fertrack.sources.realtime import RealtimeFile
-    from fertrack.sources.stream import StreamSource
+    from fertrack.sources.stream.camera import CameraSource
+    from fertrack.sources.stream.network import StreamSource
+    from fertrack.sources.stream.open import open_live_source
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -56,15 +56,15 @@ __all__ = [
 
 _HOME = {
     "Buffered": "buffered",
-    "CameraSource": "camera",
+    "CameraSource": "stream.camera",
     "FileSource": "file",
     "IMAGE_SUFFIXES": "images",
     "ImageFolderSource": "images",
     "RealtimeFile": "realtime",
-    "StreamSource": "stream",
-    "expand_inputs": "locate",
-    "open_live_source": "live",
-    "open_source": "locate",
+    "StreamSource": "stream.network",
+    "expand_inputs": "open",
+    "open_live_source": "stream.open",
+    "open_source": "open",
 }
 
 

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fertrack.errors import VideoOpenError
-from fertrack.sources.credentials import mask_mistyped
+from fertrack.sources.stream.credentials import mask_mistyped
 
 __all__ = ["Timeline", "first_picture", "open_container", "video_stream"]
 

@@ -20,8 +20,8 @@ from av.video.stream import VideoStream
 from fertrack.errors import VideoOpenError, VideoReadError, reason_of
 from fertrack.sources.config import InputConfig
 from fertrack.sources.container import Timeline, first_picture, open_container, video_stream
-from fertrack.sources.order import ByCount, ByRank, ByTime, PictureOrder
-from fertrack.sources.pictures import LARGE_PICTURE_PX, BgrConverter, Orientation, square_pixel_size
+from fertrack.sources.frame_order import ByCount, ByRank, ByTime, PictureOrder
+from fertrack.sources.pixels import LARGE_PICTURE_PX, BgrConverter, Orientation, square_pixel_size
 from fertrack.sources.timing import FrameSelector, PresentationClock, Verdict
 from fertrack.types import Frame, Image, VideoInfo
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from fertrack.errors import VideoOpenError
 from fertrack.sources.config import InputConfig
-from fertrack.sources.credentials import mask_mistyped
-from fertrack.sources.pictures import Orientation
+from fertrack.sources.pixels import Orientation
+from fertrack.sources.stream.credentials import mask_mistyped
 from fertrack.sources.timing import FrameSelector, Verdict
 from fertrack.types import Frame, Image, VideoInfo
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fertrack.sources.arrival import ArrivalClock
 from fertrack.sources.config import InputConfig
-from fertrack.sources.locate import open_source
-from fertrack.sources.status import StreamStatus
+from fertrack.sources.open import open_source
+from fertrack.sources.stream.clock import ArrivalClock
+from fertrack.sources.stream.status import StreamStatus
 from fertrack.types import Frame
 
 __all__ = ["RealtimeFile"]

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from fertrack.errors import SchemaOutOfDateError, StorageError
+from fertrack.storage.config import StorageConfig
 from fertrack.storage.connection import (
     IMMEDIATE,
     describe,
@@ -24,7 +25,6 @@ from fertrack.storage.connection import (
     translated,
     use_wal,
 )
-from fertrack.storage.options import StorageConfig
 from fertrack.storage.schema import SchemaStatus, check, migrate, read_status
 
 __all__ = ["Database", "SchemaStatus", "StorageConfig", "current", "downgrade", "open_database", "upgrade"]

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from fertrack.calibration import Calibrator
 from fertrack.errors import StorageError
-from fertrack.fold import ExpressionFold
-from fertrack.smoothing import SmoothingConfig
-from fertrack.storage.columns import load_frames
+from fertrack.expression.calibration import Calibrator
+from fertrack.expression.config import SmoothingConfig
+from fertrack.expression.fold import ExpressionFold
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
-from fertrack.storage.episode_store import store_episodes
 from fertrack.storage.models import Face, Rescore, Run
 from fertrack.storage.packing import pack_rows, unpack_rows
+from fertrack.storage.queries.episode_store import store_episodes
+from fertrack.storage.queries.faces import load_frames
 from fertrack.storage.runs import find_run, run_status
 from fertrack.storage.writer import label_probability
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray

@@ -6,8 +6,10 @@ import datetime as dt
 import difflib
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,77 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.column_notes import note_columns
 from fertrack.storage.engine import Database
 from fertrack.storage.models import FrameRow, Rescore, Run, Source, StageTiming
+from fertrack.storage.queries.column_docs import note_columns
 from fertrack.types import RunSummary, StageStats, VideoInfo
 
-__all__ = ["CRASHED", "RunFacts", "find_run", "resolve_run", "run_facts", "run_status", "runs", "stage_timings"]
+__all__ = [
+    "CRASHED",
+    "RunFacts",
+    "RunRecord",
+    "add_notes",
+    "find_run",
+    "resolve_run",
+    "run_facts",
+    "run_of_source",
+    "run_status",
+    "runs",
+    "runs_of_same_video",
+    "stage_timings",
+]
+
+
+def run_of_source(connection: sa.Connection, path: Path) -> int | None:
+    """A run that was made from this file, links followed; None if none was."""
+    wanted = os.path.realpath(path)
+    statement = sa.select(Run.id, Source.path).join(Source).where(Source.path != "").order_by(Run.id)
+    for row in connection.execute(statement):
+        if os.path.realpath(row.path) == wanted:
+            return int(row.id)
+    return None
+
+
+def runs_of_same_video(connection: sa.Connection, run: int, without: Collection[int]) -> list[int]:
+    """Other runs with tracks whose source is the same file, or one of the same name, size and length.
+
+    Cameras and streams, whose path is their name, show something else each time.
+
+    Args:
+        connection: an open connection.
+        run: number of the run.
+        without: numbers of runs to be passed over, the run itself among them.
+    """
+    columns = (Source.name, Source.path, Run.width, Run.height, Run.frame_count)
+    statement = sa.select(Run.id, *columns, Run.tracks).join(Source).order_by(Run.id)
+    rows = connection.execute(statement).all()
+    own = next(row for row in rows if row.id == run)
+    if own.path == own.name:
+        return []
+
+    def is_same(row: Any) -> bool:
+        sizes = [(each.name, each.width, each.height, each.frame_count) for each in (own, row)]
+        return bool(own.path and row.path == own.path) or (own.frame_count > 0 and sizes[0] == sizes[1])
+
+    return [row.id for row in rows if row.id not in without and row.tracks and is_same(row)]
+
+
+def add_notes(db: Database, run: int, notes: Sequence[str]) -> None:
+    """Add to a run's notes those of ``notes`` that are not among them.
+
+    Args:
+        db: the open database.
+        run: its number.
+        notes: sentences, in order.
+
+    Raises:
+        StorageError: they could not be written.
+    """
+    with db.writing() as connection:
+        stored = list(connection.execute(sa.select(Run.notes).where(Run.id == run)).scalar_one())
+        stored += [note for note in dict.fromkeys(notes) if note not in stored]
+        connection.execute(sa.update(Run).where(Run.id == run).values(notes=stored))
+
 
 CRASHED = "crashed"
 """Status shown for a run that is stored as "running" but whose process is gone."""
@@ -287,3 +354,36 @@ def _measured_timings(connection: sa.Connection, run: int) -> tuple[StageStats, 
         )
         for i, stage in enumerate(_FRAME_STAGES)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """With what a run is made: everything needed to explain its numbers later.
+
+    Attributes:
+        config_toml: the whole configuration as TOML; passwords in URLs are masked when it is stored.
+        config_digest: its SHA-256.
+        detector: fingerprint of the detector.
+        classifier: fingerprint of the classifier.
+        calibration: what ``Calibrator.describe`` says.
+        fertrack_version: version of the program.
+        purpose: what the analysis is for; empty if not stated.
+        consent: on what consent; empty if not stated.
+        privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
+        retention_days: days after its end when the run may be deleted; None: kept.
+        video: path of the annotated video that is written meanwhile, known from the start whatever happens; or empty.
+        video_options: with what it is drawn, as ``storage.outputs`` keeps it.
+    """
+
+    config_toml: str
+    config_digest: str
+    detector: str
+    classifier: str
+    calibration: dict[str, Any] = field(default_factory=dict)
+    fertrack_version: str = ""
+    purpose: str = ""
+    consent: str = ""
+    privacy_override: str = ""
+    retention_days: int | None = None
+    video: str = ""
+    video_options: dict[str, Any] = field(default_factory=dict)

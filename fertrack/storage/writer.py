@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,48 +16,16 @@ import sqlalchemy as sa
 from fertrack.errors import StorageError
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
-from fertrack.storage.episode_store import store_episodes
 from fertrack.storage.models import CUT, EventRow, Face, FrameRow, LookRow, Run, Source, StageTiming, TrackRow
-from fertrack.storage.outputs import store_output
 from fertrack.storage.packing import pack_rows
+from fertrack.storage.queries.episode_store import store_episodes
+from fertrack.storage.runs import RunRecord
+from fertrack.storage.written_files import store_output
 from fertrack.types import UNCERTAIN, UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
 
-__all__ = ["RunRecord", "RunWriter", "label_probability"]
+__all__ = ["RunWriter", "label_probability"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """With what a run is made: everything needed to explain its numbers later.
-
-    Attributes:
-        config_toml: the whole configuration as TOML; passwords in URLs are masked when it is stored.
-        config_digest: its SHA-256.
-        detector: fingerprint of the detector.
-        classifier: fingerprint of the classifier.
-        calibration: what ``Calibrator.describe`` says.
-        fertrack_version: version of the program.
-        purpose: what the analysis is for; empty if not stated.
-        consent: on what consent; empty if not stated.
-        privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
-        retention_days: days after its end when the run may be deleted; None: kept.
-        video: path of the annotated video that is written meanwhile, known from the start whatever happens; or empty.
-        video_options: with what it is drawn, as ``storage.outputs`` keeps it.
-    """
-
-    config_toml: str
-    config_digest: str
-    detector: str
-    classifier: str
-    calibration: dict[str, Any] = field(default_factory=dict)
-    fertrack_version: str = ""
-    purpose: str = ""
-    consent: str = ""
-    privacy_override: str = ""
-    retention_days: int | None = None
-    video: str = ""
-    video_options: dict[str, Any] = field(default_factory=dict)
 
 
 class _TrackSpan(NamedTuple):

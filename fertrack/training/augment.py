@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fertrack.geometry import similarity_transform
+from fertrack.imaging.geometry import similarity_transform
 from fertrack.training.config import AugmentConfig
 from fertrack.types import FloatArray, Image
 

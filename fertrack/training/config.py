@@ -91,7 +91,7 @@ _BY_CHANCE = (
 
 
 class NetworkConfig(StageConfig):
-    """The ``[network]`` section; see ``fertrack.models.compact.CompactNet``."""
+    """The ``[network]`` section; see ``fertrack.models.networks.compact.CompactNet``."""
 
     kind: Literal["compact"] = "compact"
     widths: tuple[int, ...] = (32, 64, 128, 192)

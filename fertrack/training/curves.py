@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from fertrack.errors import ModelError, reason_of
-from fertrack.evaluation.figures import curves_svg
+from fertrack.evaluation.expression.figures import curves_svg
 
 __all__ = ["write_curves"]
 

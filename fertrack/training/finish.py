@@ -16,9 +16,9 @@ import tomli_w
 import torch
 
 from fertrack.errors import ModelError
+from fertrack.model_export.onnx import from_module
 from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, HeadCard, InputCard, load_bundle
-from fertrack.models.compact import CompactNet
-from fertrack.models.export.onnx_file import from_module
+from fertrack.models.networks.compact import CompactNet
 from fertrack.training.checkpoint import load_averaged
 from fertrack.training.config import TrainConfig
 from fertrack.training.from_bundle import is_bundle

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from fertrack.errors import ModelError
 from fertrack.models.bundle import BUNDLE_FILE, load_bundle
-from fertrack.models.compact import CompactNet
-from fertrack.models.onnx_parts import stored_arrays
+from fertrack.models.networks.compact import CompactNet
+from fertrack.models.onnx_external_data import stored_arrays
 from fertrack.types import FloatArray
 
 __all__ = ["begin_with_bundle", "is_bundle"]

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from fertrack.errors import ConfigError, EvaluationError
-from fertrack.evaluation.classify import MOST_UNREADABLE, landmarks_of
-from fertrack.evaluation.labelled import LabelledSet, read_labelled
-from fertrack.evaluation.labelled_formats import is_rafdb
+from fertrack.evaluation.datasets.formats import is_rafdb
+from fertrack.evaluation.datasets.open import LabelledSet, read_labelled
+from fertrack.evaluation.expression.classify import MOST_UNREADABLE, landmarks_of
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
 from fertrack.training.landmark_cache import cached_landmarks

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from fertrack.errors import ModelError
-from fertrack.models.architectures import feature_head_state
 from fertrack.models.checkpoint import fill, read_state
-from fertrack.models.compact import CompactNet, head_overlap
-from fertrack.models.landmark_attention import LandmarkAttention
-from fertrack.models.orthogonal import FeatureOrthogonal, four_stack, orthogonal_loss, to_tokens
-from fertrack.models.quaternion_transformer import QuaternionTransformer
-from fertrack.models.resnet50 import ResNet50
+from fertrack.models.networks.architectures import feature_head_state
+from fertrack.models.networks.compact import CompactNet, head_overlap
+from fertrack.models.networks.feature_orthogonal import FeatureOrthogonal, four_stack, orthogonal_loss, to_tokens
+from fertrack.models.networks.landmark_attention import LandmarkAttention
+from fertrack.models.networks.quaternion_transformer import QuaternionTransformer
+from fertrack.models.networks.resnet50 import ResNet50
 from fertrack.training.checkpoint import load_averaged
 from fertrack.training.config import NetworkConfig, PublishedNetworkConfig, ScheduleConfig, TrainConfig
 from fertrack.training.from_bundle import is_bundle

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fertrack.errors import ConfigError, reason_of
-from fertrack.evaluation.ferplus import find_landmarks, load_ferplus, select_voted, twins_among
+from fertrack.evaluation.datasets.ferplus import find_landmarks, load_ferplus, select_voted, twins_among
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
 from fertrack.training.labelled_pictures import LabelledImages, read_learned

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fertrack.evaluation.fit import fit_values
-from fertrack.models.compact import CompactNet
+from fertrack.models.networks.compact import CompactNet
 from fertrack.training.networks import PublishedNet, last_layer
+from fertrack.tuning.calibration_fit import fit_values
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
 __all__ = ["Settlement", "class_shares", "settle", "settled"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fertrack.alignment import DEFAULT_TEMPLATE, aligned_landmarks
+from fertrack.imaging.alignment import DEFAULT_TEMPLATE, aligned_landmarks
 from fertrack.training.augment import MEAN, STD, crop_faces, normalise
 from fertrack.training.config import NetworkConfig, TrainConfig
 from fertrack.training.pictures import crop_template

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from fertrack.errors import FertrackError
-from fertrack.privacy import NOTICE
+from fertrack.rights.purpose import NOTICE
 from fertrack.web.assets import load_assets
 from fertrack.web.numbers import Numbers
 from fertrack.web.pictures import Pictures

@@ -6,7 +6,7 @@ from importlib import resources
 
 from starlette.responses import Response
 
-from fertrack.reporting import palette
+from fertrack.imaging import palette
 from fertrack.types import EXPRESSIONS
 
 __all__ = ["load_assets", "palette_css"]

@@ -11,11 +11,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from classifier_bundles import BUNDLES
 
 import fertrack.classifiers
 from fertrack.protocols import Classifier
 from fertrack.types import EXPRESSIONS
+from tests.support.classifier_bundles import BUNDLES
 
 
 def adapters() -> list[ModuleType]:

@@ -17,11 +17,12 @@ import pytest
 
 from fertrack.detectors import available_detectors, load_adapter
 from fertrack.errors import WeightsError
-from fertrack.models.convert import convert_retinaface
+from fertrack.models.conversion.retinaface import convert_retinaface
 from fertrack.protocols import Detector
 from fertrack.types import Detections
+from tests.support.paths import REPOSITORY
 
-SHARED_WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
+SHARED_WEIGHTS = REPOSITORY.parent / "shared" / "data" / "weights"
 
 
 def weights_of(name: str, folder: Path) -> Path | None:

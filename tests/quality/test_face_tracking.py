@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from fertrack.evaluation.face_scores import SceneScores
-from fertrack.evaluation.face_tracking import COMPOSITE, evaluate_faces
-from fertrack.evaluation.scene_scripts import FAST, SCENES
-from fertrack.evaluation.tracking import TOGETHER
+from fertrack.evaluation.tracking.face_scores import SceneScores
+from fertrack.evaluation.tracking.face_tracking import COMPOSITE, evaluate_faces
+from fertrack.evaluation.tracking.scene_scripts import FAST, SCENES
+from fertrack.evaluation.tracking.scores import TOGETHER
+from tests.support.paths import REPOSITORY
 
-REPORT = Path(__file__).resolve().parents[2] / "reports" / "quality.json"
+REPORT = REPOSITORY / "reports" / "quality.json"
 TOLERANCE = 0.02
 """Drop of IDF1 that is not taken for one."""
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from fertrack.shots import CutDetector, signature
+from fertrack.pipeline.shots import CutDetector, signature
 from fertrack.types import Faces, FloatArray, FrameFaces
 
 pytestmark = pytest.mark.shared

@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fertrack.errors import ReportError
-from fertrack.reporting.csv_export import FACE_COLUMNS, face_table
-from fertrack.reporting.output_file import drafted, replacing
+from fertrack.files import drafted, replacing
+from fertrack.reporting.exports.csv_export import FACE_COLUMNS, face_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fertrack.reporting.exports import Selection
+    from fertrack.reporting.exports.registry import Selection
     from fertrack.storage.engine import Database
 
 __all__ = ["write_jsonl", "write_parquet"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fertrack.reporting.exports import Selection
+    from fertrack.reporting.exports.registry import Selection
     from fertrack.storage.engine import Database
 
 __all__ = ["RENDERERS", "Cue", "cues", "picture_size", "to_ass", "to_srt", "to_vtt"]
@@ -48,8 +48,8 @@ def cues(db: Database, chosen: Selection) -> list[Cue]:
     Raises:
         RunNotFoundError: there is no such run, or no such track in it.
     """
-    from fertrack.reporting.persons import first_tracks
-    from fertrack.storage import queries
+    from fertrack.reporting.html.persons import first_tracks
+    from fertrack.storage.queries import timeline as queries
 
     episodes = queries.episodes(
         db,
@@ -74,7 +74,7 @@ def cues(db: Database, chosen: Selection) -> list[Cue]:
 
 def picture_size(db: Database, run: int) -> tuple[int, int]:
     """Width and height of the run's pictures, px."""
-    from fertrack.storage import queries
+    from fertrack.storage.queries import timeline as queries
 
     info = queries.run_facts(db, run).info
     return info.width, info.height
@@ -102,7 +102,7 @@ def to_vtt(lines: Sequence[Cue], _size: tuple[int, int] = (0, 0)) -> str:
 
 def to_ass(lines: Sequence[Cue], size: tuple[int, int]) -> str:
     """The cues as Advanced SubStation Alpha text, for a picture of that width and height, px."""
-    from fertrack.drawing import track_colour
+    from fertrack.imaging.overlay import track_colour
 
     width, height = size
     font_px, outline_px = max(12, round(height / 18)), max(1, round(height / 360))

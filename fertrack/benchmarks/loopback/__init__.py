@@ -1,0 +1,1 @@
+"""Streams served on this machine, to measure and test network sources."""

@@ -1,0 +1,237 @@
+"""The model card: what a classifier is for, how good it is per expression, where that was not measured.
+
+Run as ``python -m fertrack.evaluation.expression.model_card PICTURES.npz reports/model_card.md`` it measures the
+default bundle at its default setting on FER2013's PublicTest pictures with FER+ votes and writes the card; ``--bundle
+FOLDER`` takes another bundle. ``fertrack evaluate expression DATA --model-card FILE`` writes the same card from other
+pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fertrack.evaluation.expression.page import write_text
+from fertrack.evaluation.expression.report import Evaluation, evaluate_answers
+from fertrack.evaluation.expression.scores import MEASURES, ExpressionScores
+from fertrack.models.bundle import BundleCard, load_bundle
+from fertrack.models.weights import KNOWN
+
+if TYPE_CHECKING:
+    from fertrack.config import Settings
+
+__all__ = ["main", "measure_bundle", "render", "write_card"]
+
+
+def write_card(settings: Settings, evaluation: Evaluation, path: Path, *, overwrite: bool = False) -> Path:
+    """Write the card of the classifier that was evaluated.
+
+    Raises:
+        ModelError: the classifier is not a bundle, which alone says what it was trained on.
+        OutputExistsError: something is already there and ``overwrite`` is False.
+        ReportError: it cannot be written.
+    """
+    bundle = load_bundle(settings.classification.bundle)
+    return write_text(path, render(bundle.card, bundle.fingerprint, evaluation), overwrite=overwrite)
+
+
+def render(card: BundleCard, fingerprint: str, evaluation: Evaluation) -> str:
+    """The card as Markdown.
+
+    Args:
+        card: what the bundle says of itself.
+        fingerprint: name and hash of the weights.
+        evaluation: what was measured, on what.
+    """
+    scores = evaluation.scores
+    weights = "\n".join(
+        f"| {known.name} ({known.role}) | {known.licence} | {known.training_data} |" for known in KNOWN.values()
+    )
+    fitted = card.calibration
+    return _TEXT.format(
+        name=f"{card.name} {card.version}",
+        fingerprint=fingerprint,
+        summary=card.summary,
+        licence=card.licence,
+        training_data=card.training_data,
+        setting=evaluation.facts["calibration"],
+        fitted_on=f"fitted on {fitted.fitted_on}" if fitted and fitted.fitted_on else "not fitted on anything",
+        facts="\n".join(f"| {name} | {fact} |" for name, fact in evaluation.facts.items()),
+        measures="\n".join(f"| {MEASURES[name]} | {value} |" for name, value in scores.measures.items()),
+        crosswise="\n".join(
+            f"| {known.data} ({known.samples}) | {known.setting} "
+            f"| {known.accuracy:.3f} | {known.mean_class_recall:.3f} "
+            f"| {_number(known.ece)} | {_number(known.ece_equal_shares)} |"
+            for known in card.measured
+        ),
+        priors="\n".join(
+            f"| {row.assumed} | {row.strength:g} | {row.accuracy:.3f} | {row.mean_class_recall:.3f} "
+            f"| {row.macro_f1:.3f} | {row.ece:.3f} | {row.ece_equal_shares:.3f} |"
+            for row in evaluation.priors
+        )
+        or "| training's are not known | | | | | | |",
+        classes=_classes(scores),
+        coverage="\n".join(
+            f"| {level:.2f} | {covered:.3f} | {right:.3f} |"
+            for level, covered, right in scores.coverage
+            if round(level * 100) % 10 == 0
+        ),
+        weights=weights,
+    )
+
+
+def _classes(scores: ExpressionScores) -> str:
+    return "\n".join(
+        f"| {row.expression} | {row.pictures} | {row.recall} | {row.precision} | {_figure(row.f1)} | {row.labelled} "
+        f"| {row.labelled_precision} |"
+        for row in scores.classes
+    )
+
+
+def _figure(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"
+
+
+def measure_bundle(pictures: Path, bundle: str | Path = "default", *, resamples: int = 1000) -> str:
+    """Measure a bundle with the default detector and landmarks, at its own calibration, and render its card.
+
+    Args:
+        pictures: FER2013 pictures with FER+ votes, or other labelled pictures (see ``evaluation.labelled``).
+        bundle: "default", or the folder of a bundle.
+        resamples: bootstrap draws.
+
+    Raises:
+        EvaluationError: the pictures cannot be read.
+        ModelError: there is no such bundle.
+        WeightsError: the detector's or the classifier's weights are missing.
+    """
+    from fertrack.evaluation.expression.classify import answers_of
+    from fertrack.expression.calibration import Calibrator
+    from fertrack.expression.config import CalibrationConfig
+
+    loaded = load_bundle(bundle)
+    labelled, answers = answers_of(loaded, pictures)
+    calibrator = Calibrator(CalibrationConfig(), loaded.calibration)
+    evaluation = evaluate_answers(labelled, answers, calibrator, resamples=resamples)
+    return render(loaded.card, loaded.fingerprint, evaluation)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and write; see the top of this module."""
+    parser = argparse.ArgumentParser(prog="python -m fertrack.evaluation.expression.model_card", description=__doc__)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("card", type=Path)
+    parser.add_argument("--bundle", default="default")
+    given = parser.parse_args(arguments)
+    write_text(given.card, measure_bundle(given.pictures, given.bundle), overwrite=True)
+
+
+_TEXT = """\
+# Model card: {name}
+
+An expression classifier of fertrack. Written by `python -m fertrack.evaluation.expression.model_card PICTURES.npz
+reports/model_card.md`, which measures what the tables say. How the calibration was chosen:
+[calibration_default.md](calibration_default.md). How well persons are followed: [tracking.md](tracking.md).
+
+| | |
+|---|---|
+| weights | {fingerprint} |
+| network | {summary} |
+| output | logits for surprise, fear, disgust, happiness, sadness, anger, neutral |
+| licence | {licence} |
+| training data | {training_data} |
+
+## Intended use
+
+Estimating which of seven posed-expression categories a picture of a face most resembles, per person over time, in
+research and usability studies with people who know and agree. The result is an *expression estimate*: it describes how
+a face looks in a picture. It says nothing about what a person feels, thinks or intends.
+
+Not for decisions about people. Not for people at work or in education: inferring their emotions is prohibited in the EU
+(AI Act, Art. 5(1)(f)) apart from medical and safety reasons, and fertrack refuses such a purpose. People exposed to it
+must be told (Art. 50(3); `fertrack notice`). There is no estimate of age, gender or race anywhere, and no picture of a
+face is stored by default.
+
+## How good it is
+
+One forward pass a picture, with the bundle's own calibration ({setting}).
+Its values were {fitted_on}. Where those are the pictures scored here, the table of crosswise scores says what the
+calibration is worth on others.
+
+| | |
+|---|---|
+{facts}
+
+95 % intervals: Wilson score intervals of plain shares (accuracy, coverage, and of each expression), percentile
+bootstrap within classes of all else. Calibration error: on the winning probability; its interval lies above its value
+because resampling adds noise to every bin.
+
+| all expressions | value (95 % interval) |
+|---|---|
+{measures}
+
+Scored crosswise, no picture judged by values fitted on it ([calibration_default.md](calibration_default.md)):
+
+| pictures | setting | accuracy | mean recall | calibration error | at equal class shares |
+|---|---|---|---|---|---|
+{crosswise}
+
+With other class shares assumed than training's (`calibration.prior_strength` and `calibration.target_prior`; all else
+stays as it is). The pictures' own are the natural prior, known because they are labelled:
+
+| class shares assumed | prior strength | accuracy | mean recall | macro-F1 | calibration error | at equal shares |
+|---|---|---|---|---|---|---|
+{priors}
+
+| expression | pictures | recall | precision | F1 | recall of its label | precision of its label |
+|---|---|---|---|---|---|---|
+{classes}
+
+"Of its label": the winner reached its threshold, otherwise the face is *uncertain*. Precision depends on how often each
+expression occurs; here it is at the set's own shares, where rare expressions are wrong more often than at equal shares.
+Expressions with few pictures have wide intervals: mind them.
+
+| least probability | share of faces that reach it | accuracy of those |
+|---|---|---|
+{coverage}
+
+## Not measured
+
+| what | |
+|---|---|
+| accuracy by skin tone, age or gender | not measured: the pictures carry no such labels; expect differences |
+| accuracy on video of everyday people | not measured, but for 13 passages of 7 people in clips from other cameras \
+([passages.md](passages.md)): no larger labelled video was at hand |
+| accuracy on spontaneous as against posed expressions | not measured |
+| accuracy for faces filmed small, turned away, covered or badly lit | expect worse; measured only on pictures \
+shrunk, covered and lit by computation ([robustness.md](robustness.md)), not for faces turned away |
+| accuracy by culture | not measured; which expression a face is said to show depends on who is asked |
+| accuracy of the smoothed label over time | not measured; smoothing was chosen by flicker and lag only |
+| calibration on other cameras | not measured |
+
+## Known limits
+
+- PublicTest was looked at while the network was made, and FER2013 has near copies of pictures across its splits;
+  what that is worth is measured in [calibration_default.md](calibration_default.md).
+- Labels are votes of ten raters on small grey stills: an opinion about a picture, not a truth about a person.
+- Seven categories and *uncertain* are all it knows; a face of contempt, pain or concentration gets one of them.
+
+## Licences of the weights
+
+| weights | licence | training data |
+|---|---|---|
+| {name} (expression classifier) | {licence} | {training_data} |
+{weights}
+"""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

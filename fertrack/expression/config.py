@@ -1,0 +1,189 @@
+"""Options of the expression stage: calibration and smoothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, Field, model_validator
+
+from fertrack.stage_config import StageConfig
+from fertrack.types import EXPRESSIONS
+
+__all__ = ["CalibrationConfig", "Expression", "Factors", "PerClass", "Prior", "Scales", "Shares", "SmoothingConfig"]
+
+Expression = Literal["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
+
+
+def _check_prior(shares: dict[Expression, float]) -> dict[Expression, float]:
+    missing = [name for name in EXPRESSIONS if name not in shares]
+    if missing:
+        raise ValueError(f"a prior must give all seven expressions; missing: {', '.join(missing)}")
+    if abs(math.fsum(shares.values()) - 1.0) > 0.005:
+        raise ValueError(f"a prior must sum to 1, this one sums to {math.fsum(shares.values()):.4f}")
+    return shares
+
+
+PerClass = dict[Expression, Annotated[float, Field(ge=-20.0, le=20.0)]]
+"""A number for some of the expressions, by name."""
+
+
+Prior = Annotated[dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]], AfterValidator(_check_prior)]
+"""A share for each of the seven expressions, by name, summing to 1."""
+
+
+Factors = dict[Expression, Annotated[float, Field(ge=1.0, le=100.0)]]
+
+
+Scales = dict[Expression, Annotated[float, Field(ge=0.05, le=20.0)]]
+
+
+Shares = dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]]
+
+
+class CalibrationConfig(StageConfig):
+    """How logits become probabilities, and which probability is enough for a label.
+
+    What is left unset is taken from the classifier's bundle; what is set here wins.
+    """
+
+    use_temperature: bool = Field(True, description="Divide the logits by the temperature.")
+    temperature: float | None = Field(
+        None, ge=0.05, le=20.0, description="Above 1 makes probabilities flatter, below 1 sharper; unset: the bundle's."
+    )
+    scale: Scales | None = Field(
+        None,
+        description="Multiplies an expression's logit before the temperature (vector scaling), by expression; 1 for "
+        "those not named, and for all if unset.",
+    )
+    use_prior: bool = Field(True, description="Take the training set's class shares out and put the target's in.")
+    prior_strength: float | None = Field(
+        None, ge=0.0, le=1.0, description="How much of the prior correction to apply, 0 to 1; unset: the bundle's."
+    )
+    training_prior: Prior | None = Field(
+        None, description="Class shares the classifier was trained with; unset: the bundle's."
+    )
+    target_prior: Prior | None = Field(
+        None, description="Class shares to expect in the video; unset: the same share for each expression."
+    )
+    prior_eps: float = Field(
+        1e-8, ge=0.0, le=1e-2, description="Added to both priors inside the logarithm, so that a share of 0 is finite."
+    )
+    use_bias: bool = Field(True, description="Add the class biases, boosts and penalties to the logits.")
+    bias: PerClass | None = Field(
+        None,
+        description="Added to the calibrated logits, by expression (0 for those not named); unset: the bundle's.",
+    )
+    boost: Factors = Field(
+        {}, description="Multiplies an expression's odds, by expression; 1.08 adds ln 1.08 to its logit."
+    )
+    penalty: Factors = Field(
+        {}, description="Divides an expression's odds, by expression; 1.05 takes ln 1.05 from its logit."
+    )
+    bias_profile: PerClass | None = Field(
+        None,
+        description="Added to the bias, by expression; what `fertrack bias fit` learned from labelled faces.",
+    )
+    use_thresholds: bool = Field(True, description="Call a face uncertain when its winning expression is too unlikely.")
+    thresholds: Shares | None = Field(
+        None,
+        description="Least smoothed probability at which a winning expression becomes the label; unset: the bundle's.",
+    )
+    fallback_threshold: float = Field(
+        0.40, ge=0.0, le=1.0, description="Threshold of the expressions that `thresholds` does not name."
+    )
+    classifier: str | None = Field(
+        None,
+        description="Name and version of the classifier that these values were fitted for; any other is refused. "
+        "Unset: not checked.",
+    )
+    fitted_on: str | None = Field(
+        None, description="Which labelled faces these values were fitted on; a record, changes nothing."
+    )
+    data_sha256: str | None = Field(None, description="Digest of those faces; a record, changes nothing.")
+
+
+_FORMS = ("half_life_s", "alpha", "ema_past_weight")
+
+
+class SmoothingConfig(StageConfig):
+    """How a track's probabilities are smoothed over time.
+
+    One of ``half_life_s``, ``alpha`` and ``ema_past_weight`` says how strongly. Setting one of the other two puts the
+    default half-life out of use; all three at 0 is no smoothing.
+    """
+
+    enabled: bool = Field(True, description="Smooth and hold labels over time; off: every frame stands alone.")
+    half_life_s: float = Field(
+        0.25, ge=0.0, le=60.0, description="Time after which what was seen counts half, s; 0: not used."
+    )
+    alpha: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Instead of half_life_s: weight of the newest value at reference_fps frames a second; 0: not used.",
+    )
+    reference_fps: float = Field(
+        30.0, gt=0.0, le=1000.0, description="Frame rate at which alpha is meant; used with alpha only."
+    )
+    ema_past_weight: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Instead of half_life_s: weight of the past, once per processed frame, however much time has "
+        "passed; 0: not used.",
+    )
+    hysteresis_margin: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="A label stays until another expression is more probable by more than this; 0: off.",
+    )
+    reset_after_s: float = Field(
+        2.0, ge=0.0, le=3600.0, description="A track unseen for longer than this starts afresh, s; 0: never."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_gives_way(cls, given: Any) -> Any:
+        if (
+            isinstance(given, dict)
+            and "half_life_s" not in given
+            and (given.get("alpha") or given.get("ema_past_weight"))
+        ):
+            return {**given, "half_life_s": 0.0}
+        return given
+
+    @model_validator(mode="after")
+    def _at_most_one_form(self) -> SmoothingConfig:
+        used = [name for name in _FORMS if getattr(self, name) > 0.0]
+        if len(used) > 1:
+            raise ValueError(f"{' and '.join(used)} contradict each other: keep one, set the others to 0")
+        return self
+
+    def past_weight(self, elapsed_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Weight of the past, 0 to 1, after ``elapsed_s`` seconds (>= 0): 0.5 ** (elapsed_s / half_life_s)."""
+        if self.ema_past_weight > 0.0:
+            return np.full(elapsed_s.shape, self.ema_past_weight)
+        half_life_s = self.equivalent_half_life_s
+        if not half_life_s:
+            return np.zeros(elapsed_s.shape)
+        weight: npt.NDArray[np.float64] = np.exp2(elapsed_s / -half_life_s)
+        return weight
+
+    @property
+    def equivalent_half_life_s(self) -> float | None:
+        """The half-life in force, s; None for ``ema_past_weight``, which counts frames and knows no time.
+
+        >>> round(SmoothingConfig(alpha=0.5, reference_fps=20.0).equivalent_half_life_s, 6)
+        0.05
+        """
+        if self.ema_past_weight > 0.0:
+            return None
+        if self.alpha == 0.0:
+            return self.half_life_s
+        if self.alpha == 1.0:
+            return 0.0
+        return -math.log(2.0) / (math.log1p(-self.alpha) * self.reference_fps)

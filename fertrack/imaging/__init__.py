@@ -1,0 +1,1 @@
+"""Geometry, alignment and drawing: pure functions of arrays and pixels."""

@@ -1,0 +1,123 @@
+"""What a live run works with: opened before it begins, and closed after it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fertrack.build import build_pipeline
+from fertrack.config import Settings
+from fertrack.files import make_folder
+from fertrack.live.budget import BudgetController, LookSchedule, input_sizes
+from fertrack.live.capture import Capture
+from fertrack.live.config import LiveConfig
+from fertrack.pipeline.pipeline import Pipeline
+from fertrack.process import database_url
+from fertrack.protocols import VideoSource
+from fertrack.sinks.reid import LinkingSink
+from fertrack.sinks.relinker import Relinker, build_relinker
+from fertrack.sources import open_live_source
+from fertrack.storage.engine import Database, open_database
+
+__all__ = ["Opened", "open_live_run"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """Everything that a live run needs and has to close again.
+
+    Attributes:
+        pipeline: analyses, with ``live=True``.
+        schedule: what is asked of each frame.
+        source: where pictures come from.
+        capture: what is to read it; not started.
+        relinker: finds out who is who; None where linking is off.
+        database: where results go; None where nothing is stored.
+    """
+
+    pipeline: Pipeline
+    schedule: LookSchedule
+    source: VideoSource
+    capture: Capture
+    relinker: Relinker | None
+    database: Database | None
+
+    def linking_sink(self) -> LinkingSink | None:
+        """A sink that finds out who is who, also among those the database knows; None where linking is off."""
+        if self.relinker is None:
+            return None
+        if self.database is not None:
+            return self.relinker.sink(self.database, live=True)
+        return LinkingSink(self.relinker.embedder, self.relinker.config, live=True)
+
+    def close(self) -> None:
+        """Close the source, the relinker and the database. May be called more than once."""
+        self.source.close()
+        if self.relinker is not None:
+            self.relinker.close()
+        if self.database is not None:
+            self.database.close()
+
+
+def open_live_run(
+    settings: Settings,
+    location: str | int,
+    *,
+    realtime: bool,
+    fixed: bool,
+    out: Path,
+    store: bool,
+    pipeline: Pipeline | None,
+    source: VideoSource | None,
+    closing: threading.Event,
+) -> Opened:
+    """Load the models, and open the database and the source; what was opened is closed again if the rest cannot be.
+
+    Args:
+        settings: all options.
+        location: camera index, URL, or path of a video file.
+        realtime: play a file at its own speed.
+        fixed: adapt nothing.
+        out: folder of the database.
+        store: whether there is to be a database.
+        pipeline: use this one.
+        source: use this one; closed, too, if the rest cannot be opened.
+        closing: set from any thread, it ends waiting for a source.
+
+    Raises:
+        ConfigError: an option does not fit.
+        WeightsError: weights are missing.
+        StorageError: the database cannot be opened.
+        VideoOpenError: the source cannot be opened.
+    """
+    pipeline = pipeline or build_pipeline(settings, live=True)
+    with ExitStack() as undo:
+        if source is not None:
+            undo.callback(source.close)
+        relinker = build_relinker(settings.linking, live=True)
+        if relinker is not None:
+            undo.callback(relinker.close)
+        database = None
+        if store:
+            make_folder(out)
+            database = open_database(database_url(settings, out), create=True)
+            undo.callback(database.close)
+        if source is None:
+            source = open_live_source(
+                location, realtime=realtime, config=settings.stream, input_config=settings.input, closing=closing
+            )
+            undo.callback(source.close)
+        schedule = LookSchedule(None if fixed else _controller(settings.live, pipeline))
+        opened = Opened(pipeline, schedule, source, Capture(source), relinker, database)
+        undo.pop_all()
+    return opened
+
+
+def _controller(live: LiveConfig, pipeline: Pipeline) -> BudgetController:
+    options = getattr(pipeline.analyzer.detector, "options", None)
+    own = getattr(options, "long_side", 0)
+    sizes = input_sizes(own) if own and pipeline.analyzer.resizable else ()
+    display_fps = min(live.display_fps, live.most_display_fps)
+    return BudgetController(display_fps=display_fps, results_hz=live.results_hz, sizes=sizes)

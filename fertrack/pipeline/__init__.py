@@ -1,0 +1,1 @@
+"""The frame loop: detect, align, classify, track, smooth."""

@@ -1,0 +1,30 @@
+"""Options of the frame loop: shot cuts and scheduling."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fertrack.stage_config import StageConfig
+
+__all__ = ["EngineConfig", "ShotConfig"]
+
+
+class ShotConfig(StageConfig):
+    """How hard cuts between shots are found; at each, all tracks end."""
+
+    enabled: bool = Field(True, description="Find hard cuts, end all tracks there, and store them as events.")
+    threshold: float = Field(
+        0.4,
+        ge=0.05,
+        le=2.0,
+        description="How much more than usual a picture must differ from the one before to be a cut. The difference is "
+        "1 - correlation of the pictures' structure + share of their colours that changed: 0 to about 2. "
+        "Lower finds more cuts and more false ones.",
+    )
+
+
+class EngineConfig(StageConfig):
+    """How much is looked at at once. Changes speed and memory only, never the rows."""
+
+    workers: int = Field(0, ge=0, le=64, description="threads that look at frames at the same time; 0 = one per core")
+    batch: int = Field(1, ge=1, le=64, description="frames a thread hands to the networks together")

@@ -1,0 +1,1 @@
+"""Re-identification: tracks of the same face joined to one person."""

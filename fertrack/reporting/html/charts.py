@@ -1,0 +1,224 @@
+"""The report's charts as plain Plotly figures (``{"data": [...], "layout": {...}}``), without colours.
+
+Every trace names its expression in ``meta.expression``; the page paints it from the palette, in the light or the dark
+theme. Arrays are NumPy arrays; ``to_json`` packs them the way Plotly reads them, as base64 of little-endian numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fertrack.imaging.palette import UNCERTAIN_NAME
+from fertrack.reporting.html.axes import axis_label, bars, cut_marks, moments, span_text, time_axis
+from fertrack.reporting.html.bands import SpreadBands
+from fertrack.reporting.html.persons import Person
+from fertrack.reporting.html.thinning import ThinLines
+from fertrack.types import EXPRESSIONS
+
+__all__ = ["overview", "person_chart", "rows_axis", "rows_height", "to_json"]
+
+ROW_PX = 30
+"""Height of one person's row in the overview, px."""
+
+DENSE_ROW_PX = 18
+"""The same where there are many persons."""
+
+FEW_POINTS = 60
+"""Up to this many points are marked one by one, so that a single one can be seen too."""
+
+DRAWING_ORDER = ("neutral", *(name for name in EXPRESSIONS if name != "neutral"))
+"""Neutral first, under the others: it is the most frequent estimate and the least telling."""
+
+_PACKED = {"float64": "f8", "float32": "f4", "int32": "i4", "uint16": "u2", "uint8": "u1"}
+
+
+def overview(persons: Sequence[Person], start_s: float, end_s: float, cuts_s: npt.ArrayLike = ()) -> dict[str, Any]:
+    """All persons' episodes on one time axis, one row per person, first row on top.
+
+    Args:
+        persons: who is drawn, in the order of the rows.
+        start_s: start of the time axis, seconds.
+        end_s: its end.
+        cuts_s: when new shots begin, seconds.
+    """
+    rows = np.arange(len(persons), dtype=np.uint16)
+    seen = pd.concat([person.seen for person in persons])
+    seen_text = [f"seen {span_text(start, end)}" for start, end in zip(seen["start_s"], seen["end_s"], strict=True)]
+    traces = [_seen(seen, np.repeat(rows, [len(person.seen) for person in persons]), 0.7) | _hover(seen_text)]
+    episodes = pd.concat([person.episodes for person in persons])
+    row_of_episode = np.repeat(rows, [len(person.episodes) for person in persons])
+    for expression in EXPRESSIONS:
+        chosen = (episodes["expression"] == expression).to_numpy()
+        mine = episodes[chosen]
+        text = [
+            f"{expression}, {span_text(start, end)}<br>probability {mean:.0%} on average, {peak:.0%} at its peak"
+            for start, end, mean, peak in zip(
+                mine["start_s"], mine["end_s"], mine["mean_probability"], mine["peak_probability"], strict=True
+            )
+        ]
+        if text:
+            traces.append(_band(expression, mine, row_of_episode[chosen], 0.7) | _hover(text))
+    traces += cut_marks(cuts_s, -0.5, len(persons) - 0.5)
+    layout = {
+        "height": rows_height(len(persons)),
+        "barmode": "overlay",
+        "hovermode": "closest",
+        "showlegend": False,
+        "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
+        "xaxis": time_axis(start_s, end_s),
+        "yaxis": rows_axis([person.label for person in persons]),
+    }
+    return {"data": traces, "layout": layout}
+
+
+def rows_height(rows: int) -> int:
+    """Height of a chart with that many rows, px."""
+    return 56 + rows * (ROW_PX if rows <= 20 else DENSE_ROW_PX)
+
+
+def rows_axis(labels: Sequence[str]) -> dict[str, Any]:
+    """An axis with one named row per label, the first on top."""
+    return {
+        "tickvals": list(range(len(labels))),
+        "ticktext": [axis_label(label) for label in labels],
+        "range": [len(labels) - 0.5, -0.5],
+        "fixedrange": True,
+        "automargin": True,
+        "showgrid": False,
+        "zeroline": False,
+    }
+
+
+def person_chart(
+    lines: ThinLines,
+    person: Person,
+    start_s: float,
+    end_s: float,
+    cuts_s: npt.ArrayLike = (),
+    *,
+    bands: SpreadBands | None = None,
+) -> dict[str, Any]:
+    """Smoothed probabilities of one person as lines with their bands, and below them the episodes as a coloured strip.
+
+    Args:
+        lines: one column per expression.
+        person: whose lines they are.
+        start_s: start of the time axis, seconds; the same for all persons, so that charts can be compared by eye.
+        end_s: its end.
+        cuts_s: when new shots begin, seconds.
+        bands: one column per expression; None draws the lines alone.
+    """
+    at = moments(lines.time_s)
+    traces: list[dict[str, Any]] = _band_outlines(bands) if bands else []
+    traces += [
+        {
+            "type": "scatter",
+            "mode": "lines" if len(at) > FEW_POINTS else "lines+markers",
+            "name": expression,
+            "meta": {"expression": expression, "kind": "line"},
+            "x": at,
+            "y": lines.values[:, EXPRESSIONS.index(expression)],
+            "connectgaps": False,
+            "hovertemplate": "%{y:.0%}",
+        }
+        for expression in DRAWING_ORDER
+    ]
+    below = {"yaxis": "y2", "hoverinfo": "skip"}
+    traces.append(_seen(person.seen, np.zeros(len(person.seen), np.uint8), 1.0) | below)
+    for expression in EXPRESSIONS:
+        mine = person.episodes[person.episodes["expression"] == expression]
+        if not mine.empty:
+            traces.append(_band(expression, mine, np.zeros(len(mine), np.uint8), 1.0) | below)
+    traces += cut_marks(cuts_s, 0.0, 1.02)
+    layout = {
+        "height": 300,
+        "barmode": "overlay",
+        "hovermode": "x unified",
+        "showlegend": False,
+        "margin": {"l": 44, "r": 12, "t": 8, "b": 44},
+        "xaxis": time_axis(start_s, end_s) | {"anchor": "y2"},
+        "yaxis": {
+            "range": [0, 1.02],
+            "domain": [0.15, 1],
+            "tickformat": ".0%",
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
+            "fixedrange": True,
+            "zeroline": False,
+        },
+        "yaxis2": {
+            "domain": [0, 0.09],
+            "range": [-0.5, 0.5],
+            "showticklabels": False,
+            "showgrid": False,
+            "zeroline": False,
+            "fixedrange": True,
+        },
+    }
+    return {"data": traces, "layout": layout}
+
+
+def to_json(value: Any) -> str:
+    """JSON that may stand inside an HTML ``<script>`` element, whatever the strings in it say.
+
+    NumPy arrays become Plotly's ``{"dtype": ..., "bdata": base64}``; NaN is allowed in them only.
+
+    Raises:
+        ValueError: a plain number is NaN or infinite.
+        TypeError: a value has no JSON form, or an array has a dtype that Plotly cannot read.
+    """
+    text = json.dumps(value, default=_packed, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    # None of these characters means anything to JSON outside strings, where the escapes are equivalent.
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _packed(value: Any) -> dict[str, str]:
+    if not isinstance(value, np.ndarray) or value.dtype.name not in _PACKED or value.ndim != 1:
+        raise TypeError(f"cannot put {type(value).__name__} {getattr(value, 'dtype', '')} into the report's JSON")
+    code = _PACKED[value.dtype.name]
+    raw = np.ascontiguousarray(value, np.dtype(f"<{code}")).tobytes()
+    return {"dtype": code, "bdata": base64.b64encode(raw).decode("ascii")}
+
+
+def _seen(seen: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:
+    """Bars under the episodes: what shows between them is time in which no expression estimate held."""
+    return _bars(seen, rows, width) | {"name": UNCERTAIN_NAME, "meta": {"expression": UNCERTAIN_NAME, "kind": "seen"}}
+
+
+def _band(expression: str, episodes: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:
+    return _bars(episodes, rows, width) | {"name": expression, "meta": {"expression": expression, "kind": "band"}}
+
+
+def _bars(spans: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:
+    return bars(spans["start_s"], spans["end_s"], rows, width)
+
+
+def _band_outlines(bands: SpreadBands) -> list[dict[str, Any]]:
+    """Filled areas under the lines, one per expression."""
+    at = moments(bands.time_s)
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "fill": "toself",
+            "name": f"{expression}, spread of single frames",
+            "meta": {"expression": expression, "kind": "spread"},
+            "x": at,
+            "y": bands.values[:, EXPRESSIONS.index(expression)],
+            "connectgaps": False,
+            "hoverinfo": "skip",
+        }
+        for expression in DRAWING_ORDER
+    ]
+
+
+def _hover(text: list[str]) -> dict[str, Any]:
+    return {"hovertext": text, "hovertemplate": "%{y}: %{hovertext}<extra></extra>"}

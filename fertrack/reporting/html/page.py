@@ -1,0 +1,94 @@
+"""What every page of a report is made of: templates, style, scripts, and the policy that shuts the network out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from fertrack.errors import ReportError, reason_of
+from fertrack.imaging import palette
+from fertrack.reporting.html import wording
+from fertrack.reporting.html.charts import to_json
+from fertrack.types import EXPRESSIONS
+
+__all__ = ["render_page"]
+
+_FILTERS = ("clock", "count", "duration", "megabytes", "percent", "plural")
+
+
+def render_page(
+    template: str, figures: dict[str, Any], facts: dict[str, Any], *, more: Sequence[str] = (), media: str = ""
+) -> str:
+    """A complete page.
+
+    Args:
+        template: its name.
+        figures: the charts, by the name under which the template shows them; without any, the page has no script.
+        facts: what the template is given.
+        more: names of scripts after the charts' own.
+        media: where videos may come from, as the policy's ``media-src``; nowhere if empty.
+
+    Raises:
+        ReportError: the installed plotly package has no script in it.
+    """
+    themes = {
+        "light": {"page": palette.PAGE_LIGHT, "expressions": palette.LIGHT},
+        "dark": {"page": palette.PAGE_DARK, "expressions": palette.DARK},
+    }
+    # Markup: what is not escaped again is our own files, Plotly, and JSON that to_json has escaped.
+    own = Markup("\n").join(Markup(_text(name)) for name in ("report.js", *more))
+    scripts = [_plotly_script(), own] if figures else []
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **facts,
+            expressions=EXPRESSIONS,
+            uncertain_name=palette.UNCERTAIN_NAME,
+            palette=palette,
+            style=Markup(_text("report.css")),
+            script_policy=" ".join(f"'{_digest(script)}'" for script in scripts) or "'none'",
+            media_policy=f"; media-src {media}" if media else "",
+            scripts=scripts,
+            payload=Markup(to_json({"themes": themes, "figures": figures})),
+        )
+    )
+
+
+def _digest(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+
+
+def _text(name: str) -> str:
+    return resources.files("fertrack.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _plotly_script() -> Markup:
+    """Plotly.js as the installed plotly package carries it, made safe to stand in a ``<script>`` element."""
+    try:
+        text = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReportError(
+            f"plotly's script is missing from the installed package ({reason_of(error)}): reinstall plotly"
+        ) from error
+    return Markup(text.replace("</script", "<\\/script"))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fertrack.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(wording, name) for name in _FILTERS}
+    return environment

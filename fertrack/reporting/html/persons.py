@@ -1,0 +1,148 @@
+"""What the report says about each person: when seen, for how long, and which expression estimates won."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fertrack.reporting.config import ReportConfig
+from fertrack.storage.people.persons import full_label
+from fertrack.storage.queries import timeline as queries
+from fertrack.types import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from fertrack.storage.engine import Database
+
+__all__ = ["Person", "first_tracks", "load_persons", "most_visible", "persons_of", "uncertain_share"]
+
+_LISTED_TRACKS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """One person of a run: a confirmed track, or several that were linked.
+
+    Attributes:
+        track: ID of the first track.
+        tracks: IDs of all of them, as text such as "1, 4".
+        name: ``Ada (P3)``, or ``P3`` without a name; empty if no person is recorded for the track.
+        first_s: time of the first frame in which the person was seen.
+        last_s: end of the last one.
+        visible_s: time during which the person was seen.
+        frames: frames in which the person was seen.
+        shares: share of that time per expression estimate, in ``EXPRESSIONS`` order.
+        uncertain: share of that time in which no expression was certain enough.
+        rows: this person's part of the timeline.
+        episodes: this person's episodes.
+        seen: track, start_s, end_s of each unbroken stretch of time in which the person was seen.
+    """
+
+    track: int
+    tracks: str
+    name: str
+    first_s: float
+    last_s: float
+    visible_s: float
+    frames: int
+    shares: dict[str, float]
+    uncertain: float
+    rows: pd.DataFrame
+    episodes: pd.DataFrame
+    seen: pd.DataFrame
+
+    @property
+    def label(self) -> str:
+        """``ID 3``, as drawn in the video, with the name where there is one; of many IDs the first three."""
+        first = self.tracks.split(", ")[:_LISTED_TRACKS]
+        ids = f"ID {', '.join(first)}" + ("…" if self.tracks.count(",") >= _LISTED_TRACKS else "")
+        return f"{ids} · {self.name}" if self.name else ids
+
+
+def load_persons(db: Database, run: int, config: ReportConfig) -> tuple[list[Person], float]:
+    """Everybody in a stored run, in order of their first ID; and how long a frame is shown, seconds.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    summary = queries.run_facts(db, run).summary
+    interval_s = summary.video_s / summary.frames if summary.frames else 0.0
+    timeline = queries.timeline(db, run)
+    episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
+    persons = queries.persons(db, run)
+    found = persons_of(persons, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s)
+    for person in found:  # grouping loses what the answers say of themselves
+        person.rows.attrs.update(timeline.attrs)
+        person.episodes.attrs.update(episodes.attrs)
+    return found, interval_s
+
+
+def uncertain_share(persons: Sequence[Person]) -> float | None:
+    """Share of all time seen in which no expression was likely enough; None if nobody was seen."""
+    seen_s = sum(person.visible_s for person in persons)
+    return sum(person.uncertain * person.visible_s for person in persons) / seen_s if seen_s > 0 else None
+
+
+def persons_of(
+    persons: pd.DataFrame, timeline: pd.DataFrame, episodes: pd.DataFrame, *, gap_s: float, interval_s: float
+) -> list[Person]:
+    """Everybody in a run, in order of their first ID.
+
+    Args:
+        persons: as from ``queries.persons``.
+        timeline: as from ``queries.timeline``, confirmed rows only.
+        episodes: as from ``queries.episodes``.
+        gap_s: longest time without a face that does not break a stretch, seconds.
+        interval_s: how long a frame is shown, seconds.
+    """
+    owner = first_tracks(persons)
+    rows_of = dict(tuple(timeline.groupby(timeline["track"].map(owner))))
+    episodes_of = dict(tuple(episodes.sort_values("start_s", kind="stable").groupby(episodes["track"].map(owner))))
+    found = []
+    for record in persons.sort_values("track").to_dict("records"):
+        track = int(record["track"])
+        rows = rows_of.get(track, timeline.iloc[:0])
+        seen = _stretches(track, rows["time_s"].to_numpy(np.float64), gap_s, interval_s)
+        found.append(
+            Person(
+                track=track,
+                tracks=record["tracks"],
+                name=full_label(record["person"], record["number"]) if isinstance(record["person"], str) else "",
+                first_s=float(record["first_s"]),
+                last_s=float(record["last_s"]) + interval_s,
+                visible_s=float((seen["end_s"] - seen["start_s"]).sum()),
+                frames=int(record["frames"]),
+                shares={name: float(record[f"share_{name}"]) for name in EXPRESSIONS},
+                uncertain=float(record["share_uncertain"]),
+                rows=rows,
+                episodes=episodes_of.get(track, episodes.iloc[:0]),
+                seen=seen,
+            )
+        )
+    return found
+
+
+def first_tracks(persons: pd.DataFrame) -> dict[int, int]:
+    """For each track the first track of its person, by which the person is coloured and told from others.
+
+    Args:
+        persons: as from ``queries.persons``.
+    """
+    together = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
+    return {int(track): first for first, tracks in together for track in tracks.split(", ")}
+
+
+def most_visible(persons: Sequence[Person], count: int) -> list[Person]:
+    """The ``count`` persons seen for the longest time, in order of their ID."""
+    chosen = sorted(persons, key=lambda person: (-person.visible_s, person.track))[:count]
+    return sorted(chosen, key=lambda person: person.track)
+
+
+def _stretches(track: int, time_s: npt.NDArray[np.float64], gap_s: float, interval_s: float) -> pd.DataFrame:
+    starts = np.flatnonzero(np.diff(time_s, prepend=-np.inf) > gap_s + interval_s)
+    ends = np.append(starts[1:], len(time_s))[: len(starts)] - 1
+    return pd.DataFrame({"track": track, "start_s": time_s[starts], "end_s": time_s[ends] + interval_s})

@@ -1,0 +1,265 @@
+"""A run's facts in words: what was read, with which networks and which calibration, and what to be careful about."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fertrack.expression.calibration import ClassifierCalibration
+from fertrack.expression.reliability import Reliability
+from fertrack.reporting.html.wording import count, duration, percent, plural
+from fertrack.types import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from fertrack.storage.queries.timeline import RunFacts
+
+__all__ = [
+    "Calibration",
+    "Card",
+    "Notice",
+    "calibration_rows",
+    "cards",
+    "notices",
+    "read_calibration",
+    "source_rows",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a reader must know before the numbers.
+
+    Attributes:
+        title: a few words.
+        text: one or two sentences.
+        serious: whether the numbers themselves are in doubt.
+    """
+
+    title: str
+    text: str
+    serious: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One number of the summary with what it counts."""
+
+    value: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The calibration in force, for people.
+
+    Attributes:
+        state: "calibrated" or "not calibrated", with ", changed by settings" where they do; or "not recorded".
+        trusted: whether the classifier's values were fitted on labelled pictures.
+        rows: name and value of each setting.
+        table: per expression: name, training prior, target prior, bias, threshold, as text.
+        changed: whether settings of the run replace values of the classifier.
+        reliability: the classifier's own, as measured; None: not measured, or not recorded.
+    """
+
+    state: str
+    trusted: bool
+    rows: tuple[tuple[str, str], ...]
+    table: tuple[tuple[str, ...], ...]
+    changed: bool = False
+    reliability: Reliability | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the run says how its probabilities were made."""
+        return bool(self.table)
+
+
+def read_calibration(record: dict[str, Any]) -> Calibration:
+    """Read what ``Calibrator.describe`` stored with a run. A record of another form is shown as "not recorded"."""
+    try:
+        own = record["classifier_calibration"]
+        trusted = bool(record["calibrated"])
+        rows = (
+            ("Temperature", _against(float(record["temperature"]), float(own["temperature"]))),
+            (
+                "Strength of the prior correction",
+                _against(float(record["prior_strength"]), float(own["prior_strength"])),
+            ),
+        )
+        table = tuple(
+            (
+                name,
+                f"{record['training_prior'][name]:.1%}",
+                f"{record['target_prior'][name]:.1%}",
+                f"{record['bias'][name]:+.3f}",
+                f"{record['thresholds'][name]:.0%}",
+            )
+            for name in EXPRESSIONS
+        )
+        changed = any(record[key] != own[key] for key in ("temperature", "prior_strength", "thresholds")) or (
+            record["bias"] != own["biases"] or record["training_prior"] != own["training_prior"]
+        )
+        reliability = ClassifierCalibration.from_record(record).reliability
+    except (KeyError, TypeError, ValueError):
+        return Calibration("not recorded", trusted=False, rows=(), table=())
+    state = "calibrated" if trusted else "not calibrated"
+    words = state + (", changed by settings" if changed else "")
+    return Calibration(words, trusted, rows, table, changed, reliability)
+
+
+def notices(facts: RunFacts, calibration: Calibration, persons: int) -> list[Notice]:
+    """Everything that limits what the report can say, most serious first."""
+    summary = facts.summary
+    found: list[Notice] = []
+    if facts.status == "failed":
+        found.append(
+            Notice("The run failed", f"{_sentence(summary.error)} What had been analysed before that is shown.")
+        )
+    elif facts.status == "interrupted":
+        found.append(Notice("The run was interrupted", "Only the part that had been analysed before that is shown."))
+    elif facts.status == "running":
+        found.append(Notice("The run has not ended", "What had been stored when this report was made is shown."))
+    elif facts.status != "complete":
+        found.append(
+            Notice("The run was cut off", "Its program ended without finishing it; what it had stored is shown.")
+        )
+    if not calibration.recorded:
+        found.append(
+            Notice(
+                "The calibration is not recorded",
+                "The run does not say how its probabilities were made; read them as an order, not as frequencies.",
+            )
+        )
+    elif not calibration.trusted:
+        found.append(
+            Notice(
+                "The classifier is not calibrated",
+                "Its probabilities were never compared with labelled pictures: read them as an order, not as "
+                "frequencies, and do not compare them with those of another classifier.",
+            )
+        )
+    if summary.dropped:
+        found.append(
+            Notice(
+                f"{plural(summary.dropped, 'frame')} dropped",
+                "A live source was faster than the analysis; what happened in those frames is not in this report.",
+            )
+        )
+    if summary.decode_failures:
+        found.append(
+            Notice(
+                f"{plural(summary.decode_failures, 'undecodable packet')} skipped",
+                "Parts of the source are damaged; what they showed is not in this report.",
+            )
+        )
+    found.extend(Notice("Note", _sentence(note), serious=False) for note in summary.notes)
+    if persons == 0:
+        found.append(
+            Notice(
+                "Nobody was followed" if summary.faces else "No faces were found",
+                "Faces were seen too briefly for any of them to be followed as a person."
+                if summary.faces
+                else "This is a valid result: no person with a detectable face appears in the frames analysed.",
+                serious=False,
+            )
+        )
+    return found
+
+
+def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
+    """The run in five numbers."""
+    summary = facts.summary
+    speed = f"{summary.real_time_factor:.2g}×" if summary.elapsed_s > 0 else "unknown"
+    return [
+        Card(
+            count(persons),
+            "person followed" if persons == 1 else "persons followed",
+            "somebody who leaves and comes back may count twice",
+        ),
+        Card(count(summary.faces), "faces analysed", f"in {plural(summary.frames, 'frame')}"),
+        Card(duration(summary.video_s), "of video", f"{facts.info.width} × {facts.info.height} px"),
+        Card(
+            "–" if uncertain is None else percent(uncertain),
+            "uncertain",
+            "share of the time with a face in which no expression was likely enough",
+        ),
+        Card(speed, "real time", f"analysed in {duration(summary.elapsed_s)}"),
+    ]
+
+
+def calibration_rows(calibration: Calibration, uncertain: float | None) -> list[tuple[str, str]]:
+    """What turned logits into probabilities, as name and value.
+
+    Args:
+        calibration: the one in force.
+        uncertain: share of the time in which no expression was likely enough; None: nobody was seen.
+    """
+    measured = calibration.reliability
+    ece = f"{percent(measured.ece, 1)}, as measured with this classifier" if measured else "not measured"
+    return [
+        ("Calibration", calibration.state),
+        *calibration.rows,
+        ("Expected calibration error", ece if calibration.recorded else "not recorded"),
+        (
+            "Uncertain in this run",
+            "nobody was seen" if uncertain is None else f"{percent(uncertain)} of the time with a face",
+        ),
+    ]
+
+
+def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> list[tuple[str, str]]:
+    """What was analysed, when and with what, as name and value. Folders are left out: reports are handed on."""
+    info, summary = facts.info, facts.summary
+    picture = f"{info.width} × {info.height} px"
+    if info.rotation:
+        picture += f", turned {info.rotation}° to be upright"
+    if info.fps:
+        picture += f", {info.fps:.4g} frames per second on average"
+    rows = [
+        ("Source", facts.source_name),
+        ("Purpose", facts.purpose or "not stated"),
+        ("Consent", facts.consent or "not stated"),
+        ("Allowed as", _OVERRIDES.get(facts.privacy_override, "")),
+        ("Kept", _kept(facts)),
+        ("Picture", picture),
+        ("Analysed", f"{plural(summary.frames, 'frame')}, {duration(summary.video_s)} of video"),
+        ("Shots", f"{cuts + 1}, {plural(cuts, 'cut')} between them" if cuts else ""),
+        ("Frames dropped", count(summary.dropped)),
+        ("Not decodable, skipped", count(summary.decode_failures)),
+        ("Run", f"{facts.id}, {facts.status}"),
+        ("Started", f"{facts.started_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("Labels recomputed", f"{facts.rescored_at:%Y-%m-%d %H:%M:%S} UTC" if facts.rescored_at else ""),
+        ("Detector", facts.detector),
+        ("Classifier", facts.classifier),
+        ("Calibration", calibration.state),
+        ("Settings, digest", facts.config_digest),
+        ("fertrack", facts.fertrack_version),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+_OVERRIDES = {
+    "medical": "for a medical reason (exception of EU AI Act, Art. 5(1)(f))",
+    "safety": "for a safety reason (exception of EU AI Act, Art. 5(1)(f))",
+}
+
+
+def _kept(facts: RunFacts) -> str:
+    if facts.retention_days is None:
+        return ""
+    last_day = (facts.ended_at or facts.started_at) + dt.timedelta(days=facts.retention_days)
+    return f"until {last_day:%Y-%m-%d}, then deleted by fertrack purge"
+
+
+def _against(value: float, own: float) -> str:
+    if value == own:
+        return f"{value:.4g}"
+    return f"{value:.4g} (set for this run; the classifier's own is {own:.4g})"
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) or not text else text + "."

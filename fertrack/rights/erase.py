@@ -1,0 +1,354 @@
+"""Erases one person: from the drawn videos, the database, the reports and the exports.
+
+The order is what makes it safe to be interrupted at any point and simply be run again:
+
+1. videos, while the rows still say where the person is: drawn again from the source with the person hidden, or, where
+   that is not there, overwritten in place; each new file takes the old one's place only when it is complete;
+2. the rows, in one transaction, which also marks the files that are still to be written again;
+3. those files, from what the database holds now;
+4. the database file, so that no byte of the rows is left in it.
+
+Before 2 a new call begins again; after it, the next call goes on. If a video cannot be seen to, because the disk is
+full for example, nothing is deleted, as its faces could not be found any more.
+
+What fertrack did not write stays as it is, and is named: the source video, files that were moved or changed by hand,
+copies made by ``fertrack db backup``. Erase the person in each copy too (``--db copy.db``), or delete it; a copy that
+is put back brings the person back. The sound of videos stays: a voice can identify somebody too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fertrack.anonymise.hider import FaceHider, plan_hiding
+from fertrack.anonymise.redact_video import overwrite_video
+from fertrack.errors import (
+    ConfigError,
+    ModelError,
+    StorageError,
+    VideoOpenError,
+    VideoReadError,
+    VideoWriteError,
+    WeightsError,
+    reason_of,
+)
+from fertrack.render import render_run
+from fertrack.rights.refresh_outputs import name_of_file, rewrite_stale
+from fertrack.sinks.video import VideoOutputConfig
+from fertrack.storage.engine import Database
+from fertrack.storage.maintenance import vacuum
+from fertrack.storage.queries.replay import first_track_of_person
+from fertrack.storage.rights.data_subject import DataSubject, find_data_subject, refuse_while_running
+from fertrack.storage.rights.erasure import count_rows, erase_rows, finish_erasures, pending_erasures
+from fertrack.storage.rights.name_redaction import is_in_file_name, name_pattern
+from fertrack.storage.runs import RunFacts, run_facts, run_of_source, runs_of_same_video
+from fertrack.storage.written_files import OutputFile, file_digest, mark_stale, outputs, will_be
+from fertrack.tracking.face_positions import FacePaths, Sightings
+
+__all__ = ["EraseReport", "erase_person", "finish_erasing"]
+
+_CANNOT_DRAW = (VideoOpenError, VideoReadError, WeightsError, ModelError, ConfigError)
+"""Why a video may not be drawn again from its source, so that it is overwritten in place."""
+
+_NOTHING = FaceHider(FacePaths(Sightings.empty()))
+
+
+@dataclass(slots=True)
+class EraseReport:
+    """What an erasure did, or would do.
+
+    Attributes:
+        rows: rows deleted, by kind.
+        redrawn: videos drawn again from their source, with the person hidden.
+        overwritten: videos in which the person was hidden in place.
+        rewritten: reports and exports written again.
+        deleted: exports that were about nobody else.
+        left: sentences about files that were not seen to, and what to do about them.
+        done: False for a dry run.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    redrawn: list[Path] = field(default_factory=list)
+    overwritten: list[Path] = field(default_factory=list)
+    rewritten: list[Path] = field(default_factory=list)
+    deleted: list[Path] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    done: bool = True
+
+
+def erase_person(
+    database: Database,
+    person: str,
+    run: int | str | None = None,
+    *,
+    dry_run: bool = False,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> EraseReport:
+    """Delete everything about a person, in all runs they are in; see the module for the order.
+
+    Args:
+        database: the open database.
+        person: a name, ``P3``, or ``ID 5`` for whoever that track is.
+        run: number of the run in which they are called that, or "last"; None: any, if they are the only one.
+        dry_run: only say what would go.
+        on_progress: called with a file name, the frames done and the frames to do.
+
+    Raises:
+        RunNotFoundError: no such run or person, or several go by that name.
+        StorageError: a run is still being written, or a video cannot be seen to: nothing was deleted. Or the database
+            file could not be compacted: call ``finish_erasing``.
+    """
+    report = EraseReport(done=not dry_run)
+    if not dry_run and pending_erasures(database):
+        _finish(database, report)
+    with database.reading() as connection:
+        subject = find_data_subject(connection, database.name, person, run)
+        refuse_while_running(connection, subject.runs)
+        report.rows = count_rows(connection, subject)
+    _foresee(database, subject, report) if dry_run else _erase(database, subject, report, on_progress)
+    return report
+
+
+def finish_erasing(database: Database) -> EraseReport | None:
+    """Go on with an erasure that was interrupted after the rows were deleted; None if there is none.
+
+    Raises:
+        StorageError: the database file could not be compacted.
+        ReportError: a report could not be written.
+    """
+    if not pending_erasures(database):
+        return None
+    report = EraseReport()
+    _finish(database, report)
+    return report
+
+
+def _erase(
+    database: Database,
+    subject: DataSubject,
+    report: EraseReport,
+    on_progress: Callable[[str, int, int], None] | None,
+) -> None:
+    videos = _Videos(database, subject, report, on_progress)
+    for file in outputs(database, subject.runs, kinds=["video"]):
+        for path in _drafts_too(file.path):
+            videos.hide_in(file, path)
+    _name_untouched(database, subject, report)
+    report.rows = erase_rows(database, subject)
+    _finish(database, report)
+
+
+def _finish(database: Database, report: EraseReport) -> None:
+    rewritten, deleted, left = rewrite_stale(database)
+    report.rewritten += rewritten
+    report.deleted += deleted
+    report.left[:] = dict.fromkeys([*report.left, *left])
+    vacuum(database, forget=True)
+    files = {
+        "files redrawn": len(report.redrawn),
+        "files overwritten": len(report.overwritten),
+        "files rewritten": len(report.rewritten),
+        "files deleted": len(report.deleted),
+        "files left": len(report.left),
+    }
+    finish_erasures(database, {name: count for name, count in files.items() if count})
+    if database.engine.dialect.name != "sqlite":
+        report.left.append(
+            "the server's tables were rewritten; its statistics, write-ahead log, replicas and dumps keep older values "
+            "until the server replaces them: ask who runs it"
+        )
+
+
+class _Videos:
+    """Hides one person in the drawn videos of their runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        subject: DataSubject,
+        report: EraseReport,
+        on_progress: Callable[[str, int, int], None] | None,
+    ) -> None:
+        self._database = database
+        self._subject = subject
+        self._report = report
+        self._on_progress = on_progress or (lambda name, done, total: None)
+
+    def hide_in(self, file: OutputFile, path: Path) -> None:
+        """See to one video, or raise; where it cannot be read, or is another one, say so."""
+        run = file.run or 0
+        first_track = first_track_of_person(self._database, run)
+        people = {first_track[track] for track in self._subject.tracks_in(run)}
+        draft = path.with_name(f"{path.stem}.erasing{path.suffix}")
+        is_whole = path == file.path
+        if why_not := _why_untouched(self._database, file, path):
+            self._report.left.append(f"{path} was not changed: {why_not}")
+            self._is_unsafe(file, path)
+            return
+        try:
+            if is_whole and self._draw_again(file, draft, people):
+                done = self._report.redrawn
+            else:
+                self._overwrite(file, path, draft, people)
+                done = self._report.overwritten
+            if is_whole:  # if it is interrupted in between, either file is known to be ours
+                own = file_digest(draft)
+                will_be(self._database, file, [own, *file.digest.split()])
+                draft.replace(path)
+                will_be(self._database, file, [own])
+                if done is self._report.redrawn:  # without everybody who was ever erased from the run
+                    mark_stale(self._database, file, stale=False)
+            else:
+                draft.replace(path)
+            done.append(path)
+        except (VideoOpenError, VideoReadError) as error:
+            self._report.left.append(f"{path} was not changed ({error}): delete it, or hide the person by other means")
+            self._is_unsafe(file, path)
+        except (VideoWriteError, OSError) as error:
+            raise StorageError(
+                f"nothing was deleted, because the person cannot be hidden in {path} ({reason_of(error)}): make room, "
+                "or delete that video, then do this again"
+            ) from error
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+                draft.with_name(f"{draft.stem}.part{draft.suffix}").unlink(missing_ok=True)
+
+    def _is_unsafe(self, file: OutputFile, path: Path) -> None:
+        """Remember that a video still shows the person, so that no report plays it."""
+        if path == file.path:
+            mark_stale(self._database, file, stale=True)
+
+    def _overwrite(self, file: OutputFile, path: Path, draft: Path, people: set[int]) -> None:
+        run = file.run or 0
+        hider = plan_hiding(self._database, run, everybody=False, subjects=people) or _NOTHING
+        options = file.options if path == file.path else {**file.options, "frames": 0}
+        overwrite_video(
+            self._database,
+            run,
+            path,
+            draft=draft,
+            hider=hider,
+            people=people,
+            options=options,
+            on_progress=lambda done, total: self._on_progress(path.name, done, total),
+        )
+
+    def _draw_again(self, file: OutputFile, draft: Path, people: set[int]) -> bool:
+        """Draw a video from its source, without the persons; False if that cannot be, or is not the same video."""
+        run, options = file.run or 0, file.options
+        if "offset_s" in options or not _source_of(self._database, run):
+            return False
+        clear = set(options.get("except", ())) & first_track_of_person(self._database, run).keys() - people
+        try:
+            drawn = render_run(
+                self._database,
+                run,
+                draft,
+                VideoOutputConfig.model_validate(options.get("config", {})),
+                overwrite=True,
+                anonymise=bool(options.get("anonymised", False)),
+                clear=[f"ID {track}" for track in sorted(clear)],
+                without=people,
+                persons=bool(options.get("persons", False)),
+                record=False,
+                on_progress=lambda done, total: self._on_progress(file.path.name, done, total),
+            )
+        except _CANNOT_DRAW:
+            return False
+        return not (expected := options.get("frames")) or drawn.frames == expected
+
+
+def _why_untouched(database: Database, file: OutputFile, path: Path) -> str:
+    """Why a video at a known path must not be written to; empty if fertrack has written it, and may do so again."""
+    with database.reading() as connection:
+        used_by = run_of_source(connection, path)
+    if used_by is not None:
+        return f"run {used_by} was made from it; delete it, or hide the person by other means, if it shows them"
+    if path != file.path:  # what a run that was cut off has left: nobody else calls a file so
+        return ""
+    if file.is_as_written and (file.digest or "frames" in file.options):
+        return ""
+    return "it is not as fertrack has written it; delete it, or hide the person by other means, if it shows them"
+
+
+def _source_of(database: Database, run: int) -> Path | None:
+    """The file or folder that a run was made from, if it is there."""
+    source = run_facts(database, run).source_path
+    return Path(source) if source and "://" not in source and Path(source).exists() else None
+
+
+def _drafts_too(path: Path) -> list[Path]:
+    """The video, and what a run that was cut off has left beside it; those that are there."""
+    return [each for each in (path, path.with_name(f"{path.stem}.part{path.suffix}")) if each.is_file()]
+
+
+def _name_untouched(database: Database, subject: DataSubject, report: EraseReport) -> None:
+    """Say which files are known and will not be changed."""
+    pattern = name_pattern(subject.names)
+    for file in outputs(database):
+        if file.kind == "backup" and file.is_there:
+            report.left.append(
+                f"the copy {file.path} of {file.written_at:%Y-%m-%d} still holds the person: delete it, or erase them "
+                f"in it too, with --db {file.path}"
+            )
+        elif file.run not in subject.runs:
+            continue
+        elif file.kind == "person" and file.is_there and _is_about(file, subject):
+            report.left.append(
+                f"{file.path} was made for the person and holds their data: hand it over, then delete it"
+            )
+        elif file.kind == "video" and not _drafts_too(file.path):
+            report.left.append(f"{file.path} is not there any more: if it was moved or copied, delete it there")
+    for file in outputs(database, subject.runs):
+        if file.is_there and is_in_file_name(pattern, str(file.path)):
+            report.left.append(name_of_file(file.path))
+    for run in subject.runs:
+        facts = run_facts(database, run)
+        path = facts.source_path
+        if _source_of(database, run):
+            report.left.append(f"the source {path} was not changed: it is yours, and shows the person as before")
+        elif path and "://" not in path and not _is_live(facts):
+            report.left.append(f"the source {path} is not there any more: wherever it is now, it shows the person")
+        with database.reading() as connection:
+            again = runs_of_same_video(connection, run, subject.runs)
+        report.left += [
+            f"run {other} was made from the same video and may show the person under another ID: erase them there too"
+            for other in again
+        ]
+        if is_in_file_name(pattern, path):
+            report.left.append(f"the path {path} names the person: rename it; run {run} does not know it any more")
+        elif pattern and pattern.search(path):
+            report.left.append(f"a folder of {path} names the person, and run {run} still knows it")
+    report.left[:] = dict.fromkeys(report.left)
+
+
+def _is_live(facts: RunFacts) -> bool:
+    """Whether the run was of a camera or a stream, which have no path beside their name."""
+    return facts.source_path == facts.source_name
+
+
+def _is_about(file: OutputFile, subject: DataSubject) -> bool:
+    return any((file.run, track) in subject.tracks for track in file.options.get("tracks", []))
+
+
+def _foresee(database: Database, subject: DataSubject, report: EraseReport) -> None:
+    """What would be done to which file."""
+    for file in outputs(database, subject.runs):
+        if file.kind == "video":
+            again = _source_of(database, file.run or 0) is not None and "offset_s" not in file.options
+            for path in _drafts_too(file.path):
+                if why_not := _why_untouched(database, file, path):
+                    report.left.append(f"{path} would not be changed: {why_not}")
+                    continue
+                (report.redrawn if again and path == file.path else report.overwritten).append(path)
+        elif file.kind in ("report", "comparison", "csv", "export") and file.is_there:
+            track = file.options.get("track")
+            if track is None:
+                report.rewritten.append(file.path)
+            elif (file.run, track) in subject.tracks:
+                report.deleted.append(file.path)
+    _name_untouched(database, subject, report)

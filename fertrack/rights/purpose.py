@@ -1,0 +1,78 @@
+"""What a run is for, and for how long it may be kept: what has to be stated, what is refused, what people must be told.
+
+The law meant here is Regulation (EU) 2024/1689, the AI Act: Article 5(1)(f) prohibits inferring emotions of persons at
+work and in education, except for medical or safety reasons; Article 50(3) makes whoever runs such a system elsewhere
+inform the persons exposed to it. Estimates of expressions count as such inferences, whatever they are called. This
+module is a reminder in the right place, not legal advice.
+"""
+
+from __future__ import annotations
+
+from fertrack.errors import ConfigError
+from fertrack.rights.config import PrivacyConfig
+
+__all__ = ["NOTICE", "UNSTATED", "check_stated", "notice_text"]
+
+
+UNSTATED = (
+    "no purpose was stated (--purpose, --consent): people who are filmed must know what for; 'fertrack notice' prints "
+    "what to tell them"
+)
+"""The line shown after a run that says nothing about its purpose."""
+
+NOTICE = """\
+NOTICE: FACIAL EXPRESSION ANALYSIS
+
+An AI system is used on recordings in which you can be seen.
+
+What it does    It finds faces in the video, follows each person through it, and estimates which of seven
+                expressions (surprise, fear, disgust, happiness, sadness, anger, neutral) each face resembles.
+                Under EU law this is an emotion recognition system. An estimate describes how a face looks in a
+                picture; it does not show what a person feels, and it can be wrong.
+What it is for  [purpose of the recording and of the analysis]
+Who runs it     [name and contact of the person or organisation responsible]
+What is kept    Per person and video frame: time, position of the face, estimated expression. [Video kept: yes / no]
+                [One small picture of each person's face kept: yes / no]
+                [Vectors by which faces are recognised again: yes / no]
+For how long    [days], then it is deleted.
+Your choice     [legal basis, for example your consent, and how to withdraw it]
+                You may ask what is held about you, have it corrected, and have it deleted: [contact].
+                You may complain to a data protection authority.
+
+This information is given under Article 50(3) of Regulation (EU) 2024/1689 (AI Act) and Articles 13 and 14 of
+Regulation (EU) 2016/679 (GDPR).
+"""
+"""What the people filmed must be told, with blanks in brackets."""
+
+
+_PICTURES = "[One small picture of each person's face kept: yes / no]"
+_VECTORS = "[Vectors by which faces are recognised again: yes / no]"
+
+
+def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = None) -> str:
+    """What the people filmed must be told, with blanks in brackets, and what is kept of their faces filled in.
+
+    Args:
+        thumbnails: whether a small picture of each face is kept.
+        embeddings_days: for how many days vectors by which faces are recognised again are kept; None: they are not.
+    """
+    text = NOTICE
+    if thumbnails:
+        text = text.replace(_PICTURES, "One small picture of your face, for the report.")
+    if embeddings_days is not None:
+        kept = f"A vector by which your face is recognised again (biometric data): for {embeddings_days:g} days."
+        text = text.replace(_VECTORS, kept)
+    return text
+
+
+def check_stated(config: PrivacyConfig) -> None:
+    """Let a run pass that says what it is for, if it has to.
+
+    Raises:
+        ConfigError: ``require_purpose`` is set and no purpose is stated.
+    """
+    if config.require_purpose and not config.purpose:
+        raise ConfigError(
+            "privacy.require_purpose is set and no purpose is stated: say what the analysis is for with --purpose, or "
+            "privacy.purpose in the configuration"
+        )

@@ -1,0 +1,85 @@
+"""Pictures of any size, shown whole in a picture of the first one's size."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from fertrack.sources.pixels import Orientation, square_pixel_size
+from fertrack.sources.stream.clock import Picture
+from fertrack.types import Image
+
+__all__ = ["Letterbox"]
+
+_MOST_SIZES = 8  # told; a broken stream may show any number
+
+
+class Letterbox:
+    """Converts pictures to upright BGR of the first one's size; others are scaled to fit, with black bars.
+
+    Args:
+        first: the picture that sets the size.
+        rotate: degrees clockwise, or ``"auto"``: as the picture says.
+
+    Attributes:
+        width: px of all pictures, upright.
+        height: likewise.
+        rotation: degrees clockwise by which pictures are turned.
+    """
+
+    def __init__(self, first: Picture, rotate: Literal["auto", 0, 90, 180, 270] = "auto") -> None:
+        by_picture = Orientation.of(first.content) if isinstance(first.content, VideoFrame) else Orientation()
+        self._orientation = by_picture if rotate == "auto" else Orientation.clockwise(rotate)
+        self._stored = _square_size(first)
+        self._sizes = {self._stored}
+        self._reformatter = VideoReformatter()
+        self.rotation = self._orientation.degrees_clockwise
+        self.width, self.height = self._orientation.size(*self._stored)
+
+    def fit(self, picture: Picture) -> Image:
+        """Pixels of one picture: uint8 (H, W, 3), BGR, contiguous.
+
+        Raises:
+            av.error.FFmpegError: its pixel format cannot be converted.
+        """
+        own = _square_size(picture)
+        if own == self._stored:
+            return self._orientation.apply(self._bgr(picture.content, *own))
+        scale = min(self._stored[0] / own[0], self._stored[1] / own[1])
+        width, height = max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
+        left, top = (self._stored[0] - width) // 2, (self._stored[1] - height) // 2
+        boxed = np.zeros((self._stored[1], self._stored[0], 3), np.uint8)
+        boxed[top : top + height, left : left + width] = self._bgr(picture.content, width, height)
+        return self._orientation.apply(boxed)
+
+    def is_new_size(self, picture: Picture) -> bool:
+        """Whether no picture of this size came before."""
+        size = self.size_of(picture)
+        if size in self._sizes or len(self._sizes) >= _MOST_SIZES:
+            return False
+        self._sizes.add(size)
+        return True
+
+    @staticmethod
+    def size_of(picture: Picture) -> tuple[int, int]:
+        """Stored width and height with square pixels."""
+        return _square_size(picture)
+
+    def _bgr(self, content: VideoFrame | Image, width: int, height: int) -> Image:
+        if isinstance(content, VideoFrame):
+            return cast(Image, self._reformatter.reformat(content, width, height, "bgr24", threads=1).to_ndarray())
+        if content.shape[:2] == (height, width):
+            return content
+        return cast(Image, cv2.resize(content, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _square_size(picture: Picture) -> tuple[int, int]:
+    """Width and height with square pixels."""
+    content = picture.content
+    if isinstance(content, VideoFrame):
+        return square_pixel_size(content, picture.pixel_aspect)
+    return content.shape[1], content.shape[0]

@@ -1,0 +1,1 @@
+"""Who is who: persons, their names, links, portraits and corrections."""

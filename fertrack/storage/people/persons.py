@@ -1,0 +1,242 @@
+"""Who is in a run: persons, the tracks they were followed by, and how sure the links between them are."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from fertrack.errors import RunNotFoundError
+from fertrack.storage.engine import Database
+from fertrack.storage.models import Link, Person, TrackRow
+from fertrack.storage.queries.column_docs import note_columns
+from fertrack.storage.queries.faces import load_labels, shown
+from fertrack.storage.queries.spans import label_seconds
+from fertrack.storage.runs import find_run
+from fertrack.types import EXPRESSIONS
+
+__all__ = [
+    "PersonRow",
+    "check_name",
+    "find_person",
+    "full_label",
+    "links",
+    "person_label",
+    "persons",
+    "persons_of_run",
+    "tracks_of_person",
+]
+
+_LABELS = (*EXPRESSIONS, "uncertain")
+_NUMBER = re.compile(r"p\s*(\d+)", re.IGNORECASE)
+_TRACK = re.compile(r"id\s*(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRow:
+    """One person of a run.
+
+    Attributes:
+        id: key in the database; 0 for a track that is nobody's, so that every track has a row.
+        number: the number in ``P3``; 0 where id is.
+        name: display name; empty if none was given.
+        tracks: IDs of the person's tracks in the run, ascending; empty for somebody who is only suggested.
+    """
+
+    id: int
+    number: int
+    name: str
+    tracks: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """The name; ``P3`` where there is none; ``ID 5`` for a track that is nobody's."""
+        return person_label(self.name, self.number) if self.id else f"ID {self.tracks[0]}"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that means somebody else wherever persons are named: ``P3`` and ``ID 5``, in any case.
+
+    Raises:
+        ValueError: it is one of these.
+    """
+    if _NUMBER.fullmatch(name) or _TRACK.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be a name, as it means the person or track of that number: choose another")
+
+
+def full_label(name: str, number: int) -> str:
+    """A person as reports and drawn videos write it: the name with the number that commands and notes may use.
+
+    >>> full_label("", 3), full_label("李雷", 3), full_label("P3", 3), full_label("李雷", 0)
+    ('P3', '李雷 (P3)', 'P3', '李雷')
+    """
+    short = person_label("", number)
+    return f"{name} ({short})" if name and number and name != short else name or short
+
+
+def person_label(name: str, number: int) -> str:
+    """What a person is called: the name given, else ``P`` and the number.
+
+    >>> person_label("", 3), person_label("李雷", 3)
+    ('P3', '李雷')
+    """
+    return name or f"P{number}"
+
+
+def persons(db: Database, run: int | str) -> pd.DataFrame:
+    """One row per person of a run: which tracks, when seen, and what share of that time each label took.
+
+    A track that is linked to nobody counts as a person of its own. Shares are as in ``tracks``, over all of the
+    person's tracks together.
+
+    Returns:
+        Columns track (the first one), tracks (all, as text such as "1, 4"), person (display name, or ``P3``; missing
+        where no person is recorded), number (the number in ``P3``; 0 where no person is recorded), first_s, last_s
+        (s), frames, share_<expression> (seven), share_uncertain; in the order in which the persons were first seen.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+    """
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        stored = {
+            row.number: row for row in connection.execute(sa.select(TrackRow).where(TrackRow.run_id == number)).all()
+        }
+        found = [person for person in persons_of_run(connection, number) if person.tracks]
+        rows = load_labels(connection, number, None)
+        start_s, end_s = shown(connection, number, rows.frame_index)
+    found.sort(key=lambda person: (min(stored[track].first_s for track in person.tracks), person.tracks))
+    place = {track: row for row, person in enumerate(found) for track in person.tracks}
+    group = np.array([place[track] for track in rows.track.tolist()], np.int64)
+    lasts_s = end_s - start_s
+    if not lasts_s.any():  # a single picture has no duration: every row counts the same
+        lasts_s = np.ones(len(lasts_s))
+    seconds = label_seconds(group, rows.label, lasts_s, len(found))
+    totals = seconds.sum(axis=1, keepdims=True)
+    shares = np.divide(seconds, totals, out=np.zeros_like(seconds), where=totals > 0.0)
+    of = [[stored[track] for track in person.tracks] for person in found]
+    table = pd.DataFrame(
+        {
+            "track": np.array([person.tracks[0] for person in found], np.int64),
+            "tracks": pd.Series([", ".join(map(str, person.tracks)) for person in found], dtype="str"),
+            "person": pd.Series([person.label if person.id else None for person in found], dtype="str"),
+            "number": np.array([person.number for person in found], np.int64),
+            "first_s": np.array([min(track.first_s for track in tracks) for tracks in of], np.float64),
+            "last_s": np.array([max(track.last_s for track in tracks) for tracks in of], np.float64),
+            "frames": np.array([sum(track.faces for track in tracks) for tracks in of], np.int64),
+            **{f"share_{name}": shares[:, i] for i, name in enumerate(_LABELS)},
+        }
+    )
+    units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
+    table.attrs.update(run=number, units=units)
+    return note_columns(table)
+
+
+def links(db: Database, run: int | str) -> pd.DataFrame:
+    """Which track was found, proposed, said or denied to be which person.
+
+    Returns:
+        Columns track, person (label), similarity (1 minus distance; missing where people said so), state ("accepted",
+        "suggested", "rejected" or "manual"), embedder, created_at (UTC); by track.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+    """
+    columns = (Link.track, Person.display_name, Person.number, Link.similarity, Link.state, Link.embedder)
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        rows = connection.execute(
+            sa.select(*columns, Link.created_at)
+            .join(Person, Person.id == Link.person_id)
+            .where(Link.run_id == number)
+            .order_by(Link.track, Link.id)
+        ).all()
+    table = pd.DataFrame(
+        {
+            "track": np.array([row.track for row in rows], np.int64),
+            "person": pd.Series([person_label(row.display_name, row.number) for row in rows], dtype="str"),
+            "similarity": np.array([np.nan if row.similarity is None else row.similarity for row in rows], np.float64),
+            "state": pd.Series([row.state for row in rows], dtype="str"),
+            "embedder": pd.Series([row.embedder for row in rows], dtype="str"),
+            "created_at": pd.Series(pd.to_datetime([row.created_at for row in rows], utc=True)).dt.as_unit("us"),
+        }
+    )
+    table.attrs.update(run=number, units={"similarity": "1", "created_at": "UTC"})
+    return note_columns(table)
+
+
+def tracks_of_person(db: Database, run: int | str, person: str) -> tuple[int, ...]:
+    """IDs of the tracks by which somebody was followed in a run.
+
+    Args:
+        db: the open database.
+        run: number of a run, or "last".
+        person: who: a name, ``P3``, or ``ID 5`` for whoever that track is.
+
+    Raises:
+        RunNotFoundError: no such run, or no such person in it.
+    """
+    with db.reading() as connection:
+        return find_person(connection, find_run(connection, db.name, run), person).tracks
+
+
+def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:
+    """Everybody in a run, persons by number, then tracks that are nobody's; with those who are only suggested."""
+    tracks = connection.execute(
+        sa.select(TrackRow.number, TrackRow.person_id).where(TrackRow.run_id == run).order_by(TrackRow.number)
+    ).all()
+    mentioned: sa.CompoundSelect[int | None] = sa.union(
+        sa.select(TrackRow.person_id).where(TrackRow.run_id == run), sa.select(Link.person_id).where(Link.run_id == run)
+    )
+    stored = connection.execute(
+        sa.select(Person.id, Person.number, Person.display_name)
+        .where(Person.id.in_(mentioned))
+        .order_by(Person.number, Person.id)
+    ).all()
+    tracks_of: dict[int, list[int]] = {}
+    for row in tracks:
+        if row.person_id is not None:
+            tracks_of.setdefault(row.person_id, []).append(row.number)
+    rows = [
+        PersonRow(person.id, person.number, person.display_name, tuple(tracks_of.get(person.id, ())))
+        for person in stored
+    ]
+    return rows + [PersonRow(0, 0, "", (row.number,)) for row in tracks if row.person_id is None]
+
+
+def find_person(connection: sa.Connection, run: int, reference: str) -> PersonRow:
+    """The person of a run that somebody means: by name, as ``P3``, or as ``ID 5``, whoever that track is.
+
+    Raises:
+        RunNotFoundError: there is no such person in the run, or several go by that name.
+    """
+    everybody = persons_of_run(connection, run)
+    text = reference.strip()
+    named = [person for person in everybody if person.name and person.name.casefold() == text.casefold()]
+    if not named and (match := _NUMBER.fullmatch(text)):
+        named = [person for person in everybody if person.id and person.number == int(match[1])]
+    if not named and (match := _TRACK.fullmatch(text)):
+        named = [person for person in everybody if int(match[1]) in person.tracks]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        which = " and ".join(f"ID {person.tracks[0]}" if person.tracks else "one of another run" for person in named)
+        raise RunNotFoundError(f"{reference!r} can mean several persons of run {run}: name one by its track, {which}")
+    raise RunNotFoundError(f"there is no person {reference!r} in run {run}{_who_there_is(everybody, text)}")
+
+
+def _who_there_is(everybody: Sequence[PersonRow], text: str) -> str:
+    if not everybody:
+        return ": nobody was followed in it"
+    labels = [person.label for person in everybody]
+    if text.isdecimal():
+        return f": write P{text} for a person, or 'ID {text}' for whoever track {text} is"
+    close = difflib.get_close_matches(text.casefold(), [label.casefold() for label in labels], n=1)
+    if close:
+        return f": did you mean {next(label for label in labels if label.casefold() == close[0])!r}?"
+    return f": there are {', '.join(labels[:12])}{' and others' if len(labels) > 12 else ''}"

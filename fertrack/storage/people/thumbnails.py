@@ -1,0 +1,95 @@
+"""One small picture of each person's face, kept only where it was asked for (``privacy.thumbnails``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from fertrack.storage.engine import Database
+from fertrack.storage.rights.sightings import first_tracks
+from fertrack.storage.rights_models import Thumbnail
+from fertrack.storage.runs import find_run
+
+__all__ = ["BestFace", "store_thumbnails", "thumbnails"]
+
+
+@dataclass(frozen=True, slots=True)
+class BestFace:
+    """The picture that shows a track's face best.
+
+    Attributes:
+        frame_index: frame it was cut from.
+        quality: 0 to 1.
+        jpeg: the upright picture, a JPEG file without metadata.
+    """
+
+    frame_index: int
+    quality: float
+    jpeg: bytes
+
+
+def store_thumbnails(db: Database, run: int, best: Mapping[int, BestFace]) -> int:
+    """Store the best picture of each person of a run, once it is known who its tracks are.
+
+    A person's other tracks get none; a track that is nobody's counts as a person. The run's earlier ones are replaced.
+
+    Args:
+        db: the open database.
+        run: number of the run.
+        best: each track's best face.
+
+    Returns:
+        How many were stored.
+
+    Raises:
+        StorageError: none was stored.
+    """
+    with db.writing() as connection:
+        owner = first_tracks(connection, run)
+        chosen: dict[int, int] = {}
+        for track, face in best.items():
+            person = owner.get(track)
+            if person is not None and (person not in chosen or face.quality > best[chosen[person]].quality):
+                chosen[person] = track
+        connection.execute(sa.delete(Thumbnail).where(Thumbnail.run_id == run))
+        rows = [
+            {
+                "run_id": run,
+                "track": track,
+                "frame_index": best[track].frame_index,
+                "quality": best[track].quality,
+                "picture": best[track].jpeg,
+            }
+            for track in sorted(chosen.values())
+        ]
+        if rows:
+            connection.execute(sa.insert(Thumbnail), rows)
+    return len(rows)
+
+
+def thumbnails(db: Database, run: int | str) -> dict[int, bytes]:
+    """The stored picture of each person of a run; empty unless the run was told to keep them.
+
+    Args:
+        db: the open database.
+        run: number of the run, or "last".
+
+    Returns:
+        JPEG files, upright and square, by the person's first track: the column ``track`` of ``queries.persons``.
+        Persons of whom none is stored are missing. Of persons who were merged, the better one.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+    """
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        owner = first_tracks(connection, number)
+        rows = connection.execute(
+            sa.select(Thumbnail.track, Thumbnail.picture)
+            .where(Thumbnail.run_id == number)
+            .order_by(Thumbnail.quality, Thumbnail.track)
+        ).all()
+    found = {owner[row.track]: bytes(row.picture) for row in rows}  # the best of a person comes last
+    return dict(sorted(found.items()))

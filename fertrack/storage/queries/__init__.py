@@ -1,0 +1,1 @@
+"""Questions about stored runs, answered as DataFrames."""

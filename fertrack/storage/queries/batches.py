@@ -1,0 +1,183 @@
+"""What all answers share: which runs are meant, whose stretches these are, and how much of the time is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import sqlalchemy as sa
+
+from fertrack.errors import RunNotFoundError
+from fertrack.storage.engine import Database
+from fertrack.storage.people.subjects import Subjects, load_subjects
+from fertrack.storage.queries.column_docs import note_columns
+from fertrack.storage.queries.episode_store import load_stretches, runs_in_batches
+from fertrack.storage.queries.segments import Stretches
+from fertrack.storage.runs import find_run
+from fertrack.types import EXPRESSIONS, UNCERTAIN
+
+__all__ = [
+    "ALL",
+    "LABELS",
+    "STATES",
+    "SubjectStretches",
+    "categories",
+    "check_durations",
+    "coverage",
+    "coverage_sentence",
+    "each_batch",
+    "joined_answer",
+]
+
+ALL = "all"
+"""Given as the run: every run of the database."""
+
+LABELS = (*EXPRESSIONS, "uncertain")
+STATES = (*LABELS, "no face")
+"""Everything a person's time can be spent on, as the answers call it."""
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubjectStretches:
+    """Stretches of some runs, and to whom they belong.
+
+    Attributes:
+        runs: their numbers, ascending.
+        subjects: S people.
+        rows: E stretches.
+        subject: int64 (E,), index of each one's subject.
+        shown_s: (S,), how long the frames of each subject's run were shown, seconds.
+    """
+
+    runs: tuple[int, ...]
+    subjects: Subjects
+    rows: Stretches
+    subject: _Ints
+    shown_s: _Floats
+
+    def seconds(self) -> _Floats:
+        """Time per subject and state, (S, 9): the seven expressions, uncertain, no face."""
+        column = np.where(self.rows.label == UNCERTAIN, len(EXPRESSIONS), self.rows.label)
+        wide = len(LABELS)
+        summed = np.bincount(
+            self.subject * wide + column,
+            weights=self.rows.end_s - self.rows.start_s,
+            minlength=len(self.subjects) * wide,
+        ).reshape(-1, wide)
+        unseen = np.maximum(self.shown_s - summed.sum(axis=1), 0.0)
+        return np.column_stack([summed, unseen])
+
+
+def each_batch(connection: sa.Connection, database: str, run: int | str) -> Iterator[SubjectStretches]:
+    """The stretches asked for: of one run, or of ``"all"``, some runs at a time.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+    """
+    one = None if str(run).strip() == ALL else find_run(connection, database, run)
+    for runs in runs_in_batches(connection) if one is None else [[one]]:
+        loaded = load_stretches(connection, runs)
+        subjects = load_subjects(connection, runs)
+        yield SubjectStretches(
+            runs=tuple(runs),
+            subjects=subjects,
+            rows=loaded.rows,
+            subject=subjects.of(loaded.run, loaded.rows.track) if len(loaded.rows) else np.empty(0, np.int64),
+            shown_s=np.array([loaded.shown_s[int(number)] for number in subjects.run], np.float64),
+        )
+
+
+def joined_answer(
+    db: Database,
+    run: int | str,
+    who: str | int | None,
+    part: Callable[[SubjectStretches, _Ints], pd.DataFrame],
+    *,
+    units: dict[str, str],
+) -> pd.DataFrame:
+    """Put the parts of an answer together, batch by batch; units and coverage go into ``.attrs``.
+
+    Args:
+        db: the open database.
+        run: a number, "last" or "all".
+        who: whom it is about, as ``Subjects.find`` takes it; everybody if None.
+        part: makes the rows of one batch, for the subjects of the given indexes.
+        units: unit of each column that has one.
+
+    Raises:
+        RunNotFoundError: no such run is stored, or there is nobody of that name.
+    """
+    everywhere = str(run).strip() == ALL
+    parts, sums, anybody = [], [], False
+    with db.reading() as connection:
+        for batch in each_batch(connection, db.name, run):
+            if who is None:
+                asked = np.arange(len(batch.subjects), dtype=np.int64)
+            elif everywhere and not batch.subjects.knows(who):  # who is in one run need not be in another
+                asked = np.empty(0, np.int64)
+            else:
+                asked = batch.subjects.find(who)
+            anybody |= len(asked) > 0
+            parts.append(part(batch, asked))
+            sums.append(coverage(batch.seconds()[asked]))
+            number = batch.runs[0]
+        if not parts:
+            find_run(connection, db.name, "last")  # says that there are no runs yet
+    if who is not None and not anybody:
+        raise RunNotFoundError(f"there is nobody called {str(who)!r} in any run")
+    table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    table.attrs.update(
+        run=ALL if everywhere else number, units=units, coverage={key: sum(s[key] for s in sums) for key in sums[0]}
+    )
+    return note_columns(table)
+
+
+def coverage(seconds: _Floats) -> dict[str, float]:
+    """How much of the time asked about is known, uncertain, or without a face; person-seconds.
+
+    Args:
+        seconds: (..., 9), as from ``SubjectStretches.seconds``.
+    """
+    summed = seconds.reshape(-1, len(STATES)).sum(axis=0)
+    return {
+        "certain_s": float(summed[: len(EXPRESSIONS)].sum()),
+        "uncertain_s": float(summed[-2]),
+        "no_face_s": float(summed[-1]),
+    }
+
+
+def coverage_sentence(coverage: dict[str, float]) -> str:
+    """For people: how much of the time nothing is known of.
+
+    >>> coverage_sentence({"certain_s": 6.0, "uncertain_s": 1.0, "no_face_s": 3.0})
+    'of 10.0 s of persons asked about, 10.0 % were uncertain and 30.0 % without a face'
+    """
+    total = sum(coverage.values())
+    shares = [100.0 * coverage[key] / total if total else 0.0 for key in ("uncertain_s", "no_face_s")]
+    return (
+        f"of {total:.1f} s of persons asked about, {shares[0]:.1f} % were uncertain "
+        f"and {shares[1]:.1f} % without a face"
+    )
+
+
+def categories(codes: npt.NDArray[Any], names: Sequence[str]) -> pd.Categorical[Any]:
+    """Codes as a categorical column."""
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(names)))
+
+
+def check_durations(**durations_s: float | None) -> None:
+    """Refuse durations that cannot be.
+
+    Raises:
+        ValueError: one is negative or not a finite number.
+    """
+    for name, value in durations_s.items():
+        if value is not None and not (np.isfinite(value) and value >= 0.0):
+            raise ValueError(f"{name} must be a number of seconds, 0 or more, got {value}")

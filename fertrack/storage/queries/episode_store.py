@@ -1,0 +1,192 @@
+"""Stored episodes: written when a run ends or its labels change, read by every statistic; computed where missing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
+from fertrack.storage.engine import Database
+from fertrack.storage.models import Face, Run, TrackRow
+from fertrack.storage.packing import fetch_tuples
+from fertrack.storage.queries.faces import frame_spans
+from fertrack.storage.queries.segments import Stretches, find_stretches
+
+__all__ = ["RunStretches", "load_stretches", "runs_in_batches", "store_episodes", "store_missing_episodes"]
+
+_ROWS_AT_ONCE = 20_000
+_FACES_AT_ONCE = 500_000
+
+_STORED = (
+    EpisodeRow.track,
+    EpisodeRow.first_frame,
+    EpisodeRow.label,
+    EpisodeRow.frames,
+    EpisodeRow.start_s,
+    EpisodeRow.apex_s,
+    EpisodeRow.end_s,
+    EpisodeRow.mean_probability,
+    EpisodeRow.peak_probability,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunStretches:
+    """The stretches of some runs.
+
+    Attributes:
+        run: int64 (E,), the run of each stretch.
+        rows: the E stretches, by run, then by track.
+        shown_s: time the frames of each run were shown, seconds, by run.
+    """
+
+    run: npt.NDArray[np.int64]
+    rows: Stretches
+    shown_s: dict[int, float]
+
+
+def store_episodes(connection: sa.Connection, run: int) -> int:
+    """Write a run's episodes, in place of those it had; returns how many. Memory is bounded by the longest track."""
+    connection.execute(sa.delete(EpisodeRow).where(EpisodeRow.run_id == run))
+    connection.execute(sa.delete(EpisodeSet).where(EpisodeSet.run_id == run))
+    frames, starts_s, ends_s = frame_spans(connection, run)
+    stored = 0
+    for part in _parts_by_track(connection, run, frames, starts_s, ends_s):
+        names = [column.key for column in _STORED]
+        columns = [getattr(part, field.name).tolist() for field in fields(part)]
+        rows = [{"run_id": run, **dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
+        if rows:
+            connection.execute(sa.insert(EpisodeRow), rows)
+        stored += len(rows)
+    connection.execute(
+        sa.insert(EpisodeSet).values(
+            run_id=run, shown_s=float((ends_s - starts_s).sum()), stored_at=dt.datetime.now(dt.UTC)
+        )
+    )
+    return stored
+
+
+def store_missing_episodes(db: Database) -> int:
+    """Write the episodes of ended runs that have none, such as those of an earlier version; returns how many runs.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    with db.reading() as connection:
+        missing = connection.scalars(
+            sa.select(Run.id)
+            .where(Run.status != "running", Run.id.not_in(sa.select(EpisodeSet.run_id)))
+            .order_by(Run.id)
+        ).all()
+    for run in missing:
+        with db.writing() as connection:
+            store_episodes(connection, run)
+    return len(missing)
+
+
+def load_stretches(connection: sa.Connection, runs: Sequence[int]) -> RunStretches:
+    """The stretches of some runs: as stored; of runs whose episodes are not stored (yet), as their faces say.
+
+    Args:
+        connection: an open connection.
+        runs: numbers of runs, ascending.
+    """
+    if not runs:
+        return RunStretches(np.empty(0, np.int64), Stretches.empty(), {})
+    wanted = EpisodeRow.run_id.between(runs[0], runs[-1])
+    table = np.array(
+        fetch_tuples(
+            connection,
+            sa.select(EpisodeRow.run_id, *_STORED)
+            .where(wanted)
+            .order_by(EpisodeRow.run_id, EpisodeRow.track, EpisodeRow.first_frame),
+        ),
+        np.float64,
+    ).reshape(-1, 1 + len(_STORED))
+    sets = sa.select(EpisodeSet.run_id, EpisodeSet.shown_s).where(EpisodeSet.run_id.between(runs[0], runs[-1]))
+    shown_s: dict[int, float] = dict(fetch_tuples(connection, sets))
+    asked = np.isin(table[:, 0], [run for run in runs if run in shown_s])
+    table = table[asked]
+    found = [_from_table(table)]
+    numbers = [table[:, 0].astype(np.int64)]
+    for run in runs:
+        if run not in shown_s:
+            computed, shown_s[run] = _computed(connection, run)
+            found.append(computed)
+            numbers.append(np.full(len(computed), run, np.int64))
+    if len(found) == 1:
+        return RunStretches(numbers[0], found[0], shown_s)
+    every = Stretches(*(np.concatenate([getattr(part, each.name) for part in found]) for each in fields(Stretches)))
+    run_of = np.concatenate(numbers)
+    order = np.lexsort((every.first_frame, every.track, run_of))
+    return RunStretches(run_of[order], every.select(order), shown_s)
+
+
+def runs_in_batches(connection: sa.Connection) -> Iterator[list[int]]:
+    """All runs, oldest first, some at a time: at most half a million faces together, unless one run has more."""
+    batch: list[int] = []
+    faces = 0
+    for run, count in connection.execute(sa.select(Run.id, Run.faces).order_by(Run.id)).all():
+        if batch and faces + count > _FACES_AT_ONCE:
+            yield batch
+            batch, faces = [], 0
+        batch.append(run)
+        faces += count
+    if batch:
+        yield batch
+
+
+def _parts_by_track(
+    connection: sa.Connection,
+    run: int,
+    frames: npt.NDArray[np.int64],
+    starts_s: npt.NDArray[np.float64],
+    ends_s: npt.NDArray[np.float64],
+) -> Iterator[Stretches]:
+    """The stretches of the run's tracks, computed from the faces: several short tracks, or one long one, at a time."""
+    counted = connection.execute(
+        sa.select(TrackRow.number, TrackRow.faces).where(TrackRow.run_id == run).order_by(TrackRow.number)
+    ).all()
+    start = 0
+    while start < len(counted):
+        stop, rows = start, 0
+        while stop < len(counted) and (stop == start or rows + counted[stop].faces <= _ROWS_AT_ONCE):
+            rows += counted[stop].faces
+            stop += 1
+        labels = sa.select(Face.track, Face.frame_index, Face.label, Face.probability).where(
+            Face.run_id == run, Face.track.between(counted[start].number, counted[stop - 1].number)
+        )
+        table = np.array(fetch_tuples(connection, labels), np.float64).reshape(-1, 4)
+        track, frame_index, label = (table[:, column].astype(np.int64) for column in range(3))
+        position = np.searchsorted(frames, frame_index)
+        yield find_stretches(
+            track=track,
+            frame_index=frame_index,
+            label=label,
+            start_s=starts_s[position],
+            end_s=ends_s[position],
+            probability=table[:, 3],
+        )
+        start = stop
+
+
+def _computed(connection: sa.Connection, run: int) -> tuple[Stretches, float]:
+    frames, starts_s, ends_s = frame_spans(connection, run)
+    parts = list(_parts_by_track(connection, run, frames, starts_s, ends_s))
+    shown_s = float((ends_s - starts_s).sum())
+    if not parts:
+        return Stretches.empty(), shown_s
+    return Stretches(
+        *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Stretches))
+    ), shown_s
+
+
+def _from_table(table: npt.NDArray[np.float64]) -> Stretches:
+    track, first_frame, label, frames = (table[:, column].astype(np.int64) for column in range(1, 5))
+    start_s, apex_s, end_s, mean, peak = (table[:, column].copy() for column in range(5, 10))
+    return Stretches(track, first_frame, label, frames, start_s, apex_s, end_s, mean, peak)

@@ -1,0 +1,205 @@
+"""Moments: when somebody showed something for long enough, when people showed it together, when several things held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import sqlalchemy as sa
+
+from fertrack.errors import RunNotFoundError
+from fertrack.storage.engine import Database
+from fertrack.storage.models import Face
+from fertrack.storage.packing import fetch_tuples
+from fertrack.storage.queries.batches import ALL, SubjectStretches, check_durations, coverage, each_batch
+from fertrack.storage.queries.column_docs import note_columns
+from fertrack.storage.queries.faces import frame_spans
+from fertrack.storage.queries.intervals import Intervals, at_least, closed
+from fertrack.storage.queries.timeline import label_index
+from fertrack.storage.runs import find_run
+
+__all__ = ["Condition", "moments"]
+
+_TRACKS_AT_ONCE = 500
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """That somebody, or a number of people at once, show an expression.
+
+    Attributes:
+        expression: one of ``EXPRESSIONS``, or "uncertain".
+        who: only this person counts, see ``Subjects.find``; anybody if None.
+        above: the label's smoothed probability must be above this; 0: the label is enough.
+        people: how many people must show it at the same time.
+
+    Raises:
+        ValueError: no such expression, a probability outside 0 to 1, or an impossible number of people.
+    """
+
+    expression: str
+    who: str | int | None = None
+    above: float = 0.0
+    people: int = 1
+
+    def __post_init__(self) -> None:
+        label_index(self.expression)
+        if not 0.0 <= self.above < 1.0:
+            raise ValueError(f"above must be a probability from 0 to below 1, got {self.above}")
+        if self.people < 1 or (self.who is not None and self.people > 1):
+            raise ValueError(f"people must be 1 or more, and 1 where a person is named, got {self.people}")
+
+
+def moments(
+    db: Database,
+    run: int | str,
+    conditions: Condition | Sequence[Condition],
+    *,
+    min_duration_s: float = 0.0,
+    max_gap_s: float = 0.2,
+) -> pd.DataFrame:
+    """One row per stretch of time during which all conditions held; by run, by time.
+
+    A face that is labelled *uncertain* shows no expression, whatever its probabilities. With a single condition that
+    anybody alone can meet, there is a row for each person who met it.
+
+    Args:
+        db: the open database.
+        run: number of the run, "last", or "all".
+        conditions: what must hold, all at the same time.
+        min_duration_s: for at least this long, seconds.
+        max_gap_s: a person may stop meeting a condition for this long without ending the moment, seconds.
+
+    Returns:
+        Columns run, persons (who met a condition during the moment, joined by ", ", longest first), persons_s (for how
+        long each of them did within it, in the same order, as text such as "4.440, 1.280"; s), start_s, end_s,
+        duration_s (s). Who took part need not have done so throughout: people may take turns.
+        ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s of the persons asked about: when nobody can know.
+
+    Raises:
+        RunNotFoundError: no such run, or nobody of a name in any of the runs.
+        ValueError: no condition, or a negative duration.
+    """
+    check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
+    asked = [conditions] if isinstance(conditions, Condition) else list(conditions)
+    if not asked:
+        raise ValueError("at least one condition must be given")
+    everywhere = str(run).strip() == ALL
+    parts, covered, missing = [], [], {each.who for each in asked if each.who is not None}
+    number = 0
+    with db.reading() as connection:
+        for batch in each_batch(connection, db.name, run):
+            number = batch.runs[0]
+            whom = [_whom(batch, each, everywhere=everywhere) for each in asked]
+            missing -= {each.who for each, who in zip(asked, whom, strict=True) if len(who)}
+            met = [
+                closed(_meeting(connection, batch, each, who), max_gap_s) for each, who in zip(asked, whom, strict=True)
+            ]
+            parts.append(_rows(batch, asked, met, min_duration_s))
+            concerned = np.unique(np.concatenate(whom))
+            covered.append(coverage(batch.seconds()[concerned]))
+        if not parts:
+            find_run(connection, db.name, "last")  # says that there are no runs yet
+    if missing:
+        raise RunNotFoundError(f"there is nobody called {sorted(map(str, missing))[0]!r} in any run")
+    table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    table.attrs.update(
+        run=ALL if everywhere else number,
+        units={"persons_s": "s", "start_s": "s", "end_s": "s", "duration_s": "s"},
+        coverage={key: sum(each[key] for each in covered) for key in covered[0]},
+    )
+    return note_columns(table)
+
+
+def _whom(batch: SubjectStretches, condition: Condition, *, everywhere: bool) -> _Ints:
+    if condition.who is None:
+        return np.arange(len(batch.subjects), dtype=np.int64)
+    if everywhere and not batch.subjects.knows(condition.who):
+        return np.empty(0, np.int64)
+    return batch.subjects.find(condition.who)
+
+
+def _meeting(connection: sa.Connection, batch: SubjectStretches, condition: Condition, who: _Ints) -> Intervals:
+    """When each of these subjects met the condition, frame by frame."""
+    label = label_index(condition.expression)
+    rows = batch.rows
+    candidates = (rows.label == label) & np.isin(batch.subject, who) & (rows.peak > condition.above)
+    if condition.above == 0.0:
+        candidates = (rows.label == label) & np.isin(batch.subject, who)
+        subject = batch.subject[candidates]
+        return Intervals(batch.subjects.run[subject], subject, rows.start_s[candidates], rows.end_s[candidates])
+    parts = []
+    track_run = batch.subjects.run[batch.subject]
+    for run in np.unique(track_run[candidates]).tolist():
+        tracks = np.unique(rows.track[candidates & (track_run == run)])
+        frame, track = _faces_above(connection, run, tracks, label, condition.above)
+        frames, starts_s, ends_s = frame_spans(connection, run)
+        position = np.searchsorted(frames, frame)
+        subject = batch.subjects.of(run, track)
+        parts.append(Intervals(np.full(len(frame), run), subject, starts_s[position], ends_s[position]))
+    return Intervals.joined(parts)
+
+
+def _faces_above(connection: sa.Connection, run: int, tracks: _Ints, label: int, above: float) -> tuple[_Ints, _Ints]:
+    """Frame and track of the faces with that label and a higher probability; answered from the index alone."""
+    found = []
+    for start in range(0, len(tracks), _TRACKS_AT_ONCE):
+        some = tracks[start : start + _TRACKS_AT_ONCE].tolist()
+        found += fetch_tuples(
+            connection,
+            sa.select(Face.frame_index, Face.track).where(
+                Face.run_id == run, Face.track.in_(some), Face.label == label, Face.probability > above
+            ),
+        )
+    table = np.array(found, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _rows(
+    batch: SubjectStretches, conditions: Sequence[Condition], met: Sequence[Intervals], min_duration_s: float
+) -> pd.DataFrame:
+    if len(conditions) == 1 and conditions[0].people == 1:
+        found = met[0]
+    else:
+        held = [at_least(each, condition.people) for condition, each in zip(conditions, met, strict=True)]
+        found = at_least(Intervals.joined(held), len(conditions))
+    found = found.select(found.end_s - found.start_s >= min_duration_s - 1e-9)
+    found = found.select(np.lexsort((found.subject, found.start_s, found.run)))
+    alone = len(conditions) == 1 and conditions[0].people == 1
+    if alone:
+        persons = batch.subjects.label[found.subject].tolist()
+        lasts_s = [f"{seconds:.3f}" for seconds in (found.end_s - found.start_s).tolist()]
+    else:
+        persons, lasts_s = _who_took_part(batch, found, met)
+    return pd.DataFrame(
+        {
+            "run": found.run,
+            "persons": pd.Series(persons, dtype="str"),
+            "persons_s": pd.Series(lasts_s, dtype="str"),
+            "start_s": found.start_s,
+            "end_s": found.end_s,
+            "duration_s": found.end_s - found.start_s,
+        }
+    )
+
+
+def _who_took_part(batch: SubjectStretches, found: Intervals, met: Sequence[Intervals]) -> tuple[list[str], list[str]]:
+    """Per moment, who met a condition within it, and for how long; longest first."""
+    every = closed(Intervals.joined(met), 0.0)  # who met two conditions at once counts once
+    every = every.select(np.lexsort((every.start_s, every.run)))
+    first_of, last_of = np.searchsorted(every.run, found.run), np.searchsorted(every.run, found.run, side="right")
+    names, lasts_s = [], []
+    for run_first, run_last, start_s, end_s in zip(first_of, last_of, found.start_s, found.end_s, strict=True):
+        part = slice(int(run_first), int(run_last))
+        within_s = np.minimum(every.end_s[part], end_s) - np.maximum(every.start_s[part], start_s)
+        overlaps = within_s > 1e-9
+        subjects, owner = np.unique(every.subject[part][overlaps], return_inverse=True)
+        seconds = np.bincount(owner, within_s[overlaps], minlength=len(subjects)).round(3)
+        order = np.lexsort((subjects, -seconds))
+        names.append(", ".join(batch.subjects.label[subjects[order]].tolist()))
+        lasts_s.append(", ".join(f"{each:.3f}" for each in seconds[order]))
+    return names, lasts_s

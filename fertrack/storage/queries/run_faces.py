@@ -1,0 +1,117 @@
+"""All faces of a run at once as columns, and what its labels would be with another calibration and smoothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from fertrack.expression.calibration import Calibrator
+from fertrack.expression.config import SmoothingConfig
+from fertrack.expression.fold import ExpressionFold
+from fertrack.storage.engine import Database
+from fertrack.storage.models import Face, FrameRow
+from fertrack.storage.packing import unpack_rows
+from fertrack.storage.runs import find_run
+from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
+
+__all__ = ["RunFaces", "load_run_faces", "preview_labels"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunFaces:
+    """A run's faces, by frame and then by row; N faces, F frames.
+
+    Attributes:
+        run: number of the run.
+        frame_index: int64 (N,).
+        time_s: float64 (N,), presentation time of the face's frame, s.
+        track: int64 (N,); -1 = not confirmed.
+        label: int64 (N,), as stored; -1 = uncertain.
+        logits: float32 (N, 7).
+        smoothed: float32 (N, 7), as stored.
+        xyxy: float32 (N, 4), px.
+        landmarks: float32 (N, 5, 2), px.
+        frames: int64 (F,), index of every frame.
+        frame_time_s: float64 (F,), s.
+        lag_s: float64 (F,), how much older the frame is that its boxes were found in, s; 0 where it is the same.
+    """
+
+    run: int
+    frame_index: IntArray
+    time_s: npt.NDArray[np.float64]
+    track: IntArray
+    label: IntArray
+    logits: FloatArray
+    smoothed: FloatArray
+    xyxy: FloatArray
+    landmarks: FloatArray
+    frames: IntArray
+    frame_time_s: npt.NDArray[np.float64]
+    lag_s: npt.NDArray[np.float64]
+
+    @property
+    def confirmed(self) -> npt.NDArray[np.bool_]:
+        """Which faces belong to a track, bool (N,)."""
+        return np.asarray(self.track != UNCONFIRMED, np.bool_)
+
+
+def load_run_faces(db: Database, run: int | str) -> RunFaces:
+    """Read all faces of a run; about 250 bytes each.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+        StorageError: the database cannot be read.
+    """
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        shown = connection.execute(
+            sa.select(FrameRow.frame_index, FrameRow.time_s, FrameRow.pred_index)
+            .where(FrameRow.run_id == number)
+            .order_by(FrameRow.frame_index)
+        ).all()
+        rows = connection.execute(
+            sa.select(Face.frame_index, Face.track, Face.label, Face.logits, Face.smoothed, Face.xyxy, Face.landmarks)
+            .where(Face.run_id == number)
+            .order_by(Face.frame_index, Face.face_index)
+        ).all()
+    frames = np.array([row[0] for row in shown], np.int64)
+    frame_time_s = np.array([row[1] for row in shown], np.float64)
+    predicted = np.array([row[0] if row[2] is None else row[2] for row in shown], np.int64)
+    frame_index = np.array([row[0] for row in rows], np.int64)
+    classes = (len(EXPRESSIONS),)
+    return RunFaces(
+        run=number,
+        frame_index=frame_index,
+        time_s=frame_time_s[np.searchsorted(frames, frame_index)],
+        track=np.array([UNCONFIRMED if row[1] is None else row[1] for row in rows], np.int64),
+        label=np.array([row[2] for row in rows], np.int64),
+        logits=unpack_rows([row[3] for row in rows], classes),
+        smoothed=unpack_rows([row[4] for row in rows], classes),
+        xyxy=unpack_rows([row[5] for row in rows], (4,)),
+        landmarks=unpack_rows([row[6] for row in rows], (5, 2)),
+        frames=frames,
+        frame_time_s=frame_time_s,
+        lag_s=_lag(frames, frame_time_s, predicted),
+    )
+
+
+def preview_labels(faces: RunFaces, calibrator: Calibrator, smoothing: SmoothingConfig) -> IntArray:
+    """The labels that rescoring would give, int64 (N,); nothing is stored."""
+    fold = ExpressionFold(calibrator, smoothing)
+    labels = np.empty(len(faces.label), np.int64)
+    starts = np.flatnonzero(np.diff(faces.frame_index, prepend=-1))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(labels)], strict=True):
+        rows = slice(start, end)
+        labels[rows] = fold.update(float(faces.time_s[start]), faces.track[rows], faces.logits[rows]).labels
+    return labels
+
+
+def _lag(frames: IntArray, time_s: npt.NDArray[np.float64], predicted: IntArray) -> npt.NDArray[np.float64]:
+    """Frames that were never stored (dropped) have no time of their own: it lies between their neighbours'."""
+    if not len(frames):
+        return np.empty(0)
+    lag: npt.NDArray[np.float64] = np.maximum(time_s - np.interp(predicted, frames, time_s), 0.0)
+    return lag

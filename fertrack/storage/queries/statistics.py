@@ -1,0 +1,168 @@
+"""Statistics of persons, of one run or of all: shares of time, episodes, transitions. All from stored episodes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fertrack.storage.config import LONGEST_BREAK_S, LONGEST_GAP_S, SHORTEST_EPISODE_S
+from fertrack.storage.engine import Database
+from fertrack.storage.people.subjects import subject_columns
+from fertrack.storage.queries.batches import STATES, SubjectStretches, categories, check_durations, joined_answer
+from fertrack.storage.queries.column_docs import note_columns
+from fertrack.storage.queries.segments import join_episodes
+from fertrack.types import EXPRESSIONS
+
+__all__ = ["expression_stats", "transitions"]
+
+_UNITS = {
+    "seconds": "s",
+    "share_of_face_time": "1",
+    "share_of_run": "1",
+    "mean_duration_s": "s",
+    "longest_s": "s",
+    "per_minute": "1/min",
+}
+_Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
+
+
+def expression_stats(
+    db: Database,
+    run: int | str,
+    *,
+    who: str | int | None = None,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
+) -> pd.DataFrame:
+    """One row per run, person and state: the seven expressions, "uncertain" and "no face".
+
+    Args:
+        db: the open database.
+        run: number of the run, "last", or "all".
+        who: only this person; see ``Subjects.find``.
+        min_duration_s: shorter episodes are not counted (their time is), seconds.
+        max_gap_s: longest interruption of an episode, as in ``person_episodes``, seconds.
+
+    Returns:
+        Columns run, person, track (the person's first), state (categorical), seconds (time with that label, frame by
+        frame), share_of_face_time (of the time with a face; NaN for "no face"), share_of_run (of the time the run's
+        frames were shown), episodes (their number; 0 for the states that make none), mean_duration_s, longest_s,
+        per_minute (episodes per minute with a face). ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s.
+
+    Raises:
+        RunNotFoundError: no such run, or nobody of that name.
+        ValueError: a negative duration or gap.
+    """
+    check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
+
+    def part(batch: SubjectStretches, asked: _Ints) -> pd.DataFrame:
+        seconds = batch.seconds()[asked]
+        seen_s = seconds[:, :-1].sum(axis=1, keepdims=True)
+        counts, sums_s, longest_s = _episodes(batch, asked, max_gap_s, min_duration_s)
+        rows = np.repeat(asked, len(STATES))
+        of_face = _ratio(seconds, seen_s)
+        of_face[:, -1] = np.nan
+        return pd.DataFrame(
+            {
+                **subject_columns(batch.subjects, rows),
+                "state": categories(np.tile(np.arange(len(STATES)), len(asked)), STATES),
+                "seconds": seconds.ravel(),
+                "share_of_face_time": of_face.ravel(),
+                "share_of_run": _ratio(seconds, batch.shown_s[asked][:, None]).ravel(),
+                "episodes": counts.ravel(),
+                "mean_duration_s": _ratio(sums_s, counts).ravel(),
+                "longest_s": longest_s.ravel(),
+                "per_minute": _ratio(60.0 * counts, seen_s).ravel(),
+            }
+        )
+
+    return joined_answer(db, run, who, part, units=dict(_UNITS))
+
+
+def transitions(
+    db: Database,
+    run: int | str,
+    *,
+    who: str | int | None = None,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
+    max_break_s: float = LONGEST_BREAK_S,
+    as_probability: bool = False,
+) -> pd.DataFrame:
+    """How often each expression was followed by which; a square table of the seven, summed over all persons asked for.
+
+    A transition is two episodes of one person, one after the other, with at most ``max_break_s`` between them in
+    which the person was *uncertain* or not seen, or showed something too shortly. After a longer break nobody knows
+    what came between. An expression that comes back more than ``max_gap_s`` after it ended is followed by itself; one
+    that comes back sooner, since a shorter episode between was passed over, just goes on.
+
+    Args:
+        db: the open database.
+        run: number of the run, "last", or "all".
+        who: only this person; see ``Subjects.find``.
+        min_duration_s: shorter episodes are passed over, seconds.
+        max_gap_s: longest interruption of an episode, seconds.
+        max_break_s: longest time between two episodes, seconds.
+        as_probability: each row divided by its sum (NaN where that is 0): an estimate of the chance that the second
+            expression is the next one, given the first.
+
+    Returns:
+        Index ``from``, columns the expression ``to``, both ``EXPRESSIONS``; counts, or probabilities.
+        ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s; ``.attrs["broken"]``: pairs with a longer break.
+
+    Raises:
+        RunNotFoundError: no such run, or nobody of that name.
+        ValueError: a negative duration.
+    """
+    check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s, max_break_s=max_break_s)
+
+    def part(batch: SubjectStretches, asked: _Ints) -> pd.DataFrame:
+        mine = np.isin(batch.subject, asked)
+        found = join_episodes(
+            batch.rows.select(mine), batch.subject[mine], max_gap_s=max_gap_s, min_duration_s=min_duration_s
+        )
+        pair = np.diff(found.subject) == 0
+        breaks_s = found.onset_s[1:] - found.offset_s[:-1]
+        goes_on = (np.diff(found.label) == 0) & (breaks_s <= max_gap_s + 1e-9)
+        near = pair & (breaks_s <= max_break_s + 1e-9) & ~goes_on
+        counted = np.bincount(
+            found.label[:-1][near] * len(EXPRESSIONS) + found.label[1:][near], minlength=len(EXPRESSIONS) ** 2
+        )
+        return pd.DataFrame({"count": np.append(counted, np.count_nonzero(pair & ~near & ~goes_on))})
+
+    table = joined_answer(db, run, who, part, units={})
+    cells = len(EXPRESSIONS) ** 2 + 1
+    summed = table["count"].to_numpy(np.int64).reshape(-1, cells).sum(axis=0)
+    square = summed[:-1].reshape(len(EXPRESSIONS), -1)
+    values = _ratio(square, square.sum(axis=1, keepdims=True)) if as_probability else square
+    names = list(EXPRESSIONS)
+    result = pd.DataFrame(values, index=pd.Index(names, name="from"), columns=pd.Index(names, name="to"))
+    result.attrs.update(table.attrs)
+    result.attrs.update(units=dict.fromkeys(names, "1"), broken=int(summed[-1]))
+    return note_columns(result)
+
+
+def _episodes(
+    batch: SubjectStretches, asked: _Ints, max_gap_s: float, min_duration_s: float
+) -> tuple[_Ints, _Floats, _Floats]:
+    """Number, summed duration and longest of the episodes, each (A, 9); the two states without episodes have none."""
+    found = join_episodes(batch.rows, batch.subject, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+    wide = len(STATES)
+    cell = found.subject * wide + found.label
+    cells = len(batch.subjects) * wide
+    lasts_s = found.offset_s - found.onset_s
+    counts: _Ints = np.bincount(cell, minlength=cells).astype(np.int64)
+    sums_s: _Floats = np.bincount(cell, weights=lasts_s, minlength=cells).astype(np.float64)
+    longest_s = np.zeros(cells)
+    np.maximum.at(longest_s, cell, lasts_s)
+    longest_s[counts == 0] = np.nan
+    return counts.reshape(-1, wide)[asked], sums_s.reshape(-1, wide)[asked], longest_s.reshape(-1, wide)[asked]
+
+
+def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> _Floats:
+    """Quotient, NaN where the divisor is 0."""
+    over, under = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
+    quotient: _Floats = np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0.0)
+    return quotient

@@ -1,0 +1,282 @@
+"""Questions to the database, answered as DataFrames. Columns are documented here; units are in ``.attrs["units"]``.
+
+Every function takes a run as a number or as "last", sees one moment of the database even while a run is being
+written, and raises ``StorageError`` if the database cannot be read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import sqlalchemy as sa
+
+from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
+from fertrack.storage.engine import Database
+from fertrack.storage.models import Face, TrackRow
+from fertrack.storage.people.persons import links, persons, tracks_of_person
+from fertrack.storage.queries.batches import categories
+from fertrack.storage.queries.column_docs import note_columns
+from fertrack.storage.queries.coverage import run_coverage
+from fertrack.storage.queries.events import events
+from fertrack.storage.queries.faces import (
+    FaceColumns,
+    check_track,
+    load_faces,
+    load_frames,
+    load_labels,
+    person_names,
+    shown,
+)
+from fertrack.storage.queries.spans import find_spans, label_seconds
+from fertrack.storage.runs import RunFacts, find_run, resolve_run, run_facts, runs, stage_timings
+from fertrack.types import EXPRESSIONS, UNCERTAIN
+
+__all__ = [
+    "RunFacts",
+    "episodes",
+    "events",
+    "label_index",
+    "links",
+    "persons",
+    "resolve_run",
+    "run_facts",
+    "runs",
+    "stage_timings",
+    "timeline",
+    "tracks",
+    "tracks_of_person",
+]
+
+_LABELS = (*EXPRESSIONS, "uncertain")
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+def timeline(
+    db: Database,
+    run: int | str,
+    *,
+    track: int | None = None,
+    expression: str | None = None,
+    from_s: float | None = None,
+    to_s: float | None = None,
+    include_unconfirmed: bool = False,
+) -> pd.DataFrame:
+    """One row per face and frame, by frame, then by track.
+
+    Args:
+        db: the open database.
+        run: number of the run, or "last".
+        track: only this one.
+        expression: only faces labelled so; one of ``EXPRESSIONS``, or "uncertain".
+        from_s: only frames shown at this time or later, seconds.
+        to_s: only frames shown before this time, seconds.
+        include_unconfirmed: with the faces that no confirmed track has claimed (track -1).
+
+    Returns:
+        Columns run, frame_index, face_index (which of the frame's faces, from 0), time_s (s), track, person (display
+        name, missing if none was given), x1, y1, x2, y2
+        (px in the source frame), score (0 to 1), label (categorical: an expression or "uncertain"), probability
+        (smoothed, of the label; of the most likely expression where uncertain), p_<expression> (smoothed; seven),
+        raw_<expression> (calibrated, of this frame alone; seven). ``.attrs["coverage"]``: certain_s, uncertain_s and
+        no_face_s of the persons and the time asked about, whatever ``expression`` leaves out.
+
+    Raises:
+        RunNotFoundError: no such run, or no such track in it.
+        ValueError: no such expression, or an empty range of time.
+    """
+    label = None if expression is None else label_index(expression)
+    if from_s is not None and to_s is not None and from_s >= to_s:
+        raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        check_track(connection, number, track)
+        frames, time_s = load_frames(connection, number, from_s, to_s)
+        conditions = [Face.run_id == number]
+        if (from_s is not None or to_s is not None) and len(frames):
+            conditions.append(Face.frame_index.between(int(frames[0]), int(frames[-1])))
+        if track is not None:
+            conditions.append(Face.track == track)
+        elif not include_unconfirmed:
+            conditions.append(Face.track.is_not(None))
+        if label is not None:
+            conditions.append(Face.label == label)
+        faces = load_faces(connection, *conditions) if len(frames) else load_faces(connection, sa.false())
+        names = person_names(connection, number)
+        covered = run_coverage(connection, number, tracks=_only(track), from_s=from_s, to_s=to_s)
+    order = np.lexsort((faces.track, faces.frame_index))
+    order = order[np.isin(faces.frame_index[order], frames)]  # if times ever went back, the range holds other frames
+    position = np.minimum(np.searchsorted(frames, faces.frame_index), len(frames) - 1)
+    table = _timeline_table(number, faces, time_s[position], names, order)
+    table.attrs.update(run=number, units=_timeline_units(), coverage=covered)
+    return note_columns(table)
+
+
+def episodes(
+    db: Database,
+    run: int | str,
+    *,
+    track: int | None = None,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
+) -> pd.DataFrame:
+    """One row per stretch of time in which a person kept one expression, by track, then by time.
+
+    An episode may be interrupted for up to ``max_gap_s`` by time in which the person is *uncertain* or not seen;
+    another expression ends it at once. *Uncertain* itself makes no episodes. It lasts until its last frame stops
+    being shown, so an episode of a single frame lasts one frame interval.
+
+    Args:
+        db: the open database.
+        run: number of the run, or "last".
+        track: only this one.
+        min_duration_s: leave out shorter ones (after joining), seconds.
+        max_gap_s: longest interruption, seconds.
+
+    Returns:
+        Columns track, person, expression (categorical), start_s, end_s, duration_s (s), mean_probability,
+        peak_probability (smoothed, over the frames that show the expression), frames (their number).
+        ``.attrs["coverage"]``: certain_s, uncertain_s and no_face_s of the whole run, of all persons or of ``track``.
+
+    Raises:
+        RunNotFoundError: no such run, or no such track in it.
+        ValueError: a negative duration or gap.
+    """
+    if min_duration_s < 0.0 or max_gap_s < 0.0:
+        raise ValueError(f"durations must not be negative, got min {min_duration_s} s and gap {max_gap_s} s")
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        check_track(connection, number, track)
+        rows = load_labels(connection, number, track)
+        start_s, end_s = shown(connection, number, rows.frame_index)
+        names = person_names(connection, number)
+        covered = run_coverage(connection, number, tracks=_only(track))
+    spans = find_spans(
+        track=rows.track,
+        label=rows.label,
+        start_s=start_s,
+        end_s=end_s,
+        probability=rows.probability,
+        max_gap_s=max_gap_s,
+    )
+    long_enough = spans.end_s - spans.start_s >= min_duration_s - 1e-9
+    found = spans.track[long_enough]
+    table = pd.DataFrame(
+        {
+            "track": found,
+            "person": _names_of(found, names),
+            "expression": categories(spans.label[long_enough], EXPRESSIONS),
+            "start_s": spans.start_s[long_enough],
+            "end_s": spans.end_s[long_enough],
+            "duration_s": (spans.end_s - spans.start_s)[long_enough],
+            "mean_probability": spans.mean[long_enough],
+            "peak_probability": spans.peak[long_enough],
+            "frames": spans.frames[long_enough],
+        }
+    )
+    units = {"start_s": "s", "end_s": "s", "duration_s": "s", "mean_probability": "1", "peak_probability": "1"}
+    table.attrs.update(run=number, units=units, coverage=covered)
+    return note_columns(table)
+
+
+def tracks(db: Database, run: int | str) -> pd.DataFrame:
+    """One row per confirmed track: when the person was seen, and what share of that time each label took.
+
+    Shares are of the time in which the person's face was seen: each frame counts for as long as it is shown, at most
+    1 s or four median intervals. They sum to 1.
+
+    Returns:
+        Columns track, person, first_s, last_s (times of the first and last frame with the face, s), frames,
+        share_<expression> (seven), share_uncertain.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+    """
+    with db.reading() as connection:
+        number = find_run(connection, db.name, run)
+        stored = connection.execute(
+            sa.select(TrackRow.number, TrackRow.first_s, TrackRow.last_s, TrackRow.faces)
+            .where(TrackRow.run_id == number)
+            .order_by(TrackRow.number)
+        ).all()
+        rows = load_labels(connection, number, None)
+        start_s, end_s = shown(connection, number, rows.frame_index)
+        names = person_names(connection, number)
+    ids = np.array([row.number for row in stored], np.int64)
+    group = np.searchsorted(ids, rows.track)
+    lasts_s = end_s - start_s
+    if not lasts_s.any():  # a single picture has no duration: every row counts the same
+        lasts_s = np.ones(len(lasts_s))
+    seconds = label_seconds(group, rows.label, lasts_s, len(ids))
+    totals = seconds.sum(axis=1, keepdims=True)
+    shares = np.divide(seconds, totals, out=np.zeros_like(seconds), where=totals > 0.0)
+    table = pd.DataFrame(
+        {
+            "track": ids,
+            "person": _names_of(ids, names),
+            "first_s": np.array([row.first_s for row in stored], np.float64),
+            "last_s": np.array([row.last_s for row in stored], np.float64),
+            "frames": np.array([row.faces for row in stored], np.int64),
+            **{f"share_{name}": shares[:, i] for i, name in enumerate(_LABELS)},
+        }
+    )
+    units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
+    table.attrs.update(run=number, units=units)
+    return note_columns(table)
+
+
+def label_index(expression: str) -> int:
+    """Index of a label's name; -1 for "uncertain".
+
+    Raises:
+        ValueError: there is no such label; the message says what was probably meant.
+    """
+    if expression == "uncertain":
+        return UNCERTAIN
+    if expression in EXPRESSIONS:
+        return EXPRESSIONS.index(expression)
+    close = difflib.get_close_matches(expression.lower(), _LABELS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(_LABELS)}"
+    raise ValueError(f"no expression {expression!r}: {hint}")
+
+
+def _only(track: int | None) -> tuple[int] | None:
+    return None if track is None else (track,)
+
+
+def _names_of(track: _Ints, names: Mapping[int, str]) -> pd.Series:
+    if not names:
+        return pd.Series(None, index=range(len(track)), dtype="str")
+    return pd.Series(track).map(dict(names)).astype("str")
+
+
+def _timeline_table(
+    run: int, faces: FaceColumns, time_s: _Floats, names: Mapping[int, str], order: npt.NDArray[np.intp]
+) -> pd.DataFrame:
+    codes = np.where(faces.label == UNCERTAIN, len(EXPRESSIONS), faces.label)
+    xyxy, smoothed, raw = faces.xyxy[order], faces.smoothed[order], faces.probabilities[order]
+    return pd.DataFrame(
+        {
+            "run": np.full(len(order), run, np.int64),
+            "frame_index": faces.frame_index[order],
+            "face_index": faces.face_index[order],
+            "time_s": time_s[order],
+            "track": faces.track[order],
+            "person": _names_of(faces.track[order], names),
+            **{name: xyxy[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
+            "score": faces.score[order],
+            "label": categories(codes[order], _LABELS),
+            "probability": faces.probability[order],
+            **{f"p_{name}": smoothed[:, i] for i, name in enumerate(EXPRESSIONS)},
+            **{f"raw_{name}": raw[:, i] for i, name in enumerate(EXPRESSIONS)},
+        }
+    )
+
+
+def _timeline_units() -> dict[str, str]:
+    units = {"time_s": "s", "x1": "px", "y1": "px", "x2": "px", "y2": "px", "score": "1", "probability": "1"}
+    return {**units, **{f"{kind}_{name}": "1" for kind in ("p", "raw") for name in EXPRESSIONS}}

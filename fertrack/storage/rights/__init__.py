@@ -1,0 +1,1 @@
+"""Rows that belong to one data subject: found, redacted, erased."""

@@ -1,0 +1,1 @@
+"""SORT-style tracking: Kalman filter, assignment, track lives."""

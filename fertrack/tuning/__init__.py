@@ -1,0 +1,1 @@
+"""Calibration, bias and diagnosis from labelled faces."""

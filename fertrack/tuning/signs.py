@@ -1,0 +1,213 @@
+"""Signs of trouble in a run's faces, each one number: what ``diagnosis`` judges by, with the limits it judges at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fertrack.imaging.alignment import DEFAULT_TEMPLATE, aligned_landmarks
+from fertrack.storage.queries.run_faces import RunFaces
+from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+
+__all__ = [
+    "changes_per_minute",
+    "commonest",
+    "confirmed_only",
+    "landmarks_look_wrong",
+    "small",
+    "swaps_limit",
+    "swaps_per_minute",
+    "taken_for_each_other",
+    "time_between_frames_s",
+    "torn_between",
+    "turned",
+    "uncertain_share",
+]
+
+ONE_EXPRESSION = 0.9
+"""Share of one expression in the labels."""
+
+MANY_UNCERTAIN = 0.3
+"""Share of uncertain faces; the default leaves about 0.14 on calm clips."""
+
+FLICKER_PER_MINUTE = 90.0
+"""Changes of label per minute and person; the default leaves about 60."""
+
+LAG_S = 0.3
+"""Age of what is shown, exceeded in one frame of twenty, s."""
+
+SMALL_PX = 48.0
+"""Shorter side of a box under which little is left of a face."""
+
+TURNED = 0.35
+"""Sideways offset of the nose, in eye distances; at 0.5 one eye is about to vanish."""
+
+MANY_FACES = 0.3
+"""Share of faces that are small, or turned."""
+
+OFTEN_TORN = 0.1
+"""Share of faces whose two likeliest expressions are a pair, both with more than 0.2."""
+
+OFTEN_CONFUSED = 0.15
+"""Share of a pair's corrected faces that were taken for the other."""
+
+SWAPS_PER_MINUTE = 6.0
+"""Changes from one of a pair to the other, per minute."""
+
+ODD_LANDMARKS = 0.25
+"""Median distance of landmarks from the template, in eye distances; real faces had 0.05 to 0.1."""
+
+ODD_IF_TILTED = 0.16
+"""The same, of faces whose eyes are not side by side: found in a picture on its side they had 0.2, tilted ones 0.14."""
+
+TILTED_DEG = 40.0
+"""Median angle between the line of the eyes and the horizontal."""
+
+OUTSIDE = 0.1
+"""Share of landmarks outside their own face's box."""
+
+PAIRS = tuple(
+    (EXPRESSIONS.index(one), EXPRESSIONS.index(other)) for one, other in (("anger", "fear"), ("neutral", "sadness"))
+)
+"""Expressions that classifiers are known to take for each other."""
+
+_BREAK_S = 1.0
+"""A person unseen for longer than this begins anew."""
+
+
+def confirmed_only(faces: RunFaces) -> RunFaces:
+    """The faces of confirmed tracks."""
+    rows = faces.confirmed
+    return replace(
+        faces,
+        frame_index=faces.frame_index[rows],
+        time_s=faces.time_s[rows],
+        track=faces.track[rows],
+        label=faces.label[rows],
+        logits=faces.logits[rows],
+        smoothed=faces.smoothed[rows],
+        xyxy=faces.xyxy[rows],
+        landmarks=faces.landmarks[rows],
+    )
+
+
+def commonest(labels: IntArray) -> tuple[int, float]:
+    """The commonest label and its share of all that are certain; (-1, 0) if none is."""
+    certain = labels[labels >= 0]
+    if not len(certain):
+        return -1, 0.0
+    counts = np.bincount(certain, minlength=len(EXPRESSIONS))
+    return int(counts.argmax()), float(counts.max() / len(certain))
+
+
+def uncertain_share(labels: IntArray) -> float:
+    """Share of faces that are uncertain."""
+    return float((labels < 0).mean()) if len(labels) else 0.0
+
+
+def changes_per_minute(faces: RunFaces, labels: IntArray) -> float:
+    """Changes of label, to and from uncertain too, per minute in which a person is seen."""
+    before, after, seen_s = _steps(faces, labels)
+    return 60.0 * float((before != after).sum()) / seen_s if seen_s else 0.0
+
+
+def swaps_per_minute(faces: RunFaces, labels: IntArray, pair: tuple[int, int]) -> float:
+    """Changes from one of a pair to the other, at once or by way of uncertain, per minute in which a person is seen."""
+    order, stretch = _stretches(faces)
+    seen_s = _steps(faces, labels)[2]
+    certain = labels[order] >= 0
+    named, stretch = labels[order][certain], stretch[certain]
+    before, after = named[:-1], named[1:]
+    swapped = (np.diff(stretch) == 0) & (before != after) & np.isin(before, pair) & np.isin(after, pair)
+    return 60.0 * float(swapped.sum()) / seen_s if seen_s else 0.0
+
+
+def swaps_limit(faces: RunFaces) -> float:
+    """From so many swaps per minute on they are a trouble: ``SWAPS_PER_MINUTE``, and never as few as two in all."""
+    seen_s = _steps(faces, faces.label)[2]
+    return max(SWAPS_PER_MINUTE, 2.5 * 60.0 / seen_s) if seen_s else SWAPS_PER_MINUTE
+
+
+def torn_between(smoothed: FloatArray, pair: tuple[int, int]) -> float:
+    """Share of faces whose two likeliest expressions are the pair, both with more than 0.2."""
+    if not len(smoothed):
+        return 0.0
+    least = smoothed[:, list(pair)].min(axis=1)
+    others = np.delete(smoothed, list(pair), axis=1).max(axis=1)
+    return float(((least > 0.2) & (least > others)).mean())
+
+
+def taken_for_each_other(estimates: IntArray, labels: IntArray, pair: tuple[int, int]) -> float:
+    """Share of the faces labelled as one of a pair that were taken for the other; 0 without such faces."""
+    ours = np.isin(labels, pair)
+    if not ours.any():
+        return 0.0
+    return float((np.isin(estimates[ours], pair) & (estimates[ours] != labels[ours])).mean())
+
+
+def small(faces: RunFaces) -> npt.NDArray[np.bool_]:
+    """Which faces have a shorter side under ``SMALL_PX``, bool (N,)."""
+    sides = faces.xyxy[:, 2:] - faces.xyxy[:, :2]
+    return np.asarray(sides.min(axis=1) < SMALL_PX, np.bool_)
+
+
+def turned(faces: RunFaces) -> npt.NDArray[np.bool_]:
+    """Which faces look far to the side, their nose ``TURNED`` eye distances off the middle of the eyes; bool (N,)."""
+    points = faces.landmarks.astype(np.float64)
+    across = points[:, 1] - points[:, 0]
+    squared = np.maximum((across**2).sum(axis=1), 1e-12)
+    sideways = ((points[:, 2] - points[:, :2].mean(axis=1)) * across).sum(axis=1) / squared
+    return np.asarray(np.abs(sideways) > TURNED, np.bool_)
+
+
+def time_between_frames_s(faces: RunFaces) -> float:
+    """Time from one analysed frame to the next that one in twenty reaches, s; 0 for fewer than two."""
+    return float(np.percentile(np.diff(faces.frame_time_s), 95)) if len(faces.frame_time_s) > 1 else 0.0
+
+
+def landmarks_look_wrong(faces: RunFaces) -> str:
+    """In what way the landmarks are not those of upright faces, so that crops cannot be aligned; empty if they are."""
+    if not len(faces.landmarks):
+        return ""
+    points, boxes = faces.landmarks, faces.xyxy[:, None]
+    outside = float(((points < boxes[..., :2]) | (points > boxes[..., 2:])).any(axis=2).mean())
+    if outside > OUTSIDE:
+        return f"{outside:.0%} of the landmarks lie outside their face's box: px of a picture of another size?"
+    odd, tilted_deg = _misfit(faces), _tilt_deg(faces)
+    far = f"landmarks lie {odd:.0%} of the eye distance from where a face has them"
+    if tilted_deg > TILTED_DEG and odd > ODD_IF_TILTED:
+        return f"{far}, and the eyes' line is turned by {tilted_deg:.0f} degrees"
+    return far if odd > ODD_LANDMARKS else ""
+
+
+def _misfit(faces: RunFaces) -> float:
+    """How far landmarks lie from where a face has them once it is aligned, in eye distances; median over faces."""
+    aligned = aligned_landmarks(faces.landmarks, DEFAULT_TEMPLATE)
+    eyes_px = float(np.linalg.norm(DEFAULT_TEMPLATE[1] - DEFAULT_TEMPLATE[0]))
+    off = np.linalg.norm(aligned - DEFAULT_TEMPLATE, axis=2).mean(axis=1) / eyes_px
+    off = off[np.isfinite(off)]
+    return float(np.median(off)) if len(off) else 0.0
+
+
+def _tilt_deg(faces: RunFaces) -> float:
+    """Angle between the line from left to right eye and the horizontal, 0 to 180; median over faces."""
+    across = faces.landmarks[:, 1] - faces.landmarks[:, 0]
+    return float(np.median(np.abs(np.degrees(np.arctan2(across[:, 1], across[:, 0])))))
+
+
+def _stretches(faces: RunFaces) -> tuple[IntArray, IntArray]:
+    """Faces by person and time, and which of the times of being seen without a break each then belongs to."""
+    order = np.lexsort((faces.time_s, faces.track))
+    anew = (np.diff(faces.track[order]) != 0) | (np.diff(faces.time_s[order]) > _BREAK_S)
+    return order.astype(np.int64), np.concatenate([[0], np.cumsum(anew)]).astype(np.int64)[: len(order)]
+
+
+def _steps(faces: RunFaces, labels: IntArray) -> tuple[IntArray, IntArray, float]:
+    """Labels before and after each step of a person from frame to frame, and the time that all steps take, s."""
+    order, stretch = _stretches(faces)
+    step_s = np.diff(faces.time_s[order])
+    same = np.diff(stretch) == 0
+    ordered = labels[order]
+    return ordered[:-1][same], ordered[1:][same], float(step_s[same].sum())

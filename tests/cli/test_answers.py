@@ -1,0 +1,250 @@
+"""The commands that answer questions, and those that look after the database."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fertrack.cli.main import run
+from fertrack.storage.engine import downgrade, open_database
+from fertrack.types import EXPRESSIONS
+from tests.support.answer_scenes import name_person, stored
+
+SCRIPT = [
+    (0.0, 2.0, 1, "happiness", 0.9),
+    (2.0, 2.5, 1, "uncertain", 0.9),
+    (2.5, 4.0, 1, "sadness", 0.6),
+    (1.0, 3.0, 2, "happiness", 0.8),
+    (3.0, 4.6, 2, "surprise", 0.75),
+]
+
+
+@pytest.fixture
+def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    url = str(tmp_path / "a.db")
+    with open_database(url, create=True) as database:
+        stored(database, SCRIPT, until_s=5.0)
+        name_person(database, 1, key=1, number=1, name="Zoë", tracks=[1])
+    monkeypatch.setenv("FERTRACK_DB", url)
+    return url
+
+
+def asked(capsys: pytest.CaptureFixture[str], *words: str) -> pd.DataFrame:
+    assert run([*words, "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert "were uncertain and" in printed.err
+    return pd.read_csv(io.StringIO(printed.out))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert run([*words]) == 2
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.usefixtures("db")
+def test_stats(capsys: pytest.CaptureFixture[str]) -> None:
+    table = asked(capsys, "stats", "last")
+    assert len(table) == 18
+    happy = table[(table["person"] == "Zoë") & (table["state"] == "happiness")].iloc[0]
+    assert (happy["seconds"], happy["episodes"]) == (2.0, 1)
+    assert len(asked(capsys, "stats", "all", "--person", "zoë")) == 9
+    assert run(["stats", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "fear" not in printed.out, "what never was is left out of the table for people"
+    assert "no face" in printed.out
+    assert "of 10.0 s of persons asked about, 5.0 % were uncertain" in " ".join(printed.err.split())
+
+
+@pytest.mark.usefixtures("db")
+def test_a_timeline_at_an_even_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    table = asked(capsys, "timeline", "1", "--rate", "2", "--person", "Zoë", "--from", "1.5", "--to", "4.5")
+    assert table["time_s"].tolist() == [1.5, 2.0, 2.5, 3.0, 3.5, 4.0]
+    assert table["label"].tolist() == ["happiness", "uncertain", "sadness", "sadness", "sadness", "no face"]
+    assert len(asked(capsys, "timeline", "1", "--rate", "2", "--expression", "sadness")) == 3
+    assert run(["timeline", "1", "--rate", "10"]) == 0
+    assert "40 of 100 rows shown" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("db")
+def test_transitions_and_synchrony(capsys: pytest.CaptureFixture[str]) -> None:
+    table = asked(capsys, "stats", "1", "--transitions").set_index("from")
+    assert table.loc["happiness", "sadness"] == 1
+    assert table[list(EXPRESSIONS)].to_numpy().sum() == 2
+    asked(capsys, "stats", "1", "--transitions", "--person", "Zoë", "--min-duration", "1.8")
+    table = asked(capsys, "stats", "1", "--synchrony", "Zoë", "ID 2").set_index("expression")
+    assert table.loc["happiness", "both_s"] == pytest.approx(1.0)
+    assert run(["stats", "1", "--synchrony", "Zoë", "ID 2", "--lag", "0.5", "--rate", "5"]) == 0
+    assert "Zoë and ID 2 were seen together for 3.0 s" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "uncertain", "no_face"),
+    [
+        (["moments", "--who", "ID 2", "--expression", "surprise"], 0.0, 0.28),
+        (["episodes", "1", "--person", "Zoë"], 0.1, 0.2),
+        (["stats", "1", "--transitions", "--person", "Zoë"], 0.1, 0.2),
+        (["stats", "1", "--synchrony", "Zoë", "ID 2"], 0.05, 0.24),
+        (["timeline", "1"], 0.05, 0.24),
+        (["timeline", "1", "--episodes"], 0.05, 0.24),
+    ],
+)
+@pytest.mark.usefixtures("db")
+def test_answers_for_machines_say_how_much_is_not_known(
+    capsys: pytest.CaptureFixture[str], words: list[str], uncertain: float, no_face: float
+) -> None:
+    assert run([*words, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows
+    for row in rows:
+        assert row["asked_uncertain"] == pytest.approx(uncertain)
+        assert row["asked_no_face"] == pytest.approx(no_face)
+    if words[0] != "timeline":  # its columns are those of the export
+        table = asked(capsys, *words)
+        assert table["asked_no_face"].tolist() == pytest.approx([no_face] * len(table))
+
+
+@pytest.mark.usefixtures("db")
+def test_markers_outside_the_video_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("time_s,label\n1.0,cue\n500,cue\n", encoding="utf-8")
+    told = "note: 1 of 2 markers lies outside run 1, whose frames are of 0.00 s to 5.00 s"
+    assert run(["markers", "import", "1", str(path)]) == 0
+    assert told in capsys.readouterr().err
+    assert run(["stats", "1", "--since-marker", "cue"]) == 0
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("db")
+def test_broken_transitions_are_told(capsys: pytest.CaptureFixture[str], db: str) -> None:
+    with open_database(db) as database:
+        stored(database, [(0, 1, 1, "fear", 0.9), (3, 4, 1, "anger", 0.9)], until_s=4.0)
+    assert run(["stats", "2", "--transitions"]) == 0
+    assert "1 pairs of episodes with a longer break between them are not counted" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("db")
+def test_timing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["stats", "1", "--timing", "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    assert [row["stage"] for row in json.loads(printed.out)] == ["detect"]
+    assert "0 frames dropped, 2 could not be decoded" in " ".join(printed.err.split())
+    assert run(["stats", "1", "--timing", "--window", "2", "--format", "json"]) == 0
+    assert [row["frames"] for row in json.loads(capsys.readouterr().out)] == [20, 20, 10]
+
+
+@pytest.mark.usefixtures("db")
+def test_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    table = asked(capsys, "episodes", "all", "--expression", "happiness", "--gap", "0.2", "--min-duration", "1")
+    assert table[["person", "onset_s", "offset_s"]].values.tolist() == [["Zoë", 0.0, 2.0], ["ID 2", 1.0, 3.0]]
+    assert "did you mean 'happiness'" in refused(capsys, "episodes", "1", "--expression", "happines")
+    assert "0 or more" in refused(capsys, "episodes", "1", "--gap", "-1")
+
+
+@pytest.mark.usefixtures("db")
+def test_moments(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["moments", "last", "--who", "2", "--expression", "surprise", "--above", "0.7", "--for", "1.0"]
+    assert asked(capsys, *words)[["persons", "start_s", "end_s"]].values.tolist() == [["ID 2", 3.0, 4.6]]
+    together = asked(capsys, "moments", "all", "--together", "happiness", "--people", "2", "--for", "0.5")
+    assert together[["persons", "start_s", "end_s"]].values.tolist() == [["Zoë, ID 2", 1.0, 2.0]]
+    both = asked(capsys, "moments", "--who", "Zoë", "--who", "ID 2", "--expression", "happiness")
+    assert both[["start_s", "end_s"]].values.tolist() == [[1.0, 2.0]]
+    during = asked(capsys, "moments", "--who", "Zoë", "--expression", "sadness", "--while", "ID 2:surprise:0.7")
+    assert during[["start_s", "end_s"]].values.tolist() == [[3.0, 4.0]]
+    anybody = asked(capsys, "moments", "--together", "happiness", "--while", ":happiness")
+    assert len(anybody) == 1
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["moments"], "say what is shown"),
+        (["moments", "--expression", "fear", "--together", "fear"], "say what is shown"),
+        (["moments", "--together", "fear", "--who", "2"], "leave out --who"),
+        (["moments", "--together", "fear", "--people", "1"], "--people"),
+        (["moments", "--expression", "fear", "--above", "1.5"], "above must be a probability"),
+        (["moments", "--expression", "fear", "--while", "2"], "--while must be WHO:EXPRESSION"),
+        (["moments", "--expression", "fear", "--while", "2:fear:much"], "'much' is no probability"),
+        (["stats", "1", "--timing", "--transitions"], "one question at a time"),
+        (["timeline", "1", "--rate", "0"], "rate_hz must be above 0"),
+        (["timeline", "1", "--rate", "5", "--episodes"], "gives even times"),
+        (["stats", "1", "--window", "5"], "says how --timing is to be shown"),
+        (["stats", "1", "--synchrony", "Zoë", "Zoë"], "are the same person"),
+    ],
+)
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str], complaint: str) -> None:
+    assert complaint in refused(capsys, *words)
+
+
+@pytest.mark.usefixtures("db")
+def test_long_answers_are_cut_for_people_only(capsys: pytest.CaptureFixture[str], db: str) -> None:
+    with open_database(db) as database:
+        stored(database, [(i, i + 0.5, 1, "fear", 0.9) for i in range(120)], until_s=121.0)
+    assert run(["episodes", "2", "--gap", "0.1"]) == 0
+    assert "100 of 120 rows shown" in capsys.readouterr().err
+    assert len(asked(capsys, "episodes", "2", "--gap", "0.1")) == 120
+
+
+@pytest.mark.usefixtures("db")
+def test_markers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("time_s,label\n1.0,cue\n1.5,end\n", encoding="utf-8")
+    assert run(["markers", "import", "last", str(path)]) == 0
+    assert capsys.readouterr().out == "run 1: 2 markers added\n"
+    assert run(["markers", "import", "last", str(path)]) == 0
+    assert capsys.readouterr().out == "run 1: 0 markers added, 2 known already\n"
+    assert run(["markers", "list", "1", "--format", "json"]) == 0
+    assert [row["label"] for row in json.loads(capsys.readouterr().out)] == ["cue", "end"]
+    table = asked(capsys, "stats", "1", "--since-marker", "cue", "--within", "3")
+    assert table[["person", "after", "latency_s"]].values.tolist() == [
+        ["Zoë", "sadness", 1.5],
+        ["ID 2", "surprise", 2.0],
+    ]
+    assert run(["markers", "delete", "1", "cue"]) == 0
+    assert run(["markers", "delete", "1"]) == 0
+    assert capsys.readouterr().out == "1 markers deleted\n1 markers deleted\n"
+    assert run(["stats", "1", "--since-marker", "cue"]) == 1
+    assert "there is no marker 'cue' in run 1: `fertrack markers import` adds some" in capsys.readouterr().err
+
+
+def test_db_check_vacuum_and_backup(capsys: pytest.CaptureFixture[str], db: str, tmp_path: Path) -> None:
+    assert run(["db", "check"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        *("runs: 1", "frames: 50", "faces: 76", "tracks: 2", "persons: 1"),
+        f"{db} is whole",
+    ]
+    assert run(["db", "vacuum"]) == 0
+    assert "MB before" in capsys.readouterr().out
+    copy = tmp_path / "copy.db"
+    assert run(["db", "backup", str(copy)]) == 0
+    assert run(["db", "backup", str(copy)]) == 1
+    assert "is there already: give another name, or --overwrite" in capsys.readouterr().err
+    assert run(["db", "backup", str(copy), "--overwrite"]) == 0
+    with closing(sqlite3.connect(db)) as raw:
+        raw.execute("UPDATE runs SET faces = 3")
+        raw.commit()
+    capsys.readouterr()
+    assert run(["db", "check"]) == 1
+    printed = capsys.readouterr()
+    assert "run 1 says it has 3 faces, and has 76" in printed.out
+    assert "is not whole (1 problems)" in printed.err
+    assert run(["db", "check", "--db", str(copy)]) == 0, "the copy is"
+
+
+def test_db_upgrade_stores_the_episodes_of_earlier_runs(capsys: pytest.CaptureFixture[str], db: str) -> None:
+    downgrade(db, "0003")
+    assert run(["db", "upgrade"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "stored the episodes of 1 runs"
+    assert run(["db", "upgrade"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    with closing(sqlite3.connect(db)) as raw:
+        raw.execute("DELETE FROM episode_sets")
+        raw.commit()
+    assert run(["db", "check"]) == 0
+    assert "the episodes of 1 runs are not stored" in capsys.readouterr().out

@@ -1,0 +1,283 @@
+"""The commands that read what is stored, and those that look at the machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fertrack import doctor
+from fertrack.cli.main import run
+from fertrack.config import Settings, digest, load_settings, to_toml
+from fertrack.pipeline.pipeline import Pipeline
+from fertrack.sinks.database import DatabaseSink, RunRecord
+from fertrack.storage.engine import open_database
+from fertrack.testing import ScenePerson, SceneSource, SyntheticScene
+from tests.pipeline.test_pipeline import pipeline_for
+
+SCENE = SyntheticScene(
+    (
+        ScenePerson((60, 80), (20, 0), script=((0.0, "happiness"), (1.0, "anger"))),
+        ScenePerson((240, 160), script=((0.0, "sadness"),)),
+    ),
+    frame_count=60,
+)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    """A database with one run of a scripted scene."""
+    url = str(tmp_path / "results.db")
+    pipeline: Pipeline = pipeline_for(SCENE)
+    settings = Settings()
+    record = RunRecord(
+        config_toml=to_toml(settings),
+        config_digest=digest(settings),
+        detector="fake-detector",
+        classifier="fake-classifier",
+        calibration=pipeline.calibrator.describe(),
+        fertrack_version="0",
+    )
+    source = SceneSource(SCENE)
+    with open_database(url, create=True) as database:
+        pipeline.run(source, [DatabaseSink(database, source.info, record, settings.storage)])
+    return url
+
+
+def test_runs_lists_what_is_stored(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["runs", "--db", db]) == 0
+    table = capsys.readouterr().out
+    assert "scene" in table
+    assert "complete" in table
+    assert run(["runs", "--db", db, "--format", "json"]) == 0
+    (stored,) = json.loads(capsys.readouterr().out)
+    assert (stored["run"], stored["frames"], stored["tracks"]) == (1, 60, 2)
+
+
+def test_timeline_filters_and_formats(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["timeline", "last", "--db", db, "--track", "1", "--from", "0.4", "--to", "0.8", "--format", "csv"]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert rows["track"].unique().tolist() == [1]
+    assert rows["time_s"].min() == pytest.approx(0.4)
+    assert rows["time_s"].max() == pytest.approx(0.76)
+    assert set(rows["label"]) == {"happiness"}
+    assert run(["timeline", "1", "--db", db]) == 0
+    printed = capsys.readouterr()
+    assert "40 of 120 rows shown" in printed.err
+
+
+def test_timeline_as_episodes(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["timeline", "last", "--db", db, "--episodes", "--format", "json"]) == 0
+    episodes = json.loads(capsys.readouterr().out)
+    assert [(e["track"], e["expression"]) for e in episodes] == [(1, "happiness"), (1, "anger"), (2, "sadness")]
+    assert run(["timeline", "last", "--db", db, "--episodes", "--from", "1.5", "--expression", "anger"]) == 0
+    table = capsys.readouterr().out
+    assert "anger" in table
+    assert "happiness" not in table
+    assert run(["timeline", "last", "--db", db, "--episodes", "--to", "0.5"]) == 0
+    assert "anger" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["timeline", "7", "--db", "{db}"], "7"),
+        (["timeline", "99999999999999999999", "--db", "{db}"], "no run 99999999999999999999"),
+        (["timeline", "last", "--db", "{db}", "--track", "9"], "9"),
+        (["timeline", "last", "--db", "{folder}/none.db"], "there is no database"),
+        (["report", "last", "--db", "{db}", "-o", "{db}"], "cannot be made"),
+        (["rescore", "last", "--db", "{db}", "--set", "smoothing.halflife=1"], "did you mean"),
+        (["models", "pull", "yunett"], "did you mean 'yunet'"),
+        (["models", "convert", "{folder}/none.pth", "{folder}/out.onnx"], "none.pth"),
+    ],
+)
+def test_a_bad_question_gets_one_sentence(
+    arguments: list[str], sentence: str, db: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([argument.format(db=db, folder=tmp_path) for argument in arguments]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("error: ")
+    assert sentence in complaint
+    assert len(complaint.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("extra", [[], ["--episodes"]])
+def test_an_unknown_expression_is_wrong_usage(db: str, extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["timeline", "last", "--db", db, "--expression", "hapiness", *extra]) == 2
+    words = capsys.readouterr().err.replace("│", " ").split()
+    assert "did you mean 'happiness'?" in " ".join(words)
+
+
+def test_debug_shows_where_an_error_came_from(db: str) -> None:
+    from fertrack.errors import RunNotFoundError
+
+    with pytest.raises(RunNotFoundError):
+        run(["--debug", "timeline", "7", "--db", db])
+
+
+def test_report_is_written_again_without_the_video(db: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "reports"
+    assert run(["report", "last", "--db", db, "-o", str(out), "--html", "--csv"]) == 0
+    paths = capsys.readouterr().out.split()
+    assert [Path(path).name for path in paths] == [
+        "run1.scene.report.html",
+        "run1.scene.faces.csv",
+        "run1.scene.episodes.csv",
+    ]
+    assert all(Path(path).stat().st_size for path in paths)
+    assert run(["report", "last", "--db", db, "-o", str(out)]) == 1
+    assert "run1.scene.report.html" in capsys.readouterr().err
+    assert run(["report", "last", "--db", db, "-o", str(out), "--overwrite"]) == 0
+
+
+def test_rescore_starts_from_what_the_run_was_made_with(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    change = ["--set", "calibration.thresholds={happiness = 1.0}"]
+    assert run(["rescore", "last", "--db", db, *change, "--set", "smoothing.half_life_s=0.1"]) == 0
+    assert "120 faces rescored" in capsys.readouterr().out
+    assert run(["timeline", "last", "--db", db, "--track", "1", "--to", "0.9", "--format", "csv"]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert set(rows["label"]) == {"uncertain"}
+    assert run(["rescore", "last", "--db", db, "--set", "smoothing.hysteresis_margin=0.01"]) == 0
+    with closing(sqlite3.connect(db)) as connection:
+        (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
+    settings = load_settings(base=stored)
+    assert (settings.smoothing.half_life_s, settings.smoothing.hysteresis_margin) == (0.1, 0.01)
+    assert run(["rescore", "last", "--db", db, "--original"]) == 0
+    with closing(sqlite3.connect(db)) as connection:
+        (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
+    assert load_settings(base=stored) == Settings()
+
+
+def test_rescore_takes_nothing_else_from_a_config_file(db: str) -> None:
+    assert run(["rescore", "last", "--db", db, "--config", "accurate", "--config", "rafdb"]) == 0
+    with closing(sqlite3.connect(db)) as connection:
+        (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
+    settings = load_settings(base=stored)
+    assert settings.tracking == Settings().tracking
+    assert settings.calibration == load_settings(["rafdb"]).calibration
+
+
+def test_rescore_refuses_what_it_cannot_change(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rescore", "last", "--db", db, "--set", "tracking.max_age=60"]) == 2
+    assert "process the video again" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_timeline_names_its_video_and_says_when_nothing_is_there(db: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["timeline", "last", "--db", db]) == 0
+    assert f"scene, run 1, from {db}" in capsys.readouterr().out
+    assert run(["timeline", "last", "--db", db, "--from", "500"]) == 0
+    assert "nothing there: the run covers 2.40 s and 2 tracks" in capsys.readouterr().err
+    assert run(["timeline", "last", "--db", db, "--from", "2", "--to", "1"]) == 2
+
+
+def test_square_brackets_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) in (0, 1)
+    assert "extra [torch]" in capsys.readouterr().out
+    assert run(["rescore", "--help"]) == 0
+    assert "[calibration]" in capsys.readouterr().out
+
+
+def test_db_current_and_upgrade(db: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["db", "current", "--db", db]) == 0
+    assert "has the current schema" in capsys.readouterr().out
+    assert run(["db", "upgrade", "--db", db]) == 0
+    assert "has the current schema" in capsys.readouterr().out
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    assert run(["db", "upgrade", "--db", str(empty)]) == 0
+    assert "upgraded from no tables" in capsys.readouterr().out
+
+
+def test_models_list_names_licences_and_training_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert all(row["licence"] and row["training_data"] for row in rows)
+    assert {"centerface", "yunet", "retinaface"} <= {row["name"] for row in rows}
+    assert run(["models", "list"]) == 0
+    assert "MIT" in capsys.readouterr().out
+
+
+def test_models_verify_reads_the_files(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(["models", "verify"]) == 0
+    assert "centerface: verified" in capsys.readouterr().out
+    from fertrack.models import inventory
+
+    def differs(*_: object) -> None:
+        raise inventory.WeightsError("another file")
+
+    monkeypatch.setattr(inventory, "verify", differs)
+    assert run(["models", "verify"]) == 1
+    assert "centerface: hash differs" in capsys.readouterr().out
+
+
+def test_config_show_is_read_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["config", "show", "--config", "fast", "--set", "tracking.max_age=7", "--plain"]) == 0
+    shown = capsys.readouterr().out
+    assert "#" not in shown
+    assert load_settings(base=shown) == load_settings(["fast"], ["tracking.max_age=7"])
+
+
+def test_doctor_finds_this_machine_ready(db: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "--db", db]) == 0
+    table = capsys.readouterr().out
+    for expected in ("CPUExecutionProvider runs", "h264 (libx264)", "centerface: verified", "has the current schema"):
+        assert expected in table
+    assert run(["doctor", "--db", str(tmp_path / "new.db"), "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert any("none yet" in finding["found"] for finding in findings)
+
+
+def test_doctor_says_what_to_do_about_each_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_ours = tmp_path / "notes.txt"
+    not_ours.write_text("this is not a database, and it is longer than the header that a database would have here")
+    monkeypatch.setattr(doctor, "packages_distributions", lambda: {"cv2": ["opencv-python", "opencv-python-headless"]})
+    monkeypatch.setattr(doctor, "_ENCODERS", {"h264": "libnonsense"})
+    assert run(["doctor", "--db", str(not_ours), "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)
+    problems = [finding for finding in findings if finding["state"] == "problem"]
+    assert [problem["what"] for problem in problems] == ["database"]
+    assert all(finding["remedy"] for finding in findings if finding["state"] != "ok")
+    doubled = next(finding for finding in findings if finding["what"] == "OpenCV")
+    assert "several packages share the cv2 folder" in doubled["found"]
+    assert "pip uninstall -y opencv-python-headless" in doubled["remedy"]
+
+
+def test_one_broken_check_does_not_hide_the_others(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise OSError("no such library")
+
+    broken.__name__ = "_encoders"
+    monkeypatch.setattr(doctor, "_encoders", broken)
+    findings = doctor.examine(db)
+    assert any(f.what == "encoders" and f.is_problem for f in findings)
+    assert any(f.what == "database" for f in findings)
+
+
+def test_version_and_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("fertrack 0.")
+    assert run([]) == 2
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_help_comes_quickly() -> None:
+    """No model, video or database library is loaded to print help; 0.5 s is promised, and this leaves room for load."""
+    probe = (
+        "import sys\nfrom fertrack.cli.main import run\nrun(['process', '--help'])\n"
+        "heavy = {'cv2', 'av', 'onnxruntime', 'sqlalchemy', 'pandas', 'scipy', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or None)"
+    )
+    started = time.process_time()
+    finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, f"--help loads {finished.stderr}"
+    assert time.process_time() - started < 5
