@@ -56,7 +56,7 @@ _HOME = {
     "Settings": "config",
     "build_pipeline": "build",
     "load_emotion_model": "classifiers.loading",
-    "load_orf_model": "models.architectures",
+    "load_orf_model": "models.networks.architectures",
     "load_settings": "config",
     "open_database": "storage.engine",
     "open_live": "live.results",

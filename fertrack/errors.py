@@ -14,6 +14,7 @@
     ├── StorageError           the database cannot be opened, read or written
     │   ├── SchemaOutOfDateError   its schema is older or newer than this program
     │   └── RunNotFoundError       no such run, track or person is stored
+    ├── MissingExtraError      an optional package is not installed; says how to install it
     ├── ReportError            a report or export could not be written
     ├── LabelsError            a file of labels to be imported is unreadable, or a label in it unknown
     └── EvaluationError        what is to be evaluated, or its ground truth, is missing or unreadable
@@ -27,6 +28,7 @@ __all__ = [
     "EvaluationError",
     "FertrackError",
     "LabelsError",
+    "MissingExtraError",
     "ModelError",
     "OutputExistsError",
     "ReportError",
@@ -92,6 +94,30 @@ class RunNotFoundError(StorageError):
     """No such run, track or person is stored."""
 
 
+class MissingExtraError(FertrackError):
+    """An optional package is not installed.
+
+    Args:
+        need: what lacks which package, such as ``"the window needs Qt"``.
+        extra: the extra of fertrack that brings it; of several the names with commas between them, ``"torch,export"``.
+        hint: how to install it, where that is more than the extra.
+
+    Attributes:
+        hint: the command to install it.
+
+    >>> str(MissingExtraError("the window needs Qt", "gui"))
+    "the window needs Qt: pip install 'fertrack[gui]'"
+    """
+
+    def __init__(self, need: str, extra: str, *, hint: str = "") -> None:
+        self.need, self.extra = need, extra
+        self.hint = hint or f"pip install 'fertrack[{extra}]'"
+        super().__init__(f"{need}: {self.hint}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _missing_extra, (self.need, self.extra, self.hint)
+
+
 class ReportError(FertrackError):
     """A report or export could not be written."""
 
@@ -102,6 +128,10 @@ class LabelsError(FertrackError):
 
 class EvaluationError(FertrackError):
     """What is to be evaluated, or its ground truth, is missing or unreadable."""
+
+
+def _missing_extra(need: str, extra: str, hint: str) -> MissingExtraError:
+    return MissingExtraError(need, extra, hint=hint)
 
 
 def sentence_of(error: BaseException | None) -> str:

@@ -1,14 +1,15 @@
-"""What errors say to people: the reason, not the system's number of it."""
+"""Messages of errors: the reason, not the system's number of it."""
 
 from __future__ import annotations
 
 import ast
+import pickle
 from pathlib import Path
 
 import pytest
 
 from fertrack.config import load_settings
-from fertrack.errors import ConfigError, reason_of
+from fertrack.errors import ConfigError, MissingExtraError, reason_of
 from tests.support.paths import REPOSITORY
 
 PACKAGE = REPOSITORY / "fertrack"
@@ -54,3 +55,13 @@ def test_a_config_file_that_cannot_be_read_is_told_in_words(tmp_path: Path, monk
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(ConfigError, match=r"mine\.toml cannot be read as TOML: Permission denied$"):
         load_settings([tmp_path / "mine.toml"])
+
+
+def test_a_missing_extra_names_the_command_that_installs_it() -> None:
+    error = MissingExtraError("the window needs Qt", "gui")
+    assert error.hint == "pip install 'fertrack[gui]'"
+    assert str(error) == "the window needs Qt: pip install 'fertrack[gui]'"
+    other = MissingExtraError("TensorRT is not installed", "export", hint="pip install tensorrt")
+    assert str(other).endswith(": pip install tensorrt")
+    copy = pickle.loads(pickle.dumps(other))  # errors of worker processes arrive pickled
+    assert (str(copy), copy.hint, copy.extra) == (str(other), other.hint, other.extra)

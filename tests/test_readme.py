@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import re
 from pathlib import Path
 
@@ -80,29 +78,3 @@ def test_the_detector_recipe_is_a_detector(tmp_path: Path, monkeypatch: pytest.M
     from fertrack.detectors.config import DetectionConfig
 
     assert build_detector(DetectionConfig(name="my_package.mine")).fingerprint == "mine 1.0"
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "errors",
-        "types",
-        "config",
-        "calibration",
-        "geometry",
-        "alignment",
-        "tracker",
-        "kalman",
-        "models.bundle",
-        "models.weights",
-        "live.budget",
-        "live.costs",
-        "live.latency",
-        "live.prediction",
-        "cli.live",
-    ],
-)
-def test_examples_in_docstrings_run(module: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"fertrack.{module}"))
-    assert result.failed == 0
-    assert result.attempted > 0

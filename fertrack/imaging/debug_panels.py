@@ -13,8 +13,8 @@ import numpy as np
 from fertrack.imaging.alignment import align_faces, aligned_landmarks
 from fertrack.imaging.geometry import eye_distance_px, eye_line_angle_deg, eye_mouth_distance_px
 from fertrack.imaging.label_layout import Rect
-from fertrack.imaging.overlay import NO_NAMES, label_text, track_colour
 from fertrack.imaging.text import BUILT_IN_FONT, Colour, Lettering, contrasting, line_height_px, visual_order
+from fertrack.imaging.track_labels import NO_NAMES, label_text, track_colour
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, FrameResult, Image
 
 __all__ = ["CROP_PX", "DebugOverlay", "DebugPanels"]

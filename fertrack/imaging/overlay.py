@@ -5,32 +5,22 @@ Sizes follow the frame's short side, so that text reads the same on 360p, on 4K 
 
 from __future__ import annotations
 
-import colorsys
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.label_layout import LabelLayout, Rect
-from fertrack.imaging.text import BUILT_IN_FONT, Colour, Lettering, contrasting, printable, visual_order
-from fertrack.types import UNCERTAIN, UNCONFIRMED, FrameResult, Image, label_name
+from fertrack.imaging.text import BUILT_IN_FONT, Colour, Lettering, contrasting, visual_order
+from fertrack.imaging.track_labels import NO_NAMES, label_text, track_colour
+from fertrack.types import UNCERTAIN, UNCONFIRMED, FrameResult, Image
 
-if TYPE_CHECKING:
-    from fertrack.imaging.debug_panels import DebugOverlay
+__all__ = ["draw_result", "label_places"]
 
-__all__ = ["NO_NAMES", "draw_result", "label_places", "label_text", "track_colour"]
-
-NO_NAMES: Mapping[int, str] = MappingProxyType({})
-
-# Steps of the golden angle (as a share of a turn) keep the hues of neighbouring IDs far apart; lightness tells apart
-# those that come close again after 5 and 8 steps.
-_GOLDEN_ANGLE_TURN = 0.381966
-_LIGHTNESS = (0.62, 0.54, 0.74)
 _UNCERTAIN_FILL: Colour = (70, 70, 70)
 _UNCERTAIN_TEXT: Colour = (225, 225, 225)
 _SMALLEST_TEXT_PX = 8
@@ -87,23 +77,6 @@ def draw_result(
     _draw_labels(image, result, rows, names=names, font=font, reserved=panels.rects if panels else ())
     if panels:
         panels.draw(image)
-
-
-def track_colour(track_id: int) -> Colour:
-    """The colour of a track, BGR: strong, and unlike those of the neighbouring IDs."""
-    red, green, blue = colorsys.hls_to_rgb((track_id * _GOLDEN_ANGLE_TURN) % 1.0, _LIGHTNESS[track_id % 3], 0.9)
-    return round(255 * blue), round(255 * green), round(255 * red)
-
-
-def label_text(result: FrameResult, row: int, names: Mapping[int, str] = NO_NAMES) -> str:
-    """Who it is, the expression and its smoothed probability, e.g. ``ID 3 happiness 0.82``, in logical order.
-
-    A name replaces the ID if any of it can be printed. ``uncertain`` comes with the best expression's probability.
-    """
-    track_id, label = int(result.track_ids[row]), int(result.labels[row])
-    who = printable(names.get(track_id, "")) or f"ID {track_id}"
-    probability = result.smoothed[row].max() if label == UNCERTAIN else result.smoothed[row, label]
-    return f"{who} {label_name(label)} {float(probability):.2f}"
 
 
 def _check_canvas(image: Image) -> None:

@@ -19,8 +19,9 @@ from av.error import FFmpegError
 
 from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, VideoWriteError, reason_of
 from fertrack.imaging.debug_panels import DebugOverlay
-from fertrack.imaging.overlay import NO_NAMES, draw_result
+from fertrack.imaging.overlay import draw_result
 from fertrack.imaging.text import is_usable_font
+from fertrack.imaging.track_labels import NO_NAMES
 from fertrack.sinks.audio import Part, Soundtrack, SourceTimes
 from fertrack.sinks.config import CONTAINERS, VideoOutputConfig, container_for
 from fertrack.sinks.encoder import VideoEncoder

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE, align_faces
 from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.label_layout import LabelLayout
-from fertrack.imaging.overlay import draw_result, label_text, track_colour
+from fertrack.imaging.overlay import draw_result
 from fertrack.imaging.text import Lettering, contrasting, is_usable_font, printable, visual_order
+from fertrack.imaging.track_labels import label_text, track_colour
 from fertrack.types import EXPRESSIONS, Detections, Faces, FrameResult, Image, LookMs
 
 HAPPINESS = EXPRESSIONS.index("happiness")

@@ -26,7 +26,8 @@ from fertrack.errors import (
     VideoWriteError,
 )
 from fertrack.gui.figures import connection, figures
-from fertrack.imaging.overlay import draw_result, track_colour
+from fertrack.imaging.overlay import draw_result
+from fertrack.imaging.track_labels import track_colour
 from fertrack.live import LiveSession
 from fertrack.live.budget import Costs
 from fertrack.live.config import LiveConfig

@@ -15,10 +15,10 @@ __all__ = ["FaceScores", "SceneScores", "to_markdown", "write_quality"]
 
 _EXPLAINED = """\
 Made by `fertrack evaluate faces CLIPS --write reports/quality.json`. Heads cut from real clips are moved
-on scripted paths over a background (`fertrack/evaluation/tracking/scene_scripts.py`), so identities are
-known for certain. Each scene is processed end to end. A face of which less than half can be seen counts neither
-way. *Found*: how many persons fertrack says there are; *after linking*: with tracks joined to persons. Scores by TrackEval, at an overlap (IoU) of
-0.5, HOTA averaged over 0.05 to 0.95."""
+on scripted paths over a background (`fertrack/evaluation/tracking/scene_scripts.py`), so identities are known for
+certain. Each scene is processed end to end. A face of which less than half can be seen counts neither way. *Found*:
+how many persons fertrack says there are; *after linking*: with tracks joined to persons. Scores by TrackEval, at an
+overlap (IoU) of 0.5, HOTA averaged over 0.05 to 0.95."""
 
 
 @dataclass(frozen=True, slots=True)

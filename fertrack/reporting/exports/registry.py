@@ -4,11 +4,11 @@
 format      files                                      what is in them
 ==========  =========================================  ============================================================
 csv         ``<stem>.faces.csv``, ``.episodes.csv``    ``fertrack.reporting.exports.csv_export``
-jsonl       ``<stem>.faces.jsonl``                     ``fertrack.reporting.exports.registry.rows``
-parquet     ``<stem>.faces.parquet``                   ``fertrack.reporting.exports.registry.rows``; needs pyarrow
-srt, vtt    ``<stem>.srt``, ``<stem>.vtt``             ``fertrack.reporting.exports.registry.subtitles``
+jsonl       ``<stem>.faces.jsonl``                     ``fertrack.reporting.exports.rows``
+parquet     ``<stem>.faces.parquet``                   ``fertrack.reporting.exports.rows``; needs pyarrow
+srt, vtt    ``<stem>.srt``, ``<stem>.vtt``             ``fertrack.reporting.exports.subtitles``
 ass         ``<stem>.ass``                             the same, each person in the colour drawn in the video
-elan        ``<stem>.elan.txt``                        ``fertrack.reporting.exports.registry.elan``
+elan        ``<stem>.elan.txt``                        ``fertrack.reporting.exports.elan``
 mot         ``<stem>.mot.txt``                         ``fertrack.reporting.exports.mot``
 ==========  =========================================  ============================================================
 """
@@ -16,32 +16,17 @@ mot         ``<stem>.mot.txt``                         ``fertrack.reporting.expo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fertrack.files import check_free, replacing
 from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.exports.selection import Selection
 
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
 
-__all__ = ["FORMATS", "Selection", "export_run"]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What is exported: of which run, of whom, and which episodes.
-
-    Attributes:
-        run: ID of the run.
-        track: only this person's track; None: everybody's.
-        config: shortest episode and longest gap.
-    """
-
-    run: int
-    track: int | None
-    config: ReportConfig
+__all__ = ["FORMATS", "export_run"]
 
 
 def export_run(

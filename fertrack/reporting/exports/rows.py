@@ -37,7 +37,7 @@ from fertrack.reporting.exports.csv_export import FACE_COLUMNS, face_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fertrack.reporting.exports.registry import Selection
+    from fertrack.reporting.exports.selection import Selection
     from fertrack.storage.engine import Database
 
 __all__ = ["write_jsonl", "write_parquet"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fertrack.reporting.exports.registry import Selection
+    from fertrack.reporting.exports.selection import Selection
     from fertrack.storage.engine import Database
 
 __all__ = ["RENDERERS", "Cue", "cues", "picture_size", "to_ass", "to_srt", "to_vtt"]
@@ -102,7 +102,7 @@ def to_vtt(lines: Sequence[Cue], _size: tuple[int, int] = (0, 0)) -> str:
 
 def to_ass(lines: Sequence[Cue], size: tuple[int, int]) -> str:
     """The cues as Advanced SubStation Alpha text, for a picture of that width and height, px."""
-    from fertrack.imaging.overlay import track_colour
+    from fertrack.imaging.track_labels import track_colour
 
     width, height = size
     font_px, outline_px = max(12, round(height / 18)), max(1, round(height / 360))

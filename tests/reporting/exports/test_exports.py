@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import OutputExistsError, ReportError, RunNotFoundError
-from fertrack.imaging.overlay import track_colour
+from fertrack.imaging.track_labels import track_colour
 from fertrack.reporting import write_csv
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import FACE_COLUMNS

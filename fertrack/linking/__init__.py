@@ -1,1 +1,0 @@
-"""From tracks to persons: which tracks of a run, or of several, show the same face."""
