@@ -20,7 +20,7 @@ from fertrack.models.devices import open_session
 
 __all__ = ["ClassifierSpeed", "measure_speed"]
 
-_LEAST_RUNS = 5
+_MIN_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _times_s(run: Callable[[], Any], seconds: float) -> tuple[list[float], list[
     wall_s: list[float] = []
     cpu_s: list[float] = []
     until = time.perf_counter() + seconds
-    while len(wall_s) < _LEAST_RUNS or time.perf_counter() < until:
+    while len(wall_s) < _MIN_RUNS or time.perf_counter() < until:
         began, busy = time.perf_counter(), time.thread_time()
         run()
         cpu_s.append(time.thread_time() - busy)

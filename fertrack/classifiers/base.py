@@ -18,7 +18,7 @@ from fertrack.types import EXPRESSIONS, Device, FloatArray, Image
 __all__ = ["BundleClassifier", "preprocessor", "tensor_shape"]
 
 
-_LEAST_PROBABILITY = 1e-7  # about what float32 probabilities resolve; the logarithm stays finite
+_MIN_PROBABILITY = 1e-7  # about what float32 probabilities resolve; the logarithm stays finite
 
 
 class BundleClassifier(ABC):
@@ -154,7 +154,7 @@ class BundleClassifier(ABC):
     def _as_logits(self, answer: FloatArray) -> FloatArray:
         if self.bundle.card.output == "logits":
             return answer
-        logarithms: FloatArray = np.log(np.maximum(answer, _LEAST_PROBABILITY))
+        logarithms: FloatArray = np.log(np.maximum(answer, _MIN_PROBABILITY))
         return logarithms
 
     def _check_crops(self, crops: Any) -> None:

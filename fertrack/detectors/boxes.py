@@ -14,7 +14,7 @@ from fertrack.types import Detections, FloatArray
 
 __all__ = ["Candidates", "finish", "non_maximum_suppression"]
 
-MOST_CANDIDATES = 3000
+MAX_CANDIDATES = 3000
 """Only so many best-scored candidates are looked at: bounds the time a picture of noise can take."""
 
 
@@ -76,7 +76,7 @@ def finish(candidates: Candidates, box: Letterbox, options: DetectorOptions) -> 
     """
     finite = np.isfinite(candidates.xyxy).all(1) & np.isfinite(candidates.landmarks).all((1, 2))
     rows = np.flatnonzero(finite & (candidates.score >= options.score_threshold))
-    rows = rows[np.argsort(-candidates.score[rows], kind="stable")][:MOST_CANDIDATES]
+    rows = rows[np.argsort(-candidates.score[rows], kind="stable")][:MAX_CANDIDATES]
     rows = rows[non_maximum_suppression(candidates.xyxy[rows], candidates.score[rows], options.nms_iou)]
     scale = np.array([box.scale_x, box.scale_y], np.float32)
     xyxy = candidates.xyxy[rows] / np.tile(scale, 2)

@@ -25,7 +25,7 @@ __all__ = ["EmbedderApart", "main"]
 
 _COUNT = struct.Struct("<I")
 _END_S = 5.0
-_LEAST_PRIORITY = 10
+_MIN_PRIORITY = 10
 
 
 class EmbedderApart:
@@ -109,7 +109,7 @@ def main() -> int:
     from fertrack.embedders.dlib import build
 
     with contextlib.suppress(OSError, AttributeError):  # no such thing on Windows
-        os.nice(_LEAST_PRIORITY)
+        os.nice(_MIN_PRIORITY)
     given, answers = sys.stdin.buffer, sys.stdout.buffer
     embedder = build()
     about = {

@@ -18,7 +18,7 @@ from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
 __all__ = ["ExpressionFold", "FoldResult"]
 
 _NOTHING_KNOWN = np.full(len(EXPRESSIONS), 1.0 / len(EXPRESSIONS), np.float32)
-_MOST_REMEMBERED = 256
+_MAX_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +95,7 @@ class ExpressionFold:
     def _remember(self, timestamp_s: float, track_ids: IntArray, smoothed: FloatArray, labels: IntArray) -> None:
         for track_id, row, label in zip(track_ids.tolist(), smoothed, labels.tolist(), strict=True):
             self._last[track_id] = timestamp_s, row, label
-        if len(self._last) > _MOST_REMEMBERED + len(track_ids):
+        if len(self._last) > _MAX_REMEMBERED + len(track_ids):
             self._last = {key: last for key, last in self._last.items() if self._is_recent(timestamp_s - last[0])}
 
     def _is_recent(self, elapsed_s: float) -> bool:

@@ -15,8 +15,8 @@ Rect = tuple[int, int, int, int]
 # What a place costs: covering a panel or another label, another face, its own face (each as a share of the label's
 # area), and being far from its usual place (in label heights).
 _OVER_LABEL, _OVER_FACE, _OVER_OWN_FACE, _AWAY = 100.0, 12.0, 6.0, 0.5
-_MOST_OVER_PANELS = 0.1  # share of a label that a panel may hide
-_MOST_HIDDEN = 0.5  # share of a box that panels may hide before its label goes too
+_MAX_OVER_PANELS = 0.1  # share of a label that a panel may hide
+_MAX_HIDDEN = 0.5  # share of a box that panels may hide before its label goes too
 
 
 class LabelLayout:
@@ -47,7 +47,7 @@ class LabelLayout:
         """
         width, height = size
         box = boxes[row : row + 1]
-        if _covered(box, self._panels)[0] > _MOST_HIDDEN * _area(box[0]):
+        if _covered(box, self._panels)[0] > _MAX_HIDDEN * _area(box[0]):
             return None
         places = self._candidates(width, height, box[0].tolist())
         over_own = _covered(places, box)
@@ -57,7 +57,7 @@ class LabelLayout:
         cost += _AWAY * np.abs(places[:, :2] - places[0, :2]).sum(axis=1) / height
         best = int(np.argmin(cost))
         chosen = places[best : best + 1]
-        if _covered(chosen, self._panels)[0] > _MOST_OVER_PANELS * width * height:
+        if _covered(chosen, self._panels)[0] > _MAX_OVER_PANELS * width * height:
             return None
         self._taken = np.concatenate([self._taken, chosen])
         left, top, right, bottom = chosen[0].astype(int).tolist()

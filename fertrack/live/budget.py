@@ -80,7 +80,7 @@ _SLOW_ESTIMATES_HZ = (8.0, 5.0)
 _ROOM = 1.3
 """What is given up is taken back only when it would cost this much less than there is."""
 _PATIENCE_S = 3.0
-_LEAST_SHARE = 0.25
+_MIN_SHARE = 0.25
 _GIVE_WAY, _TAKE_BACK = 0.85, 0.05
 _TOLERATED = 0.95
 """A display at this share of the rate it should have is good enough."""
@@ -168,7 +168,7 @@ class BudgetController:
         """How much of its thread's time analysis may use: less at once while the display is too slow."""
         wanted = min(self._display_fps, costs.source_fps)
         if costs.display_fps < _TOLERATED * wanted:
-            self._share = max(_LEAST_SHARE, self._share * _GIVE_WAY)
+            self._share = max(_MIN_SHARE, self._share * _GIVE_WAY)
             self._smooth_since_s = None
             return
         if self._smooth_since_s is None:

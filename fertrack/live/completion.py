@@ -15,7 +15,7 @@ from fertrack.storage.queries.replay import numbers_of_tracks
 
 __all__ = ["Ending"]
 
-_MOST_TOLD = 20
+_MAX_TOLD = 20
 
 
 class Ending:
@@ -92,10 +92,10 @@ class Ending:
         stored = numbers_of_tracks(self._database, run)
         moved = [f"P{n} is {stored[track]}" for n, track in shown.items() if stored.get(track, f"P{n}") != f"P{n}"]
         if moved:
-            more = f" and {len(moved) - _MOST_TOLD} more" if len(moved) > _MOST_TOLD else ""
+            more = f" and {len(moved) - _MAX_TOLD} more" if len(moved) > _MAX_TOLD else ""
             self.notes.append(
                 "persons were linked once more at the end, so some numbers of the live view are others in the "
-                f"database: {', '.join(moved[:_MOST_TOLD])}{more}"
+                f"database: {', '.join(moved[:_MAX_TOLD])}{more}"
             )
 
     def _store_names(self) -> None:

@@ -158,7 +158,7 @@ class Display:
         latency: takes ms from capture until a picture was displayed with the result, once per result, however old.
         age: takes the age of the latest result in ms, once per picture from the first result on, however old.
         font: of names.
-        most_fps: never display more pictures a second.
+        max_fps: never display more pictures a second.
         on_view: gets every picture that is new, and ``time.monotonic`` of its capture, in this thread; must not wait.
 
     Attributes:
@@ -178,7 +178,7 @@ class Display:
         latency: Meter,
         age: Meter,
         font: str,
-        most_fps: float,
+        max_fps: float,
         on_view: Callable[[LiveView, float], None] = lambda _view, _at_s: None,
     ) -> None:
         self.shown = Meter()
@@ -192,7 +192,7 @@ class Display:
         self._latency = latency
         self._age = age
         self._font = font
-        self._shortest_s = 1.0 / most_fps
+        self._shortest_s = 1.0 / max_fps
         self._on_view = on_view
         self._drawn_pred = -1
         self._changed = threading.Condition()

@@ -15,7 +15,7 @@ from fertrack.live.state import Percentiles
 __all__ = ["Measured", "Meter"]
 
 _WINDOW_S = 5.0
-_MOST_VALUES = 1 << 18  # two hours of 30 a second, 3 MB
+_MAX_VALUES = 1 << 18  # two hours of 30 a second, 3 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Meter:
     (10, 1.0, 70.0)
     """
 
-    def __init__(self, most: int = _MOST_VALUES) -> None:
+    def __init__(self, most: int = _MAX_VALUES) -> None:
         self._most = most
         self._times_s = array("d")
         self._values = array("f")

@@ -18,7 +18,7 @@ __all__ = ["PeopleSink"]
 
 _STRIP_S = 60.0
 _STRIP_STEP_S = 0.5
-_MOST_PERSONS = 200
+_MAX_PERSONS = 200
 _NOT_SEEN = ""
 
 
@@ -126,7 +126,7 @@ class PeopleSink:
             for person in self._persons.values():
                 if person.number not in seen:
                     person.missed(result.timestamp_s)
-            if len(self._persons) > _MOST_PERSONS:
+            if len(self._persons) > _MAX_PERSONS:
                 self._drop_longest_gone()
 
     def persons(self, now_s: float) -> tuple[LivePerson, ...]:
@@ -265,5 +265,5 @@ class PeopleSink:
 
     def _drop_longest_gone(self) -> None:
         gone = [each for each in self._persons.values() if not each.is_visible and each.number not in self._names]
-        for person in sorted(gone, key=lambda each: each.last_seen_s)[: len(self._persons) - _MOST_PERSONS]:
+        for person in sorted(gone, key=lambda each: each.last_seen_s)[: len(self._persons) - _MAX_PERSONS]:
             del self._persons[person.number]

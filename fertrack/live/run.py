@@ -182,7 +182,7 @@ class LiveRun:
             latency=observed.latency,
             age=observed.age,
             font=self._settings.video.font,
-            most_fps=self._settings.live.most_display_fps,
+            max_fps=self._settings.live.most_display_fps,
             on_view=observed.recordings.offer,
         )
         observed.display.start()

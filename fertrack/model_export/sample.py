@@ -18,7 +18,7 @@ __all__ = ["FaceSample", "builtin_sample", "labelled_sample"]
 
 _VARIANTS = 60
 _TEXTURES = 40
-_MOST_CALIBRATION_FACES = 300
+_MAX_CALIBRATION_FACES = 300
 
 _LANDMARKS_XY = {
     # left eye, right eye, nose, left and right mouth corner (as seen), px in the portrait
@@ -51,7 +51,7 @@ class FaceSample:
 
     def halves(self) -> tuple[FaceSample, FaceSample]:
         """Two parts without a face in common: some to find ranges by (at most 300), the others to be compared on."""
-        step = max(2, len(self) // _MOST_CALIBRATION_FACES)
+        step = max(2, len(self) // _MAX_CALIBRATION_FACES)
         first = np.arange(len(self)) % step == 0
         return self._only(first), self._only(~first)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from fertrack.errors import FertrackError, ModelError, first_line
 
-__all__ = ["MOST_FACES", "to_engine"]
+__all__ = ["MAX_FACES", "to_engine"]
 
-MOST_FACES = 8
+MAX_FACES = 8
 """Faces an engine takes at once: from 1 to so many."""
 
 
@@ -44,7 +44,7 @@ def _build(tensorrt: Any, logger: Any, builder: Any, content: bytes, shape: tupl
     if not parser.parse(content):
         raise ValueError(str(parser.get_error(0)))
     profile = builder.create_optimization_profile()
-    profile.set_shape(network.get_input(0).name, (1, *shape), (1, *shape), (MOST_FACES, *shape))
+    profile.set_shape(network.get_input(0).name, (1, *shape), (1, *shape), (MAX_FACES, *shape))
     settings = builder.create_builder_config()
     settings.add_optimization_profile(profile)
     serialised = builder.build_serialized_network(network, settings)

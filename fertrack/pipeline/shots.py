@@ -38,9 +38,9 @@ _SHIFTS = tuple(product(range(-1, 2), range(-2, 3)))
 
 _FLAT = 3.0 / 255
 """Standard deviation of a thumbnail under which a picture (black, white, a fade) says nothing about its shot."""
-_LEAST_STRUCTURE = 0.25
-_LEAST_COLOUR = 0.1
-_LEAST_CHANGE = 4.0 / 255
+_MIN_STRUCTURE = 0.25
+_MIN_COLOUR = 0.1
+_MIN_CHANGE = 4.0 / 255
 _HISTORY = 12
 """Differences remembered to know what is usual in this video at this moment."""
 _ENOUGH = 5
@@ -96,7 +96,7 @@ def difference(before: FloatArray, after: FloatArray) -> Difference:
     """
     a, b = before[:_CELLS].reshape(_THUMB_H, _THUMB_W), after[:_CELLS].reshape(_THUMB_H, _THUMB_W)
     structure = 1.0 - _correlation(a, b)
-    if structure > _LEAST_STRUCTURE / 2:  # the shifts cost more than all the rest, and most frames do not need them
+    if structure > _MIN_STRUCTURE / 2:  # the shifts cost more than all the rest, and most frames do not need them
         structure = 1.0 - max(_correlation(*_overlapping(a, b, rows, columns)) for rows, columns in _SHIFTS)
     colour = float(np.abs(before[_CELLS:] - after[_CELLS:]).sum() / 2)
     return Difference(structure, colour, float(np.abs(a - b).mean()))
@@ -169,9 +169,9 @@ class CutDetector:
 
     def _stands_out(self, found: Difference, step_s: float) -> bool:
         return (
-            found.structure >= _LEAST_STRUCTURE
-            and found.colour >= _LEAST_COLOUR
-            and found.change >= _LEAST_CHANGE
+            found.structure >= _MIN_STRUCTURE
+            and found.colour >= _MIN_COLOUR
+            and found.change >= _MIN_CHANGE
             and found.total - self._expected(step_s) >= self.config.threshold
         )
 

@@ -13,7 +13,7 @@ from fertrack.types import FloatArray
 
 __all__ = ["LivePersons"]
 
-_MOST_UNDECIDED = 1000
+_MAX_UNDECIDED = 1000
 """Of more tracks that nobody has decided on, those unseen for longest are forgotten."""
 
 
@@ -52,7 +52,7 @@ class LivePersons:
         together = set(tracks)
         for track in together - self.persons.keys():
             self._beside[track] = self._beside.pop(track, set()) | together
-        while len(self._beside) > _MOST_UNDECIDED:
+        while len(self._beside) > _MAX_UNDECIDED:
             del self._beside[next(iter(self._beside))]
         taken: dict[int, int] = {}
         for track in sorted(together & self.persons.keys(), key=self._rank.__getitem__):

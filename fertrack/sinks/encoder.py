@@ -23,7 +23,7 @@ from fertrack.types import Image, VideoInfo
 __all__ = ["VideoEncoder"]
 
 _SMALLEST_PX = 16
-_MOST_TICKS_PER_S = 1_000_000_000  # libvpx takes no finer clock
+_MAX_TICKS_PER_S = 1_000_000_000  # libvpx takes no finer clock
 _HD_LINES = 720
 _KEY_FRAME_S = 2.0
 _LONGEST_LAST = 2.5  # in intervals: how much longer the last picture may be shown than the one before it
@@ -56,7 +56,7 @@ class VideoEncoder:
         self._canvas = np.zeros((_padded(info.height), _padded(info.width), 3), dtype=np.uint8)
         self._is_hd = info.height >= _HD_LINES
         self._time_base = info.time_base
-        if info.time_base < Fraction(1, _MOST_TICKS_PER_S) or info.time_base > 1:
+        if info.time_base < Fraction(1, _MAX_TICKS_PER_S) or info.time_base > 1:
             self._time_base = Fraction(1, 90_000)
         self._rate = Fraction(info.fps).limit_denominator(100_000) if 1.0 <= info.fps <= 1000.0 else Fraction(25)
         options = dict(container.fragment_options)

@@ -24,10 +24,10 @@ from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, Image, RunSumma
 
 __all__ = ["LinkingSink"]
 
-_MOST_CHIPS = 512
+_MAX_CROPS = 512
 """Aligned faces kept at once: 35 MB at 150 px. Beyond, the tracks unseen for longest are embedded early."""
 
-_MOST_LIVE_CHIPS = 256
+_MAX_LIVE_CROPS = 256
 """Live, where embedding a track early would hold up the frames. Beyond, the tracks unseen for longest are reduced to
 the faces they were compared by."""
 
@@ -176,7 +176,7 @@ class LinkingSink:
             self._gallery.offer(track, KeptFace(time_s, quality, chip))
 
     def _make_room(self) -> None:
-        most, give_up = (_MOST_CHIPS, self._embed) if self._asker is None else (_MOST_LIVE_CHIPS, self._reduce)
+        most, give_up = (_MAX_CROPS, self._embed) if self._asker is None else (_MAX_LIVE_CROPS, self._reduce)
         while len(self._gallery) > most:
             tracks = self._gallery.tracks
             if len(tracks) == 1:

@@ -22,7 +22,7 @@ _FACE_SHARE = 0.92  # the classifier's crop is filled by the face; a portrait le
 _JPEG_QUALITY = 85
 _MIN_GAIN = 1.05  # a face must be this much better before it is cut out: most frames are near copies
 _TRY_EVERY_S = 0.1
-_LEAST_QUALITY = 1e-6
+_MIN_QUALITY = 1e-6
 
 
 class ThumbnailSink:
@@ -81,7 +81,7 @@ class ThumbnailSink:
             return
         self._tried_s[track] = time_s
         (chip,) = align_faces(image, landmarks[None], _portrait_template(), THUMBNAIL_PX)
-        quality = max(at_best * sharpness(chip), _LEAST_QUALITY)
+        quality = max(at_best * sharpness(chip), _MIN_QUALITY)
         if known is not None and quality <= known.quality * _MIN_GAIN:
             return
         encoded, jpeg = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])

@@ -19,7 +19,7 @@ from fertrack.storage.rights_models import Erasure
 
 __all__ = ["CheckReport", "VacuumReport", "backup", "check_database", "vacuum"]
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 _BACKUP_PAGES = 10_000
 
 
@@ -163,7 +163,7 @@ def _damage(db: Database) -> list[str]:
         raw = db.engine.raw_connection()
         try:
             cursor = raw.cursor()
-            cursor.execute(f"PRAGMA integrity_check({_MOST_SHOWN})")
+            cursor.execute(f"PRAGMA integrity_check({_MAX_SHOWN})")
             found = [str(row[0]) for row in cursor.fetchall()]
         except sqlite3.DatabaseError as error:
             if not error.sqlite_errorname.startswith("SQLITE_CORRUPT"):

@@ -25,7 +25,7 @@ _HOLD_S = 1.0  # before the first and after the last sighting, and on both sides
 _GAP_S = 2.0  # longest gap over which a box is interpolated
 _SPEED_OVER_S = 0.25
 _GROWTH_PER_S = 0.5  # by which the box's sides grow with the time since, or until, the nearest sighting
-_MOST_GROWTH = 1.4
+_MAX_GROWTH = 1.4
 _SAME_TIME_S = 1e-4
 _SAME_FACE_IOU = 0.5
 _CLAIM_IOU = 0.3
@@ -215,6 +215,6 @@ class _Path:
 
 
 def _grown(xyxy: _Floats, away_s: float) -> _Floats:
-    growth = min(1.0 + _GROWTH_PER_S * away_s, _MOST_GROWTH)
+    growth = min(1.0 + _GROWTH_PER_S * away_s, _MAX_GROWTH)
     centre, half = (xyxy[:2] + xyxy[2:]) / 2, (xyxy[2:] - xyxy[:2]) / 2 * growth
     return np.concatenate([centre - half, centre + half])

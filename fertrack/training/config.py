@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-LEAST_TO_CALIBRATE = 100
-_LEAST_GATED = 8
+MIN_TO_CALIBRATE = 100
+_MIN_GATED = 8
 _PUBLISHED_PX, _LARGEST_COMPACT_PX = 224, 128
 
 
@@ -108,8 +108,8 @@ class NetworkConfig(StageConfig):
         if min(self.widths) < 1 or min(self.blocks) < 0:
             raise ValueError("widths must be 1 or more, blocks 0 or more")
         gated = self.widths[self.gated_from :]
-        if gated and min(gated) < _LEAST_GATED:
-            raise ValueError(f"stages with gates need widths of {_LEAST_GATED} or more: raise gated_from or widths")
+        if gated and min(gated) < _MIN_GATED:
+            raise ValueError(f"stages with gates need widths of {_MIN_GATED} or more: raise gated_from or widths")
         return self
 
 
@@ -244,9 +244,9 @@ class TrainConfig(StageConfig):
 
     @model_validator(mode="after")
     def _enough_to_calibrate(self) -> TrainConfig:
-        if self.finish.calibrate and self.data.validation < LEAST_TO_CALIBRATE:
+        if self.finish.calibrate and self.data.validation < MIN_TO_CALIBRATE:
             raise ValueError(
-                f"finish.calibrate needs pictures kept apart: set data.validation to {LEAST_TO_CALIBRATE} or more"
+                f"finish.calibrate needs pictures kept apart: set data.validation to {MIN_TO_CALIBRATE} or more"
             )
         return self
 

@@ -14,7 +14,7 @@ import numpy as np
 from fertrack.errors import ConfigError, EvaluationError
 from fertrack.evaluation.datasets.formats import is_rafdb
 from fertrack.evaluation.datasets.open import LabelledSet, read_labelled
-from fertrack.evaluation.expression.classify import MOST_UNREADABLE, landmarks_of
+from fertrack.evaluation.expression.classify import MAX_UNREADABLE, landmarks_of
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
 from fertrack.training.landmark_cache import cached_landmarks
@@ -94,7 +94,7 @@ def read_learned(
 
 def _tell_unreadable(labelled: LabelledSet, readable: int) -> None:
     missing = len(labelled) - readable
-    if missing > MOST_UNREADABLE * len(labelled):
+    if missing > MAX_UNREADABLE * len(labelled):
         raise ConfigError(
             f"{missing} of the {len(labelled)} pictures of {labelled.name} cannot be read: copy or unpack the set "
             "again, or remove them"

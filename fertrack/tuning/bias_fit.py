@@ -28,10 +28,10 @@ from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
 __all__ = ["BiasFit", "Confusion", "fit_bias", "learn_bias"]
 
-LEAST_MOMENTS = 3
+MIN_MOMENTS = 3
 """Expressions with fewer labelled moments are left out."""
 
-_LEAST_IN_ALL = 12
+_MIN_IN_ALL = 12
 _PULL = 5.0
 """Strength of the ridge: as the information in about a hundred moments of an expression that is often confused."""
 
@@ -102,13 +102,13 @@ def fit_bias(
     moments = np.arange(len(labels)) if groups is None else groups
     _, first, member = np.unique(moments, return_index=True, return_inverse=True)
     counts = np.bincount(labels[first], minlength=len(EXPRESSIONS))
-    known = np.count_nonzero(counts >= LEAST_MOMENTS)
+    known = np.count_nonzero(counts >= MIN_MOMENTS)
     log_p = np.log(np.maximum(calibrator.probabilities(logits).astype(np.float64), 1e-12))
     weights = 1.0 / np.bincount(member)[member]
-    if counts.sum() < _LEAST_IN_ALL or known < 2:
+    if counts.sum() < _MIN_IN_ALL or known < 2:
         sentence = (
             f"too few labels to learn from: {counts.sum()} moments, {known} expressions with at least "
-            f"{LEAST_MOMENTS}; at least {_LEAST_IN_ALL} moments and two such expressions are needed"
+            f"{MIN_MOMENTS}; at least {_MIN_IN_ALL} moments and two such expressions are needed"
         )
         own = macro_f1(log_p.argmax(axis=1), labels, weights) if len(labels) else float("nan")
         return BiasFit((0.0,) * len(EXPRESSIONS), tuple(counts.tolist()), own, own, (), sentence)
@@ -156,7 +156,7 @@ def learn_bias(log_p: _Vector, labels: IntArray, moments: IntArray) -> _Vector:
     """
     _, first, member, sizes = np.unique(moments, return_index=True, return_inverse=True, return_counts=True)
     counts = np.bincount(labels[first], minlength=len(EXPRESSIONS)).astype(np.float64)
-    chosen = np.flatnonzero(counts >= LEAST_MOMENTS)
+    chosen = np.flatnonzero(counts >= MIN_MOMENTS)
     bias = np.zeros(len(EXPRESSIONS))
     rows = np.flatnonzero(np.isin(labels, chosen))
     if len(chosen) < 2:

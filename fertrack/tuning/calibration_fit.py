@@ -56,7 +56,7 @@ _SCALES = (0.05, 20.0)
 _WIDEST_LOG = 2.9
 """Scales are searched from exp(-2.9) to exp(2.9)."""
 
-_LEAST_FACES = 20
+_MIN_FACES = 20
 
 _RARE = 1e-8
 """Least share inside a logarithm, as ``calibration.prior_eps``."""
@@ -246,9 +246,9 @@ def check_enough(labels: IntArray) -> None:
         ValueError: too few faces, or a single expression.
     """
     expressions = len(np.unique(labels))
-    if len(labels) < _LEAST_FACES or expressions < 2:
+    if len(labels) < _MIN_FACES or expressions < 2:
         raise ValueError(
-            f"at least {_LEAST_FACES} labelled faces of two expressions are needed to fit a calibration, got "
+            f"at least {_MIN_FACES} labelled faces of two expressions are needed to fit a calibration, got "
             f"{len(labels)} of {expressions}"
         )
 

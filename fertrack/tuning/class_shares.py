@@ -18,7 +18,7 @@ from fertrack.types import EXPRESSIONS
 
 __all__ = ["suggest_shares"]
 
-_LEAST_MOMENTS = 10
+_MIN_MOMENTS = 10
 _ALREADY = 0.005
 
 
@@ -34,7 +34,7 @@ def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSugg
     """
     if unsound := _unsound(run, symptoms):
         return None, unsound
-    if _moments(run) < _LEAST_MOMENTS:
+    if _moments(run) < _MIN_MOMENTS:
         return None, f"there are only {_moments(run)} moments (seconds of one person) to estimate them from"
     calibrator = run.calibrator
     shares = estimate_shares(calibrator.probabilities(run.seen.logits[run.estimated]), calibrator.assumed_shares)

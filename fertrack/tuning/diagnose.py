@@ -26,11 +26,11 @@ from fertrack.types import EXPRESSIONS, IntArray
 
 __all__ = ["diagnose"]
 
-_LEAST_FACES = 25
-_LEAST_SEEN = 5
+_MIN_FACES = 25
+_MIN_SEEN = 5
 """For symptoms that boxes and landmarks show, without any estimate."""
-_TOO_FEW = f"there are fewer than {_LEAST_FACES} estimates"
-_LEAST_KEPT = 0.5
+_TOO_FEW = f"there are fewer than {_MIN_FACES} estimates"
+_MIN_KEPT = 0.5
 """Leaving small faces out is a remedy where this share of the faces is left."""
 
 
@@ -72,7 +72,7 @@ _SEEN_IN_BOXES = frozenset({"misaligned", "small_faces", "turned_faces"})
 
 
 def _are_enough(run: StoredRun) -> bool:
-    return int(run.estimated.sum()) >= _LEAST_FACES
+    return int(run.estimated.sum()) >= _MIN_FACES
 
 
 def _left_unjudged(run: StoredRun) -> set[str]:
@@ -80,7 +80,7 @@ def _left_unjudged(run: StoredRun) -> set[str]:
     left_out: set[str] = set()
     if not _are_enough(run):
         left_out |= {each.name for each in SYMPTOMS} - {"no_face", "lag", *_SEEN_IN_BOXES}
-    if len(run.seen.label) < _LEAST_SEEN:
+    if len(run.seen.label) < _MIN_SEEN:
         left_out |= _SEEN_IN_BOXES
     if signs.landmarks_look_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
         left_out |= {"one_expression", "many_uncertain", "confused_pair", "flicker", "turned_faces"}
@@ -111,7 +111,7 @@ def _misaligned(run: StoredRun) -> _Found:
 
 def _one_expression(run: StoredRun) -> _Found:
     label, share = signs.commonest(run.seen.label)
-    if share < signs.ONE_EXPRESSION or (run.seen.label >= 0).sum() < _LEAST_FACES:
+    if share < signs.ONE_EXPRESSION or (run.seen.label >= 0).sum() < _MIN_FACES:
         return
     network = float((run.seen.logits[run.estimated].argmax(axis=1) == label).mean())
     evidence = f"{EXPRESSIONS[label]} in {share:.0%} of the labels, in {network:.0%} of the network's own answers"
@@ -215,7 +215,7 @@ def _small_faces(run: StoredRun) -> _Found:
             float(len(small)),
             float((~small).sum()),
         )
-        helps = small.mean() <= 1.0 - _LEAST_KEPT
+        helps = small.mean() <= 1.0 - _MIN_KEPT
         evidence = f"{small.mean():.0%} of the faces are narrower than {signs.SMALL_PX:g} px"
         yield evidence, (change,) if helps else (), () if helps else (change,)
 

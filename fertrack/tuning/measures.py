@@ -19,7 +19,7 @@ UNCERTAIN_SHARE = "share uncertain"
 COMMONEST = "share of the commonest label"
 CHANGES = "changes per minute and person"
 
-_LEAST_HARM = 0.05
+_MIN_HARM = 0.05
 """What is a trouble, or becomes one, must not grow by more than this share of its limit."""
 
 
@@ -58,7 +58,7 @@ def troubles(faces: RunFaces, among: npt.NDArray[np.bool_] | None = None) -> dic
 
 def is_worse(effect: Effect) -> bool:
     """Whether something becomes a trouble, or is one and grows."""
-    return effect.after >= effect.limit and effect.after - effect.before > _LEAST_HARM * effect.limit
+    return effect.after >= effect.limit and effect.after - effect.before > _MIN_HARM * effect.limit
 
 
 def _swaps(faces: RunFaces, pair: tuple[int, int]) -> Measure:

@@ -24,10 +24,10 @@ from fertrack.types import EXPRESSIONS, IntArray
 
 __all__ = ["Attempt", "StoredRun", "quoted"]
 
-_LEAST_GAIN = 0.1
+_MIN_GAIN = 0.1
 """A symptom must fall by this share of itself."""
 
-_LEAST_RELIEF = 0.03
+_MIN_RELIEF = 0.03
 """Or by this share of its limit, where it is none any more then."""
 
 _WORTH_TELLING = 0.1
@@ -221,8 +221,8 @@ def quoted(override: str) -> str:
 
 def _is_better(measure: Measure, before: float, after: float) -> bool:
     gain = before - after
-    relieved = after < measure.limit <= before and gain > _LEAST_RELIEF * measure.limit
-    return relieved or gain >= max(_LEAST_GAIN * before, 1e-3)
+    relieved = after < measure.limit <= before and gain > _MIN_RELIEF * measure.limit
+    return relieved or gain >= max(_MIN_GAIN * before, 1e-3)
 
 
 def _without_needless(helping: list[Change]) -> tuple[Change, ...]:
@@ -232,7 +232,7 @@ def _without_needless(helping: list[Change]) -> tuple[Change, ...]:
         parts = set(change.command.split(" --set ")[1:])
         return any(
             parts > set(other.command.split(" --set ")[1:])
-            and other.after - change.after < _LEAST_GAIN * max(other.after, 1e-3)
+            and other.after - change.after < _MIN_GAIN * max(other.after, 1e-3)
             for other in helping
         )
 

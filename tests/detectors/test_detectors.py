@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from fertrack.detectors import available_detectors, build_detector, load_adapter
 from fertrack.detectors.anchors import AnchorLevel, decode_level
-from fertrack.detectors.boxes import MOST_CANDIDATES, Candidates, finish, non_maximum_suppression
+from fertrack.detectors.boxes import MAX_CANDIDATES, Candidates, finish, non_maximum_suppression
 from fertrack.detectors.config import DetectionConfig, DetectorOptions
 from fertrack.detectors.letterbox import Letterbox, fit, letterbox
 from fertrack.detectors.session import open_session, run
@@ -297,13 +297,13 @@ def test_a_face_cut_by_the_edge_is_measured_whole() -> None:
 
 
 def test_a_flood_of_candidates_is_bounded_and_keeps_the_best() -> None:
-    count = 4 * MOST_CANDIDATES
+    count = 4 * MAX_CANDIDATES
     corner = np.stack([np.arange(count) % 120, np.arange(count) // 120], axis=1) * 20.0
     flood = candidates(np.concatenate([corner, corner + 10], axis=1).tolist(), np.linspace(0.5, 1, count).tolist())
     found = finish(flood, box_of(10_000, 10_000), DetectorOptions())
-    assert len(found) == MOST_CANDIDATES
+    assert len(found) == MAX_CANDIDATES
     assert found.score[0] == 1
-    assert found.score[-1] == pytest.approx(1 - 0.5 * MOST_CANDIDATES / count, abs=1e-3)
+    assert found.score[-1] == pytest.approx(1 - 0.5 * MAX_CANDIDATES / count, abs=1e-3)
 
 
 # --- anchors

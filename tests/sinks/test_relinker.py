@@ -297,7 +297,7 @@ def test_two_who_are_always_there_cost_nothing() -> None:
 def test_what_is_kept_in_memory_is_bounded_and_does_not_change_who_is_who(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fertrack.sinks.reid._MOST_CHIPS", most)
+    monkeypatch.setattr("fertrack.sinks.reid._MAX_CROPS", most)
     sink = linked(scene(ALWAYS, RETURNS), LinkingSink(FlatEmbedder(), LENIENT))
     assert sink.plan is not None
     assert [person.tracks for person in sink.plan.persons] == [(1,), (2, 3)]
@@ -373,7 +373,7 @@ def test_stopping_a_live_run_does_not_wait_for_all_faces_and_still_knows_who_cam
 
 
 def test_live_full_memory_never_makes_the_frames_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fertrack.sinks.reid._MOST_LIVE_CHIPS", 1)
+    monkeypatch.setattr("fertrack.sinks.reid._MAX_LIVE_CROPS", 1)
     monkeypatch.setattr("fertrack.sinks.reid._LIVE_END_S", 0.0)
     asked_from: set[str] = set()
 

@@ -25,7 +25,7 @@ _ENLARGED_PX = 160
 _PADDING_PX = 32
 """A detector wants more than 48 px and some margin; black, so that no second face appears at the border."""
 
-_LEAST_VOTES = 4
+_MIN_VOTES = 4
 
 _ARRAYS = ("images", "split", "split_names", "ferplus_votes", "ferplus_vote_names")
 
@@ -108,7 +108,7 @@ def select_voted(images: Any, votes: npt.NDArray[np.int64], names: list[str]) ->
     seven = [names.index(name) for name in EXPRESSIONS]
     most = votes.max(axis=1)
     first = votes.argmax(axis=1)
-    counts = (most > 0) & np.isin(first, seven) & (votes[:, seven].sum(axis=1) >= _LEAST_VOTES)
+    counts = (most > 0) & np.isin(first, seven) & (votes[:, seven].sum(axis=1) >= _MIN_VOTES)
     place = np.full(len(names), -1)
     place[seven] = np.arange(len(seven))
     of_seven = votes[counts][:, seven]

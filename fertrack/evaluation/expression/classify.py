@@ -38,7 +38,7 @@ from fertrack.protocols import Classifier, Detector
 from fertrack.types import EXPRESSIONS, Detections, FloatArray, Image
 
 __all__ = [
-    "MOST_UNREADABLE",
+    "MAX_UNREADABLE",
     "Answers",
     "NotFound",
     "answers_of",
@@ -56,7 +56,7 @@ _TIGHT_PX = 128
 _ENLARGED_PX = 160
 _PADDING_PX = 32
 _BATCH = 32
-MOST_UNREADABLE = 0.1
+MAX_UNREADABLE = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,7 +234,7 @@ def _read(labelled: LabelledSet, row: int, unreadable: list[int] | None) -> Imag
         if unreadable is None:
             raise
         unreadable.append(row)
-        if len(unreadable) > MOST_UNREADABLE * len(labelled):
+        if len(unreadable) > MAX_UNREADABLE * len(labelled):
             first = labelled.paths[unreadable[0]]
             raise EvaluationError(
                 f"more than a tenth of the {len(labelled)} pictures of {labelled.name} cannot be read, the first of "
@@ -329,7 +329,7 @@ def detection_for(labelled: LabelledSet, config: DetectionConfig) -> DetectionCo
 
 def _first_side_px(labelled: LabelledSet) -> int:
     """Longer side of the first picture that can be read; 0 if so many cannot that the set will be refused."""
-    for row in range(int(MOST_UNREADABLE * len(labelled)) + 1):
+    for row in range(int(MAX_UNREADABLE * len(labelled)) + 1):
         with suppress(EvaluationError):
             return int(max(labelled.image(row).shape[:2]))
     return 0

@@ -44,7 +44,7 @@ _SERIES = ("series-0", "series-1", "series-2", "series-3")
 _DEEP_SHARE = 0.73
 """From here on a cell's digits are white: only about here have black and white ink both 4.5:1 on its shade."""
 
-_LEAST_SHARE = 0.01
+_MIN_SHARE = 0.01
 _CELL_PX, _LABEL_PX = 62, 86
 _PLOT_PX, _MARGIN_PX = 300, 52
 
@@ -144,7 +144,7 @@ def curves_svg(series: Mapping[str, Sequence[float]], title: str, along: str, up
 
 
 def _tells(each: ReliabilityBin) -> bool:
-    return each.share >= _LEAST_SHARE
+    return each.share >= _MIN_SHARE
 
 
 def _tenths_under(value: float) -> int:

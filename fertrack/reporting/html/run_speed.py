@@ -21,7 +21,7 @@ _WAITING = ("latency", "age")
 _WINDOWS = 60
 """Windows the video is cut into, at most."""
 
-_LEAST_WINDOWS = 3
+_MIN_WINDOWS = 3
 """A line of fewer points says nothing over time."""
 
 
@@ -55,7 +55,7 @@ def read_speed(db: Database, run: int) -> Speed:
     video_s = queries.run_facts(db, run).summary.video_s
     window_s = float(max(1, -int(-video_s // _WINDOWS)))
     table = speed_over_time(db, run, window_s=window_s)
-    rows = table.to_dict("records") if len(table) >= _LEAST_WINDOWS else []
+    rows = table.to_dict("records") if len(table) >= _MIN_WINDOWS else []
     return Speed(
         stages=_stages(queries.stage_timings(db, run)),
         table=table,

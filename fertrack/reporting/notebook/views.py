@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PersonView", "RunView", "open_run", "run_html"]
 
-_LEAST_SHARE = 0.05
+_MIN_SHARE = 0.05
 """Expressions with a smaller share of the time are not named in a table."""
 
 SHORTEST_AXIS_S = 0.1
@@ -244,7 +244,7 @@ def _load(db: Database, run: int, track: int, config: ReportConfig) -> tuple[Per
 
 
 def _shares(shares: dict[str, float], uncertain: float) -> str:
-    named = sorted((item for item in shares.items() if item[1] >= _LEAST_SHARE), key=lambda item: -item[1])
+    named = sorted((item for item in shares.items() if item[1] >= _MIN_SHARE), key=lambda item: -item[1])
     undecided = [("uncertain", uncertain)] if uncertain > 0 else []
     return ", ".join(f"{name} {percent(share)}" for name, share in [*named, *undecided])
 

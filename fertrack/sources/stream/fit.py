@@ -15,7 +15,7 @@ from fertrack.types import Image
 
 __all__ = ["Letterbox"]
 
-_MOST_SIZES = 8  # told; a broken stream may show any number
+_MAX_SIZES = 8  # told; a broken stream may show any number
 
 
 class Letterbox:
@@ -59,7 +59,7 @@ class Letterbox:
     def is_new_size(self, picture: Picture) -> bool:
         """Whether no picture of this size came before."""
         size = self.size_of(picture)
-        if size in self._sizes or len(self._sizes) >= _MOST_SIZES:
+        if size in self._sizes or len(self._sizes) >= _MAX_SIZES:
             return False
         self._sizes.add(size)
         return True

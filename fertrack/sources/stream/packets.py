@@ -12,8 +12,8 @@ from typing import Generic, Protocol, TypeVar
 __all__ = ["ArrivedPacket", "LivePackets"]
 
 _POLL_S = 0.1
-_MOST_PACKETS = 2000
-_MOST_BYTES = 32 << 20
+_MAX_PACKETS = 2000
+_MAX_BYTES = 32 << 20
 _CATCH_UP_S = 2.0
 _OLDEST_SHOWN = 3.0  # times the lag at which skipping begins
 _SHOWN_EVERY_S = 0.2
@@ -172,7 +172,7 @@ class LivePackets(Generic[_P]):
         self._held.append(ArrivedPacket(packet, self._clock_s(), self._is_gap))
         self._held_bytes += packet.size
         self._is_gap = False
-        if (len(self._held) > _MOST_PACKETS or self._held_bytes > _MOST_BYTES) and not self._drop_to_key():
+        if (len(self._held) > _MAX_PACKETS or self._held_bytes > _MAX_BYTES) and not self._drop_to_key():
             self._drop_all()
 
     def _skip(self) -> None:

@@ -31,7 +31,7 @@ __all__ = ["Backoff", "LiveSource"]
 
 
 _STABLE_S = 2.0
-_MOST_DOUBLINGS = 32
+_MAX_DOUBLINGS = 32
 
 
 class Backoff:
@@ -60,7 +60,7 @@ class Backoff:
 
     def next_wait_s(self) -> float:
         """Seconds to wait before the next attempt."""
-        longest_s = min(self._max_s, self._start_s * 2.0 ** min(self._attempt, _MOST_DOUBLINGS))
+        longest_s = min(self._max_s, self._start_s * 2.0 ** min(self._attempt, _MAX_DOUBLINGS))
         self._attempt += 1
         return longest_s * self._rng.uniform(0.5, 1.0)
 

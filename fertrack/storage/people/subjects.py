@@ -22,7 +22,7 @@ __all__ = ["Subjects", "identities", "load_subjects", "subject_columns"]
 _Ints = npt.NDArray[np.int64]
 _NUMBER = re.compile(r"p?\s*(\d+)", re.IGNORECASE)
 _TRACK = re.compile(r"(?:id|track)\s*(\d+)", re.IGNORECASE)
-_TRACKS_MOST = 1 << 32
+_MAX_TRACKS = 1 << 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Subjects:
 
     def of(self, run: _Ints | int, track: _Ints) -> _Ints:
         """Index of the subject of each track; all tracks must be confirmed ones of these runs."""
-        found: _Ints = self._subject_of_key[np.searchsorted(self._keys, run * np.int64(_TRACKS_MOST) + track)]
+        found: _Ints = self._subject_of_key[np.searchsorted(self._keys, run * np.int64(_MAX_TRACKS) + track)]
         return found
 
     def find(self, who: str | int) -> _Ints:
@@ -129,7 +129,7 @@ def load_subjects(connection: sa.Connection, runs: Sequence[int]) -> Subjects:
         key = (run, person_id or 0, 0 if person_id else track)
         tracks_of.setdefault(key, []).append(track)
         called[key] = (name or f"P{number}", number) if person_id else (f"ID {track}", 0)
-        subject_of.append((run * _TRACKS_MOST + track, key))
+        subject_of.append((run * _MAX_TRACKS + track, key))
     place = {key: index for index, key in enumerate(tracks_of)}
     labels = np.empty(len(place), object)
     labels[:] = [called[key][0] for key in place]

@@ -22,7 +22,7 @@ from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray
 
 __all__ = ["PersonRows", "bin_edges", "binned", "load_person_rows", "resampled_timeline"]
 
-_MOST_ROWS = 5_000_000
+_MAX_ROWS = 5_000_000
 _MANY_TRACKS = 200
 
 _Floats = npt.NDArray[np.float64]
@@ -72,7 +72,7 @@ def resampled_timeline(
         asked = np.arange(len(subjects)) if who is None else subjects.find(who)
         rows = load_person_rows(connection, number, subjects, asked, from_s=from_s, to_s=to_s)
     edges = bin_edges(rows, rate_hz, from_s, to_s)
-    if (len(edges) - 1) * len(asked) > _MOST_ROWS:
+    if (len(edges) - 1) * len(asked) > _MAX_ROWS:
         raise ValueError(f"{(len(edges) - 1) * len(asked):,} rows are too many: lower the rate, or ask for less time")
     parts = [_one_person(rows.of(subject), edges, rate_hz) for subject in asked]
     bins = len(edges) - 1
@@ -201,7 +201,7 @@ def bin_edges(rows: PersonRows, rate_hz: float, from_s: float | None, to_s: floa
     begin_s = rows.first_s if from_s is None else from_s
     end_s = rows.end_s if to_s is None else to_s
     count = max(1, int(np.ceil((end_s - begin_s) * rate_hz - 1e-6)))
-    if count > _MOST_ROWS:
+    if count > _MAX_ROWS:
         raise ValueError(f"{count:,} intervals are too many: lower the rate, or ask for less time")
     edges: _Floats = begin_s + np.arange(count + 1) / rate_hz
     return edges

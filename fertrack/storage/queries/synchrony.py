@@ -23,7 +23,7 @@ from fertrack.types import EXPRESSIONS
 
 __all__ = ["lagged_correlation", "synchrony"]
 
-_LEAST_SECONDS = 1.0
+_MIN_SECONDS = 1.0
 """A correlation over less time together than this is not given."""
 
 _Floats = npt.NDArray[np.float64]
@@ -91,7 +91,7 @@ def synchrony(
     expected_s = np.outer(a_s, b_s) / together_s if together_s else np.zeros_like(joint)
     x = np.where((seen_a > 0.5 / rate_hz)[:, None], _shares(sums_a, seen_a), np.nan)
     y = np.where((seen_b > 0.5 / rate_hz)[:, None], _shares(sums_b, seen_b), np.nan)
-    lags, r = lagged_correlation(x, y, round(max_lag_s * rate_hz), least=max(3, round(_LEAST_SECONDS * rate_hz)))
+    lags, r = lagged_correlation(x, y, round(max_lag_s * rate_hz), least=max(3, round(_MIN_SECONDS * rate_hz)))
     best = np.where(np.isnan(r), -np.inf, r).argmax(axis=0)
     column = np.arange(len(EXPRESSIONS))
     best_r = r[best, column]
