@@ -16,6 +16,7 @@
     │   └── RunNotFoundError       no such run, track or person is stored
     ├── MissingExtraError      an optional package is not installed; says how to install it
     ├── ReportError            a report or export could not be written
+    ├── TableError             a CSV file to be imported cannot be read, or a row of it is wrong
     ├── LabelsError            a file of labels to be imported is unreadable, or a label in it unknown
     └── EvaluationError        what is to be evaluated, or its ground truth, is missing or unreadable
 
@@ -35,6 +36,7 @@ __all__ = [
     "RunNotFoundError",
     "SchemaOutOfDateError",
     "StorageError",
+    "TableError",
     "VideoError",
     "VideoOpenError",
     "VideoReadError",
@@ -120,6 +122,10 @@ class MissingExtraError(FertrackError):
 
 class ReportError(FertrackError):
     """A report or export could not be written."""
+
+
+class TableError(FertrackError):
+    """A CSV file to be imported cannot be read, or a row of it is wrong."""
 
 
 class LabelsError(FertrackError):

@@ -18,7 +18,7 @@ PACKAGE = REPOSITORY / "fertrack"
 # stage.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types", "stage_config"),
-    ("*.config", "files", "protocols"),
+    ("*.config", "files", "protocols", "tables"),
     ("expression", "imaging"),
     ("testing", "sources", "tracking", "reid", "models"),
     ("detectors", "classifiers", "embedders", "storage"),

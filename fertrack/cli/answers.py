@@ -198,6 +198,9 @@ def moments(
 def import_markers(
     run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Columns time_s, label, and if wanted end_s, note.")],
+    skip_outside: Annotated[
+        bool, typer.Option("--skip-outside", help="Leave out markers that lie outside the run, instead of refusing.")
+    ] = False,
     db: Database = DEFAULT_DB,
 ) -> None:
     """Add the markers of a CSV file to a run; importing a file again adds nothing."""
@@ -205,7 +208,7 @@ def import_markers(
     from fertrack.storage.queries.markers import import_markers as import_file
 
     with open_database(db) as database:
-        report = import_file(database, run, file)
+        report = import_file(database, run, file, skip_outside=skip_outside)
     known = f", {report.known} known already" if report.known else ""
     typer.echo(f"run {report.run}: {report.added} markers added{known}")
     if report.outside:

@@ -110,14 +110,15 @@ def test_answers_for_machines_say_how_much_is_not_known(
 
 
 @pytest.mark.usefixtures("db")
-def test_markers_outside_the_video_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_markers_outside_the_video_are_refused_or_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("time_s,label\n1.0,cue\n500,cue\n", encoding="utf-8")
-    told = "note: 1 of 2 markers lies outside run 1, whose frames are of 0.00 s to 5.00 s"
-    assert run(["markers", "import", "1", str(path)]) == 0
-    assert told in capsys.readouterr().err
-    assert run(["stats", "1", "--since-marker", "cue"]) == 0
-    assert told in capsys.readouterr().err
+    assert run(["markers", "import", "1", str(path)]) == 1
+    assert "row 3: 500 s is outside the run; run 1 has frames of 0.00 s to 5.00 s" in capsys.readouterr().err
+    assert run(["markers", "import", "1", str(path), "--skip-outside"]) == 0
+    printed = capsys.readouterr()
+    assert "1 markers added" in printed.out
+    assert "note: 1 of 2 markers lies outside run 1, whose frames are of 0.00 s to 5.00 s: left out" in printed.err
 
 
 @pytest.mark.usefixtures("db")

@@ -21,8 +21,9 @@ from fertrack.storage.engine import Database
 from fertrack.storage.models import Correction, Face, FrameRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.faces import load_frames
+from fertrack.storage.queries.faces import frame_spans, load_frames
 from fertrack.storage.runs import find_run
+from fertrack.tables import rows_sentence
 from fertrack.types import EXPRESSIONS, UNCERTAIN, UNCONFIRMED
 
 __all__ = ["GivenLabel", "ImportReport", "corrections", "store_corrections"]
@@ -121,12 +122,14 @@ def store_corrections(
 
     Raises:
         RunNotFoundError: no such run is stored.
-        LabelsError: no label is for a face of the run, and earlier corrections or other labels say that some should be.
+        LabelsError: a frame or a time lies outside the run, or no label is for a face of it, and earlier corrections
+            or other labels say that some should be.
         StorageError: the database cannot be written.
     """
     now = dt.datetime.now(dt.UTC)
     with db.writing() as connection:
         number = find_run(connection, db.name, run)
+        _refuse_outside(connection, number, given)
         faces = _load(connection, number)
         chosen: dict[int, GivenLabel] = {}
         unmatched = []
@@ -252,6 +255,35 @@ def _matched(run: int, faces: _Faces, given: Sequence[GivenLabel]) -> Iterator[t
             )
             found = [] if position is None else [position]
         yield label, np.array(found, np.int64)
+
+
+def _refuse_outside(connection: sa.Connection, run: int, given: Sequence[GivenLabel]) -> None:
+    """Refuse labels for frames and times that the run does not have: a file of another video, or one spoilt on the way.
+
+    A spreadsheet that takes the point for a thousands mark turns 0.400000 s into 400000, and one label into one for
+    all the rest of the video.
+    """
+    frames, starts_s, ends_s = frame_spans(connection, run)
+    if not len(frames):
+        return
+    begin_s, end_s = float(starts_s.min()) - _TIME_TOLERANCE_S, float(ends_s.max()) + _TIME_TOLERANCE_S
+    mistakes = []
+    for label in given:
+        if label.run not in (None, run):
+            continue
+        if label.frame_index is not None:
+            if not frames[0] <= label.frame_index <= frames[-1]:
+                mistakes.append((label.row, f"frame {label.frame_index} is outside the run"))
+            continue
+        outside = [time_s for time_s in (label.from_s, label.to_s) if time_s and not begin_s <= time_s <= end_s]
+        if outside:
+            mistakes.append((label.row, f"{outside[-1]:g} s is outside the run"))
+    if mistakes:
+        raise LabelsError(
+            f"nothing was imported: {rows_sentence(mistakes)}; run {run} has the frames {frames[0]} to {frames[-1]}, "
+            f"of {starts_s.min():.2f} s to {ends_s.max():.2f} s: is it the right run, and did a spreadsheet change the "
+            "decimal marks?"
+        )
 
 
 def _refuse_nothing(run: int, unmatched: Sequence[GivenLabel], *, earlier: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +10,20 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from fertrack.errors import StorageError
+from fertrack.errors import TableError
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_spans
 from fertrack.storage.runs import find_run
+from fertrack.tables import Row, parse_rows, read_table, rows_sentence
 
 __all__ = ["ImportReport", "delete_markers", "import_markers", "markers", "outside_sentence", "run_span"]
 
 _COLUMNS = ("time_s", "label", "end_s", "note")
 _REQUIRED = ("time_s", "label")
 _LONGEST_TEXT = 10_000
+_TIME_TOLERANCE_S = 1e-6  # exports round times to this
 _Row = tuple[float, float | None, str, str]
 
 
@@ -35,7 +35,8 @@ class ImportReport:
         run: number of the run.
         added: markers that are new.
         known: rows of the file that were stored before, or stand in it twice.
-        outside: a sentence on those of the file that lie before or after the run's frames; empty if none does.
+        outside: a sentence on those of the file that were left out, because they lie before or after the run's frames;
+            empty if none does.
     """
 
     run: int
@@ -44,36 +45,60 @@ class ImportReport:
     outside: str = ""
 
 
-def import_markers(db: Database, run: int | str, path: str | Path) -> ImportReport:
+def import_markers(db: Database, run: int | str, path: str | Path, *, skip_outside: bool = False) -> ImportReport:
     """Add the markers of a CSV file to a run; all of them, or none. Importing a file again adds nothing.
 
-    The first line names the columns, in any order: ``time_s`` (seconds of the video) and ``label``, and where wanted
-    ``end_s`` (the marker is a stretch that ends then) and ``note``. Other columns are refused. UTF-8, separated by
-    commas, semicolons or tabs.
+    The first line names the columns, in any order: ``time_s`` (time in the video) and ``label``, and where wanted
+    ``end_s`` (the marker is a stretch that ends then) and ``note``. Other columns are refused. ``fertrack.tables``
+    tells which CSV files are read, and how times may be written.
 
     Args:
         db: the open database.
         run: number of the run, or "last".
         path: the file.
+        skip_outside: leave out markers that lie before or after the run's frames, instead of refusing the file.
 
     Raises:
         RunNotFoundError: no such run is stored.
-        StorageError: the file cannot be read, or a line of it is wrong.
+        TableError: the file cannot be read, or rows of it are wrong or lie outside the run; it names them.
     """
-    rows = _read(Path(path))
+    path = Path(path)
+    rows = _read(path)
     with db.writing() as connection:
         number = find_run(connection, db.name, run)
+        span_s = run_span(connection, number)
+        outside = [found for found in rows if span_s != (0.0, 0.0) and not _is_inside(found[1], span_s)]
+        if outside and not skip_outside:
+            raise TableError(_refusal(path, number, outside, span_s))
         known: set[_Row] = {(row.time_s, row.end_s, row.label, row.note) for row in connection.execute(_select(number))}
+        inside = [marker for row, marker in rows if (row, marker) not in outside]
         new = []
-        for row in rows:
-            if row not in known:
-                known.add(row)
-                time_s, end_s, label, note = row
+        for marker in inside:
+            if marker not in known:
+                known.add(marker)
+                time_s, end_s, label, note = marker
                 new.append({"run_id": number, "time_s": time_s, "end_s": end_s, "label": label, "note": note})
         if new:
             connection.execute(sa.insert(Marker), new)
-        outside = outside_sentence(number, [row[0] for row in rows], run_span(connection, number))
-    return ImportReport(number, len(new), len(rows) - len(new), outside)
+        told = f"{_outside(number, len(outside), len(rows), span_s)}: left out" if outside else ""
+    return ImportReport(number, len(new), len(inside) - len(new), told)
+
+
+def _is_inside(marker: _Row, span_s: tuple[float, float]) -> bool:
+    """Whether all of a marker lies within a run's frames."""
+    begin_s, end_s = span_s[0] - _TIME_TOLERANCE_S, span_s[1] + _TIME_TOLERANCE_S
+    return begin_s <= marker[0] <= end_s and (marker[1] is None or marker[1] <= end_s)
+
+
+def _refusal(path: Path, run: int, outside: Sequence[tuple[int, _Row]], span_s: tuple[float, float]) -> str:
+    mistakes = rows_sentence(
+        (row, f"{marker[0] if marker[1] is None or marker[0] < span_s[0] else marker[1]:g} s is outside the run")
+        for row, marker in outside
+    )
+    return (
+        f"{path}: nothing was imported: {mistakes}; run {run} has frames of {span_s[0]:.2f} s to {span_s[1]:.2f} s: "
+        "is it the right run, and are the decimal marks as they were? (--skip-outside leaves such rows out)"
+    )
 
 
 def run_span(connection: sa.Connection, run: int) -> tuple[float, float]:
@@ -88,13 +113,14 @@ def outside_sentence(run: int, times_s: Sequence[float], span_s: tuple[float, fl
     >>> outside_sentence(3, [1.0, 500.0], (0.0, 8.0))
     '1 of 2 markers lies outside run 3, whose frames are of 0.00 s to 8.00 s'
     """
-    begin_s, end_s = span_s
-    count = sum(not begin_s <= time_s <= end_s for time_s in times_s)
-    if not count:
-        return ""
+    count = sum(not span_s[0] <= time_s <= span_s[1] for time_s in times_s)
+    return _outside(run, count, len(times_s), span_s) if count else ""
+
+
+def _outside(run: int, count: int, total: int, span_s: tuple[float, float]) -> str:
     lie = "lies" if count == 1 else "lie"
-    where = f"{begin_s:.2f} s to {end_s:.2f} s"
-    return f"{count} of {len(times_s)} markers {lie} outside run {run}, whose frames are of {where}"
+    where = f"{span_s[0]:.2f} s to {span_s[1]:.2f} s"
+    return f"{count} of {total} markers {lie} outside run {run}, whose frames are of {where}"
 
 
 def markers(db: Database, run: int | str, *, label: str | None = None) -> pd.DataFrame:
@@ -152,53 +178,26 @@ def _select(run: int) -> sa.Select[float, float | None, str, str]:
     )
 
 
-def _read(path: Path) -> list[_Row]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise StorageError(f"the markers in {path} cannot be read: {reason}") from error
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    try:
-        lines = list(csv.reader(text.splitlines(), delimiter=separator, strict=True))
-    except csv.Error as error:
-        raise StorageError(f"{path} is no CSV file: {error}") from error
-    header = [name.strip().lower() for name in lines[0]] if lines else []
+def _read(path: Path) -> list[tuple[int, _Row]]:
+    """The markers in a file, each with the number of its row."""
+    table = read_table(path)
     for name in _REQUIRED:
-        if name not in header:
-            raise StorageError(f"{path} has no column {name!r}: its first line must name time_s and label")
-    unknown = [name for name in header if name not in _COLUMNS]
-    if unknown or len(set(header)) < len(header):
-        raise StorageError(f"{path} may have the columns {', '.join(_COLUMNS)}, each once, not {', '.join(header)}")
-    rows = []
-    for number, line in enumerate(lines[1:], start=2):
-        if any(field.strip() for field in line):
-            rows.append(_row(f"{path}, line {number}", header, line))
-    return rows
+        if name not in table.columns:
+            raise TableError(f"{path} has no column {name!r}: its first line must name time_s and label")
+    if not set(table.columns) <= set(_COLUMNS):
+        raise TableError(f"{path} may have the columns {', '.join(_COLUMNS)}, not {', '.join(table.columns)}")
+    return parse_rows(table, _marker)
 
 
-def _row(where: str, header: list[str], line: list[str]) -> _Row:
-    if len(line) != len(header):
-        raise StorageError(f"{where} has {len(line)} fields, the first line {len(header)}")
-    fields = dict(zip(header, (field.strip() for field in line), strict=True))
-    time_s = _seconds(where, "time_s", fields["time_s"])
-    end_s = _seconds(where, "end_s", fields["end_s"]) if fields.get("end_s") else None
+def _marker(row: Row) -> tuple[int, _Row]:
+    time_s, end_s = row.seconds("time_s"), row.seconds("end_s")
+    label, note = row.text("label"), row.text("note")
+    if time_s is None:
+        raise ValueError("a marker needs a time_s")
     if end_s is not None and end_s < time_s:
-        raise StorageError(f"{where}: end_s {end_s:g} is before time_s {time_s:g}")
-    label, note = fields["label"], fields.get("note", "")
+        raise ValueError(f"end_s {end_s:g} is before time_s {time_s:g}")
     if not label:
-        raise StorageError(f"{where}: a marker needs a label")
-    if len(label) > _LONGEST_TEXT or len(note) > _LONGEST_TEXT or "\0" in label + note:
-        raise StorageError(f"{where}: label and note must be text of at most {_LONGEST_TEXT} characters")
-    return time_s, end_s, label, note
-
-
-def _seconds(where: str, name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise StorageError(f"{where}: {name} must be seconds such as 12.5, not {text!r}") from error
-    if not math.isfinite(value):
-        raise StorageError(f"{where}: {name} must be a finite number, not {text}")
-    return value
+        raise ValueError("a marker needs a label")
+    if len(label) > _LONGEST_TEXT or len(note) > _LONGEST_TEXT:
+        raise ValueError(f"label and note must be text of at most {_LONGEST_TEXT} characters")
+    return row.number, (time_s, end_s, label, note)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fertrack.cli.main import run as fertrack
-from fertrack.errors import LabelsError, RunNotFoundError
+from fertrack.errors import LabelsError, RunNotFoundError, TableError
 from fertrack.reporting import write_csv
 from fertrack.reporting.exports.label_import import read_labels
 from fertrack.storage.engine import Database, open_database
@@ -137,32 +137,48 @@ def test_labels_without_a_face_are_reported_and_left_out(db: Database) -> None:
     given = [
         face(0, 0, 1),
         face(0, 7, 1, row=3),
-        face(99, 0, 1, row=4),
+        face(9, 5, 1, row=4),
         GivenLabel(row=5, label=1, frame_index=3, track=3),
-        GivenLabel(row=6, label=1, track=1, from_s=5.0, to_s=6.0),
+        GivenLabel(row=6, label=1, track=7, from_s=0.1, to_s=0.3),
         GivenLabel(row=7, label=1, run=2, frame_index=0, face_index=0),
         GivenLabel(row=8, label=1, frame_index=3, track=-1),
     ]
     report = store_corrections(db, 1, given)
     assert [label.row for label in report.unmatched] == [3, 4, 5, 6, 7, 8]
     assert [label.place for label in report.unmatched][1:5] == [
-        "frame 99, face 0",
+        "frame 9, face 5",
         "frame 3, track 3",
-        "track 1, 5 s to 6 s",
+        "track 7, 0.1 s to 0.3 s",
         "run 2, frame 0, face 0",
     ]
     assert stored(db) == [(0, 0, "fear")]
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        (face(10, 0, 1, row=3), "row 3: frame 10 is outside the run; run 1 has the frames 0 to 9, of 0.00 s to 0.40 s"),
+        (face(-1, 0, 1, row=3), "row 3: frame -1 is outside the run"),
+        (GivenLabel(row=4, label=1, track=1, from_s=0.0, to_s=400_000.0), "row 4: 400000 s is outside the run"),
+        (GivenLabel(row=4, label=1, track=1, from_s=9.0, to_s=0.2), "row 4: 9 s is outside the run"),
+    ],
+)
+def test_labels_for_frames_and_times_outside_the_run_are_refused(db: Database, label: GivenLabel, says: str) -> None:
+    store_corrections(db, 1, [face(0, 0, 1)])
+    with pytest.raises(LabelsError, match=says):
+        store_corrections(db, 1, [face(1, 0, 1), label])
+    assert stored(db) == [(0, 0, "fear")], "what was there stays"
 
 
 def test_labels_for_no_face_at_all_leave_earlier_corrections_alone(db: Database) -> None:
     store_corrections(db, 1, [face(0, 0, 1), face(1, 0, 1)])
     with pytest.raises(LabelsError, match=r"^no row gives a label to a face of run 1: the 2 earlier corrections stay$"):
         store_corrections(db, 1, [])
-    with pytest.raises(LabelsError, match=r"of run 1 \(row 5: frame 99, face 0\): the 2 earlier corrections stay"):
-        store_corrections(db, 1, [face(99, 0, 1, row=5), face(98, 0, 1, row=6)], add=True)
+    with pytest.raises(LabelsError, match=r"of run 1 \(row 5: frame 9, face 7\): the 2 earlier corrections stay"):
+        store_corrections(db, 1, [face(9, 7, 1, row=5), face(8, 7, 1, row=6)], add=True)
     assert stored(db) == [(0, 0, "fear"), (1, 0, "fear")]
-    with pytest.raises(LabelsError, match=r"of run 2 \(row 2: frame 99, face 0\): nothing was imported"):
-        store_corrections(db, 2, [face(99, 0, 1)])
+    with pytest.raises(LabelsError, match=r"of run 2 \(row 2: frame 1, face 7\): nothing was imported"):
+        store_corrections(db, 2, [face(1, 7, 1)])
     assert store_corrections(db, 2, []).replaced == 0, "nothing was there, and nothing is"
     assert store_corrections(db, 1, [], clear=True).replaced == 2
     assert stored(db) == []
@@ -208,26 +224,30 @@ def test_a_file_without_corrections_is_empty_not_wrong(db: Database, tmp_path: P
         ),
         ("frame_index,face_index,corrected", ["0,0,anger", "1,0,angst"], r"row 3: no expression 'angst'"),
         ("frame_index,face_index,corrected", ["1.5,0,anger"], r"row 2: frame_index '1\.5' is not a whole number"),
-        ("track,start_s,end_s,corrected", ["1,x,2,anger"], r"row 2: start_s 'x' is not a number"),
+        (
+            "track,start_s,end_s,corrected",
+            ["1,x,2,anger"],
+            r"row 2: start_s must be seconds such as 12\.5, or m:ss, not 'x'",
+        ),
         ("track,start_s,end_s,corrected", ["1,,2,anger"], "row 2: it does not say which face"),
         ("frame_index,face_index,corrected", ["0,0,x"] * 8, "and 3 more rows"),
         ("frame_index,face_index,label", ["0,0,anger"], "no column 'corrected'"),
         ("frame_index,corrected", ["0,anger"], "does not say which faces"),
-        ("frame_index,face_index,corrected", ['0,0,"anger'], "cannot be read as CSV"),
+        ("frame_index,face_index,corrected", ['0,0,"anger'], "is no CSV file"),
     ],
 )
 def test_a_file_with_mistakes_is_refused_with_its_rows(
     tmp_path: Path, header: str, rows: list[str], sentence: str
 ) -> None:
-    with pytest.raises(LabelsError, match=sentence):
+    with pytest.raises((LabelsError, TableError), match=sentence):
         read_labels(written(tmp_path / "labels.csv", header, rows))
 
 
 def test_a_file_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(LabelsError, match="not UTF-8"):
+    with pytest.raises(TableError, match="is not text"):
         read_labels(tmp_path / "a.csv")
-    with pytest.raises(LabelsError, match="No such file"):
+    with pytest.raises(TableError, match="No such file"):
         read_labels(tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(LabelsError, match="no column"):
@@ -240,12 +260,12 @@ def test_a_file_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
 def test_the_command_imports_and_names_what_does_not_match(
     db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = ["0,0,anger", "1,0,fear", *(f"{frame},0,fear" for frame in range(50, 62))]
+    rows = ["0,0,anger", "1,0,fear", *(f"{frame},7,fear" for frame in range(10)), "0,8,fear", "0,9,fear"]
     path = written(tmp_path / "labels.csv", "frame_index,face_index,corrected", rows)
     assert fertrack(["import-labels", "1", str(path), "--db", db.url, "--author", "coder 1"]) == 0
     printed = capsys.readouterr()
     assert "2 faces corrected (1 unlike the estimate), 12 rows match no face" in printed.out
-    assert "row 4 matches no face of run 1: frame 50, face 0" in printed.err
+    assert "row 4 matches no face of run 1: frame 0, face 7" in printed.err
     assert "2 more rows match no face" in printed.err
     assert set(corrections(db, 1)["author"]) == {"coder 1"}
 
@@ -262,7 +282,7 @@ def test_the_command_refuses_a_file_that_corrects_nothing(
     words = ["import-labels", "1", str(blank), "--db", db.url]
     assert fertrack(words) == 0
     assert "has a label in 'corrected': nothing to import, nothing changed" in capsys.readouterr().out
-    one = written(tmp_path / "one.csv", "frame_index,face_index,corrected", ["0,0,happy", "99,0,fear"])
+    one = written(tmp_path / "one.csv", "frame_index,face_index,corrected", ["0,0,happy", "9,9,fear"])
     assert fertrack(["import-labels", "1", str(one), "--db", db.url]) == 0
     assert "2 labels read, 1 face corrected (1 unlike the estimate), 1 row matches no face" in capsys.readouterr().out
     assert fertrack(words) == 1

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
-from fertrack.errors import RunNotFoundError, StorageError
+from fertrack.errors import RunNotFoundError, StorageError, TableError
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import episode_table, face_table
 from fertrack.reporting.html.transition_table import read_transitions
+from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.latency import since_marker
@@ -238,7 +240,7 @@ def test_impossible_resampling_is_refused(database: Database) -> None:
 def test_markers_are_imported_once(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "stimuli.csv"
     path.write_text("\ufefftime_s;label;end_s;note\n4.5;picture;;\n1;joke;2.5;the one with; no\n", encoding="utf-8")
-    with pytest.raises(StorageError, match=r"stimuli\.csv, line 3 has 5 fields, the first line 4"):
+    with pytest.raises(TableError, match=r"stimuli\.csv, row 3 has 5 fields, the header 4"):
         import_markers(database, 1, path)
     path.write_text('\ufefftime_s;label;end_s;note\n4.5;picture;;\n\n1;joke;2.5;"Zoë; 李"\n', encoding="utf-8")
     assert import_markers(database, "last", path).added == 2
@@ -260,11 +262,11 @@ def test_markers_are_imported_once(database: Database, tmp_path: Path) -> None:
     [
         ("", "no column 'time_s'"),
         ("time_s\n1\n", "no column 'label'"),
-        ("time_s,label,colour\n1,a,red\n", "may have the columns time_s, label, end_s, note, each once"),
-        ("time_s,label,label\n1,a,b\n", "each once"),
-        ("time_s,label\nsoon,a\n", r"line 2: time_s must be seconds such as 12\.5, not 'soon'"),
-        ("time_s,label\n1,a\ninf,a\n", "line 3: time_s must be a finite number"),
-        ("time_s,label\n1,\n", "line 2: a marker needs a label"),
+        ("time_s,label,colour\n1,a,red\n", "may have the columns time_s, label, end_s, note, not"),
+        ("time_s,label,label\n1,a,b\n", "each column once, not 'label' twice"),
+        ("time_s,label\nsoon,a\n", r"row 2: time_s must be seconds such as 12\.5, or m:ss, not 'soon'"),
+        ("time_s,label\n1,a\ninf,a\n", "row 3: time_s must be a finite number"),
+        ("time_s,label\n1,\n", "row 2: a marker needs a label"),
         ("time_s,label,end_s\n5,a,4\n", "end_s 4 is before time_s 5"),
         ('time_s,label\n1,"a\n', "no CSV file"),
         ("time_s,label\n1," + "a" * 10_001, "at most 10000 characters"),
@@ -272,16 +274,16 @@ def test_markers_are_imported_once(database: Database, tmp_path: Path) -> None:
 )
 def test_a_wrong_file_is_refused_as_a_whole(database: Database, tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "m.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(StorageError, match=complaint):
+    with pytest.raises(TableError, match=complaint):
         import_markers(database, 1, tmp_path / "m.csv")
     assert markers(database, 1).empty
 
 
 def test_a_file_that_cannot_be_read_is_named(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"m\.csv cannot be read: No such file"):
+    with pytest.raises(TableError, match=r"m\.csv cannot be read: No such file"):
         import_markers(database, 1, tmp_path / "m.csv")
-    (tmp_path / "m.csv").write_bytes(b"time_s,label\n1,\xff\n")
-    with pytest.raises(StorageError, match="not UTF-8"):
+    (tmp_path / "m.csv").write_bytes(b"time_s,label\n1,\x81\n")
+    with pytest.raises(TableError, match="is not text, or in an encoding other than UTF-8 and Windows-1252"):
         import_markers(database, 1, tmp_path / "m.csv")
 
 
@@ -321,13 +323,20 @@ def test_time_after_the_end_is_not_time_without_a_face(database: Database, tmp_p
     run = stored(database, script, until_s=8.0)
     path = tmp_path / "m.csv"
     path.write_text("time_s,label\n1.0,cue\n500,cue\n-3,cue\n", encoding="utf-8")
-    report = import_markers(database, run, path)
-    assert report.outside == f"2 of 3 markers lie outside run {run}, whose frames are of 0.00 s to 8.00 s"
+    with pytest.raises(TableError, match=r"row 3: 500 s is outside the run; row 4: -3 s is outside the run"):
+        import_markers(database, run, path)
+    report = import_markers(database, run, path, skip_outside=True)
+    assert (report.added, report.known) == (1, 0)
+    told = f"2 of 3 markers lie outside run {run}, whose frames are of 0.00 s to 8.00 s"
+    assert report.outside == f"{told}: left out"
+    with database.writing() as connection:  # as they were imported once
+        rows = [{"run_id": run, "time_s": time_s, "label": "cue", "note": ""} for time_s in (500.0, -3.0)]
+        connection.execute(sa.insert(Marker), rows)
     table = since_marker(database, run, "cue", who="ID 1")
     assert table["time_s"].tolist() == [-3.0, 1.0, 500.0]
     assert table["no_face_s"].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
     assert table["latency_s"].isna().all()
-    assert table.attrs["outside"] == [report.outside]
+    assert table.attrs["outside"] == [told]
     other = since_marker(database, run, "cue", who="ID 2")
     assert other["before"].tolist() == ["no face"] * 3
     assert other["after"].tolist()[:2] == ["fear", "fear"], "to appear is no change of expression"
