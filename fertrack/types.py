@@ -308,7 +308,8 @@ class FrameResult:
         timestamp_s: presentation time, seconds.
         faces: the faces and their raw network outputs.
         track_ids: int64 (N,); -1 = not confirmed.
-        track_xyxy: float32 (N, 4), the track's filtered box, px; the detection's own box where the track is -1.
+        track_xyxy: float32 (N, 4), the box to show, px: the detection's own, or, if the tracker is asked to, the motion
+            model's estimate of it.
         probabilities: float32 (N, 7), calibrated, this frame alone; NaN where no estimate was made.
         smoothed: float32 (N, 7), calibrated and smoothed over the track; equal to ``probabilities`` where track is -1.
         labels: int64 (N,), index into ``EXPRESSIONS``; -1 = uncertain (always so where the track is -1).

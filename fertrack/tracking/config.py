@@ -103,6 +103,13 @@ class TrackerConfig(StageConfig):
         "began it, and in any case during the first min_hits frames.",
     )
 
+    boxes: Literal["auto", "detected", "filtered"] = Field(
+        "auto",
+        description="The box reported for a face. detected: the detection itself. filtered: as published SORT does, "
+        "the motion model's estimate, which is steadier but lags behind. auto: the detection, unless the detector's "
+        "boxes jump about in shape from frame to frame.",
+    )
+
     @model_validator(mode="after")
     def _scores_in_order(self) -> Self:
         if self.low_score > self.high_score:
@@ -134,5 +141,6 @@ PLAIN_SORT = TrackerConfig(
     crowding_iou=0.0,
     gating="after",
     reporting="streak",
+    boxes="filtered",
 )
 """SORT as published, for comparison with the literature."""

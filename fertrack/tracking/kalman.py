@@ -25,9 +25,14 @@ __all__ = ["BoxKalman", "BoxNoise"]
 Float64Array = npt.NDArray[np.float64]
 
 _AREA = 2
+_RATIO = 3
 _ZERO, _ONE, _TWO = np.array(0.0), np.array(1.0), np.array(2.0)  # NumPy would make these of floats in every step
 _LONGEST_LINE = 60
 """Frames over which a straight line is believed."""
+_JITTER_MEMORY = 50
+"""Updates over which jitter is averaged."""
+_JUMP = 0.25**2
+"""Most that one measurement adds to the jitter."""
 _MOVING = 3  # channels u, v, s have a velocity; r has none
 
 
@@ -57,6 +62,11 @@ class BoxKalman:
     Args:
         noise: variances of the model.
 
+    Attributes:
+        jitter: by how much the measured aspect ratios lately differed from the filtered ones, as a share of the ratio,
+            mean square over all filters. A face hardly changes its shape from frame to frame, so this is the detector's
+            own noise: about 0.045 (rms) for a face detector, and 0.15 for the pedestrian detections of MOT15.
+
     Example:
         >>> import numpy as np
         >>> filters = BoxKalman()
@@ -80,6 +90,8 @@ class BoxKalman:
         self._settled = np.empty((5, 0, 4))
         self._measured = np.empty((0, 4))
         self._frames_since = np.empty(0, dtype=np.int64)
+        self.jitter = 0.0
+        self._updates = 0
 
     def __len__(self) -> int:
         return self._state.shape[1]
@@ -198,7 +210,9 @@ class BoxKalman:
         position, variance, covariance, speed_variance = chosen[0], chosen[2], chosen[3], chosen[4]
         noise = self._measurement[: len(rows)]
         gains = chosen[2:4] * (_ONE / (variance + noise))  # of position and velocity
-        chosen[:2] += gains * (uvsr - position)
+        innovation = uvsr - position
+        self._learn_jitter(innovation[:, _RATIO] / uvsr[:, _RATIO])
+        chosen[:2] += gains * innovation
         speed_variance -= gains[1] * covariance
         # What is left of variance and covariance is 1 - gain of them, which is the gain times the measurement's noise:
         # without a difference of nearly equal numbers, as new tracks' variances shrink by orders of magnitude.
@@ -214,6 +228,11 @@ class BoxKalman:
         self._state[:, rows] = self._settled[:, rows] = chosen
         self._measured[rows] = uvsr
         self._frames_since[rows] = 0
+
+    def _learn_jitter(self, off: Float64Array) -> None:
+        if len(off):
+            self._updates = min(self._updates + 1, _JITTER_MEMORY)
+            self.jitter += (float(np.minimum(off * off, _JUMP).sum()) / len(off) - self.jitter) / self._updates
 
     def retrace(self, rows: npt.NDArray[np.integer[Any]], uvsr: npt.NDArray[Any]) -> None:
         """Before the update that ends a gap: estimate the motion across it anew, from both its ends.

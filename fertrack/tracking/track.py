@@ -61,7 +61,7 @@ class TrackUpdate:
         keys: int64 (N,), >= 0, which track each row was given to, tentative or not; unlike IDs, set from the first
             detection on (``SortTracker.track_id`` tells a key's ID later). A detection that no track was given (not
             sure enough, or a box without area) has a key of its own that never gets an ID.
-        xyxy: float32 (N, 4), px: the track's filtered box; the detection's own where it was given to none.
+        xyxy: float32 (N, 4), px: the detection's box, or the track's estimate of it (``TrackerConfig.boxes``).
         kept: bool (N,), whether the detection counts as a face: False for one scored under ``high_score`` that no
             track bears out.
         velocity: float32 (N, 3), per frame: of the track's u, v (px) and s (px²); 0 where it was given to none.

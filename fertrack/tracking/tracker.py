@@ -27,6 +27,8 @@ __all__ = ["PLAIN_SORT", "SortTracker", "Track", "TrackState", "TrackUpdate", "T
 _UNIT_BOX = (0.0, 0.0, 1.0, 1.0)
 _NONE = -1
 """In place of a track's row: the detection was given to none."""
+_STEADY, _UNSTEADY = 0.08**2, 0.12**2
+"""Jitter (``BoxKalman.jitter``) up to which a detection is reported as it is, and from which on the filter's box is."""
 _KEY, _ID, _AGE, _HITS, _STREAK, _MISSES = range(6)
 
 
@@ -239,15 +241,29 @@ class SortTracker:
         if self.config.reporting == "streak":
             ids = np.where(self._ripe(), ids, UNCONFIRMED)
         track_ids, keys = ids.take(track_of_row), lives[:, _KEY].take(track_of_row)
-        filtered = self._filters.xyxy.take(track_of_row, axis=0)
+        reported = self._boxes(track_of_row, given, boxes)
         velocity = self._filters.velocities.take(track_of_row, axis=0)
         if count < len(given):
             stray = ~given
             track_ids[stray] = UNCONFIRMED
             keys[stray] = self._new_keys(len(given) - count)
-            filtered[stray] = boxes[stray]
             velocity[stray] = 0.0
-        return TrackUpdate(track_ids, keys, filtered.astype(np.float32), kept, velocity.astype(np.float32))
+        return TrackUpdate(track_ids, keys, reported.astype(np.float32), kept, velocity.astype(np.float32))
+
+    def _boxes(
+        self, track_of_row: npt.NDArray[np.int64], given: npt.NDArray[np.bool_], boxes: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """The box to report for each detection: its own, or nearer to the filter's the more the detector jitters."""
+        if self.config.boxes == "detected":
+            return boxes
+        filters = self._filters
+        if self.config.boxes == "filtered":
+            return np.where(given[:, None], filters.xyxy.take(track_of_row, axis=0), boxes)
+        share = (filters.jitter - _STEADY) / (_UNSTEADY - _STEADY)
+        if share <= 0.0:
+            return boxes
+        filtered = np.where(given[:, None], filters.xyxy.take(track_of_row, axis=0), boxes)
+        return boxes + min(share, 1.0) * (filtered - boxes)
 
     def _bury(self, left_out: int = 0) -> None:
         """Drop the tracks that were missed too often; or, before an update, for which too many frames were left out."""

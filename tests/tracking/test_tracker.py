@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -167,17 +167,39 @@ class TestMotion:
             update = tracker.update(detections([square(100)]), index)
         assert update.track_ids.tolist() == [1]
 
-    def test_filtered_box_is_returned_and_steadier_than_the_detections(self) -> None:
-        rng = np.random.default_rng(0)
-        tracker = SortTracker()
-        given_boxes, filtered = [], []
-        for index in range(200):
-            box = np.array(square(100 + 2 * index)) + rng.normal(0, 2, 4)
-            update = tracker.update(detections([box.tolist()]), index)
-            given_boxes.append(box - square(100 + 2 * index))
-            filtered.append(update.xyxy[0] - square(100 + 2 * index))
+    def test_the_detection_is_reported_where_the_detector_is_exact(self) -> None:
+        """Also of a face that moves and grows, of whose box the motion model lags behind."""
+        tracker, rng = SortTracker(), np.random.default_rng(0)
+        for index in range(60):
+            found = detections([(np.array(square(100 + 4 * index, side=40 + index)) + rng.normal(0, 0.5, 4)).tolist()])
+            update = tracker.update(found, index)
+            np.testing.assert_array_equal(update.xyxy, found.xyxy)
         assert update.xyxy.dtype == np.float32
-        assert np.std(filtered[20:]) < 0.8 * np.std(given_boxes[20:])
+        assert np.abs(tracker.tracks[0].xyxy - update.xyxy[0]).max() > 0.5, "the two boxes would be one"
+
+    @pytest.mark.parametrize("boxes", ["auto", "filtered"])
+    def test_the_boxes_of_an_unsteady_detector_are_steadied(self, boxes: Literal["auto", "filtered"]) -> None:
+        assert self.spread(boxes) < 0.8 * self.spread("detected")
+
+    @staticmethod
+    def spread(boxes: Literal["auto", "detected", "filtered"]) -> float:
+        """How far the boxes reported of a face are off, whose detections are off by a tenth of its size."""
+        rng = np.random.default_rng(0)
+        tracker, off = SortTracker(TrackerConfig(boxes=boxes)), []
+        for index in range(200):
+            box = np.array(square(100 + 2 * index)) + rng.normal(0, 4, 4)
+            update = tracker.update(detections([box.tolist()]), index)
+            off.append(update.xyxy[0] - square(100 + 2 * index))
+        return float(np.std(off[60:]))
+
+    def test_a_face_without_a_track_has_its_own_box_beside_steadied_ones(self) -> None:
+        rng, tracker = np.random.default_rng(0), SortTracker()
+        for index in range(60):
+            faces = [(np.array(square(100)) + rng.normal(0, 4, 4)).tolist(), square(400 + 5 * index)]
+            found = detections(faces, [0.9, 0.2])
+            update = tracker.update(found, index)
+        np.testing.assert_array_equal(update.xyxy[1], found.xyxy[1])
+        assert (update.xyxy[0] != found.xyxy[0]).any()
 
 
 class TestAssignment:
