@@ -45,7 +45,7 @@ check: lint types test
 CLIP ?= fertrack-out/demo.mp4
 bench: $(VENV)/.dev .venv-peer/bin/deface
 	@test -f $(CLIP) || $(BIN)/fertrack demo --clip-only
-	$(BIN)/python -m fertrack.benchmarks.throughput $(CLIP) --peer .venv-peer/bin/deface
+	$(BIN)/python -m fertrack.benchmarks throughput $(CLIP) --peer .venv-peer/bin/deface
 
 .venv-peer/bin/deface:
 	$(PYTHON) -m venv .venv-peer
@@ -53,7 +53,7 @@ bench: $(VENV)/.dev .venv-peer/bin/deface
 
 # The tracker alone, beside roboflow's trackers.
 bench-tracking: $(VENV)/.dev .venv-peer-trackers/bin/python
-	$(BIN)/python -m fertrack.benchmarks.tracker_speed --peer .venv-peer-trackers/bin/python
+	$(BIN)/python -m fertrack.benchmarks tracker_speed --peer .venv-peer-trackers/bin/python
 
 .venv-peer-trackers/bin/python:
 	$(PYTHON) -m venv .venv-peer-trackers

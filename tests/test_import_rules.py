@@ -31,9 +31,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("live", "evaluation"),
     ("model_export", "tuning", "web", "gui"),
     ("training",),
-    ("benchmarks",),
     ("cli",),
     ("__main__", "__init__"),
+    ("benchmarks",),
 )
 
 OWN_CONFIG = ("training.config",)
@@ -125,6 +125,15 @@ def test_libraries_stay_at_home(module: str) -> None:
         if library in HOMES:
             at_home = any(module == home or module.startswith(f"{home}.") for home in HOMES[library])
             assert at_home, f"{module} must not import {library}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.partition(".")[0] != "benchmarks"])
+def test_the_product_knows_nothing_of_the_laboratory(module: str) -> None:
+    """Not even for a type."""
+    nodes = list(ast.walk(MODULES[module]))
+    imported = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    imported += [alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+    assert not [name for name in imported if "benchmarks" in name.split(".")]
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -1,8 +1,14 @@
-"""How long a classifier takes for a face, on one CPU thread: as the pipeline runs it, and its network alone."""
+"""Time of a classifier for a face, as the pipeline runs it and of its network alone.
+
+``python -m fertrack.benchmarks classifier_speed [BUNDLE] [--set classification.threads=2]`` prints a table.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,10 +21,11 @@ import numpy as np
 from fertrack.classifiers import build_classifier
 from fertrack.classifiers.base import tensor_shape
 from fertrack.classifiers.config import ClassificationConfig
+from fertrack.config import load_settings
 from fertrack.models.bundle import load_bundle
 from fertrack.models.devices import open_session
 
-__all__ = ["ClassifierSpeed", "measure_speed"]
+__all__ = ["ClassifierSpeed", "main", "measure_speed"]
 
 _MIN_RUNS = 5
 
@@ -117,3 +124,27 @@ def _times_s(run: Callable[[], Any], seconds: float) -> tuple[list[float], list[
         cpu_s.append(time.thread_time() - busy)
         wall_s.append(time.perf_counter() - began)
     return wall_s, cpu_s
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure one face and eight together, and print a Markdown table, or JSON."""
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks classifier_speed", description=__doc__)
+    parser.add_argument("bundle", nargs="?", default="default", help="'default', a bundle's folder, or weights")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time for each measurement")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    if not given.seconds > 0:
+        parser.error("--seconds must be above 0")
+    settings = load_settings([], [f"classification.bundle={given.bundle}", *given.overrides])
+    rows = [row.as_dict() for row in measure_speed(settings.classification, seconds=given.seconds)]
+    sys.stdout.write(json.dumps(rows, indent=2) + "\n" if given.json else _table(rows))
+    return 0
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [f"| {' | '.join(rows[0])} |", f"|{'--:|' * len(rows[0])}"]
+    for row in rows:
+        cells = [f"{value:.3f}" if isinstance(value, float) else str(value or "-") for value in row.values()]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

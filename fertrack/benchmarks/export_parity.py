@@ -1,14 +1,15 @@
 """Exports a classifier to every format and writes down what came out: size, differences, accuracy, speed.
 
-Run as ``python -m fertrack.benchmarks.export_parity LABELLED reports/exports.md [BUNDLE]``. A format that cannot be
+Run as ``python -m fertrack.benchmarks export_parity LABELLED reports/exports.md [BUNDLE]``. A format that cannot be
 had on this machine is in the table with the sentence that says why. PyTorch's threads are its own business: for
 figures of one thread, set OMP_NUM_THREADS=1 before.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,7 @@ from fertrack.model_export.network import FORMATS, ExportFormat
 from fertrack.model_export.sample import labelled_sample
 from fertrack.models.bundle import load_bundle
 
-__all__ = ["ExportRow", "export_rows", "render"]
+__all__ = ["ExportRow", "export_rows", "main", "render"]
 
 _LIBRARIES = ("onnx", "onnxruntime", "torch", "litert-torch", "ai-edge-litert", "tensorrt")
 
@@ -80,7 +81,7 @@ def render(classifier: str, sample: FaceSample, rows: list[ExportRow]) -> str:
     lines = [
         "# Exports of the classifier",
         "",
-        "Written by `python -m fertrack.benchmarks.export_parity LABELLED reports/exports.md`.",
+        "Written by `python -m fertrack.benchmarks export_parity LABELLED reports/exports.md`.",
         "",
         f"Exported: {classifier}. Compared on {len(sample)} faces of {sample.name}, detector and alignment in the "
         "loop, largest logit against label, no prior divided out. For INT8 every tenth face or so served to find the "
@@ -121,12 +122,14 @@ def _versions() -> list[str]:
     return found
 
 
-def main(data: Path, report: Path, classifier: str = "default") -> None:
+def main(arguments: Sequence[str]) -> int:
     """Export, measure and write the report."""
-    bundle = load_bundle(classifier)
-    sample = labelled_sample(data, bundle.template, bundle.card.input.size_px)
-    report.write_text(render(bundle.fingerprint, sample, export_rows(classifier, sample)), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks export_parity", description=__doc__)
+    parser.add_argument("data", metavar="LABELLED", type=Path)
+    parser.add_argument("report", type=Path)
+    parser.add_argument("bundle", nargs="?", default="default")
+    given = parser.parse_args(arguments)
+    bundle = load_bundle(given.bundle)
+    sample = labelled_sample(given.data, bundle.template, bundle.card.input.size_px)
+    given.report.write_text(render(bundle.fingerprint, sample, export_rows(given.bundle, sample)), encoding="utf-8")
+    return 0

@@ -1,4 +1,6 @@
-"""How live a live run is: a clip sent as a stream over loopback, displayed, analysed, stored, cut off and found again.
+"""A clip sent as a stream over loopback: ``python -m fertrack.benchmarks live CLIP``.
+
+It is displayed, analysed, stored, cut off and found again.
 
 A process of its own sends the clip in a loop at a fixed rate, so what is measured is what somebody with a network
 camera gets: the sender's work is not in it, but for the share of the machine that it takes.
@@ -12,102 +14,34 @@ camera gets: the sender's work is not in it, but for the share of the machine th
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import gc
+import json
 import platform
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
+from fertrack.benchmarks.live_page import LiveBenchmark, Part, as_json, targets_of, to_markdown
 from fertrack.benchmarks.loopback.clip import number_in
-from fertrack.benchmarks.loopback.sender import LoopbackSender, Protocol
-from fertrack.config import Settings
+from fertrack.benchmarks.loopback.sender import PROTOCOLS, LoopbackSender, Protocol, frame_size
+from fertrack.config import Settings, load_settings
 from fertrack.errors import EvaluationError
 from fertrack.live.latency import Meter
 from fertrack.live.session import LiveSession
-from fertrack.live.state import LiveSummary, Percentiles
 from fertrack.pipeline.scheduler import available_cores
 
-__all__ = ["LiveBenchmark", "Part", "as_json", "measure_live", "to_markdown"]
+__all__ = ["main", "measure_live"]
 
 _SETTLING_S = 5.0
 _BACK_S = 60.0
 _MB = 1e6
-_NOT_MEASURED = "not measured"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some minutes of a run. Milliseconds, and times a second; None is what was not measured."""
-
-    display_fps: float
-    results_hz: float
-    age_ms: Percentiles | None
-    latency_ms: Percentiles | None
-    rss_mb: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LiveBenchmark:
-    """What one protocol came to.
-
-    Attributes:
-        protocol: "mjpeg", "udp" or "rtsp".
-        clip: name of the clip.
-        size: width and height of the pictures, px.
-        source_fps: pictures sent a second.
-        minutes: of steady running, after five seconds to settle.
-        steady: all of it.
-        each_minute: the same in as many equal parts as it ran for full minutes.
-        sent_to_displayed_ms: from the moment a picture was sent until it was displayed.
-        faces: mean number in an analysed frame.
-        budget: what the analysis was allowed at the end.
-        disconnects: times the connection was broken off.
-        reconnects: times it was found again.
-        back_s: seconds from breaking it off until a new picture was displayed, the sender's pause included: median and
-            longest; None if it was never broken off.
-        left: threads, children and sockets that were not there before.
-        summary: what the run said of itself.
-        date: of the measurement.
-        machine: on what.
-        load: mean number of processes that wanted to run, over the last minute before the measurement.
-        targets: whether each was reached; None where the measurement cannot tell.
-    """
-
-    protocol: str
-    clip: str
-    size: tuple[int, int]
-    source_fps: float
-    minutes: float
-    steady: Part
-    each_minute: tuple[Part, ...]
-    sent_to_displayed_ms: Percentiles | None
-    faces: float
-    budget: str
-    disconnects: int
-    reconnects: int
-    back_s: tuple[float, float] | None
-    left: tuple[str, ...]
-    summary: LiveSummary
-    date: str = ""
-    machine: str = ""
-    load: float = 0.0
-    targets: dict[str, bool | None] = field(default_factory=dict)
-
-    @property
-    def first(self) -> Part:
-        """The first minute."""
-        return self.each_minute[0]
-
-    @property
-    def last(self) -> Part:
-        """The last minute."""
-        return self.each_minute[-1]
 
 
 def measure_live(
@@ -197,64 +131,8 @@ def measure_live(
         machine=f"{available_cores()} cores, {platform.machine()}, Python {platform.python_version()}",
         load=load,
     )
-    result.targets.update(_targets(result))
+    result.targets.update(targets_of(result))
     return result
-
-
-def to_markdown(results: list[LiveBenchmark]) -> str:
-    """A page about measurements of one clip."""
-    first = results[0]
-    lines = [
-        f"# Live: {first.clip} at {first.size[0]}x{first.size[1]}, {first.source_fps:g} pictures a second",
-        "",
-        f"{first.date}, {first.machine}; load before it {', '.join(f'{each.load:.1f}' for each in results)}. "
-        "The sender runs on the same machine.",
-        "",
-        "| | " + " | ".join(each.protocol for each in results) + " |",
-        "|---" * (len(results) + 1) + "|",
-    ]
-    rows: list[tuple[str, Callable[[LiveBenchmark], str]]] = [
-        ("steady running", lambda each: f"{each.minutes:g} min"),
-        ("faces in a frame", lambda each: f"{each.faces:.1f}"),
-        ("displayed a second", lambda each: f"{each.steady.display_fps:.1f}"),
-        ("results a second", lambda each: f"{each.steady.results_hz:.1f}"),
-        ("age of a displayed result, p50 / p95 / p99 ms", lambda each: _ms(each.steady.age_ms)),
-        ("latency, capture to result drawn, ms", lambda each: _ms(each.steady.latency_ms)),
-        ("picture sent to picture displayed, ms", lambda each: _ms(each.sent_to_displayed_ms)),
-        ("latency in the first minute", lambda each: _ms(each.first.latency_ms)),
-        ("latency in the last minute", lambda each: _ms(each.last.latency_ms)),
-        ("memory after the first and the last minute, MB", lambda e: f"{_mb(e.first.rss_mb)}, {_mb(e.last.rss_mb)}"),
-        ("budget at the end", lambda each: each.budget),
-        ("disconnects, reconnects", lambda each: f"{each.disconnects}, {each.reconnects}"),
-        (
-            "seconds until displayed again, median, longest",
-            lambda e: f"{e.back_s[0]:.1f}, {e.back_s[1]:.1f}" if e.back_s else _NOT_MEASURED,
-        ),
-        ("left at the end", lambda each: ", ".join(each.left) or "nothing"),
-    ]
-    lines += [f"| {name} | " + " | ".join(show(each) for each in results) + " |" for name, show in rows]
-    lines += ["", "| target | " + " | ".join(each.protocol for each in results) + " |"]
-    lines.append("|---" * (len(results) + 1) + "|")
-    for target in first.targets:
-        lines.append(f"| {target} | " + " | ".join(_reached(e.targets[target]) for e in results) + " |")
-    for each in results:
-        if len(each.each_minute) > 1:
-            lines += ["", *_minutes(each)]
-    return "\n".join(lines) + "\n"
-
-
-def _minutes(result: LiveBenchmark) -> list[str]:
-    lines = [
-        f"| {result.protocol}, minute | displayed a second | results a second | age, p50 / p95 / p99 ms |"
-        " latency, p50 / p95 / p99 ms | memory, MB |",
-        "|---:|---:|---:|---|---|---:|",
-    ]
-    for number, part in enumerate(result.each_minute, start=1):
-        lines.append(
-            f"| {number} | {part.display_fps:.1f} | {part.results_hz:.1f} | {_ms(part.age_ms)} |"
-            f" {_ms(part.latency_ms)} | {_mb(part.rss_mb)} |"
-        )
-    return lines
 
 
 class _Watcher:
@@ -318,31 +196,6 @@ def _part(session: LiveSession, watcher: _Watcher, start_s: float, end_s: float)
     )
 
 
-def _targets(result: LiveBenchmark) -> dict[str, bool | None]:
-    """Whether each target was reached; None where there is nothing to tell it by, which is no success.
-
-    A first minute is comparable with a last one only where they are two; nothing displayed, and no result, is 0 a
-    second.
-    """
-    age = result.steady.age_ms
-    is_long = len(result.each_minute) > 1
-    first, last = result.first, result.last
-    latency = memory = None
-    if is_long and first.latency_ms is not None and last.latency_ms is not None:
-        latency = abs(last.latency_ms.p50 - first.latency_ms.p50) <= 0.1 * first.latency_ms.p50
-    if is_long and first.rss_mb is not None and last.rss_mb is not None:
-        memory = abs(last.rss_mb - first.rss_mb) <= 30.0
-    return {
-        "display ≥ 25 fps": result.steady.display_fps >= 25.0,
-        "results ≥ 10 Hz": result.steady.results_hz >= 10.0,
-        "p95 age ≤ 150 ms": age.p95 <= 150.0 if age is not None else None,
-        "latency of the last minute = the first's ± 10 %": latency,
-        "memory ± 30 MB": memory,
-        "every disconnect survived": result.reconnects >= result.disconnects if result.disconnects else None,
-        "nothing left": not result.left,
-    }
-
-
 def _resources() -> tuple[set[str], set[int], set[int]]:
     """Names of threads, children, and sockets' descriptors of this process."""
     process = psutil.Process()
@@ -359,18 +212,47 @@ def _left_since(before: tuple[set[str], set[int], set[int]]) -> tuple[str, ...]:
     return tuple(left)
 
 
-def _ms(found: Percentiles | None) -> str:
-    return str(found) if found is not None else _NOT_MEASURED
+def main(arguments: Sequence[str]) -> int:
+    """Measure with each protocol, print the page, and write ``DATE-live-CLIP.md`` and ``.json`` where asked to."""
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks live", description=__doc__)
+    parser.add_argument("clip", type=Path, help="a video with faces; sent in a loop")
+    parser.add_argument("--protocol", action="append", choices=PROTOCOLS, help="may be repeated [mjpeg, udp]")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of steady running, each")
+    parser.add_argument("--disconnects", type=int, default=3, help="times the connection is broken off, each")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames sent a second")
+    parser.add_argument("--size", type=frame_size, default=None, metavar="WxH", help="the clip's own where not given")
+    parser.add_argument("--seconds", type=float, default=10.0, help="most of the clip that is sent")
+    parser.add_argument("--fixed", action="store_true", help="adapt nothing to the machine's speed")
+    parser.add_argument("--out", type=Path, default=None, help="folder for the page")
+    parser.add_argument("--config", action="append", default=[], metavar="FILE")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args(arguments)
+    settings = load_settings(given.config, given.overrides)
+    results = [
+        measure_live(
+            given.clip,
+            protocol,
+            minutes=given.minutes,
+            disconnects=given.disconnects,
+            fps=given.fps,
+            size=given.size,
+            seconds=given.seconds,
+            settings=settings,
+            fixed=given.fixed,
+            on_progress=_say,
+        )
+        for protocol in given.protocol or ("mjpeg", "udp")
+    ]
+    page, plain = to_markdown(results), json.dumps(as_json(results), indent=2) + "\n"
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+        stem = given.out / f"{results[0].date}-live-{given.clip.stem}"
+        stem.with_suffix(".json").write_text(plain, encoding="utf-8")
+        stem.with_suffix(".md").write_text(page, encoding="utf-8")
+    sys.stdout.write(plain if given.json else page)
+    return 0
 
 
-def _mb(found: float | None) -> str:
-    return f"{found:.0f}" if found is not None else _NOT_MEASURED
-
-
-def _reached(target: bool | None) -> str:
-    return _NOT_MEASURED if target is None else "yes" if target else "no"
-
-
-def as_json(results: list[LiveBenchmark]) -> list[dict[str, object]]:
-    """The same as plain values."""
-    return [asdict(each) for each in results]
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")

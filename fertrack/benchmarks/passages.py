@@ -5,7 +5,7 @@ follow a description that came with them; the others were written down by one vi
 looked at. What is ambiguous, a face between two expressions for example, is in none. They are few, so this tells
 whether the whole way from video to label works elsewhere, not how well to a point.
 
-Run ``python -m fertrack.benchmarks.passages VIDEOS OUT.md [BUNDLE...]``.
+Run ``python -m fertrack.benchmarks passages VIDEOS OUT.md [BUNDLE...]``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fertrack.evaluation.intervals import Interval
 from fertrack.models.bundle import load_bundle
 from fertrack.process import process_video
 
-__all__ = ["PASSAGES", "Passage", "Shares", "measure_passages", "passages_table"]
+__all__ = ["PASSAGES", "Passage", "Shares", "main", "measure_passages", "passages_table"]
 
 _SEED, _RESAMPLES = 7, 2000
 
@@ -144,8 +144,11 @@ def _interval(values: Sequence[float]) -> str:
     return str(Interval(float(np.mean(values)), float(low), float(high)))
 
 
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Labels on real clips against what is shown in them.")
+def main(arguments: Sequence[str]) -> int:
+    """Process the clips with each bundle and write the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fertrack.benchmarks passages", description="Labels on real clips against what is shown in them."
+    )
     parser.add_argument("videos", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("bundles", nargs="*", default=["default"])
@@ -161,11 +164,8 @@ def _main(arguments: Sequence[str] | None = None) -> None:
         "by one viewer before any estimate for them was looked at; nothing was fitted to either. "
         f"{len(PASSAGES)} passages of {len({each.video for each in PASSAGES})} people: mind the interval (bootstrap "
         "over passages). Percent of the frames: right / *uncertain* / wrong; smoothed, a label comes a little after "
-        "the face. Written by `python -m fertrack.benchmarks.passages`.\n\n"
+        "the face. Written by `python -m fertrack.benchmarks passages`.\n\n"
         f"{passages_table(PASSAGES, measured)}\n"
     )
     given.out.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _main()
+    return 0

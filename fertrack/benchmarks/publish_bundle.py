@@ -1,6 +1,6 @@
 """Calibrates a bundle, writes the values into its ``bundle.toml``, and writes the reports that say what they are worth.
 
-``python -m fertrack.benchmarks.publish_bundle PICTURES`` does it for the default bundle: ``[calibration]``,
+``python -m fertrack.benchmarks publish_bundle PICTURES`` does it for the default bundle: ``[calibration]``,
 ``[[measured]]`` and ``[reliability]`` of its card, ``reports/calibration_default.md`` and ``reports/model_card.md``.
 Run it again whenever the network or its card changes. ``--bundle FOLDER`` takes another bundle, ``--reports DIR``
 another folder, ``--dry-run`` leaves the card as it is. The pictures (FER2013 with FER+ votes, or any labelled set)
@@ -21,12 +21,12 @@ from typing import Any
 
 import tomli_w
 
+from fertrack.benchmarks.bundle_reliability import measure_reliability, write_into
 from fertrack.errors import ConfigError, EvaluationError, ModelError
 from fertrack.evaluation.datasets.open import LabelledSet
 from fertrack.evaluation.expression.classify import Answers, answers_of
 from fertrack.evaluation.expression.model_card import render as render_card
 from fertrack.evaluation.expression.page import write_text
-from fertrack.evaluation.expression.reliability import measure_reliability, write_into
 from fertrack.evaluation.expression.report import evaluate_answers
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression
 from fertrack.expression.config import CalibrationConfig
@@ -115,7 +115,7 @@ _TEXT = """\
 
 Which temperature, biases, prior strength and thresholds the default bundle (`fertrack/models/default/bundle.toml`)
 recommends, and what they are worth. Written, like the bundle's `[calibration]`, by
-`python -m fertrack.benchmarks.publish_bundle PICTURES`. How the smoothing was chosen: [smoothing.md](smoothing.md).
+`python -m fertrack.benchmarks publish_bundle PICTURES`. How the smoothing was chosen: [smoothing.md](smoothing.md).
 
 Pictures: FER2013's PublicTest with the ten FER+ votes; seven classes, label = most votes (ties: first column in the
 file's order), pictures whose winner is contempt, unknown or "not a face" or that have fewer than four votes for the
@@ -287,7 +287,7 @@ def card_tables(study: Study) -> str:
         "thresholds": by_expression(fit.values.thresholds, 2),
     }
     lines = [
-        "# Written by `python -m fertrack.benchmarks.publish_bundle`, chosen as reports/calibration_default.md says.",
+        "# Written by `python -m fertrack.benchmarks publish_bundle`, chosen as reports/calibration_default.md says.",
         f"# Held out: accuracy {after['accuracy']}, calibration error {after['ece']}.",
         "[calibration]",
         *(f"{name} = {_inline(value)}" for name, value in calibration.items()),
@@ -403,9 +403,9 @@ def _inline(value: Any) -> str:
     return tomli_w.dumps({"v": value}).partition("=")[2].strip()
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> int:
     """See the top of this module."""
-    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks.publish_bundle", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks publish_bundle", description=__doc__)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--bundle", default="default")
     parser.add_argument("--reports", type=Path, default=Path("reports"))
@@ -420,7 +420,4 @@ def main(arguments: Sequence[str]) -> None:
     )
     for path in publish(given.pictures, given.bundle, given.reports, options, dry_run=given.dry_run):
         sys.stdout.write(f"{path}\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return 0

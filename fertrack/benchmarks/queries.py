@@ -1,4 +1,4 @@
-"""Measures the questions to a large database: ``python -m fertrack.benchmarks.queries``.
+"""Measures the questions to a large database: ``python -m fertrack.benchmarks queries``.
 
 Builds an SQLite file of a million face rows (18 runs of 10,000 frames and one of 20,000, with five people in each) by
 inserting in bulk what an analysis would have stored, asks every question about the longest run and about all runs,
@@ -15,7 +15,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ def write_table(
     lines = [
         f"# Questions to a large database, {dt.date.today():%Y-%m-%d}",
         "",
-        f"{about} Made by `python -m fertrack.benchmarks.queries`; built in {built_s:.0f} s.",
+        f"{about} Made by `python -m fertrack.benchmarks queries`; built in {built_s:.0f} s.",
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; load average {load:.1f} "
         "while measuring: where others work on the machine too, the CPU time is the figure to compare. "
         f"Peak memory of the process {_peak_mb():.0f} MB, building included.",
@@ -136,9 +136,11 @@ def write_table(
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Build, measure, write; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Measure the questions to a large database.")
+    parser = argparse.ArgumentParser(
+        prog="python -m fertrack.benchmarks queries", description="Measure the questions to a large database."
+    )
     parser.add_argument("--runs", type=int, default=19)
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--people", type=int, default=5)
@@ -208,7 +210,3 @@ def _results(seed: int, frames: int, people: int) -> Iterator[FrameResult]:
 def _peak_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -2,7 +2,7 @@
 
 From each clip of one person the best faces are taken as in a run. Same person: the first half of them against the
 second. Different people: all pairs of clips. People of one clip with several: all pairs of tracks seen in one frame.
-Run it with ``python -m fertrack.benchmarks.reid_distances FOLDER CLIP...``; it prints a table.
+Run it with ``python -m fertrack.benchmarks reid_distances FOLDER CLIP...``; it prints a table.
 """
 
 from __future__ import annotations
@@ -102,9 +102,11 @@ def compare(folder: Path, clips: Sequence[str], *, faces_per_track: int = 5) -> 
     return Resemblance(found.same, found.different, found.side_by_side, embedder.ms_per_face)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print the table as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m fertrack.benchmarks reid_distances", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("clips", nargs="+", metavar="CLIP")
     given = parser.parse_args(arguments)
@@ -150,7 +152,3 @@ class _Stopwatch:
     def ms_per_face(self) -> float:
         """CPU time per face so far, milliseconds."""
         return 1e3 * self._s / max(self._faces, 1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

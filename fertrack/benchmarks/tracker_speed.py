@@ -1,4 +1,4 @@
-"""Speed of one association step: ``python -m fertrack.benchmarks.tracker_speed [--peer PYTHON]``.
+"""Speed of one association step: ``python -m fertrack.benchmarks tracker_speed [--peer PYTHON]``.
 
 Our tracker with all its improvements, the same as plain SORT, and the SORT of roboflow's ``trackers`` (in a virtual
 environment of its own, whose Python is given) take turns on the same boxes: people who wander about, one in twenty
@@ -148,9 +148,9 @@ def to_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure, and write ``<date>-tracking.json`` and ``.md``."""
-    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks.tracker_speed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks tracker_speed", description=__doc__)
     parser.add_argument("--peer", type=Path, help="Python of a virtual environment with roboflow's trackers")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--updates", type=int, default=FRAMES)
@@ -170,7 +170,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stem.with_suffix(".md").write_text(to_markdown(result), encoding="utf-8")
     sys.stdout.write(to_markdown(result))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """What each part of the training is worth: the same short run without it, several seeds, on pictures never learned.
 
-Run ``python -m fertrack.benchmarks.training_ablation CONFIG PICTURES.npz OUT.md``; a run that was stopped goes on
+Run ``python -m fertrack.benchmarks training_ablation CONFIG PICTURES.npz OUT.md``; a run that was stopped goes on
 where it was.
 """
 
@@ -26,7 +26,7 @@ from fertrack.training.settle import class_shares, settle
 from fertrack.training.teachers import taught
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["CHANGES", "Change", "Outcome", "ablation_table", "compare"]
+__all__ = ["CHANGES", "Change", "Outcome", "ablation_table", "compare", "main"]
 
 logger = logging.getLogger(__name__)
 
@@ -193,8 +193,12 @@ def _points(value: float, resampled: FloatArray) -> str:
     return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train without each part of a recipe, and compare.")
+def main(arguments: Sequence[str]) -> int:
+    """Train, compare and write the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fertrack.benchmarks training_ablation",
+        description="Train without each part of a recipe, and compare.",
+    )
     parser.add_argument("config", type=Path)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("out", type=Path)
@@ -212,11 +216,8 @@ def _main(arguments: Sequence[str] | None = None) -> None:
         f"{len(voted)} pictures (arg-max of the votes), of which no twin was learned. Temperature and biases are "
         "fitted on training pictures kept apart. Differences in points, to the first row, 95 % bootstrap intervals "
         "over pictures. Values separated by / are seeds. Disturbed: a third each shrunk to 16-40 px, blurred, noisy. "
-        "Written by `python -m fertrack.benchmarks.training_ablation`.\n\n"
+        "Written by `python -m fertrack.benchmarks training_ablation`.\n\n"
         f"{ablation_table(CHANGES, outcomes, voted)}\n"
     )
     given.out.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _main()
+    return 0

@@ -14,7 +14,6 @@ import typer
 
 from fertrack.cli import (
     answers,
-    bench,
     bias,
     calibrate,
     database,
@@ -64,7 +63,6 @@ app.add_typer(models.app, name="models")
 app.add_typer(database.app, name="db")
 app.add_typer(setup.config_app, name="config")
 app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(bench.app, name="bench")
 app.add_typer(bias.app, name="bias")
 
 

@@ -1,4 +1,4 @@
-"""``fertrack models export`` and ``fertrack models bench``: classifiers for other runtimes, and how fast they are."""
+"""``fertrack models export``: classifiers for other runtimes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fertrack.cli.options import DEFAULT_OUT
-from fertrack.cli.output import err_console, print_json, print_table
+from fertrack.cli.output import err_console, print_json
 
 __all__ = ["Classifier", "Data", "LogitTolerance", "ModelFormat", "export_classifier", "register"]
 
@@ -50,7 +50,6 @@ LogitTolerance = Annotated[
 def register(app: typer.Typer) -> None:
     """Add this module's commands to ``fertrack models``."""
     app.command("export")(export)
-    app.command("bench")(bench)
 
 
 def export(
@@ -125,39 +124,3 @@ def export_classifier(
     for line in done.parity.lines():
         typer.echo(line)
     typer.echo(done.folder)
-
-
-def bench(
-    classifier: Annotated[
-        str,
-        typer.Argument(metavar="NAME|PATH", help="'default', a bundle's folder, or weights with a card beside them."),
-    ] = "default",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino or coreml.")] = "cpu",
-    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
-    seconds: Annotated[float, typer.Option(metavar="S", help="Time for each measurement.", min=0.01)] = 2.0,
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run a bundle that is a program.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Measure how long a classifier takes for a face, one at a time and eight together.
-
-    Example: fertrack models bench int8
-    """
-    from fertrack.benchmarks.classifier_speed import measure_speed
-    from fertrack.cli.options import settings_from
-
-    settings = settings_from(
-        None,
-        None,
-        {
-            "classification.bundle": ("NAME|PATH", classifier),
-            "classification.device": ("--device", device),
-            "classification.threads": ("--threads", threads),
-            "classification.trust_code": ("--trust-code", trust_code or None),
-        },
-    )
-    rows = [row.as_dict() for row in measure_speed(settings.classification, seconds=seconds)]
-    if as_json:
-        print_json(rows)
-        return
-    columns = ["faces together", "ms a face, best", "median", "CPU", "network alone, CPU", "runs"]
-    print_table(columns, [list(row.values()) for row in rows])

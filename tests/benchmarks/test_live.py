@@ -1,4 +1,4 @@
-"""``fertrack bench live``: a real stream, watched, cut off and found again; and what it says about that."""
+"""The live benchmark: a real stream, watched, cut off and found again; and what it says about that."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fertrack.benchmarks.live import LiveBenchmark, Part, _targets, to_markdown
-from fertrack.cli.main import run
+from fertrack.benchmarks.__main__ import main
+from fertrack.benchmarks.live_page import LiveBenchmark, Part, targets_of, to_markdown
 from fertrack.live.state import LiveSummary, Percentiles
 from tests.support.video_factory import make_video
 
@@ -19,10 +19,10 @@ def test_a_clip_is_sent_watched_cut_off_and_found_again(
     protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = make_video(tmp_path / "clip.mp4", 30, 15, (320, 240))
-    arguments = ["bench", "live", str(clip), "--protocol", protocol, "--minutes", "0.05", "--disconnects", "1"]
+    arguments = ["live", str(clip), "--protocol", protocol, "--minutes", "0.05", "--disconnects", "1"]
     arguments += ["--set", "stream.stall_timeout_s=1.5"]
-    options = ["--fps", "15", "--set", "linking.method=off", "-o", str(tmp_path / "out"), "--json"]
-    assert run([*arguments, *options]) == 0
+    options = ["--fps", "15", "--set", "linking.method=off", "--out", str(tmp_path / "out"), "--json"]
+    assert main([*arguments, *options]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["disconnects"], found["reconnects"], found["left"]) == (1, 1, [])
     assert found["size"] == [320, 240]
@@ -38,15 +38,16 @@ def test_a_clip_is_sent_watched_cut_off_and_found_again(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [(["--protocol", "smoke"], "none of mjpeg"), (["--size", "big"], "no size")]
+    ("options", "said"), [(["--protocol", "smoke"], "invalid choice: 'smoke'"), (["--size", "big"], "no size")]
 )
 def test_wrong_usage(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", "live", "clip.mp4", *options]) == 2
-    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    with pytest.raises(SystemExit, match="2"):
+        main(["live", "clip.mp4", *options])
+    assert said in capsys.readouterr().err
 
 
 def test_a_clip_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["bench", "live", str(tmp_path / "none.mp4"), "--set", "linking.method=off"]) == 1
+    assert main(["live", str(tmp_path / "none.mp4"), "--set", "linking.method=off"]) == 1
     assert "none.mp4" in capsys.readouterr().err
 
 
@@ -63,20 +64,20 @@ def measured(*minutes: Part, steady: Part = PART, disconnects: int = 20) -> Live
 
 
 def test_targets_are_true_only_where_something_was_measured_that_says_so() -> None:
-    long = _targets(measured(PART, PART))
+    long = targets_of(measured(PART, PART))
     assert set(long.values()) == {True}
     slower = replace(PART, latency_ms=Percentiles(80.0, 90.0, 120.0), rss_mb=450.0)
-    assert [name for name, reached in _targets(measured(PART, slower)).items() if reached is False] == [
+    assert [name for name, reached in targets_of(measured(PART, slower)).items() if reached is False] == [
         "latency of the last minute = the first's ± 10 %",
         "memory ± 30 MB",
     ]
-    assert [name for name, reached in _targets(measured(PART, disconnects=0)).items() if reached is None] == [
+    assert [name for name, reached in targets_of(measured(PART, disconnects=0)).items() if reached is None] == [
         "latency of the last minute = the first's ± 10 %",
         "memory ± 30 MB",
         "every disconnect survived",
     ]
     nothing = Part(0.0, 0.0, None, None, None)
-    empty = _targets(measured(nothing, nothing, steady=nothing))
+    empty = targets_of(measured(nothing, nothing, steady=nothing))
     assert [name for name, reached in empty.items() if reached] == ["every disconnect survived", "nothing left"]
     assert empty["p95 age ≤ 150 ms"] is None
     page = to_markdown([replace(measured(nothing, nothing, steady=nothing, disconnects=0), targets=empty)])

@@ -1,4 +1,4 @@
-"""A clip as a live stream over loopback: ``python -m fertrack.benchmarks.loopback.sender CLIP``.
+"""A clip as a live stream over loopback: ``python -m fertrack.benchmarks loopback.sender CLIP``.
 
 It runs in a process of its own, so that sending and receiving do not share an interpreter lock in what is measured.
 The clip is encoded once and played in a loop. Commands come as lines on standard input, whose end ends the sender:
@@ -32,7 +32,7 @@ from fertrack.benchmarks.loopback.show import Show
 from fertrack.benchmarks.loopback.udp import UdpSender
 from fertrack.errors import EvaluationError, FertrackError
 
-__all__ = ["PROTOCOLS", "LoopbackSender", "Protocol", "main"]
+__all__ = ["PROTOCOLS", "LoopbackSender", "Protocol", "frame_size", "main"]
 
 Protocol = Literal["mjpeg", "udp", "rtsp"]
 PROTOCOLS: tuple[Protocol, ...] = ("mjpeg", "udp", "rtsp")
@@ -78,7 +78,7 @@ class LoopbackSender:
     ) -> None:
         self.address = ""
         self.sent_s: dict[int, float] = {}
-        self._command = [sys.executable, "-m", "fertrack.benchmarks.loopback.sender", str(clip)]
+        self._command = [sys.executable, "-m", "fertrack.benchmarks", "loopback.sender", str(clip)]
         self._command += ["--protocol", protocol, "--fps", f"{fps:g}", "--seconds", f"{seconds:g}"]
         self._command += ["--size", f"{size[0]}x{size[1]}"] if size else []
         self._command += ["--numbered"] if numbered else []
@@ -152,7 +152,7 @@ class LoopbackSender:
         return complaint.rpartition("\n")[2]
 
 
-def main(arguments: Sequence[str] | None = None, commands: TextIO | None = None, output: TextIO | None = None) -> int:
+def main(arguments: Sequence[str], commands: TextIO | None = None, output: TextIO | None = None) -> int:
     """Send until the commands end; see the module. Returns the exit status."""
     options = _parser().parse_args(arguments)
     written, out = threading.Lock(), output or sys.stdout
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None, commands: TextIO | None = None,
                 elif word == "stall":
                     show.stall(float(value))
                 elif word == "size":
-                    show.change(clip_of(_size(value)))
+                    show.change(clip_of(frame_size(value)))
     except FertrackError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -196,21 +196,24 @@ _SENDERS: dict[str, Callable[[Show, int], MjpegServer | UdpSender | RtspServer]]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks.loopback.sender", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks loopback.sender", description=__doc__)
     parser.add_argument("clip", type=Path, help="a video")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="mjpeg")
     parser.add_argument("--port", type=int, default=0, help="0 = a free one")
     parser.add_argument("--fps", type=float, default=30.0)
-    parser.add_argument("--size", type=_size, default=None, metavar="WxH", help="the clip's own where not given")
+    parser.add_argument("--size", type=frame_size, default=None, metavar="WxH", help="the clip's own where not given")
     parser.add_argument("--seconds", type=float, default=10.0, help="most of the clip that is used")
     parser.add_argument("--numbered", action="store_true", help="draw numbers, and say when each was sent")
     return parser
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
+def frame_size(text: str) -> tuple[int, int]:
+    """Width and height of ``1280x720``, px; the type of an option.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) >= 16 and int(height) >= 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give for example 1280x720")
     return int(width), int(height)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,22 +1,17 @@
 """The model card: what a classifier is for, how good it is per expression, where that was not measured.
 
-Run as ``python -m fertrack.evaluation.expression.model_card PICTURES.npz reports/model_card.md`` it measures the
-default bundle at its default setting on FER2013's PublicTest pictures with FER+ votes and writes the card; ``--bundle
-FOLDER`` takes another bundle. ``fertrack evaluate expression DATA --model-card FILE`` writes the same card from other
-pictures.
+``fertrack evaluate expression DATA --model-card FILE`` writes it, and for the default bundle the laboratory's
+``model_card``.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fertrack.evaluation.expression.page import write_text
-from fertrack.evaluation.expression.report import Evaluation, evaluate_answers
+from fertrack.evaluation.expression.report import Evaluation
 from fertrack.evaluation.expression.scores import MEASURES, ExpressionScores
 from fertrack.models.bundle import BundleCard, load_bundle
 from fertrack.models.weights import KNOWN
@@ -24,7 +19,7 @@ from fertrack.models.weights import KNOWN
 if TYPE_CHECKING:
     from fertrack.config import Settings
 
-__all__ = ["main", "measure_bundle", "render", "write_card"]
+__all__ = ["render", "write_card"]
 
 
 def write_card(settings: Settings, evaluation: Evaluation, path: Path, *, overwrite: bool = False) -> Path:
@@ -100,44 +95,10 @@ def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.3f}"
 
 
-def measure_bundle(pictures: Path, bundle: str | Path = "default", *, resamples: int = 1000) -> str:
-    """Measure a bundle with the default detector and landmarks, at its own calibration, and render its card.
-
-    Args:
-        pictures: FER2013 pictures with FER+ votes, or other labelled pictures (see ``evaluation.labelled``).
-        bundle: "default", or the folder of a bundle.
-        resamples: bootstrap draws.
-
-    Raises:
-        EvaluationError: the pictures cannot be read.
-        ModelError: there is no such bundle.
-        WeightsError: the detector's or the classifier's weights are missing.
-    """
-    from fertrack.evaluation.expression.classify import answers_of
-    from fertrack.expression.calibration import Calibrator
-    from fertrack.expression.config import CalibrationConfig
-
-    loaded = load_bundle(bundle)
-    labelled, answers = answers_of(loaded, pictures)
-    calibrator = Calibrator(CalibrationConfig(), loaded.calibration)
-    evaluation = evaluate_answers(labelled, answers, calibrator, resamples=resamples)
-    return render(loaded.card, loaded.fingerprint, evaluation)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Measure and write; see the top of this module."""
-    parser = argparse.ArgumentParser(prog="python -m fertrack.evaluation.expression.model_card", description=__doc__)
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("card", type=Path)
-    parser.add_argument("--bundle", default="default")
-    given = parser.parse_args(arguments)
-    write_text(given.card, measure_bundle(given.pictures, given.bundle), overwrite=True)
-
-
 _TEXT = """\
 # Model card: {name}
 
-An expression classifier of fertrack. Written by `python -m fertrack.evaluation.expression.model_card PICTURES.npz
+An expression classifier of fertrack. Written by `python -m fertrack.benchmarks model_card PICTURES.npz
 reports/model_card.md`, which measures what the tables say. How the calibration was chosen:
 [calibration_default.md](calibration_default.md). How well persons are followed: [tracking.md](tracking.md).
 
@@ -231,7 +192,3 @@ shrunk, covered and lit by computation ([robustness.md](robustness.md)), not for
 | {name} (expression classifier) | {licence} | {training_data} |
 {weights}
 """
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

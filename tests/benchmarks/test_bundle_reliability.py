@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from fertrack.errors import ModelError
-from fertrack.evaluation.expression import reliability as measuring
-from fertrack.evaluation.expression.reliability import (
+from fertrack.benchmarks import bundle_reliability as measuring
+from fertrack.benchmarks.bundle_reliability import (
     crosswise_probabilities,
     measure_bundle,
     measure_reliability,
     write_into,
 )
+from fertrack.errors import ModelError
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
 from fertrack.expression.reliability import Reliability, ReliabilityBin

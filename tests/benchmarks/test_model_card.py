@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fertrack.evaluation.expression.model_card import main, measure_bundle
+from fertrack.benchmarks.model_card import main, measure_bundle
 from fertrack.models.bundle import load_bundle
 from fertrack.models.weights import KNOWN
 from fertrack.types import EXPRESSIONS
@@ -23,7 +23,7 @@ def test_the_whole_card_is_written_from_a_handful_of_pictures(tmp_path: Path) ->
 
 
 def test_it_is_one_command(tmp_path: Path) -> None:
-    main([str(voted(tmp_path)), str(tmp_path / "card.md")])
+    assert main([str(voted(tmp_path)), str(tmp_path / "card.md")]) == 0
     assert load_bundle().fingerprint in (tmp_path / "card.md").read_text(encoding="utf-8")
 
 

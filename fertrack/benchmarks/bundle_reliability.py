@@ -1,6 +1,6 @@
 """Measures a classifier bundle's reliability diagram and writes it into its ``bundle.toml``.
 
-``python -m fertrack.evaluation.expression.reliability PICTURES`` prints the table for the default bundle, measured on
+``python -m fertrack.benchmarks bundle_reliability PICTURES`` prints the table for the default bundle, measured on
 FER2013 PublicTest pictures with FER+ votes (or other labelled pictures), detector and alignment in the loop. ``--bundle
 FOLDER`` takes another bundle, and ``--write`` puts the table into its file. Reports of later runs draw it.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,11 +172,14 @@ def write_into(bundle: str | Path, reliability: Reliability) -> Path:
     return path
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure a bundle on labelled pictures; returns the exit code."""
     from fertrack.evaluation.expression.classify import answers_of
 
-    parser = argparse.ArgumentParser(description="Measure a classifier bundle's reliability diagram.")
+    parser = argparse.ArgumentParser(
+        prog="python -m fertrack.benchmarks bundle_reliability",
+        description="Measure a classifier bundle's reliability diagram.",
+    )
     parser.add_argument("pictures", type=Path, help="FER2013 pictures with FER+ votes (npz), or others with labels")
     parser.add_argument("--bundle", default="default", help="folder of the bundle")
     parser.add_argument("--write", action="store_true", help="put the table into the bundle's file")
@@ -186,7 +190,3 @@ def main(arguments: list[str] | None = None) -> int:
     found = measure_bundle(options.bundle, answers.logits[rows], labelled.labels[rows], data=data)
     sys.stdout.write(f"{write_into(options.bundle, found)}\n" if options.write else to_toml(found))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
