@@ -6,6 +6,19 @@
 >>> result.timeline(track=1)                       # doctest: +SKIP
 
 Importing the package loads neither models nor video libraries; each public name is loaded when first used.
+
+To understand it, read these ten files (40 minutes). Every folder's docstring lists its own files in the same way::
+
+    types               the values that flow: Frame, FrameFaces, FrameResult
+    protocols           the interface of every part
+    pipeline/analyzer   inference on one frame: detect, align, classify
+    tracking/tracker    detections to track IDs
+    expression/fold     logits to smoothed, calibrated labels
+    pipeline/pipeline   the frame loop
+    sinks/database      results to rows
+    storage/models      the tables
+    process             the main job: a video in; video, rows and report out
+    testing             the whole pipeline without weights
 """
 
 from importlib import import_module

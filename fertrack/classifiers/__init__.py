@@ -1,4 +1,17 @@
-"""Expression classifiers, one adapter a file: what a bundle's network is run with follows from its file's suffix."""
+"""Expression classifiers, one adapter a file; the suffix of a bundle's network chooses the adapter.
+
+Reading order::
+
+    config        options: bundle, device, threads
+    base          batching, normalisation and calibration that all adapters share
+    onnx          ONNX Runtime, the default
+    pytorch       PyTorch weights and TorchScript
+    keras         Keras files and TensorFlow SavedModels
+    tflite        LiteRT
+    tensorrt      TensorRT engines
+    feature_head  a feature network in front of a classifier of features
+    loading       ``load_emotion_model``: a stranger's weights as a classifier
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,20 @@
 To add one, put ``mine.py`` here with a frozen ``Options`` (derived from ``DetectorOptions``), a class with
 ``detect``, ``smallest_face_px`` and ``fingerprint``, and ``build(options, weights)``; or keep it in a package of your
 own and name it by its dotted path. The contract tests find a file of this folder by themselves.
+
+Reading order::
+
+    config                options of all detectors
+    base                  inference loop of the detectors on ONNX Runtime
+    session               ONNX Runtime sessions with bounded threads
+    letterbox             frame to network input
+    boxes                 candidates to ``Detections``: non-maximum suppression, scaling, clipping
+    centerface            CenterFace, the default
+    centerface_graph      its ONNX graph, made resizable and faster
+    anchors               anchor decoding of the RetinaFace family
+    retinaface            RetinaFace with ResNet-50
+    retinaface_mobilenet  RetinaFace with MobileNet-0.25
+    yunet                 YuNet
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""What faces are compared by, one adapter a file: a face recognition network, or a stand-in that needs none."""
+"""Face embedders, one adapter a file: vectors whose distances tell people apart.
+
+Reading order::
+
+    appearance  colours of face, hair and collar; needs no network
+    dlib        dlib's face recognition network
+    subprocess  an embedder in a process of its own, for live runs
+"""
 
 from __future__ import annotations
 

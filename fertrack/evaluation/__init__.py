@@ -1,1 +1,9 @@
-"""Measurements of fertrack itself: speed beside a peer, and memory."""
+"""Evaluation against ground truth: ``fertrack evaluate``.
+
+Reading order::
+
+    intervals    confidence intervals: score intervals and the bootstrap
+    datasets/    readers of labelled image sets
+    expression/  accuracy and calibration of classifiers
+    tracking/    scores of tracks and identities
+"""

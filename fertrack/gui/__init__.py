@@ -1,6 +1,14 @@
-"""The desktop window of a live session: picture, persons and buttons. It shows and asks; it analyses nothing.
+"""The desktop window of a live session: image, persons and buttons. It shows and asks; it analyses nothing.
 
 Needs the extra ``[gui]`` (Qt 6).
+
+Reading order::
+
+    window   the window and its timer
+    card     card of one person
+    chart    probabilities and the last minute
+    figures  numbers in words
+    theme    colours as Qt takes them
 """
 
 from __future__ import annotations

@@ -7,11 +7,25 @@
                         └────────────> Display: newest frame + latest result, boxes moved on <─────────┘
                                           └─> view(), Recorder
 
-===================  =========================================================================================
-``LiveSession``      one live run: start, view, state, record, stop
-``open_live``        results only, for embedding: ``for result in fertrack.open_live(0): ...``
-``BudgetController`` chooses how often and how closely to look, from what it costs
-===================  =========================================================================================
+Reading order::
+
+    config      options of a live run
+    session     ``LiveSession``: start, view, state, record, stop
+    run         the frame loop, from the first frame to the last row
+    resources   opened before the run, closed after it
+    capture     newest frame of a source, read in its own thread
+    budget      how often and how closely to analyse
+    display     newest frame with the latest result drawn
+    people      one entry per person, kept up to date
+    monitor     meters and notices of a run
+    watchdog    warning when results arrive too slowly to track
+    latency     latencies and rates, recent and total
+    state       the values that sessions show to others
+    strip       last minute of a person in half-second columns
+    recorder    recording of what is displayed
+    recordings  all recordings of one run
+    completion  re-identification, names and recordings at the end
+    results     ``open_live``: results only, for embedding
 """
 
 from importlib import import_module

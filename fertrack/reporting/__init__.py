@@ -2,6 +2,13 @@
 
 ``write_html`` and ``write_csv`` load pandas, Jinja2 and the charts only when they are first used, so that reading the
 options of this stage stays cheap.
+
+Reading order::
+
+    config     options of reports and episodes
+    html/      the HTML report
+    exports/   files for other programs
+    notebook/  tables and charts in notebooks
 """
 
 from __future__ import annotations

@@ -1,1 +1,14 @@
-"""Sinks: where results go while a run is in progress."""
+"""Sinks: consumers of results while a run is in progress.
+
+Reading order::
+
+    config      options of the video
+    database    rows in batches
+    video       the annotated video
+    encoder     images to a video file with exact times
+    audio       sound of the source
+    finalise    sound added, index in front, renamed
+    thumbnails  best crop of each track
+    reid        re-identification during a run
+    relinker    its rows, stored when the run ends
+"""

@@ -1,22 +1,21 @@
-"""Where frames come from: files and images, read sequentially with exact times; cameras and streams, as they come.
+"""Sources of frames: files and images, read sequentially with exact times; cameras and streams, as they come.
 
-=====================  ==================================================================================
-``open_source``        picks the reader for a path
-``FileSource``         any container FFmpeg reads: exact time stamps, rotation, damaged pictures skipped
-``ImageFolderSource``  a folder of images, or one image
-``Buffered``           another source read ahead in its own thread
-``expand_inputs``      names, globs and folders as a person types them -> paths
-``InputConfig``        the options
-``open_live_source``   picks the reader for a camera, an address, or a file played in real time
-``CameraSource``       a camera attached to this machine
-``StreamSource``       rtsp, http (MJPEG, HLS), udp; connected again whenever it is lost
-``RealtimeFile``       a file, played as if a camera showed it
-``StreamConfig``       the options of these
-``StreamStatus``       how one of them is doing
-``mask_credentials``   takes names, passwords and tokens out of addresses
-=====================  ==================================================================================
+``open_source`` picks the reader for a path, ``open_live_source`` the one for a camera or an address. The video library
+is loaded when the first reader is used, not on import.
 
-The video library is loaded when the first of these is used, not on import.
+Reading order::
+
+    config       options of video input
+    open         paths, globs and folders to a source
+    file         video files
+    images       image folders and single images
+    container    containers opened and their facts read
+    frame_order  decoded frames paired with packets
+    pixels       decoded frame to upright BGR
+    timing       time windows, frame rates and steady clocks
+    buffered     another source, read ahead in a thread
+    realtime     a file, played as a camera
+    stream/      cameras and network streams
 """
 
 from importlib import import_module

@@ -1,1 +1,21 @@
-"""The database: one schema for SQLite and PostgreSQL, one batched writer, and questions answered as DataFrames."""
+"""The database: one schema for SQLite and PostgreSQL, one batched writer, questions answered as DataFrames.
+
+Reading order::
+
+    config         options of the database
+    engine         the database, opened or created
+    connection     addresses and driver errors
+    schema         schema revisions and migrations
+    models         tables
+    answer_models  tables of episodes and markers
+    rights_models  tables of thumbnails, files and erasures
+    packing        vectors as bytes
+    writer         rows of a run, batch by batch
+    runs           facts about each run
+    rescore        labels computed again from stored logits
+    written_files  files written from each run
+    maintenance    check, compact, back up
+    queries/       questions about runs
+    people/        persons, names, links
+    rights/        data subjects, erasure, retention
+"""

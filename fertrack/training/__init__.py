@@ -1,1 +1,21 @@
-"""Training of the compact classifier: pictures and votes in, a classifier bundle out. Needs PyTorch."""
+"""Training of the compact classifier: images and votes in, a classifier bundle out. Needs PyTorch.
+
+Reading order::
+
+    config             the training run's TOML file
+    command            ``fertrack train``
+    labelled_pictures  labelled image sets
+    landmark_cache     landmarks kept beside the runs
+    pictures           training images with soft targets
+    augment            augmentation that imitates video
+    views              crop and landmarks as network input
+    networks           networks to be trained
+    from_bundle        a bundle as starting point
+    teachers           soft targets from other classifiers
+    schedule           learning rate and draws by step
+    loop               the training loop
+    checkpoint         state on disk
+    curves             training curves as figures
+    settle             logits calibrated at the end
+    finish             averaged weights as a bundle
+"""

@@ -1,1 +1,16 @@
-"""Calibration, bias and diagnosis from labelled faces."""
+"""Calibration, bias and diagnosis, from labelled faces or from a run.
+
+Reading order::
+
+    calibration_fit    calibration fitted on labelled faces
+    precision_targets  whether thresholds reach the target precision
+    calibration_file   fitted calibration as TOML and report
+    bias_fit           class biases from labelled faces
+    bias_profiles      numbered files of biases
+    class_shares       class prior of a run, estimated
+    signs              measures of a run's quality
+    symptoms           the problems that they show, in words
+    measures           problems in labels alone
+    remedies           effect of other settings
+    diagnose           ``fertrack diagnose``
+"""

@@ -1,6 +1,15 @@
-"""The browser page of a live session: picture, numbers and buttons, for this machine's own browser only.
+"""The browser page of a live session: image, numbers and buttons, for this machine's own browser only.
 
 Needs the extra ``[web]``. The page shows and asks; it analyses nothing.
+
+Reading order::
+
+    server       the server, on one loopback socket
+    application  routes
+    gate         access: one browser, by a one-time address
+    pictures     the live image as JPEG
+    numbers      the session's numbers as JSON
+    assets       files of the page
 """
 
 from __future__ import annotations

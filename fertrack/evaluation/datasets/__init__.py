@@ -1,1 +1,10 @@
-"""Readers of labelled picture sets."""
+"""Labelled face image sets, read as they are published.
+
+Reading order::
+
+    labelled_set  the one form that all readers give
+    open          picks the reader for a path
+    formats       RAF-DB, AffectNet, FER2013, FER+, CSV
+    npz           images and labels in npz files
+    ferplus       FER2013's images with the votes of FER+
+"""

@@ -1,1 +1,7 @@
-"""Results for notebooks."""
+"""Runs and persons in notebooks.
+
+Reading order::
+
+    views   tables and timelines
+    figure  Plotly figure of a timeline
+"""

@@ -1,1 +1,25 @@
-"""Questions about stored runs, answered as DataFrames."""
+"""Questions about stored runs, answered as DataFrames.
+
+Reading order::
+
+    timeline         faces, persons, episodes and timelines of one run
+    faces            rows as numpy columns
+    spans            segments of equal labels in frames
+    segments         segments of tracks, joined to episodes
+    episode_store    stored episodes
+    batches          runs, subjects and coverage that answers share
+    coverage         certain, uncertain and faceless time
+    person_episodes  episodes of persons
+    statistics       shares, durations and transitions
+    moments          moments at which conditions hold
+    intervals        algebra of time intervals
+    markers          named moments, imported from CSV
+    latency          reaction times after markers
+    synchrony        two persons compared over time
+    resample         timelines at an even rate
+    events           cuts and other events of frames
+    timing           speed of a run over time
+    run_faces        all faces of a run in columns
+    replay           stored frames as results
+    column_docs      meaning of every column
+"""
