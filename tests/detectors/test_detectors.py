@@ -54,7 +54,7 @@ def test_an_unknown_name_says_what_was_probably_meant() -> None:
 
 
 OWN_DETECTOR = """
-from fertrack.detectors.options import DetectorOptions
+from fertrack.detectors.config import DetectorOptions
 from fertrack.types import Detections
 
 

@@ -13,7 +13,8 @@ from fertrack.config import Settings, digest, load_settings
 from fertrack.demo import compose_demo
 from fertrack.errors import ConfigError
 from fertrack.reporting import write_html
-from fertrack.rights import purpose as privacy
+from fertrack.rights import config as rights_config
+from fertrack.rights import purpose
 from fertrack.rights.config import PrivacyConfig, refused_area
 from fertrack.rights.purpose import NOTICE, check_stated
 from fertrack.storage.engine import open_database
@@ -136,7 +137,7 @@ def test_an_unstated_purpose_is_allowed_and_prints_one_line(tmp_path: Path, caps
     compose_demo(clip, frame_count=2)
     assert run(["process", str(clip), "-o", str(out), "--no-video"]) == 0
     assert [line for line in capsys.readouterr().err.splitlines() if "fertrack notice" in line] == [
-        f"note: {privacy.UNSTATED}"
+        f"note: {purpose.UNSTATED}"
     ]
     assert "not stated" in (out / "clip.report.html").read_text(encoding="utf-8")
 
@@ -180,5 +181,5 @@ def test_the_list_of_words_is_called_what_it_is(capsys: pytest.CaptureFixture[st
 
 
 def test_examples_in_docstrings_run() -> None:
-    outcome = doctest.testmod(privacy)
+    outcome = doctest.testmod(rights_config)
     assert (outcome.failed, outcome.attempted > 0) == (0, True)

@@ -149,7 +149,7 @@ def test_a_name_that_a_recording_shows_on_somebody_else_is_hidden_there_too(
 
     clip, talk = make_clip(tmp_path / "clip.mp4"), tmp_path / "talk.mp4"
     run = stored(db, clip, 1, ("Ada", 1), ("Bob", 2))
-    monkeypatch.setattr("rights_scenes.picture", labelled)
+    monkeypatch.setattr("tests.support.rights_scenes.picture", labelled)
     make_clip(talk)
     record_output(db, run, talk, "video", {"offset_s": 0.0, "shown_alike": shown_alike})
     assert decoded(talk)[1][above].std() > 20

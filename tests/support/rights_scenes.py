@@ -29,7 +29,7 @@ SETTINGS = load_settings([], ["video.audio=false", "video.crf=12"])
 DETECTOR = '''
 import cv2
 import numpy as np
-from fertrack.detectors.options import DetectorOptions
+from fertrack.detectors.config import DetectorOptions
 from fertrack.types import Detections
 
 
