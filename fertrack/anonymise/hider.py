@@ -1,4 +1,4 @@
-"""Which faces of a stored run must not be seen in a video, and where they are in each of its pictures.
+"""Faces of a stored run that a video must not show, and their boxes in every frame.
 
 Nothing is detected again: the database says where the faces are. Only where somebody has been erased from the run does
 it not say so any more, while the source video still shows them; there, every picture is searched again, and faces that

@@ -1,4 +1,4 @@
-"""What classifiers of bundles have in common: all but how the network is run on a block of faces."""
+"""Base of the bundle classifiers: everything but the inference on one block of faces."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class BundleClassifier(ABC):
 
     @abstractmethod
     def _answer(self, block: FloatArray) -> Any:
-        """What the network says to a block of faces; may raise anything."""
+        """Output of the network for a block of faces; may raise anything."""
 
     def _ready(self, block: int) -> None:
         """Take the number of faces per run, and run the network once.
@@ -128,7 +128,7 @@ class BundleClassifier(ABC):
             )
 
     def _look(self, pixels: FloatArray, landmarks: FloatArray) -> FloatArray:
-        """What the network says to one block, seen through the head if there is one."""
+        """Logits of one block, computed through the feature head if there is one."""
         if self._head is None:
             return self._run(pixels)
         return self._run(self._guarded(partial(self._head.tokens, pixels, landmarks)))

@@ -1,4 +1,4 @@
-"""What can be chosen about the expression classifier."""
+"""Options of the expression classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ClassificationConfig"]
 
 
 class ClassificationConfig(StageConfig):
-    """Which network estimates the expression, and what it runs on."""
+    """Network that estimates the expression, and the device it runs on."""
 
     bundle: str = Field(
         "default",

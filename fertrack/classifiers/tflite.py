@@ -87,7 +87,7 @@ def _interpreter() -> Any:
 
 
 def _check(interpreter: Any, bundle: ClassifierBundle, expected: tuple[int, ...]) -> int:
-    """How many faces the network takes at a time, after its input and output were found to be the bundle's."""
+    """Batch size of the network, once its input and output are found to match the bundle."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     fits = (
         len(inputs) == 1

@@ -1,4 +1,4 @@
-"""What a person looks like at the moment: colours of face, hair and collar. Good for seconds, not for recognition.
+"""Appearance embedding: colours of face, hair and collar. Good for seconds, not for recognition.
 
 The stand-in where no face recognition is installed. Clothes, light and background all count, so two people in the same
 uniform look alike and one person looks different after a turn into the shade; it is only ever used together with a

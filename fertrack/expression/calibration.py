@@ -35,7 +35,7 @@ _Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierCalibration:
-    """What is known of a classifier's own calibration. All tuples are in ``EXPRESSIONS`` order.
+    """Calibration that a classifier brings along. All tuples are in ``EXPRESSIONS`` order.
 
     Attributes:
         classifier: name and version of the classifier.

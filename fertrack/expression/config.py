@@ -44,7 +44,7 @@ Shares = dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]]
 
 
 class CalibrationConfig(StageConfig):
-    """How logits become probabilities, and which probability is enough for a label.
+    """Calibration of logits to probabilities, and the thresholds that a label must reach.
 
     What is left unset is taken from the classifier's bundle; what is set here wins.
     """
@@ -109,7 +109,7 @@ _FORMS = ("half_life_s", "alpha", "ema_past_weight")
 
 
 class SmoothingConfig(StageConfig):
-    """How a track's probabilities are smoothed over time.
+    """Smoothing of a track's probabilities over time.
 
     One of ``half_life_s``, ``alpha`` and ``ema_past_weight`` says how strongly. Setting one of the other two puts the
     default half-life out of use; all three at 0 is no smoothing.

@@ -23,7 +23,7 @@ _MAX_REMEMBERED = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldResult:
-    """What became of one frame's logits. Row i is face i.
+    """Estimates of one frame after calibration and smoothing. Row i is face i.
 
     Attributes:
         probabilities: float32 (N, 7), calibrated, this frame alone; NaN where no estimate was made.

@@ -1,4 +1,4 @@
-"""How often a classifier was right when it said how sure it was: the numbers of a reliability diagram.
+"""Reliability of a classifier: how often it was right at each level of confidence.
 
 Measured once on labelled pictures, kept in the classifier's bundle (``[reliability]`` of ``bundle.toml``) and, from
 there, in the record of every run, so that a report can show them without the bundle.

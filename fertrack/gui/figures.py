@@ -8,7 +8,7 @@ __all__ = ["budget", "connection", "estimate", "figures"]
 
 
 def connection(state: LiveState) -> str:
-    """What to say of the connection, else of the analysis; empty while all is well."""
+    """Sentence about the connection, else about the analysis; empty while all is well."""
     status = state.status
     why = f": {status.message}" if status.message else ""
     if status.state == "connecting":
@@ -21,7 +21,7 @@ def connection(state: LiveState) -> str:
 
 
 def figures(state: LiveState) -> list[tuple[str, str]]:
-    """What is measured: names and values."""
+    """Measured values by name."""
     latency = state.latency_ms
     return [
         ("Display", f"{state.display_fps:.1f} fps"),
@@ -38,7 +38,7 @@ def figures(state: LiveState) -> list[tuple[str, str]]:
 
 
 def budget(state: BudgetState) -> str:
-    """How often and how closely faces are looked at.
+    """Sentence about the analysis budget: how often, at which size.
 
     >>> budget(BudgetState(3, 640, 10.0, False))
     'faces searched in 1 frame in 3 at 640 px, new estimates 10 times a second'

@@ -63,6 +63,6 @@ class Theme:
 
 
 def system_theme() -> Theme:
-    """What the desktop is set to."""
+    """Theme set on the desktop."""
     scheme = QGuiApplication.styleHints().colorScheme()
     return Theme.named("dark" if scheme == Qt.ColorScheme.Dark else "light")

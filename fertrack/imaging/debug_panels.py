@@ -39,7 +39,7 @@ _WIDEST_SHARE = 0.45  # of the frame's width that the cards may take
 
 @dataclass(frozen=True, slots=True)
 class _Card:
-    """What one person's card shows.
+    """Content of one person's card.
 
     Attributes:
         title: what the label beside the face says.

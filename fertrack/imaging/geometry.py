@@ -35,7 +35,7 @@ _IOU_BLOCK_CELLS = 1 << 15  # keeps the temporaries in the processor's cache whe
 
 
 def is_proper_box(xyxy: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which boxes are finite and have an area.
+    """Mask of the boxes that are finite and have an area.
 
     Args:
         xyxy: (N, 4), px.

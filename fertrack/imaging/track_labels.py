@@ -26,7 +26,7 @@ def track_colour(track_id: int) -> Colour:
 
 
 def label_text(result: FrameResult, row: int, names: Mapping[int, str] = NO_NAMES) -> str:
-    """Who it is, the expression and its smoothed probability, e.g. ``ID 3 happiness 0.82``, in logical order.
+    """Name or ID, expression and smoothed probability, e.g. ``ID 3 happiness 0.82``, in logical order.
 
     A name replaces the ID if any of it can be printed. ``uncertain`` comes with the best expression's probability.
     """

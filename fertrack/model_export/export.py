@@ -34,7 +34,7 @@ _OURS = frozenset({BUNDLE_FILE, PARITY_FILE, *FORMATS.values()})
 
 @dataclass(frozen=True, slots=True)
 class ModelExport:
-    """What was written.
+    """Result of an export.
 
     Attributes:
         folder: the new bundle, for ``--classifier``.

@@ -1,4 +1,4 @@
-"""How far an exported classifier's answers are from those of the one it was made of."""
+"""Parity of an exported classifier: differences of its outputs from the original's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOT_COMPARED = "no labelled pictures were given; give some with --data (folder o
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What is put up with.
+    """Tolerated differences.
 
     Attributes:
         logit: largest difference of a logit.
@@ -50,7 +50,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How right a classifier is on labelled faces.
+    """Accuracy of a classifier on labelled faces.
 
     Attributes:
         accuracy: share of faces whose largest logit is their label.
@@ -100,7 +100,7 @@ class Parity:
 
     @property
     def failures(self) -> list[str]:
-        """What is above the tolerance, one phrase each; none if the export may be kept."""
+        """Differences above the tolerance, one phrase each; none if the export may be kept."""
         found = []
         if not self.max_logit_difference <= self.tolerance.logit:
             found.append(

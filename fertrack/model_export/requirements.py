@@ -1,4 +1,4 @@
-"""What an export needs installed: asked before a classifier is read and any picture is looked at."""
+"""Packages that an export needs, checked before a classifier is loaded."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ _Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class InputCard(StageConfig):
-    """What the network must be given."""
+    """Input that the network expects."""
 
     size_px: int = Field(ge=16, le=1024, description="Side of the square crop, px.")
     template: tuple[_Point, _Point, _Point, _Point, _Point] = Field(
@@ -204,7 +204,7 @@ class ClassifierBundle:
 
     @property
     def calibration(self) -> ClassifierCalibration:
-        """What the bundle says of calibration; neutral values, marked so, if it says nothing."""
+        """Calibration stated by the bundle; neutral values, marked so, if it states none."""
         name = f"{self.card.name} {self.card.version}"
         fitted = self.card.calibration
         if fitted is None:
@@ -356,7 +356,7 @@ def _read_card(path: Path) -> BundleCard:
 
 
 def first_problem(error: ValidationError) -> str:
-    """What is wrong with a card, and where, on one line."""
+    """First error in a card, with its place, on one line."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     reason = problem["msg"].removeprefix("Value error, ")

@@ -168,7 +168,7 @@ def _is_finite(torch: Any, value: Any) -> bool:
 
 
 def _unwrapped(loaded: Any) -> Any:
-    """What a training checkpoint keeps under one of the usual names; anything else as it is."""
+    """State dict inside a training checkpoint, under one of the usual names; anything else as it is."""
     if not isinstance(loaded, Mapping):
         return loaded
     return next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), loaded)
@@ -209,7 +209,7 @@ def _without_prefix(name: str) -> str:
 
 
 def _oddity(name: str, value: Any) -> str:
-    """What keeps an array from being plain real numbers; empty: nothing."""
+    """Reason why an array is not plain real numbers; empty if it is."""
     if value.is_nested or str(value.layout) != "torch.strided":  # a nested one may say that it is strided, too
         return "sparse or nested"
     if value.is_quantized:

@@ -1,4 +1,4 @@
-"""What the networks run on: ONNX Runtime's execution providers by short names, chosen loudly.
+"""Devices that networks run on: ONNX Runtime's execution providers by short names, chosen loudly.
 
 A device that was asked for and is not there is an error with one sentence, never a silent fallback to the CPU.
 """

@@ -1,4 +1,4 @@
-"""What weights there are: the classifier's bundle, detectors and face recognition, with licence, hash and state."""
+"""Inventory of weights: the classifier's bundle, detectors and face recognition, with licence, hash and state."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _INSTALL = "pip install 'fertrack[tensorflow]' (or 'fertrack[keras]', which runs
 
 
 def keras_backend() -> str:
-    """What Keras files are run on here: ``KERAS_BACKEND`` if it is set, else TensorFlow if installed, else PyTorch.
+    """Backend of Keras on this machine: ``KERAS_BACKEND`` if it is set, else TensorFlow if installed, else PyTorch.
 
     Raises:
         FertrackError: Keras is not installed, or nothing that it runs on.

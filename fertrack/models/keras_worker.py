@@ -144,7 +144,7 @@ def _load_saved_model(path: Path) -> tuple[Network, dict[str, Any]]:  # pragma: 
 
 
 def model_config(path: Path) -> Any:
-    """How the network in a Keras file is built, as plain data, without building it.
+    """Architecture of the network in a Keras file as plain data, without building it.
 
     How it was trained (``compile_config``) is left out, as it is when the network is loaded: a loss function of the
     user's own is no part of what is run.

@@ -176,7 +176,7 @@ def _accepted(known: KnownWeights, partial: Path, confirm: Confirm | None) -> st
 
 
 def _tag(answer: http.client.HTTPResponse) -> str:
-    """What names this version of the file to the server: a strong entity tag, else the date of its last change."""
+    """Version tag of the file on the server: a strong entity tag, else the date of its last change."""
     tag = answer.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
 

@@ -13,7 +13,7 @@ __all__ = ["inference", "torch_device"]
 
 
 def torch_device(torch: Any, device: Device) -> str:
-    """What PyTorch calls the device that was asked for: "cpu" or "cuda".
+    """PyTorch's name of the requested device: "cpu" or "cuda".
 
     Args:
         torch: the module.

@@ -49,7 +49,7 @@ _Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """What share of the held-out faces of one expression was taken for another, without and with the biases."""
+    """Share of the held-out faces of one expression that were taken for another, without and with the biases."""
 
     label: str
     answer: str

@@ -85,7 +85,7 @@ _MAY_RISE = {"ece": 0.01, "nll": 0.0, "nll_equal_shares": 0.01}
 
 
 def shortfalls(fit: CalibrationFit) -> list[str]:
-    """What the pictures were too few or the classifier too often wrong for, a sentence each; for people."""
+    """Expressions with too few images or too many errors to reach their target, a sentence each; for people."""
     edge = (
         f"the temperature {fit.values.temperature:.3g} is at the edge of what is searched: pictures all answered "
         "rightly, or wrongly, do not tell it"
@@ -95,7 +95,7 @@ def shortfalls(fit: CalibrationFit) -> list[str]:
 
 
 def _rises(fit: CalibrationFit) -> list[str]:
-    """What the calibration in force did better, held out, than what was fitted."""
+    """Measures in which the calibration in force did better, held out, than the fitted one."""
     before, after = fit.before.measures, fit.after.measures
     return [
         f"{MEASURES[name]}: {after[name].value:.3f} held out, but {before[name].value:.3f} with the calibration in "
@@ -106,7 +106,7 @@ def _rises(fit: CalibrationFit) -> list[str]:
 
 
 def target_rows(fit: CalibrationFit) -> list[list[Any]]:
-    """What became of each expression's target, for a table with ``TARGET_COLUMNS``."""
+    """Result for each expression's target precision, as a table with ``TARGET_COLUMNS``."""
     return [
         [each.expression, each.pictures, each.threshold, each.fitted, each.held_out, _verdict(each)]
         for each in fit.targets
@@ -130,7 +130,7 @@ def _record(fit: CalibrationFit) -> dict[str, Any]:
 
 
 def fit_facts(fit: CalibrationFit) -> dict[str, str]:
-    """What was fitted, for people."""
+    """Facts about a fit, for people."""
 
     def named(values: tuple[float, ...]) -> str:
         return ", ".join(f"{name} {value:.3g}" for name, value in zip(EXPRESSIONS, values, strict=True))

@@ -68,7 +68,7 @@ _Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitOptions:
-    """What is fitted, and for what.
+    """Options of a calibration fit.
 
     Attributes:
         kind: "temperature"; "bias": a bias for each class too; "vector": a scale and a bias for each class.
@@ -347,7 +347,7 @@ class _Shift:
 
     @property
     def offset(self) -> _Vector:
-        """What it adds to the logits, float64 (7,)."""
+        """Offset added to the logits, float64 (7,)."""
         offset: _Vector = self.strength * (np.log(np.maximum(self.target, _RARE)) - np.log(self.training))
         return offset
 

@@ -81,7 +81,7 @@ def _unsound(run: StoredRun, symptoms: Collection[str]) -> str:
 
 
 def _set_by_hand(run: StoredRun) -> tuple[str, ...]:
-    """What shifts the probabilities away from those that were fitted on labelled faces.
+    """Options that shift the probabilities away from those fitted on labelled faces.
 
     ``fertrack calibrate`` writes down that it has fitted temperature, scale and bias; who changes these afterwards
     leaves no trace, and is believed.

@@ -1,4 +1,4 @@
-"""What may be wrong with a stored run, which setting to change, and what that would come to: nothing is stored.
+"""Diagnosis of a stored run: problems, settings to change, and their effect; nothing is stored.
 
 Every symptom has its words once, in ``symptoms``; the README's table of troubles says the same.
 """
@@ -185,7 +185,7 @@ def _flicker(run: StoredRun) -> _Found:
 
 
 def _lag(run: StoredRun) -> _Found:
-    """What a live run measured on its display counts most; then what is stored with its frames."""
+    """Latency of a run: that measured on a live display counts most; then that stored with its frames."""
     age_s = next((stage.p95_ms / 1e3 for stage in run.facts.summary.stages if stage.stage == "age"), None)
     if age_s is not None:
         if age_s >= signs.LAG_S:
@@ -247,7 +247,10 @@ _CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
 
 
 def _but_for_the_commonest(run: StoredRun) -> tuple[Measure, ...]:
-    """What steadier labels must not make worse: that the commonest gains by them is in the nature of things."""
+    """Metrics that stronger smoothing must not worsen.
+
+    The most frequent label's share is exempt, because smoothing always raises it.
+    """
     return tuple(measure for name, measure in troubles(run.seen).items() if name != COMMONEST)
 
 

@@ -39,7 +39,7 @@ class Measure:
 
 
 def troubles(faces: RunFaces, among: npt.NDArray[np.bool_] | None = None) -> dict[str, Measure]:
-    """What labels can show that is a trouble, by name.
+    """Problems that labels alone can show, by name.
 
     Args:
         faces: whose labels they are.

@@ -28,7 +28,7 @@ FEW_PICTURES = 30
 
 @dataclass(frozen=True, slots=True)
 class PrecisionTarget:
-    """What became of one expression's target.
+    """Result for one expression's target precision.
 
     Attributes:
         expression: its name.

@@ -1,4 +1,4 @@
-"""What other settings would do to a stored run's labels, and whether that is a remedy. Nothing is stored.
+"""Remedies: the effect of other settings on a stored run's labels. Nothing is stored.
 
 Settings are tried on the stored logits. A remedy makes the symptom better and brings none of the other troubles that
 labels can show, or more of one that is there: see ``troubles``.
@@ -141,7 +141,7 @@ class StoredRun:
     def tried(
         self, measure: Measure, attempts: Iterable[Attempt], others: Iterable[Measure] | None = None
     ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
-        """What attempts come to: those that help, the most effective first, and those that do not.
+        """Effects of the attempts: those that help, the most effective first, and those that do not.
 
         Args:
             measure: of the symptom.

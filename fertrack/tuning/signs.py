@@ -148,13 +148,13 @@ def taken_for_each_other(estimates: IntArray, labels: IntArray, pair: tuple[int,
 
 
 def small(faces: RunFaces) -> npt.NDArray[np.bool_]:
-    """Which faces have a shorter side under ``SMALL_PX``, bool (N,)."""
+    """Mask of the faces whose shorter side is under ``SMALL_PX``, bool (N,)."""
     sides = faces.xyxy[:, 2:] - faces.xyxy[:, :2]
     return np.asarray(sides.min(axis=1) < SMALL_PX, np.bool_)
 
 
 def turned(faces: RunFaces) -> npt.NDArray[np.bool_]:
-    """Which faces look far to the side, their nose ``TURNED`` eye distances off the middle of the eyes; bool (N,)."""
+    """Mask of the faces turned far to the side, nose ``TURNED`` eye distances off the middle; bool (N,)."""
     points = faces.landmarks.astype(np.float64)
     across = points[:, 1] - points[:, 0]
     squared = np.maximum((across**2).sum(axis=1), 1e-12)
@@ -183,7 +183,7 @@ def landmarks_look_wrong(faces: RunFaces) -> str:
 
 
 def _misfit(faces: RunFaces) -> float:
-    """How far landmarks lie from where a face has them once it is aligned, in eye distances; median over faces."""
+    """Distance of landmarks from those of an aligned face, in eye distances; median over faces."""
     aligned = aligned_landmarks(faces.landmarks, DEFAULT_TEMPLATE)
     eyes_px = float(np.linalg.norm(DEFAULT_TEMPLATE[1] - DEFAULT_TEMPLATE[0]))
     off = np.linalg.norm(aligned - DEFAULT_TEMPLATE, axis=2).mean(axis=1) / eyes_px

@@ -87,7 +87,7 @@ SYMPTOMS = (
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a change of settings would do to something else than what it is meant for.
+    """Side effect of a change of settings.
 
     Attributes:
         name: what is measured; the less the better.
@@ -167,7 +167,7 @@ class PriorSuggestion:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found in a run.
+    """Findings about a run.
 
     Attributes:
         run: its number.

@@ -1,4 +1,4 @@
-"""Who may talk to the page: the browser that opened the printed address first, and nobody else.
+"""Access to the page: the browser that opened the printed address first, and nobody else.
 
 Against whom:
 
@@ -83,7 +83,7 @@ class Gate:
         await (answer or self._app)(scope, receive, send_guarded)
 
     def _check(self, scope: Scope) -> Response | None:
-        """What to answer instead of passing a request on; None to pass it on."""
+        """Response instead of passing a request on; None to pass it on."""
         headers = Headers(scope=scope)
         if headers.get("host", "") not in self._hosts:
             return PlainTextResponse("This is not the name of this machine.", 421)

@@ -154,7 +154,7 @@ def _in_colour(image: Image) -> Image:
 
 
 def twins_among(images: Image, others: Image, *, correlation: float = 0.99) -> npt.NDArray[np.bool_]:
-    """Which pictures are also, exactly or nearly, among others.
+    """Mask of the images that are also, exactly or nearly, among others.
 
     Args:
         images: uint8 (N, H, W).

@@ -114,7 +114,7 @@ class LabelledSet:
 
 
 def no_part(data: Path, split: str, known: Iterable[str]) -> EvaluationError:
-    """What is said where a part of a labelled set is asked for that it does not have."""
+    """Error for a split that a labelled set does not have."""
     named = ", ".join(dict.fromkeys(name for name in known if name)) or "not named"
     return EvaluationError(f"{data} has no part {split!r}: its parts are {named}")
 

@@ -1,4 +1,4 @@
-"""What a classifier answers for labelled pictures: with detector and alignment in the loop, or taking them as crops.
+"""Inference on labelled images: with detector and alignment in the loop, or taking them as crops.
 
 With the detector, each picture goes the way a frame of video goes. A picture whose longer side is under 128 px is a
 face cut out tightly; the detector is shown it enlarged to 160 px with a black margin of 32 px, while the crop is cut
@@ -61,7 +61,7 @@ MAX_UNREADABLE = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """What came out for a labelled set. Row i is picture i.
+    """Estimates for a labelled set. Row i is image i.
 
     Attributes:
         logits: float32 (N, 7), uncalibrated; NaN where there is no answer.
@@ -83,7 +83,7 @@ class Answers:
 
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
-        """Which pictures have an answer, bool (N,)."""
+        """Mask of the images that have an estimate, bool (N,)."""
         return np.asarray(np.isfinite(self.logits).all(axis=1), np.bool_)
 
 

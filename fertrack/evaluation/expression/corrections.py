@@ -1,4 +1,4 @@
-"""How good a run's estimates are against the labels that people gave its faces (``fertrack import-labels``).
+"""Accuracy of a run's estimates against corrected labels (``fertrack import-labels``).
 
 Faces of one track with one label within one second look alike, so they count as one: they are drawn together for the
 intervals, and never parted between what is fitted and what is judged.

@@ -72,7 +72,7 @@ def negative_log_likelihood(probabilities: FloatArray, labels: IntArray, weights
 def expected_calibration_error(
     probabilities: FloatArray, labels: IntArray, weights: Weights, *, bins: int = 15
 ) -> float:
-    """How far confidence is from being right: |share right - mean confidence|, averaged over equal-width bins.
+    """Expected calibration error: mean of |accuracy - confidence| over equal-width bins.
 
     Guo et al. (2017), eq. 3, on the winning expression's probability, with each face weighted.
     """
@@ -143,7 +143,7 @@ def decisions(probabilities: FloatArray, thresholds: npt.ArrayLike) -> IntArray:
 
 
 def confusion_matrix(given: IntArray, labels: IntArray, weights: Weights | None = None) -> npt.NDArray[np.float64]:
-    """What each label was taken for: float64 (7, 8), row = the label, column = the answer, the last one uncertain.
+    """Confusion matrix, float64 (7, 8): row = the label, column = the estimate, the last one uncertain.
 
     Args:
         given: int64 (N,), answers; -1 = uncertain.
@@ -187,7 +187,7 @@ class ReliabilityBin:
 def reliability_bins(
     probabilities: FloatArray, labels: IntArray, weights: Weights | None = None, *, bins: int = 15
 ) -> tuple[ReliabilityBin, ...]:
-    """What a reliability diagram shows: confidence and accuracy in equal-width bins, from 0 to 1.
+    """Bins of a reliability diagram: confidence and accuracy in equal-width bins, from 0 to 1.
 
     The share-weighted sum of ``|accuracy - confidence|`` is ``expected_calibration_error``.
 
@@ -213,7 +213,7 @@ def reliability_bins(
 def accuracy_coverage(
     probabilities: FloatArray, labels: IntArray, weights: Weights, *, levels: npt.ArrayLike
 ) -> list[tuple[float, float, float]]:
-    """How much is answered, and how well, when only winners from a given probability on count.
+    """Coverage and accuracy when only winners from a given probability on count.
 
     Returns:
         For each of ``levels``: the level, the share of faces that reach it, the share of those that are right (NaN
@@ -289,7 +289,7 @@ def stratified_halves(labels: IntArray, seed: int = 0) -> npt.NDArray[np.bool_]:
 
 
 def stratified_folds(labels: IntArray, folds: int = 5, *, groups: IntArray | None = None, seed: int = 0) -> IntArray:
-    """Which fold each face is held out in, every class spread evenly; faces of one group are never parted.
+    """Fold in which each face is held out, every class spread evenly; faces of one group stay together.
 
     Args:
         labels: int64 (N,), index into ``EXPRESSIONS``.

@@ -162,7 +162,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
 
 
 def _calibration_sentence(calibrator: Calibrator) -> str:
-    """What turns logits into probabilities, so far as it is not the classifier's own."""
+    """Sentence about the calibration, so far as it is not the classifier's own."""
     described, config = calibrator.describe(), calibrator.config
     parts = [f"prior strength {described['prior_strength']:g}, T {described['temperature']:g}"]
     if len(set(described["target_prior"].values())) > 1 and described["prior_strength"] > 0.0:

@@ -1,4 +1,4 @@
-"""How good a classifier's answers for labelled faces are: every figure, with its interval, in one record."""
+"""Scores of a classifier on labelled faces: every measure, with its interval, in one record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What face tracking on composed scenes came to: the scores, as a table, and in the file of quality figures."""
+"""Scores of face tracking on composed scenes, as a table and in the file of quality figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ overlap (IoU) of 0.5, HOTA averaged over 0.05 to 0.95."""
 
 @dataclass(frozen=True, slots=True)
 class FaceScores:
-    """How well identities hold in one scene, or in all of them.
+    """Identity scores of one scene, or of all of them.
 
     Attributes:
         idf1: share of faces that carry the right identity.
@@ -48,7 +48,7 @@ class FaceScores:
 
 @dataclass(frozen=True, slots=True)
 class SceneScores:
-    """What one scene came to.
+    """Scores and facts of one scene.
 
     Attributes:
         scene: its name, or ``TOGETHER``.

@@ -48,7 +48,7 @@ _CAST_LONG_SIDE = 320
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
-    """What fertrack made of a video: the timeline, which tracks are one person (None: not linked), and cuts."""
+    """Result of fertrack for a video: timeline, tracks by person (None: no re-identification), and cuts."""
 
     rows: pd.DataFrame
     person_of: dict[int, int] | None = None
@@ -228,7 +228,7 @@ def _tracks(outcome: _Outcome) -> npt.NDArray[np.int64]:
 
 
 def _persons(outcome: _Outcome) -> npt.NDArray[np.int64]:
-    """Whose face each row is; the track itself where nothing was linked."""
+    """Person of each row; the track itself where there was no re-identification."""
     tracks = _tracks(outcome)
     if outcome.person_of is None:
         return tracks
@@ -245,7 +245,7 @@ def _person_of(persons: pd.DataFrame) -> dict[int, int]:
 
 
 def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: npt.NDArray[np.int64]) -> SequenceResult:
-    """What is scored: visible faces, and the boxes that are not on faces which do not count."""
+    """Faces and boxes that are scored: visible faces, and boxes that are not on faces that do not count."""
     truth = filmed.truth
     faces = MotRows(truth.frame_index + 1, truth.identity, truth.xyxy, truth.visible)
     boxes = MotRows(
@@ -267,7 +267,7 @@ def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: npt.NDArray[np.int64]) -
 
 
 def _count(faces: MotRows, boxes: MotRows) -> npt.NDArray[np.bool_]:
-    """Which boxes of one frame count: all but those whose nearest face is hardly visible."""
+    """Mask of the boxes of one frame that count: all but those whose nearest face is hardly visible."""
     overlap = iou_matrix(boxes.xyxy, faces.xyxy)
     if not overlap.size:
         return np.ones(len(boxes), np.bool_)

@@ -210,7 +210,7 @@ def _boxes_of(name: str, folder: Path) -> Path:
 
 
 def _frame_count(truth: Path) -> int:
-    """What ``seqinfo.ini`` says; 0 without one."""
+    """Number of frames from ``seqinfo.ini``; 0 without one."""
     path = truth.parent.parent / "seqinfo.ini"
     if not (_is_standard(truth) and path.is_file()):
         return 0

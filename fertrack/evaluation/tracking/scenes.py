@@ -74,7 +74,7 @@ class Pillar:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What one camera shows without a cut.
+    """Scene of one camera without a cut.
 
     Attributes:
         duration_s: how long.
@@ -124,7 +124,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """Who is where in a video; one row for each person and frame in which the person is in the picture at all.
+    """Ground truth of a video: one row for each person and frame in which the person is in view at all.
 
     Attributes:
         frame_index: int64 (N,), from 0, ascending.

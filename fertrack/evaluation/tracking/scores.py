@@ -30,7 +30,7 @@ OVERLAP = 0.5
 
 @dataclass(frozen=True, slots=True)
 class TrackingScores:
-    """How well tracks follow the truth.
+    """Tracking scores against ground truth.
 
     Attributes:
         sequence: name of the sequence, or ``TOGETHER``.

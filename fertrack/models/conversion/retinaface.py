@@ -26,7 +26,7 @@ _CHECKED_SHAPES = ((1, 3, 32, 64), (2, 3, 64, 32))
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was written.
+    """Result of a conversion.
 
     Attributes:
         path: the ONNX file.

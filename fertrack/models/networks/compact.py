@@ -108,7 +108,7 @@ class CompactNet(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
 
 
 def head_overlap(pooled: Sequence[Tensor]) -> Tensor:
-    """How much the heads say the same: mean squared cosine of the pairs, 0 where all are orthogonal.
+    """Overlap of the heads: mean squared cosine of the pairs, 0 where all are orthogonal.
 
     The published loss takes the cosine of softmaxed vectors; over 64 non-negative channels those are all but flat and
     their cosine hardly moves, so here the pooled vectors themselves are compared.

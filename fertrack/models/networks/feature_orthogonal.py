@@ -19,7 +19,7 @@ __all__ = ["FeatureOrthogonal", "OrthogonalFeatures", "four_stack", "orthogonal_
 
 
 class OrthogonalFeatures(NamedTuple):
-    """What a feature head makes of a batch of crops.
+    """Output of a feature head for a batch of crops.
 
     Attributes:
         maps: three sub-features, float32 (N, C, h, w) each, channel-first.
@@ -71,7 +71,7 @@ class FeatureOrthogonal(nn.Module):  # type: ignore[misc] # torch is an extra: u
 
 
 def orthogonal_loss(pooled: Sequence[torch.Tensor]) -> torch.Tensor:
-    """How alike the three pooled vectors are; added to the cross-entropy with weight 0.2.
+    """Similarity of the three pooled vectors; added to the cross-entropy with weight 0.2.
 
     Each vector goes through softmax over its channels and is divided by its Euclidean length; the loss is the mean of
     the three pairwise cosines, averaged over the batch (arXiv 2303.07831). It lies between 0 (no channel in common)
