@@ -133,7 +133,7 @@ class LabelsError(FertrackError):
 
 
 class EvaluationError(FertrackError):
-    """What is to be evaluated, or its ground truth, is missing or unreadable."""
+    """Data to be evaluated, or its ground truth, is missing or unreadable."""
 
 
 def _missing_extra(need: str, extra: str, hint: str) -> MissingExtraError:
@@ -141,7 +141,7 @@ def _missing_extra(need: str, extra: str, hint: str) -> MissingExtraError:
 
 
 def sentence_of(error: BaseException | None) -> str:
-    """What an error says to people: of one raised on purpose its message, of any other its kind as well.
+    """Sentence for people about an error: the message of one raised on purpose; of any other its kind as well.
 
     Returns:
         Empty if there is no error.
@@ -167,7 +167,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def first_line(error: Exception) -> str:
-    r"""What another library's error says, cut to one line; its kind where it says nothing.
+    r"""Message of another library's error, cut to one line; its kind where there is none.
 
     >>> first_line(ValueError("no such node\nstack: ..."))
     'no such node'

@@ -74,7 +74,7 @@ class OutputPlan:
 
 @dataclass(frozen=True, slots=True)
 class ProcessResult:
-    """What ``process_video`` made, with the first questions one asks of it.
+    """Result of ``process_video``, with the first questions one asks of it.
 
     Attributes:
         run: ID of the run in the database.
@@ -309,7 +309,7 @@ def _drawn_by_run(settings: Settings) -> dict[str, Any]:
 
 
 def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
-    """What is stored with a run about how it is made."""
+    """Record of a run's settings and networks, as it is stored."""
     return RunRecord(
         config_toml=to_toml(_without_address(settings)),
         config_digest=digest(settings),

@@ -37,7 +37,7 @@ VOICES = "voices are kept as they are: --no-audio drops the sound"
 
 @dataclass(frozen=True, slots=True)
 class RenderResult:
-    """What rendering came to.
+    """Result of a rendering.
 
     Attributes:
         path: the video.
@@ -191,7 +191,7 @@ def _first_tracks(database: Database, run: int, people: Sequence[str]) -> set[in
 
 
 def _labels(database: Database, run: int, named: Collection[int] | None) -> dict[int, str]:
-    """What to call the persons, by track: by name, or as ``P3`` where they are not among those who may be named."""
+    """Labels of the persons, by track: names, or ``P3`` where they are not among those who may be named."""
     names = names_of_tracks(database, run)
     if named is None:
         return names
@@ -215,5 +215,5 @@ def _as_persons(result: FrameResult, first_track: Mapping[int, int]) -> FrameRes
 
 
 def _summary(drawn: int, whole: RunSummary, *, is_whole: bool) -> RunSummary:
-    """What the sink must know of the run: whether the pictures go on to the end, and the sound with them."""
+    """Run summary for the sink: whether the images go on to the end, and the sound with them."""
     return replace(whole, status="complete" if is_whole else "interrupted", frames=drawn)

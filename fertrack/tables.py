@@ -170,7 +170,7 @@ def read_table(path: Path) -> Table:
 
 
 def parse_rows(table: Table, parse: Callable[[Row], _Parsed | None]) -> list[_Parsed]:
-    """What a function makes of each row; rows it answers None for are left out.
+    """Parsed rows of a table; rows for which ``parse`` gives None are left out.
 
     Args:
         table: the table.
@@ -223,7 +223,7 @@ def _decoded(path: Path) -> str:
 
 
 def _separator(text: str) -> tuple[str, str]:
-    """What separates the fields, and the text that follows the line that says so."""
+    """Field separator of a text, and the text that follows the line that declares it."""
     if said := _SEPARATOR_LINE.match(text):
         return said[1], text[said.end() :]
     first = text.partition("\n")[0]

@@ -88,7 +88,7 @@ class SyntheticScene:
         return index / self.fps
 
     def truth(self, index: int) -> tuple[Detections, list[int]]:
-        """What a perfect detector sees in a frame, and which person (position in ``persons``) each row is."""
+        """Ground truth of a frame: detections, and the person (position in ``persons``) of each row."""
         time_s = self.time_s(index)
         seen = [i for i, person in enumerate(self.persons) if person.is_visible(time_s)]
         boxes = np.array([self.persons[i].box(time_s) for i in seen], np.float32).reshape(-1, 4)

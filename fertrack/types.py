@@ -120,7 +120,7 @@ def check_image(name: str, image: Any) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is asked of the stateless half for one frame, and why. The defaults are how a file is looked at.
+    """Request to the stateless half for one frame. The defaults are those of a file.
 
     A live schedule decides this anew for every frame and writes it on the frame, so that the look itself needs no
     memory. Frames that the schedule leaves out are not looked at at all.
@@ -164,7 +164,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What is known of a source before its first frame is decoded.
+    """Facts about a source before its first frame is decoded.
 
     Attributes:
         name: short name for people (file name, folder name or masked URL).
@@ -274,7 +274,7 @@ class LookMs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameFaces:
-    """What the stateless half found in one frame.
+    """Faces of one frame, from the stateless half.
 
     Attributes:
         frame_index: exact 0-based decode ordinal.
@@ -301,7 +301,7 @@ class FrameFaces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """What is known of one frame once it has been folded into the tracks. Row i is detection i.
+    """Results of one frame, once the tracks are updated. Row i is detection i.
 
     Attributes:
         frame_index: exact 0-based decode ordinal.
@@ -366,7 +366,7 @@ class StageStats:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What one pass over one source came to.
+    """Summary of one pass over one source.
 
     Attributes:
         status: "complete", "interrupted" or "failed".

@@ -29,7 +29,7 @@ _LIBRARIES = ("onnx", "onnxruntime", "torch", "litert-torch", "ai-edge-litert", 
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """What came out for one format.
+    """Result of one format.
 
     Attributes:
         format: its name.

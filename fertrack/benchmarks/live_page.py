@@ -25,7 +25,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class LiveBenchmark:
-    """What one protocol came to.
+    """Result of one protocol.
 
     Attributes:
         protocol: "mjpeg", "udp" or "rtsp".

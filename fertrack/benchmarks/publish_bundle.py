@@ -87,7 +87,7 @@ def _scores(name: str, measures: Mapping[str, object]) -> str:
 
 
 def _regrets(study: Study) -> tuple[float, float]:
-    """What the chosen strength gives away, in nats, at the set's own shares and at equal shares."""
+    """Loss from the chosen strength, in nats, at the set's own shares and at equal shares."""
     own = [each.after.measures["nll"].value for each in study.strengths]
     equal = [each.after.measures["nll_equal_shares"].value for each in study.strengths]
     mine = study.chosen.after.measures

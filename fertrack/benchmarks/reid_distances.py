@@ -1,4 +1,4 @@
-"""How far apart the faces of one person and of different people are: what the thresholds of ``[linking]`` rest on.
+"""Embedding distances within and between people: the evidence for the thresholds of ``[linking]``.
 
 From each clip of one person the best faces are taken as in a run. Same person: the first half of them against the
 second. Different people: all pairs of clips. People of one clip with several: all pairs of tracks seen in one frame.

@@ -1,4 +1,4 @@
-"""How classifiers stand what video does to faces: the same pictures, small, blurred, compressed, badly lit, covered.
+"""Robustness of classifiers to video: the same images, small, blurred, compressed, badly lit, occluded.
 
 Run ``python -m fertrack.benchmarks robustness PICTURES.npz OUT.md [BUNDLE...]``.
 """

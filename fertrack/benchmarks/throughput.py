@@ -50,7 +50,7 @@ __all__ = ["Cost", "main", "measure", "play_times", "run_costed", "stage_cpu", "
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one program run took."""
+    """Cost of one program run."""
 
     wall_s: float
     cpu_s: float

@@ -1,4 +1,4 @@
-"""What each improvement of the tracker is worth: ``python -m fertrack.benchmarks tracker_ablation MOT [...]``.
+"""Ablation of the tracker's improvements: ``python -m fertrack.benchmarks tracker_ablation MOT [...]``.
 
 Writes a table with the default tracker, the same with one improvement left out at a time, and plain SORT: on the MOT15
 sequences in folder MOT (pedestrians, published detections), the half that the options were tuned on and the half that
@@ -59,7 +59,7 @@ class Variant:
 
     @property
     def overrides(self) -> str:
-        """How to ask for it."""
+        """Options that give this variant."""
         if self.base is PLAIN_SORT:
             return "--config plain_sort"
         return " ".join(f"{key}={str(value).lower()}" for key, value in self.changed.items()) or "-"

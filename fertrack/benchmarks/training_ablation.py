@@ -1,4 +1,4 @@
-"""What each part of the training is worth: the same short run without it, several seeds, on pictures never learned.
+"""Ablation of the training: the same short run without each part, several seeds, on images never learned.
 
 Run ``python -m fertrack.benchmarks training_ablation CONFIG PICTURES.npz OUT.md``; a run that was stopped goes on
 where it was.
@@ -69,7 +69,7 @@ CHANGES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What one run answers.
+    """Estimates of one trained network.
 
     Attributes:
         plain: float32 (N, 7), logits of the test pictures, calibrated on pictures kept apart.

@@ -21,7 +21,7 @@ _SHOWN = ("accuracy", "mean_class_recall", "ece", "ece_equal_mass", "ece_soft", 
 
 
 class Fitted(StrEnum):
-    """What is fitted beside the thresholds."""
+    """Parameters that are fitted beside the thresholds."""
 
     TEMPERATURE = "temperature"
     BIAS = "bias"

@@ -88,7 +88,7 @@ def _located(command: str, where: str) -> str:
 
 
 def _options(command: str) -> str:
-    """What was tried, without the command that nobody should type."""
+    """Options that were tried, without the command that nobody should type."""
     return command[command.index("--set") :] if "--set" in command else command
 
 

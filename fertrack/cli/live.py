@@ -151,7 +151,7 @@ def parse_duration_s(text: str) -> float:
 
 
 def _shower(*, web: bool, window: bool, port: int) -> Callable[[LiveSession, Console], None]:
-    """What shows a session until it ends; found before anything is loaded."""
+    """Front end that shows a session until it ends; found before anything is loaded."""
     from fertrack.errors import ConfigError
 
     if window:

@@ -98,7 +98,7 @@ def export_classifier(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """What ``models export`` and ``export`` have in common."""
+    """Export of a classifier, as ``models export`` does it."""
     from rich.progress import Progress, TextColumn
 
     from fertrack.model_export.export import export_model

@@ -1,4 +1,4 @@
-"""How results are shown: tables for people, JSON and CSV for machines. Progress and notes go to stderr."""
+"""Output of results: tables for people, JSON and CSV for machines. Progress and notes go to stderr."""
 
 from __future__ import annotations
 

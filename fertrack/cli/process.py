@@ -317,7 +317,7 @@ def _print_result(location: str, result: ProcessResult, persons: list[dict[Hasha
 
 
 def _db_option(result: ProcessResult) -> str:
-    """What later commands need to find the database; a URL is not repeated, as it may hold a password."""
+    """Option by which later commands find the database; a URL is not repeated, as it may hold a password."""
     if Path(result.database_name) == Path(DEFAULT_DB).absolute():
         return ""
     return " --db URL" if "://" in result.database_name else f" --db {shlex.quote(result.database_name)}"

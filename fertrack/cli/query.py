@@ -27,7 +27,7 @@ _TABLE_ROWS = 40
 
 
 class Format(StrEnum):
-    """How rows are printed."""
+    """Output format of rows."""
 
     TABLE = "table"
     CSV = "csv"
@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 
 class TimelineFormat(StrEnum):
-    """How a timeline's rows are printed."""
+    """Output format of a timeline."""
 
     TABLE = "table"
     CSV = "csv"

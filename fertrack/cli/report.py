@@ -17,7 +17,7 @@ __all__ = ["register"]
 
 
 class Video(StrEnum):
-    """What of the video is in a report."""
+    """Part of the video that is in a report."""
 
     NONE = "none"
     LINK = "link"

@@ -1,4 +1,4 @@
-"""What the detectors on ONNX Runtime have in common: all but how a picture is shown to the network and read back."""
+"""Base of the detectors on ONNX Runtime: all but a network's input format and how its output is decoded."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MAX_CANDIDATES = 3000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What a network found before doubles are removed, px of its input, in any order.
+    """Candidate boxes of a network before non-maximum suppression, px of its input, in any order.
 
     Attributes:
         xyxy: float32 (N, 4).

@@ -51,7 +51,7 @@ class Letterbox:
 
 
 def fit(width: int, height: int, long_side: int) -> Fit:
-    """How a ``width`` x ``height`` picture is laid into an input whose longer side is ``long_side``.
+    """Placement of a ``width`` x ``height`` image in an input whose longer side is ``long_side``.
 
     The shorter side is rounded up to a multiple of 32, except where rounding down costs at most 3 % of the scale: the
     common 16:9 picture is then 640x352 rather than 640x384, for 8 % less time and faces 2 % smaller.

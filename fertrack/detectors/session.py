@@ -34,7 +34,7 @@ def read_weights(path: Path, what: str) -> bytes:
 
 
 def fingerprint(name: str, weights: bytes) -> str:
-    """What a run was made with, short enough to be stored: name and the first eight digits of the SHA-256.
+    """Fingerprint of a network, stored with each run: name and the first eight digits of the SHA-256.
 
     >>> fingerprint("mine", b"")
     'mine sha256:e3b0c442'

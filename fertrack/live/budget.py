@@ -88,7 +88,7 @@ _TOLERATED = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What to spend on analysis.
+    """Budget of the analysis.
 
     Attributes:
         detect_every: look at one captured frame in so many, at most.
@@ -103,7 +103,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What was measured lately.
+    """Recent measurements of the analysis.
 
     Attributes:
         detect_ms: of one detection, at the input size in force.
@@ -165,7 +165,7 @@ class BudgetController:
         return self.budget
 
     def _give_way(self, costs: Costs, now_s: float) -> None:
-        """How much of its thread's time analysis may use: less at once while the display is too slow."""
+        """Adapts the share of its thread's time that analysis may use: less at once while the display is too slow."""
         wanted = min(self._display_fps, costs.source_fps)
         if costs.display_fps < _TOLERATED * wanted:
             self._share = max(_MIN_SHARE, self._share * _GIVE_WAY)
@@ -208,7 +208,7 @@ class BudgetController:
         return min(max(1, math.ceil(exact)), slowest)
 
     def _look_ms(self, rung: int, costs: Costs) -> float:
-        """What a look would cost on average; a detector's time goes with the area of its input."""
+        """Expected time of one inference, ms; a detector's time goes with the area of its input."""
         side, hz = self._ladder[rung]
         measured_at = self.budget.long_side  # the size in force while the costs were measured
         detect_ms = costs.detect_ms * ((side / measured_at) ** 2 if measured_at else 1.0)
@@ -259,7 +259,7 @@ class LookSchedule:
         self._unsettled = unsettled
 
     def look(self, now_s: float) -> Look:
-        """What is asked of the frame that is taken now."""
+        """Request for the frame that is taken now."""
         budget = self.budget
         due = not budget.classify_hz or now_s - self._last_estimate_s >= 1.0 / budget.classify_hz - 1e-3
         classify = due or self._unsettled

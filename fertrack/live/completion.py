@@ -1,4 +1,4 @@
-"""How a stored live run is completed, however it ends: who is who, names that were given, and recordings."""
+"""Completion of a stored live run, however it ends: re-identification, given names, and recordings."""
 
 from __future__ import annotations
 

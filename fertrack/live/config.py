@@ -12,7 +12,7 @@ __all__ = ["LiveConfig"]
 
 
 class LiveConfig(StageConfig):
-    """What a live run promises, and what it may give up for it."""
+    """Promises of a live run, and what it may give up for them."""
 
     display_fps: float = Field(
         25.0,

@@ -91,7 +91,7 @@ class MeteredSink:
 
     @property
     def work_ms(self) -> Sequence[float] | None:
-        """What the meter measured so far, milliseconds; None while that is nothing."""
+        """Times measured so far, milliseconds; None while there are none."""
         return self._meter.values or None
 
     def write(self, result: FrameResult, image: Image | None = None) -> None:
@@ -308,7 +308,7 @@ class Display:
 
 
 def _said_of_result(pred_index: int, age_ms: float, *, is_stale: bool) -> str:
-    """What the picture says of its result.
+    """Caption about the latest result in the image.
 
     >>> _said_of_result(41, 120.0, is_stale=False), _said_of_result(41, 3210.0, is_stale=True)
     ('pred 41  120 ms', 'pred 41  last result 3.2 s ago')

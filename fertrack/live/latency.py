@@ -1,4 +1,4 @@
-"""How long things took, and how often they happened: over the last seconds, and over the whole run."""
+"""Meters of durations and rates: over the last seconds, and over the whole run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Meter:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many values came."""
+        """Number of values seen."""
         return self._count
 
     @property
@@ -98,7 +98,7 @@ class Meter:
         return _percentiles(self.values)
 
     def between(self, start_s: float, end_s: float) -> Measured:
-        """What was measured from ``start_s`` until before ``end_s``."""
+        """Measurements from ``start_s`` until before ``end_s``."""
         with self._lock:
             times, values, stride = np.array(self._times_s), np.array(self._values, np.float64), self._stride
         part = values[(times >= start_s) & (times < end_s)]

@@ -1,4 +1,4 @@
-"""What can be seen of a live run from outside: at any moment and from any thread, and what it came to in the end."""
+"""Monitor of a live run: its state at any moment, from any thread, and its summary in the end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Observed:
         return len(self.display.shown) if self.display is not None else 0
 
     def state(self, *, running: bool, error: Exception | None) -> LiveState:
-        """How the run is at this moment.
+        """State of the run at this moment.
 
         Args:
             running: whether it goes on.
@@ -102,7 +102,7 @@ class Observed:
         )
 
     def connection(self, error: Exception | None = None) -> StreamStatus:
-        """How the source is.
+        """State of the source.
 
         Args:
             error: what ended the run.
@@ -116,14 +116,14 @@ class Observed:
         return StreamStatus("live" if self.capture is not None and self.capture.started else "connecting")
 
     def budget(self) -> BudgetState:
-        """What is spent on analysis for now."""
+        """Budget of the analysis for now."""
         budget = self.schedule.budget
         return BudgetState(budget.detect_every, budget.long_side, budget.classify_hz, self.schedule.fixed)
 
     def summary(
         self, summary: RunSummary, *, run: int | None, database: str, persons: int | None, notes: Sequence[str]
     ) -> LiveSummary:
-        """What the run came to; to be asked for once all recordings are complete.
+        """Summary of the run; to be asked for once all recordings are complete.
 
         Args:
             summary: what the frame loop says.

@@ -1,4 +1,4 @@
-"""Who is there: one entry per person, kept up to date with every result."""
+"""People in a live run: one entry per person, kept up to date with every result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_SEEN = ""
 
 
 class _Person:
-    """What is known of one person."""
+    """State of one person."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -109,7 +109,7 @@ class PeopleSink:
 
     @property
     def count(self) -> int:
-        """How many persons were seen."""
+        """Number of persons seen."""
         with self._lock:
             return len(set(self._of_track.values()))
 
@@ -143,7 +143,7 @@ class PeopleSink:
             )
 
     def shown_names(self, tracks: Iterable[int]) -> dict[int, str]:
-        """What to draw instead of ``ID n``, by track: names, and who it is that came back with another ID.
+        """Labels drawn instead of ``ID n``, by track: names, and the person who came back with another ID.
 
         Args:
             tracks: those that are drawn; a long run has seen many more.

@@ -1,4 +1,4 @@
-"""What a live run works with: opened before it begins, and closed after it."""
+"""Resources of a live run: opened before it begins, and closed after it."""
 
 from __future__ import annotations
 

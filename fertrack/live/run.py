@@ -136,7 +136,7 @@ class LiveRun:
     # ---- before the loop ----
 
     def _await_picture(self) -> VideoInfo | None:
-        """What is known of the source once its first picture is there; None if the run was stopped before."""
+        """Facts about the source once its first frame is there; None if the run was stopped before."""
         capture, source = self._capture, self._opened.source
         give_up_s = None if self._duration_s is None else max(self._duration_s, _FIRST_PICTURE_S)
         first = capture.newest(timeout_s=give_up_s)
@@ -227,14 +227,14 @@ class LiveRun:
             self._observed.recordings.complete()
 
     def _store_notes(self, database: Database, run: int, notes: Sequence[str]) -> None:
-        """What was found out since the rows were complete belongs to the run, too: others read only the database."""
+        """Stores notes made since the rows were complete: other programs read only the database."""
         try:
             add_notes(database, run, notes)
         except StorageError as error:
             logger.warning("what is to be said of run %d could not be stored with it: %s", run, error)
 
     def _summary(self, summary: RunSummary, store: DatabaseSink | None) -> LiveSummary:
-        """What the run came to, with what only this knows of it."""
+        """Summary of the run, with the facts that only this object knows."""
         notes = []
         if self._settings.privacy.thumbnails:
             notes.append("privacy.thumbnails keeps no pictures of faces of a live run")
@@ -249,7 +249,7 @@ class LiveRun:
 
 
 def _people_of(linking: LinkingSink, database: Database | None) -> PeopleSink:
-    """Who is there, as far as linking knows; those of earlier runs with their numbers and names."""
+    """People as far as re-identification knows them; those of earlier runs with their numbers and names."""
     known = linking.known
     names = names_of(database, [person.id for person in known]) if database is not None and known else {}
     return PeopleSink(

@@ -227,7 +227,7 @@ class LiveSession:
         return display.view(after, timeout_s)
 
     def state(self) -> LiveState:
-        """How the run is at this moment; never waits for analysis."""
+        """State of the run at this moment; never waits for analysis."""
         return self._observed.state(running=self._thread is not None and not self.ended, error=self.error)
 
     def start_recording(self, path: Path | None = None) -> Path:

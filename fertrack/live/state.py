@@ -1,4 +1,4 @@
-"""What a live run says of itself: values to look at from any thread, and to send as JSON."""
+"""State of a live run: values to look at from any thread, and to send as JSON."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LiveView:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """How often and how closely faces are looked at for now.
+    """Budget of the analysis for now.
 
     Attributes:
         detect_every: one captured frame in so many is looked at; when analysis is slower than that, fewer are.
@@ -138,7 +138,7 @@ class LiveState:
 
 @dataclass(frozen=True, slots=True)
 class LiveSummary:
-    """What a live run came to.
+    """Summary of a live run.
 
     Attributes:
         status: "complete", "interrupted" (the source broke off) or "failed".

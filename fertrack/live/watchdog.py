@@ -1,4 +1,4 @@
-"""Notices when results come too seldom for anybody to be followed; else it looks like a picture of strangers."""
+"""Warns when results arrive too slowly to keep track IDs stable."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class FollowWatch:
                 self.notice = ""
 
     def notes(self, run_s: float) -> list[str]:
-        """What is to be told once the run has ended.
+        """Warnings to show once the run has ended.
 
         Args:
             run_s: how long it was, of which there may have been too little for more than a few results.

@@ -10,7 +10,7 @@ __all__ = ["EngineConfig", "ShotConfig"]
 
 
 class ShotConfig(StageConfig):
-    """How hard cuts between shots are found; at each, all tracks end."""
+    """Detection of hard cuts between shots; at each, all tracks end."""
 
     enabled: bool = Field(True, description="Find hard cuts, end all tracks there, and store them as events.")
     threshold: float = Field(
@@ -24,7 +24,7 @@ class ShotConfig(StageConfig):
 
 
 class EngineConfig(StageConfig):
-    """How much is looked at at once. Changes speed and memory only, never the rows."""
+    """Parallelism of inference. Changes speed and memory only, never the rows."""
 
     workers: int = Field(0, ge=0, le=64, description="threads that look at frames at the same time; 0 = one per core")
     batch: int = Field(1, ge=1, le=64, description="frames a thread hands to the networks together")

@@ -42,7 +42,7 @@ _LOOK_STAGES = ("read", "detect", "align", "classify")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come; handed to ``on_progress`` after every frame.
+    """Progress of a run; handed to ``on_progress`` after every frame.
 
     ``duration_s`` is what the container announces; 0 if unknown.
     """

@@ -1,4 +1,4 @@
-"""How the stateless half is scheduled. Whatever the schedule, results come out in frame order and are the same."""
+"""Scheduling of inference. Whatever the schedule, results come out in frame order and are the same."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _ENOUGH = 5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How unlike two pictures are.
+    """Difference of two images.
 
     Attributes:
         structure: 1 - correlation of the luma thumbnails after the best small shift; 0 to 2.
@@ -63,12 +63,12 @@ class Difference:
 
     @property
     def total(self) -> float:
-        """What is compared with the threshold."""
+        """Difference that is compared with the threshold."""
         return self.structure + self.colour
 
 
 def signature(image: Image) -> FloatArray:
-    """What the cut detector needs of a picture. Stateless; about 0.1 ms for 720p.
+    """Signature of an image for the cut detector. Stateless; about 0.1 ms for 720p.
 
     Args:
         image: uint8 (H, W, 3), BGR.
@@ -176,7 +176,7 @@ class CutDetector:
         )
 
     def _expected(self, step_s: float) -> float:
-        """How unlike two pictures of one shot usually are, that far apart in time."""
+        """Usual difference of two images of one shot that far apart in time."""
         usual = float(np.median(self._usual)) if self._usual else 0.0
         known = len(self._usual) >= _ENOUGH and step_s <= 1.5 * float(np.median(self._steps_s))
         # Not known: early in the video, or after dropped frames. People and cameras move for about a second before

@@ -20,7 +20,7 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clusters:
-    """How items were put together.
+    """Clusters of items.
 
     Attributes:
         members: the items of each cluster, ascending; clusters in the order of their first item.

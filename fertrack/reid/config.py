@@ -13,7 +13,7 @@ __all__ = ["LinkingConfig"]
 
 
 class LinkingConfig(StageConfig):
-    """How tracks are linked to persons after a gap.
+    """Options of re-identification: tracks joined to persons after a gap.
 
     Similarity is 1 minus the Euclidean distance of two tracks' mean embeddings. The defaults were set on the faces of
     eleven people in twelve single-person clips, on a composed clip of five known people, and on a stage show and a

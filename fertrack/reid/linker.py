@@ -38,7 +38,7 @@ class KnownPerson:
 
 @dataclass(frozen=True, slots=True)
 class PersonLink:
-    """That a track belongs to a person, or may.
+    """Link between a track and a person: accepted or suggested.
 
     Attributes:
         track: ID of the track.
@@ -69,7 +69,7 @@ class PlannedPerson:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """Who the tracks of one run are.
+    """Persons behind the tracks of one run.
 
     Attributes:
         persons: every track is in exactly one; in the order in which they were first seen.
@@ -81,7 +81,7 @@ class LinkPlan:
 
     @property
     def joined(self) -> int:
-        """How many tracks were found to continue another, or an earlier person."""
+        """Number of tracks found to continue another, or an earlier person."""
         return sum(max(len(person.tracks) - (person.known is None), 0) for person in self.persons)
 
 
@@ -149,7 +149,7 @@ def plan_links(
 
 
 def mean_embedding(embeddings: FloatArray) -> _Floats:
-    """What stands for a track: the mean of its vectors, (D,); (0,) if it has none."""
+    """Mean embedding of a track, (D,); (0,) if it has none."""
     if not len(embeddings):
         return np.empty(0)
     mean: _Floats = embeddings.astype(np.float64).mean(axis=0)

@@ -1,4 +1,4 @@
-"""Which tracks could be one person at all, judged by when and where they were seen."""
+"""Possible pairs: tracks that could be one person at all, judged by when and where they were seen."""
 
 from __future__ import annotations
 

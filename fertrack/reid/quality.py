@@ -1,4 +1,4 @@
-"""How well a face serves to recognise its person: large, frontal, sharp. Arrays in, one number per face out."""
+"""Quality of a face for recognition: large, frontal, sharp. Arrays in, one number per face out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HALF_SHARP = 80.0  # variance of the Laplacian of a 150 px chip at which an upr
 
 
 def pose_quality(landmarks: FloatArray, score: FloatArray) -> FloatArray:
-    """What can be said of faces before a pixel is touched: size, frontality and detector score, 0 (useless) to 1.
+    """Quality of faces before a pixel is touched: size, frontality and detector score, 0 (useless) to 1.
 
     A face seen from the front has its nose tip on the middle axis between the eyes, and about half-way down to the
     mouth. Turning the head moves it sideways, nodding moves it up or down. Roll is taken out by alignment and costs
@@ -61,7 +61,7 @@ def pose_quality(landmarks: FloatArray, score: FloatArray) -> FloatArray:
 
 
 def sharpness(chip: Image) -> float:
-    """How crisp an aligned face is, 0 (a smear) to 1: variance of the Laplacian of its inner part.
+    """Sharpness of an aligned face, 0 (a smear) to 1: variance of the Laplacian of its inner part.
 
     Args:
         chip: uint8 (S, S, 3), BGR.

@@ -1,4 +1,4 @@
-"""What linking needs to know of a track: when and where it was seen, beside whom, and what its face is like."""
+"""Tracklets: when and where a track was seen, beside which others, and its embeddings."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class TrackletLog:
 
 
 def seen_together(spans: Sequence[IntArray]) -> npt.NDArray[np.bool_]:
-    """Which tracks share a frame: bool (N, N), symmetric, False on the diagonal.
+    """Pairs of tracks that share a frame: bool (N, N), symmetric, False on the diagonal.
 
     Args:
         spans: per track int64 (M, 2), first and last frame index of each stretch; those of one track do not overlap.

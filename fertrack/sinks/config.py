@@ -26,7 +26,7 @@ _AV1_SPEED = {"ultrafast": 12, "superfast": 11, "veryfast": 10, "faster": 9, "fa
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a kind of file can carry.
+    """Capabilities of a container format.
 
     Attributes:
         format: FFmpeg's name of it.

@@ -104,7 +104,7 @@ class Relinker:
 
 
 def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | None:
-    """What links the runs of a command, or None where linking is off. Networks are loaded here, before any video.
+    """Builds the re-identification of a command's runs; None where it is off. Loads networks, before any video.
 
     Args:
         config: method and thresholds.

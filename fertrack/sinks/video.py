@@ -238,7 +238,7 @@ class AnnotatedVideoSink:
         encoder.encode(Fraction(result.timestamp_s) - self._shift_s)
 
     def _choose_shift(self, first_s: float) -> Fraction:
-        """What is subtracted from all times: 0 for the whole video, the first time for a later part of it."""
+        """Shift subtracted from all times: 0 for the whole video, the first time for a later part of it."""
         interval_s = 1.0 / self._info.fps if self._info.fps > 0 else 0.0
         is_part = first_s - self._times.start_s > max(_SAME_TIME_S, 2 * interval_s)
         if first_s >= 0 and not is_part:
@@ -323,7 +323,7 @@ class AnnotatedVideoSink:
             self.notes.append(note)
 
     def _shown_part(self, encoder: VideoEncoder, summary: RunSummary) -> Part:
-        """Which sound belongs to the pictures: all of it, unless they cover only a part of the source."""
+        """Part of the sound that belongs to the images: all of it, unless they cover only a part of the source."""
         shift_s = float(self._shift_s)
         is_later = self._shift_s > 0
         interval_s = encoder.end_s - encoder.last_s
@@ -337,7 +337,7 @@ class AnnotatedVideoSink:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in the system's words."""
+    """Reason of a failure, in the system's words."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full"
     strerror = error.strerror if isinstance(error, OSError) else None

@@ -13,7 +13,7 @@ __all__ = ["InputConfig"]
 
 
 class InputConfig(StageConfig):
-    """Which part of a source is read, how often, and which way up.
+    """Part of a source that is read, sampling rate, and orientation.
 
     Times are those of the file's own clock, the same that the results carry: a video whose first picture is stamped
     0.852 s starts at 0.852 s.

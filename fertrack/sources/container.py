@@ -96,7 +96,7 @@ def first_picture(path: Path) -> tuple[VideoFrame, Fraction | None]:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What a container says about the times of its video. All but the time base may be wrong.
+    """Times of a video as its container states them. All but the time base may be wrong.
 
     Attributes:
         time_base: seconds per tick.

@@ -1,4 +1,4 @@
-"""Which picture is the how-manyth: pairs what comes out of a decoder with what went in.
+"""Frame ordinals: pairs decoded frames with the packets that went in.
 
 A decoder takes packets in decode order, gives pictures in presentation order some packets later, and drops what it
 cannot decode without saying which. Counting what comes out would number the pictures after a lost one too low, and
@@ -53,7 +53,7 @@ class ByTime:
         self._ordinal = 0
 
     def skip(self, packets: int) -> None:
-        """That many packets, all presented before any other, were not sent to the decoder at all."""
+        """Counts packets that were not sent to the decoder at all and are presented before any other."""
         self._ordinal += packets
 
     def sent(self, pts: int | None, dts: int | None) -> None:

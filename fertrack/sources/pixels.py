@@ -23,7 +23,7 @@ _MAX_PIXEL_ASPECT = 4
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How a stored picture becomes upright: swap its axes, then mirror left-right, then top-bottom."""
+    """Turn of a stored image to upright: swap its axes, then mirror left-right, then top-bottom."""
 
     swap: bool = False
     mirror_x: bool = False
@@ -36,7 +36,7 @@ class Orientation:
 
     @classmethod
     def of(cls, picture: VideoFrame) -> Self:
-        """What the display matrix of a picture asks for, to the nearest quarter turn; mirrored pictures included.
+        """Orientation from an image's display matrix, to the nearest quarter turn; mirrored images included.
 
         The matrix maps a stored point (p, q), y down, to (a p + c q, b p + d q); it is stored as 9 integers
         a b u c d v x y w (ISO/IEC 14496-12, 8.3.2).

@@ -58,7 +58,7 @@ class RealtimeFile:
 
     @property
     def status(self) -> StreamStatus:
-        """How it is doing now; from any thread."""
+        """State of the source now; from any thread."""
         return self._status
 
     def __iter__(self) -> Iterator[Frame]:

@@ -15,7 +15,7 @@ _JUMP_BACK_S = 1.0
 
 
 class Verdict(Enum):
-    """What becomes of a picture."""
+    """Decision about a frame."""
 
     SKIP = "before the window, or between two ticks of the rate"
     TAKE = "handed on"

@@ -97,7 +97,7 @@ def grown(xyxy: Float64Array, share: float) -> Float64Array:
 
 @dataclass(slots=True, eq=False)
 class _Frame:
-    """What holds for every pass: which tracks have an ID (T,), which pairs are of similar size (T, N), the options."""
+    """Facts that hold for every pass: tracks with an ID (T,), pairs of similar size (T, N), the options."""
 
     has_id: Mask
     fits: Mask | None
@@ -126,7 +126,7 @@ def _part(matrix: npt.NDArray[Any], tracks: Indices, rows: Indices) -> npt.NDArr
 
 
 def _similar_size(a: Float64Array, b: Float64Array, largest_ratio: float) -> Mask | None:
-    """Which pairs of boxes (T, N) are at most so many times as high as each other; None if all are, or any may be."""
+    """Mask of the pairs (T, N) whose heights differ at most by a factor; None if all do, or any may."""
     if not largest_ratio:
         return None
     height_a, height_b = a[:, 3] - a[:, 1], b[:, 3] - b[:, 1]

@@ -12,7 +12,7 @@ __all__ = ["PLAIN_SORT", "TrackerConfig"]
 
 
 class TrackerConfig(StageConfig):
-    """How detections become tracks with an ID; the defaults are for faces, ``PLAIN_SORT`` is the published way."""
+    """Options of the tracker; the defaults are for faces, ``PLAIN_SORT`` is the published way."""
 
     min_hits: int = Field(
         4, ge=1, le=1000, description="Detections in a row, its first one included, after which a track gets an ID."

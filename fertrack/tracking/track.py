@@ -1,4 +1,4 @@
-"""What the tracker says: of its living tracks, and of each detection it was given."""
+"""Output of the tracker: its living tracks, and the track of each detection."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackUpdate:
-    """What one update says of each detection; row i is detection i. Arrays are read-only.
+    """Tracks of one update's detections; row i is detection i. Arrays are read-only.
 
     Attributes:
         track_ids: int64 (N,), the public ID reported now; -1 = none (yet).
@@ -80,5 +80,5 @@ class TrackUpdate:
             object.__setattr__(self, name, view)
 
     def select(self, rows: npt.NDArray[Any]) -> TrackUpdate:
-        """What is said of the detections at ``rows`` (a boolean mask or integer indices)."""
+        """Update of the detections at ``rows`` (a boolean mask or integer indices)."""
         return TrackUpdate(self.track_ids[rows], self.keys[rows], self.xyxy[rows], self.kept[rows], self.velocity[rows])

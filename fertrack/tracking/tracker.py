@@ -66,7 +66,7 @@ class SortTracker:
 
     @property
     def confirmed_count(self) -> int:
-        """How many public IDs were given so far; the last one is equal to it."""
+        """Number of public IDs given so far; the last one is equal to it."""
         return len(self._ids)
 
     @property
@@ -164,7 +164,7 @@ class SortTracker:
         return 1 if previous is None else index - previous
 
     def _crowded(self, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
-        """Which of the matched boxes overlap another one, so that either may be half covered; None if none do."""
+        """Mask of the matched boxes that overlap another one and may be half occluded; None if none do."""
         if not self.config.crowding_iou or len(boxes) < 2:
             return None
         corners = boxes.T.copy()
@@ -210,7 +210,7 @@ class SortTracker:
         return keys
 
     def _ripe(self) -> npt.NDArray[np.bool_]:
-        """Which tracks have been matched often enough in a row, this update included."""
+        """Mask of the tracks matched often enough in a row, this update included."""
         ripe: npt.NDArray[np.bool_] = self._lives[:, _STREAK] >= self.config.min_hits
         if self.config.reporting == "streak" and self._updates <= self.config.min_hits:
             ripe = self._lives[:, _MISSES] == 0

@@ -1,4 +1,4 @@
-"""What video does to faces, done to training pictures: turned, shrunk, blurred, compressed, badly lit, half covered.
+"""Augmentation that imitates video: images rotated, shrunk, blurred, compressed, badly lit, half occluded.
 
 Everything is drawn from the generator handed in, so that a batch depends on nothing but its number.
 """
@@ -101,7 +101,7 @@ def disturbed(crops: Image, option: str, rng: np.random.Generator) -> Image:
 
 
 def normalise(crops: Image, mean: Sequence[float] = (MEAN,), std: Sequence[float] = (STD,)) -> FloatArray:
-    """What a network is given: ``(pixel / 255 - mean) / std``.
+    """Normalised network input: ``(pixel / 255 - mean) / std``.
 
     Args:
         crops: uint8 (N, S, S), grey, or (N, S, S, 3), BGR.

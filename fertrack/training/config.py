@@ -1,4 +1,4 @@
-"""What a training run is: one strict TOML file, from which it can be repeated."""
+"""Configuration of a training run: one strict TOML file, from which it can be repeated."""
 
 from __future__ import annotations
 

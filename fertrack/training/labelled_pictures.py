@@ -52,7 +52,7 @@ class LabelledImages:
         return LabelledImages(self.labelled, np.asarray(self.rows[chosen]), self.colour)
 
     def digest(self) -> bytes:
-        """What tells these pictures from others: the set's digest, and which of its pictures they are."""
+        """Digest of these images: that of the set, and the selection from it."""
         return self.labelled.digest().encode() + self.rows.tobytes()
 
     def _image(self, row: int) -> Image:

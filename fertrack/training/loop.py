@@ -135,7 +135,7 @@ class Trainer:
         return self.step >= self.steps
 
     def _batch(self, step: int) -> tuple[Tensor, ...]:
-        """What the network is given, float32 (B, C, S, S) first, and targets float32 (B, 7) of one step."""
+        """Batch of one step: the network's input, float32 (B, C, S, S) first, and targets float32 (B, 7)."""
         augmentation, schedule = self.config.augmentation, self.config.schedule
         if step >= self.steps * (1 - schedule.calm_share):
             augmentation = augmentation.calmed()

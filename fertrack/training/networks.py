@@ -102,7 +102,7 @@ def new_optimizer(network: nn.Module, schedule: ScheduleConfig) -> torch.optim.O
 
 
 def heads_loss(config: TrainConfig) -> Callable[[Sequence[Tensor]], Tensor]:
-    """What sets the heads apart: the published loss for the published architecture, our own for the compact network."""
+    """Loss that sets the heads apart: the published one for the published network, ours for the compact one."""
     return head_overlap if isinstance(config.network, NetworkConfig) else orthogonal_loss
 
 

@@ -56,7 +56,7 @@ class Pictures:
         return np.asarray(weights / weights.sum())
 
     def digest(self) -> str:
-        """What tells these pictures and labels from others: a SHA-256."""
+        """SHA-256 of the images and labels."""
         pictures = self.images.digest() if isinstance(self.images, LabelledImages) else self.images.tobytes()
         return hashlib.sha256(pictures + self.labels.tobytes()).hexdigest()
 

@@ -24,7 +24,7 @@ __all__ = ["Settlement", "class_shares", "settle", "settled"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settlement:
-    """What is done to the logits: divided by the temperature, then the offset added.
+    """Calibration of the logits: divided by the temperature, then the offset added.
 
     Attributes:
         temperature: above 0.

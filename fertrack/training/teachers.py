@@ -90,7 +90,7 @@ class WatchingTeachers:
 
 
 def _shift(teacher: ClassifierBundle, prior: FloatArray) -> FloatArray:
-    """What exchanges the class shares of a teacher's training for others, added to its logits."""
+    """Offset to a teacher's logits that exchanges its training's class shares for others."""
     own = np.asarray(teacher.calibration.training_prior, np.float64)
     return np.asarray(np.log(np.asarray(prior, np.float64)) - np.log(own))
 

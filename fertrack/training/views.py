@@ -1,4 +1,4 @@
-"""What a network is given of a picture: an aligned crop, normalised, and landmarks in it if it looks at them."""
+"""Network input of an image: an aligned crop, normalised, and its landmarks if the network takes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEMPLATE_PX = 224
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """How crops are cut and handed on.
+    """Geometry and normalisation of crops.
 
     Attributes:
         template: float32 (5, 2), where the landmarks lie in the crop, px.
@@ -53,7 +53,7 @@ class View:
 
 
 def view_of(config: TrainConfig) -> View:
-    """What the network of a run is given."""
+    """View that the network of a run takes."""
     network, size_px = config.network, config.data.size_px
     if isinstance(network, NetworkConfig):
         return View(crop_template(size_px, config.data.zoom), size_px, (MEAN,), (STD,))

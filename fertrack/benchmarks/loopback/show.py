@@ -1,4 +1,4 @@
-"""What senders show now: a clip that goes on by the clock, and the accidents that happen to it."""
+"""Show of the senders: a clip that goes on by the clock, and the accidents that happen to it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Show:
 
     @property
     def clip(self) -> StreamClip:
-        """What is shown."""
+        """Clip being shown."""
         return self._clip
 
     def pictures(self) -> Iterator[EncodedPicture]:

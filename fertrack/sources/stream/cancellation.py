@@ -1,4 +1,4 @@
-"""What ends a blocked network read: somebody closing the source from another thread, or a deadline."""
+"""Cancellation of a blocked network read: by closing the source from another thread, or by a deadline."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ __all__ = ["StreamConfig"]
 
 
 class StreamConfig(StageConfig):
-    """How cameras and streams are opened, and what happens when one is lost.
+    """Connection to cameras and streams, and reconnection when one is lost.
 
     Raises:
         ConfigError: the first wait between two attempts is longer than the longest.

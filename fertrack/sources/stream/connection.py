@@ -103,7 +103,7 @@ class Closable(Protocol):
 
 
 class Connection(Protocol):
-    """What a live source reads from until it is lost.
+    """Connection that a live source reads from until it is lost.
 
     Attributes:
         codec: of the pictures, "" if none.

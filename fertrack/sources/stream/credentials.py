@@ -37,7 +37,7 @@ def mask_credentials(text: str) -> str:
 
 
 def mask_mistyped(text: str) -> str:
-    """What somebody named as a source, and what is none, as others may see it: it may be an address, mistyped.
+    """Masked form of a text that was named as a source and is none: it may be an address, mistyped.
 
     In an address without ``://`` nothing tells where name and password begin, so all that stands before the last ``@``
     is hidden. Only a path with ``@`` in its last part (``clips/me@home.mp4``) stays: there is no colon before it.
@@ -110,7 +110,7 @@ def _end_of_account(rest: str) -> int:
 
 
 def _split_userinfo(rest: str) -> tuple[str, str]:
-    """What stands before the host (without its ``@``), and from the host on."""
+    """User information before the host (without its ``@``), and the rest from the host on."""
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
         userinfo, _, _ = authority.rpartition("@")

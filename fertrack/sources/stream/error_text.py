@@ -25,7 +25,7 @@ _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTD
 
 
 def why(error: BaseException) -> str:
-    """What went wrong and what to do, to be read after the address: ``"refuses the connection: ..."``."""
+    """Cause and remedy of a failure, to be read after the address: ``"refuses the connection: ..."``."""
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
         error = error.reason
     status = _ffmpeg_status(error)

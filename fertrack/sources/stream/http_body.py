@@ -1,4 +1,4 @@
-"""What an HTTP server sends, as a file that FFmpeg can read; ends at once when the source is closed.
+"""HTTP response as a file that FFmpeg can read; ends at once when the source is closed.
 
 FFmpeg's own HTTP client is not used: a read that waits in it cannot be ended from another thread, and it would know
 (and log) the credentials. Basic and Digest authentication, redirects, proxies and TLS are those of ``urllib.request``.

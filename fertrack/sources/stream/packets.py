@@ -20,7 +20,7 @@ _SHOWN_EVERY_S = 0.2
 
 
 class VideoPacket(Protocol):
-    """What is asked of a packet; those of PyAV have it."""
+    """Packet of a video stream; those of PyAV are."""
 
     @property
     def size(self) -> int:

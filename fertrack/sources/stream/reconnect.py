@@ -141,7 +141,7 @@ class LiveSource(ABC):
 
     @property
     def status(self) -> StreamStatus:
-        """How it is doing now; from any thread."""
+        """State of the source now; from any thread."""
         return self._status
 
     def __iter__(self) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""How a live source is doing."""
+"""State of a live source."""
 
 from __future__ import annotations
 
