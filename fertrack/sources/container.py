@@ -128,6 +128,8 @@ class Timeline:
         rate = next((r for r in (reversed(rates) if without_stamps else rates) if r), None)
         start_s = float(((stream.start_time or 0) - (origin_ticks if stream.start_time is not None else 0)) * time_base)
         own = _own_duration_s(stream, time_base)
+        if container.format.name == "avi" and rate:  # cut off, FFmpeg says how long the rest of it is
+            own = max(own or 0.0, float(stream.frames / rate)) or None
         whole = float(container.duration * _CONTAINER_TIME_BASE) if container.duration else 0.0
         end_s = None
         if own is not None:

@@ -189,6 +189,11 @@ class FileSource:
         if self._closing:
             return
         self.notes.extend(clock.notes(self.info.name))
+        if isinstance(self._order, ByRank) and self._order.empty:
+            self.notes.append(
+                f"{self.info.name}: {self._order.empty} pictures are not coded, or come before the first key picture: "
+                "nothing is analysed at their times"
+            )
         if self._converter.resized:
             size = f"{self.info.width}x{self.info.height}"
             self.notes.append(f"{self.info.name}: {self._converter.resized} pictures change size; shown at {size}")
@@ -206,9 +211,13 @@ class FileSource:
         self._stream.thread_type = ThreadType.FRAME if self._large else ThreadType.NONE
         self._stream.codec_context.thread_count = _THREADS_LARGE if self._large else 1
         order, from_ticks = self._order, self._from_ticks()
+        by_rank = order if isinstance(order, ByRank) else None
+        self._stream.codec_context.copy_opaque = by_rank is not None
         for packet in self._packets_from_start():
             if packet is not None and not packet.is_discard:
                 order.sent(packet.pts, packet.dts)
+                if by_rank:
+                    packet.opaque = packet.dts
             try:
                 pictures = self._stream.decode(packet)
             except FFmpegError as error:
@@ -216,6 +225,8 @@ class FileSource:
                     order.failed(packet.pts, packet.dts)
                 self._report_fault(error)
                 pictures = []
+            if by_rank:
+                by_rank.returned([picture.opaque for picture in pictures], self._held_back(packet))
             for picture in pictures:
                 ordinal, ticks = order.placed(picture.pts, picture.dts)
                 if picture.is_corrupt:
@@ -227,6 +238,12 @@ class FileSource:
         if not self._closing:
             order.ended()
         self.decode_failures = order.lost + self._damaged
+
+    def _held_back(self, packet: Packet[VideoStream] | None) -> int:
+        """How many packets the decoder may keep before it gives their pictures."""
+        if packet is None:
+            return 0
+        return self._stream.codec_context.reorder_depth + (_THREADS_LARGE - 1 if self._large else 0)
 
     def _packets_from_start(self) -> Iterator[Packet[VideoStream] | None]:
         """Packets to decode: those from the last key frame before ``from_s`` on, where the others can be counted."""

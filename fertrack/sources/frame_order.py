@@ -8,6 +8,7 @@ would depend on how many threads decode.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Protocol
 
 __all__ = ["ByCount", "ByRank", "ByTime", "PictureOrder"]
@@ -87,36 +88,75 @@ class ByTime:
 
 
 class ByRank:
-    """For containers that stamp packets in decode order only (AVI): the i-th picture shown has the i-th stamp."""
+    """For containers that stamp packets in decode order only (AVI): the i-th picture shown has the i-th stamp.
+
+    A packet may come to nothing without an error: a picture that is not coded (the one before is shown on), or one
+    that needs a key picture that the file does not have (it begins inside a group of pictures). Its stamp must not go
+    to a later picture, or all that follows is shown too early. Such packets are told by counting: the decoder holds
+    back no more packets than its reordering needs, so of more than those the oldest have come to nothing.
+
+    Attributes:
+        empty: packets that came to nothing without an error.
+    """
 
     def __init__(self) -> None:
         self.lost = 0
+        self.empty = 0
         self._stamps: list[int] = []
-        self._failed: set[int] = set()
+        self._inside: dict[int, None] = {}
+        self._unplaced: set[int] = set()
+        self._sent = 0
         self._ordinal = 0
 
     def sent(self, pts: int | None, dts: int | None) -> None:
         """Expect one more picture."""
+        self._sent += 1
         if dts is not None:
             heapq.heappush(self._stamps, dts)
+            self._inside[dts] = None
 
     def failed(self, pts: int | None, dts: int | None) -> None:
         """Leave this packet's place empty."""
         self.lost += 1
         if dts is not None:
-            self._failed.add(dts)
+            self._leave_empty(dts)
+
+    def returned(self, sent_dts: Sequence[int | None], held: int) -> None:
+        """The pictures of the packets sent with these stamps came out; ``held`` packets may still be in the decoder.
+
+        To be called after every packet, before ``placed``.
+        """
+        for dts in sent_dts:
+            if dts is not None and dts in self._inside:
+                del self._inside[dts]
+            elif dts in self._unplaced:  # the decoder did not say at first that it reorders
+                self._unplaced.discard(dts)
+                self.empty -= 1
+        while len(self._inside) > held:
+            self.empty += 1
+            self._leave_empty(next(iter(self._inside)))
+        if sent_dts and not self._ordinal and self._unplaced and min(self._unplaced) < (sent_dts[0] or 0):
+            # The file begins inside a group: what follows its first key picture and is shown before it is missing too.
+            while self._ordinal < self._sent - len(sent_dts) - held and self._stamps:
+                heapq.heappop(self._stamps)
+                self._ordinal += 1
+            self._unplaced.clear()  # their places are the ones before it
 
     def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
         """Give the picture the earliest stamp left."""
-        while self._stamps and self._stamps[0] in self._failed:
-            self._failed.discard(heapq.heappop(self._stamps))
+        while self._stamps and self._stamps[0] in self._unplaced:
+            self._unplaced.discard(heapq.heappop(self._stamps))
             self._ordinal += 1
         ordinal = self._ordinal
         self._ordinal += 1
         return ordinal, heapq.heappop(self._stamps) if self._stamps else None
 
     def ended(self) -> None:
-        """Nothing to do: such streams may hold packets without a picture."""
+        """Nothing to do: what had to be counted was counted when the decoder was drained."""
+
+    def _leave_empty(self, dts: int) -> None:
+        self._inside.pop(dts, None)
+        self._unplaced.add(dts)
 
 
 class ByCount:
