@@ -34,6 +34,12 @@ class InputConfig(StageConfig):
         le=1000.0,
         description="pictures analysed per second of video, chosen by time; unset = every picture",
     )
+    fps: float | None = Field(
+        None,
+        gt=0.0,
+        le=1000.0,
+        description="rate of a video that carries no times, such as bare H.264; unset = what its headers say, or 25",
+    )
     image_fps: float = Field(
         1.0, gt=0.0, le=1000.0, description="pictures per second that a folder of images is taken to show"
     )

@@ -20,6 +20,8 @@ from fertrack.sources.stream.credentials import mask_mistyped
 __all__ = ["Timeline", "first_picture", "open_container", "video_stream"]
 
 _CONTAINER_TIME_BASE = Fraction(1, 1_000_000)
+_MIN_FPS, _MAX_FPS = 1, 1000  # what a header may say
+_USUAL_FPS = Fraction(25)  # FFmpeg's own choice where nothing is said
 _NO_TIMESTAMPS, _TS_DISCONT = 0x0080, 0x0200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT
 
 
@@ -106,6 +108,8 @@ class Timeline:
         duration_s: length of the video, 0 if unknown.
         end_s: time at which the video ends, None if unknown.
         frame_count: pictures announced, 0 if not said.
+        is_stamped: whether the pictures carry times; if not, they are ``fps`` apart.
+        fps_from: without stamps, where that rate comes from, for people; empty if nothing says it.
     """
 
     time_base: Fraction
@@ -115,17 +119,28 @@ class Timeline:
     duration_s: float
     end_s: float | None
     frame_count: int
+    is_stamped: bool = True
+    fps_from: str = ""
 
     @classmethod
-    def of(cls, container: InputContainer, stream: VideoStream) -> Timeline:
-        """Read it from an opened container."""
+    def of(cls, container: InputContainer, stream: VideoStream, fps: float | None = None) -> Timeline:
+        """Read it from an opened container.
+
+        A stream without times (bare H.264, HEVC or MPEG video) has the rate that its own headers name, which FFmpeg's
+        estimates need not be: it doubles 12 pictures a second, and takes 12.5 for 25.
+
+        Args:
+            container: the container.
+            stream: its video.
+            fps: rate of a stream without times; without effect on others.
+        """
+        if container.format.flags & _NO_TIMESTAMPS:
+            return cls._without_stamps(stream, fps)
         time_base = stream.time_base or Fraction(1, 90_000)
         origin_ticks = 0
         if container.format.flags & _TS_DISCONT and container.start_time is not None:
             origin_ticks = round(container.start_time * _CONTAINER_TIME_BASE / time_base)
-        without_stamps = bool(container.format.flags & _NO_TIMESTAMPS)
-        rates = (stream.average_rate, stream.guessed_rate)
-        rate = next((r for r in (reversed(rates) if without_stamps else rates) if r), None)
+        rate = stream.average_rate or stream.guessed_rate
         start_s = float(((stream.start_time or 0) - (origin_ticks if stream.start_time is not None else 0)) * time_base)
         own = _own_duration_s(stream, time_base)
         if container.format.name == "avi" and rate:  # cut off, FFmpeg says how long the rest of it is
@@ -144,6 +159,26 @@ class Timeline:
             duration_s=own if own is not None else whole,
             end_s=end_s,
             frame_count=stream.frames,
+        )
+
+    @classmethod
+    def _without_stamps(cls, stream: VideoStream, fps: float | None) -> Timeline:
+        time_base = stream.time_base or Fraction(1, 1_200_000)
+        own = stream.codec_context.framerate
+        rate = own if own and _MIN_FPS <= own <= _MAX_FPS else _USUAL_FPS
+        interval_ticks = max(1, round(1 / (rate * time_base)))
+        if fps is not None:  # FFmpeg's ticks get another length, so that whatever it counts in them stays right
+            time_base = 1 / (Fraction(fps).limit_denominator(1001) * interval_ticks)
+        return cls(
+            time_base=time_base,
+            origin_ticks=0,
+            fps=float(1 / (interval_ticks * time_base)),
+            interval_ticks=interval_ticks,
+            duration_s=0.0,
+            end_s=None,
+            frame_count=0,
+            is_stamped=False,
+            fps_from="as input.fps says" if fps is not None else "as its headers say" if rate is own else "",
         )
 
     @property

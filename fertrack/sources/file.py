@@ -73,7 +73,8 @@ class FileSource:
         first, stream_aspect = first_picture(self._path)
         self._container: InputContainer = open_container(self._path)
         self._stream: VideoStream = video_stream(self._container, self._path)
-        self._timeline = Timeline.of(self._container, self._stream)
+        self._timeline = Timeline.of(self._container, self._stream, self._config.fps)
+        self._refuse_rate()
         rotate = self._config.rotate
         orientation = Orientation.of(first) if rotate == "auto" else Orientation.clockwise(rotate)
         stored_size = square_pixel_size(first, stream_aspect)
@@ -126,6 +127,12 @@ class FileSource:
         """Close."""
         self.close()
 
+    def _refuse_rate(self) -> None:
+        """A rate is for videos without times: others would be played faster or slower than they were filmed."""
+        if self._config.fps is not None and self._timeline.is_stamped:
+            self._container.close()
+            raise VideoOpenError(f"{self._path} carries times of its own: leave out input.fps")
+
     def _describe(self, orientation: Orientation, stored_size: tuple[int, int]) -> VideoInfo:
         width, height = orientation.size(*stored_size)
         return VideoInfo(
@@ -148,7 +155,7 @@ class FileSource:
             return ByRank()
         codec = self._stream.codec_context
         if codec.codec.canonical_name in _PICTURE_PER_PACKET and codec.field_order in _PROGRESSIVE_OR_UNKNOWN:
-            return ByTime(self._from_ticks())
+            return ByTime(self._from_ticks()) if self._timeline.is_stamped else ByRank()
         return ByCount()
 
     def _from_ticks(self) -> int | None:
@@ -177,7 +184,7 @@ class FileSource:
         clock = PresentationClock(timeline.time_base, timeline.interval_ticks, timeline.origin_ticks)
         end_s, read, to_the_end = 0.0, 0, True
         for picture, ordinal, ticks in self._ordered():
-            timestamp_s = clock.stamp(ticks)
+            timestamp_s = clock.stamp(ticks if timeline.is_stamped else ordinal * timeline.interval_ticks)
             end_s = timestamp_s + float((picture.duration or timeline.interval_ticks) * timeline.time_base)
             read = ordinal + 1 - self.decode_failures
             verdict = selector.judge(timestamp_s)
@@ -188,7 +195,13 @@ class FileSource:
                 yield ordinal, timestamp_s, self._to_bgr(picture)
         if self._closing:
             return
-        self.notes.extend(clock.notes(self.info.name))
+        if timeline.is_stamped:
+            self.notes.extend(clock.notes(self.info.name))
+        else:
+            how = timeline.fps_from or "as nothing says otherwise; set the right rate with --set input.fps=RATE"
+            self.notes.append(
+                f"{self.info.name}: the video carries no times: {timeline.fps:g} pictures a second are assumed, {how}"
+            )
         if isinstance(self._order, ByRank) and self._order.empty:
             self.notes.append(
                 f"{self.info.name}: {self._order.empty} pictures are not coded, or come before the first key picture: "
@@ -213,11 +226,11 @@ class FileSource:
         order, from_ticks = self._order, self._from_ticks()
         by_rank = order if isinstance(order, ByRank) else None
         self._stream.codec_context.copy_opaque = by_rank is not None
-        for packet in self._packets_from_start():
+        for number, packet in enumerate(self._packets_from_start()):
+            if packet is not None and by_rank:
+                packet.opaque = packet.dts = packet.dts if self._timeline.is_stamped else number
             if packet is not None and not packet.is_discard:
                 order.sent(packet.pts, packet.dts)
-                if by_rank:
-                    packet.opaque = packet.dts
             try:
                 pictures = self._stream.decode(packet)
             except FFmpegError as error:

@@ -88,7 +88,7 @@ class ByTime:
 
 
 class ByRank:
-    """For containers that stamp packets in decode order only (AVI): the i-th picture shown has the i-th stamp.
+    """For containers that stamp packets in decode order only (AVI), or not: the i-th picture shown has the i-th stamp.
 
     A packet may come to nothing without an error: a picture that is not coded (the one before is shown on), or one
     that needs a key picture that the file does not have (it begins inside a group of pictures). Its stamp must not go

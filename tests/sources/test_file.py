@@ -124,7 +124,7 @@ def test_formats_whose_clock_starts_anywhere_start_at_zero_and_keep_the_distance
 def test_missing_stamps_are_filled_in_and_said_once(tmp_path: Path) -> None:
     source, frames = read(make_video(tmp_path / "bare.h264", n=9, fps=20))
     assert [frame.timestamp_s for frame in frames] == pytest.approx([i / 20 for i in range(9)])
-    assert [note for note in source.notes if "carry no time" in note] == source.notes
+    assert [note for note in source.notes if "carries no times" in note] == source.notes
     assert len(source.notes) == 1
 
 
