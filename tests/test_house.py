@@ -25,7 +25,7 @@ PACKAGE = REPOSITORY / "fertrack"
 MAX_ROOT_FILES = 15
 MAX_FILES = 16
 MORE_FILES = {
-    "benchmarks": 18,  # one file a measurement
+    "benchmarks": 19,  # one file a measurement
     "cli": 23,  # one file a command, and never read as a whole
     "live": 17,
     "storage/queries": 20,  # one file a question

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "tracker_ablation": "gain from each improvement of the tracker, on MOT15 and on clips",
     "training_ablation": "gain from each part of a training recipe",
     "robustness": "accuracy on small, blurred, compressed, badly lit and covered faces",
+    "generalisation": "classifiers on faces from other cameras: bundles by sets in one table",
     "passages": "labels over time on annotated passages of real clips",
     "reid_distances": "similarity of faces of one person and of different people",
     "export_parity": "size, differences, accuracy and speed of every export format",

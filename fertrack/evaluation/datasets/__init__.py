@@ -6,5 +6,6 @@ Reading order::
     open          picks the reader for a path
     formats       RAF-DB, AffectNet, FER2013, FER+, CSV
     npz           images and labels in npz files
+    apart         persons kept apart from learning
     ferplus       FER2013's images with the votes of FER+
 """

@@ -12,7 +12,8 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ _FERPLUS_VOTES = (
 _FERPLUS_FOLDERS = {"Training": "FER2013Train", "PublicTest": "FER2013Valid", "PrivateTest": "FER2013Test"}
 _TEST_PART = "PublicTest"
 _FER_SIDE_PX = 48
+_OWN_PATHS = ("path", "file")
+_SHARE = "share_"
 
 
 def is_rafdb(folder: Path) -> bool:
@@ -96,14 +99,19 @@ def read_rafdb(folder: Path, split: str = "") -> LabelledSet:
     return _files(folder.name, f"RAF-DB, {split}", paths, labels, listed=listed.name, remedy=remedy)
 
 
-def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> LabelledSet:
+def read_csv(
+    path: Path, split: str = "", pictures: Path | None = None, only: Mapping[str, Collection[str]] | None = None
+) -> LabelledSet:
     """Our own CSV, AffectNet's, FER+'s or FER2013's, told apart by their columns.
+
+    ``only`` keeps rows of which the named columns hold one of the values given.
 
     Raises:
         EvaluationError: it is none of them, or a row cannot be made out.
     """
     rows, first = _numbered_rows(path)
     columns = set(rows[0]) if rows else set()
+    rows = _only(path, rows, only or {})
     base = pictures or path.parent
     if columns >= {"subdirectory_filepath", "expression"}:
         if split:
@@ -113,7 +121,7 @@ def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> Label
         return _read_ferplus(path, rows, split or _TEST_PART, base)
     if columns >= {"emotion", "pixels"}:
         return _read_fer2013(path, rows, split or _TEST_PART)
-    if columns >= {"path", "label"}:
+    if "label" in columns and columns & set(_OWN_PATHS):
         return _read_own(path, rows, split, base)
     raise EvaluationError(
         f"{path} needs the columns path and label (or those of AffectNet, FER+ or FER2013 as published), "
@@ -121,8 +129,15 @@ def read_csv(path: Path, split: str = "", pictures: Path | None = None) -> Label
     )
 
 
+def _only(path: Path, rows: list[dict[str, str]], only: Mapping[str, Collection[str]]) -> list[dict[str, str]]:
+    absent = [column for column in only if rows and column not in rows[0]]
+    if absent:
+        raise EvaluationError(f"{path} has no column {absent[0]}: its columns are {', '.join(rows[0])}")
+    return [row for row in rows if all(row[column].strip() in values for column, values in only.items())]
+
+
 def _read_own(path: Path, rows: list[dict[str, str]], split: str, base: Path) -> LabelledSet:
-    paths, labels, boxes = [], [], []
+    paths, labels, boxes, chosen = [], [], [], []
     left_out: Counter[str] = Counter()
     known = [row.get("split", "").strip() for row in rows]
     if split and split not in known:
@@ -134,12 +149,40 @@ def _read_own(path: Path, rows: list[dict[str, str]], split: str, base: Path) ->
         if label < 0:
             left_out[f"labelled {row['label'].strip() or 'with nothing'}"] += 1
             continue
-        if not row["path"].strip():
+        name = next((row[column].strip() for column in _OWN_PATHS if row.get(column, "").strip()), "")
+        if not name:
             raise EvaluationError(f"{path}, row {number}: the path is empty")
-        paths.append(base / row["path"].strip())
+        paths.append(base / name)
         labels.append(label)
         boxes.append(_box(path, number, row, ("x1", "y1", "x2", "y2")))
-    return _files(path.name, "CSV" + (f", {split}" if split else ""), paths, labels, boxes=boxes, left_out=left_out)
+        chosen.append((number, row))
+    found = _files(path.name, "CSV" + (f", {split}" if split else ""), paths, labels, boxes=boxes, left_out=left_out)
+    subjects = tuple(row.get("subject", "").strip() for _, row in chosen)
+    return replace(found, votes=_shares(path, chosen, labels), subjects=subjects if any(subjects) else ())
+
+
+def _shares(path: Path, rows: list[tuple[int, dict[str, str]]], labels: list[int]) -> FloatArray:
+    """Raters' shares float32 (N, 7) from columns such as ``share_happy``; (0, 7) without such columns.
+
+    A label that raters had no column for, or of whom none answered, stands by itself: shares of other expressions say
+    nothing against it.
+    """
+    columns = {name: expression_index(name.removeprefix(_SHARE)) for name in (rows[0][1] if rows else ())}
+    columns = {name: place for name, place in columns.items() if name.startswith(_SHARE) and place >= 0}
+    if not columns:
+        return np.empty((0, len(EXPRESSIONS)), np.float32)
+    votes = np.zeros((len(rows), len(EXPRESSIONS)), np.float64)
+    for at, (number, row) in enumerate(rows):
+        for name, place in columns.items():
+            try:
+                votes[at, place] = float(row[name].strip() or 0.0)
+            except ValueError as error:
+                raise EvaluationError(f"{path}, row {number}: {name} is no number: {row[name]!r}") from error
+        if not (np.isfinite(votes[at]).all() and (votes[at] >= 0).all()):
+            raise EvaluationError(f"{path}, row {number}: shares must be numbers from 0 on")
+        if labels[at] not in columns.values() or not votes[at].any():
+            votes[at] = np.eye(len(EXPRESSIONS))[labels[at]]
+    return np.asarray(votes / votes.sum(axis=1, keepdims=True), np.float32)
 
 
 def _read_affectnet(path: Path, rows: list[dict[str, str]], base: Path, first: int) -> LabelledSet:

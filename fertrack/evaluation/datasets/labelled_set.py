@@ -33,6 +33,7 @@ class LabelledSet:
         xyxy: float32 (N, 4), box of the face, px of the picture; NaN where none is given.
         votes: float32 (N, 7), share of the raters for each expression; (0, 7) where nobody voted.
         tied: bool (N,), another expression has as many votes.
+        subjects: whose face each is, "" where it is not said; empty where nothing says so.
         left_out: how many pictures are not in it, by reason.
     """
 
@@ -44,6 +45,7 @@ class LabelledSet:
     xyxy: FloatArray = field(default_factory=lambda: np.empty((0, 4), np.float32))
     votes: FloatArray = field(default_factory=lambda: np.empty((0, len(EXPRESSIONS)), np.float32))
     tied: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    subjects: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,17 +88,23 @@ class LabelledSet:
         """The set without the pictures in ``rows``, whose files cannot be read; ``left_out`` counts and names them."""
         if not rows:
             return self
-        kept = np.delete(np.arange(len(self)), rows)
         shown = ", ".join(f"{self.paths[row].parent.name}/{self.paths[row].name}" for row in rows[:_NAMED])
         more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+        kept = self.some(np.delete(np.arange(len(self)), rows))
+        return replace(kept, left_out={**self.left_out, f"unreadable: {shown}{more}": len(rows)})
+
+    def some(self, rows: IntArray) -> LabelledSet:
+        """Some of the pictures, in the order of ``rows``, int64 (M,)."""
+        chosen = rows.tolist()
         return replace(
             self,
-            labels=self.labels[kept],
-            paths=tuple(self.paths[row] for row in kept),
-            xyxy=self.xyxy[kept],
-            votes=self.votes[kept] if self.has_votes else self.votes,
-            tied=self.tied[kept],
-            left_out={**self.left_out, f"unreadable: {shown}{more}": len(rows)},
+            labels=self.labels[rows],
+            paths=tuple(self.paths[row] for row in chosen) if self.paths else (),
+            images=self.images if self.paths else self.images[rows],
+            xyxy=self.xyxy[rows],
+            votes=self.votes[rows] if self.has_votes else self.votes,
+            tied=self.tied[rows],
+            subjects=tuple(self.subjects[row] for row in chosen) if self.subjects else (),
         )
 
     def digest(self) -> str:

@@ -4,8 +4,9 @@
 
 * a folder with one sub-folder per expression (names such as ``happiness`` or ``happy``, or RAF-DB's numbers 1 to 7);
 * RAF-DB as published: ``list_partition_label.txt`` beside ``aligned/``;
-* CSV files: our own (columns ``path`` and ``label``, if wanted ``x1 y1 x2 y2`` in px, and ``split``), AffectNet's
-  (``subDirectory_filePath``, ``face_x`` ..., ``expression``), FER+'s ``fer2013new.csv`` and FER2013's ``fer2013.csv``;
+* CSV files: our own (columns ``path`` or ``file``, and ``label``; if wanted ``x1 y1 x2 y2`` in px, ``split``,
+  ``subject``, and raters' shares as ``share_happy`` and so on), AffectNet's (``subDirectory_filePath``, ``face_x`` ...,
+  ``expression``), FER+'s ``fer2013new.csv`` and FER2013's ``fer2013.csv``;
 * npz: FER2013 with FER+ votes (``images``, ``ferplus_votes``, ``split``), or just ``images``, ``labels`` and
   ``class_names``.
 
@@ -14,6 +15,7 @@ Pictures labelled with anything but the seven expressions (contempt, unknown, no
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,13 @@ __all__ = ["LabelledSet", "expression_index", "label_names", "read_labelled"]
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
-def read_labelled(data: Path, *, split: str = "", pictures: Path | None = None) -> LabelledSet:
+def read_labelled(
+    data: Path,
+    *,
+    split: str = "",
+    pictures: Path | None = None,
+    only: Mapping[str, Collection[str]] | None = None,
+) -> LabelledSet:
     """Read labelled pictures; see the top of this module for what is understood.
 
     Args:
@@ -37,16 +45,19 @@ def read_labelled(data: Path, *, split: str = "", pictures: Path | None = None) 
         split: which part, for data that has parts ("PublicTest", "train", ...); empty: the usual test part of that kind
             of data, or everything where there are no parts.
         pictures: folder that the paths in a CSV file start from; None: the CSV file's own.
+        only: column of a CSV file -> values; rows that hold others are passed over.
 
     Raises:
         EvaluationError: it is missing, of no known kind, or has no picture with one of the seven expressions.
     """
+    if only and data.suffix.lower() not in (".csv", ".tsv"):
+        raise EvaluationError(f"{data} has no columns to choose by: only a CSV file has")
     if data.is_dir():
         found = formats.read_rafdb(data, split) if formats.is_rafdb(data) else _read_folder(data, split)
     elif data.suffix.lower() == ".npz":
         found = read_npz(data, split)
     elif data.suffix.lower() in (".csv", ".tsv"):
-        found = formats.read_csv(data, split, pictures)
+        found = formats.read_csv(data, split, pictures, only)
     elif data.exists():
         raise EvaluationError(
             f"{data} is no labelled set: give a folder with a sub-folder per expression, a CSV file, or an npz file"

@@ -265,7 +265,7 @@ def test_votes_that_do_not_fit_are_one_sentence(tmp_path: Path, name: str, chang
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("list.csv", "file,label\na.png,fear\n", "needs the columns path and label"),
+        ("list.csv", "name,label\na.png,fear\n", "needs the columns path and label"),
         ("list.csv", "path,label\nmissing.png,fear\n", "missing.png is not there"),
         ("list.csv", "path,label,x1,y1,x2,y2\na.png,fear,1,2,3,x\n", "row 2: x1, y1, x2, y2 must be four numbers"),
         ("list.csv", "path,label\na.png,bored\n", r"no picture labelled .*1 labelled bored"),
@@ -543,3 +543,48 @@ def test_the_detector_may_be_unsure_where_faces_are_known_to_be() -> None:
     assert (config.score_threshold, config.long_side) == (0.1, 224)
     assert detection_for(large, DetectionConfig()).long_side is None
     assert detection_for(small, DetectionConfig(score_threshold=0.7, long_side=320)).long_side == 320
+
+
+# Our own CSV: persons, shares of raters, columns to choose by --------------------------------------------------------
+
+
+def _listed(tmp_path: Path, text: str) -> Path:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / name)
+    (tmp_path / "list.csv").write_text(text)
+    return tmp_path / "list.csv"
+
+
+def test_shares_of_raters_are_votes_and_a_label_they_could_not_give_stands(tmp_path: Path) -> None:
+    text = "file,label,subject,share_happy,share_sad\na.png,sad,P1,1,3\nb.png,neutral,P2,0.9,0.1\nc.png,happy,P1,,\n"
+    found = read_labelled(_listed(tmp_path, text))
+    assert found.subjects == ("P1", "P2", "P1")
+    happy, sad, neutral = (EXPRESSIONS.index(name) for name in ("happiness", "sadness", "neutral"))
+    assert found.votes[0, [happy, sad]].tolist() == [0.25, 0.75]
+    assert found.votes[1, neutral] == 1.0
+    assert found.votes[2, happy] == 1.0
+    assert not read_labelled(_listed(tmp_path, "file,label\na.png,sad\n")).has_votes
+
+
+@pytest.mark.parametrize("share", ["much", "-0.5", "nan"])
+def test_a_share_that_is_none_is_told_with_its_row(tmp_path: Path, share: str) -> None:
+    with pytest.raises(EvaluationError, match="row 3"):
+        read_labelled(_listed(tmp_path, f"file,label,share_sad\na.png,sad,1\nb.png,sad,{share}\n"))
+
+
+def test_rows_can_be_chosen_by_a_column(tmp_path: Path) -> None:
+    path = _listed(tmp_path, "file,label,origin\na.png,sad,lab\nb.png,fear,web\nc.png,happy,lab\n")
+    assert [each.name for each in read_labelled(path, only={"origin": ("lab",)}).paths] == ["a.png", "c.png"]
+    with pytest.raises(EvaluationError, match="has no column place"):
+        read_labelled(path, only={"place": ("lab",)})
+    with pytest.raises(EvaluationError, match="no columns to choose by"):
+        read_labelled(tmp_path, only={"origin": ("lab",)})
+
+
+def test_some_pictures_of_a_set_keep_what_is_known_of_them(tmp_path: Path) -> None:
+    text = "file,label,subject,share_happy,share_sad\na.png,sad,P1,1,3\nb.png,sad,P2,0,1\nc.png,happy,P3,1,0\n"
+    found = read_labelled(_listed(tmp_path, text)).some(np.array([2, 0]))
+    assert [path.name for path in found.paths] == ["c.png", "a.png"]
+    assert found.subjects == ("P3", "P1")
+    assert found.votes.shape == (2, 7)
+    assert names(found) == ["happiness", "sadness"]
