@@ -230,35 +230,31 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
-    """Detections with what the networks said about each.
+    """Detections with the classifier's output for each.
 
     Attributes:
         detections: the N faces.
         logits: float32 (N, 7), uncalibrated, columns as in ``EXPRESSIONS``; a row of NaN: no estimate was made.
-        embeddings: float32 (N, D); D = 0 without an embedder.
     """
 
     detections: Detections
     logits: FloatArray
-    embeddings: FloatArray
 
     def __post_init__(self) -> None:
-        n = len(self.detections)
-        width = self.embeddings.shape[1] if isinstance(self.embeddings, np.ndarray) and self.embeddings.ndim == 2 else 0
-        object.__setattr__(self, "logits", _column("logits", self.logits, np.float32, (n, len(EXPRESSIONS))))
-        object.__setattr__(self, "embeddings", _column("embeddings", self.embeddings, np.float32, (n, width)))
+        shape = (len(self.detections), len(EXPRESSIONS))
+        object.__setattr__(self, "logits", _column("logits", self.logits, np.float32, shape))
 
     def __len__(self) -> int:
         return len(self.detections)
 
     def select(self, rows: npt.NDArray[Any]) -> Faces:
         """The faces at ``rows`` (a boolean mask or integer indices), all columns together."""
-        return Faces(self.detections.select(rows), self.logits[rows], self.embeddings[rows])
+        return Faces(self.detections.select(rows), self.logits[rows])
 
     @classmethod
     def empty(cls) -> Faces:
         """No faces."""
-        return cls(Detections.empty(), np.empty((0, len(EXPRESSIONS)), np.float32), np.empty((0, 0), np.float32))
+        return cls(Detections.empty(), np.empty((0, len(EXPRESSIONS)), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +309,6 @@ class FrameResult:
         probabilities: float32 (N, 7), calibrated, this frame alone; NaN where no estimate was made.
         smoothed: float32 (N, 7), calibrated and smoothed over the track; equal to ``probabilities`` where track is -1.
         labels: int64 (N,), index into ``EXPRESSIONS``; -1 = uncertain (always so where the track is -1).
-        pred_index: frame whose prediction is shown (equal to ``frame_index`` unless a live view reuses an older one).
         ms: time spent per stage of the stateless half.
         track_ms: time spent tracking, calibrating and smoothing.
         is_cut: whether a new shot begins with this frame; no track is carried across.
@@ -330,7 +325,6 @@ class FrameResult:
     probabilities: FloatArray
     smoothed: FloatArray
     labels: IntArray
-    pred_index: int
     ms: LookMs = field(default_factory=LookMs)
     track_ms: float = 0.0
     is_cut: bool = False

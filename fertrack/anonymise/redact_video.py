@@ -170,11 +170,10 @@ def _blank(index: int, time_s: float) -> FrameResult:
     return FrameResult(
         frame_index=index,
         timestamp_s=time_s,
-        faces=Faces(Detections.empty(), nothing, np.empty((0, 0), np.float32)),
+        faces=Faces(Detections.empty(), nothing),
         track_ids=np.empty(0, np.int64),
         track_xyxy=np.empty((0, 4), np.float32),
         probabilities=nothing,
         smoothed=nothing,
         labels=np.empty(0, np.int64),
-        pred_index=index,
     )

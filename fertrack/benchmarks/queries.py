@@ -177,7 +177,6 @@ def _results(seed: int, frames: int, people: int) -> Iterator[FrameResult]:
     shown = random.integers(0, classes, people)
     level = random.uniform(0.3, 0.95, people)
     track_ids = np.arange(1, people + 1)
-    empty = np.empty((people, 0), np.float32)
     for index in range(frames):
         changes = random.random(people) < 1.0 / _FPS
         shown = np.where(changes, random.integers(0, classes, people), shown)
@@ -190,7 +189,6 @@ def _results(seed: int, frames: int, people: int) -> Iterator[FrameResult]:
         faces = Faces(
             Detections(xyxy, random.random(people, np.float32), random.random((people, 5, 2), np.float32)),
             np.log(smoothed),
-            empty,
         )
         yield FrameResult(
             frame_index=index,
@@ -201,7 +199,6 @@ def _results(seed: int, frames: int, people: int) -> Iterator[FrameResult]:
             probabilities=smoothed,
             smoothed=smoothed,
             labels=np.where(level > 0.43, shown, UNCERTAIN),
-            pred_index=index,
             ms=LookMs(2.0, 20.0, 0.5, 3.0),
             track_ms=0.2,
         )

@@ -128,13 +128,12 @@ def _look_costs(clip: Path, settings: Settings, results: list[FrameResult]) -> d
             FrameResult(
                 frame_index=frame.index,
                 timestamp_s=frame.timestamp_s,
-                faces=Faces(found, logits, logits[:, :0]),
+                faces=Faces(found, logits),
                 track_ids=update.track_ids,
                 track_xyxy=update.xyxy,
                 probabilities=folded.probabilities,
                 smoothed=folded.smoothed,
                 labels=folded.labels,
-                pred_index=frame.index,
             )
         )
         clock.append(time.thread_time())

@@ -146,7 +146,7 @@ class DebugOverlay:
         mean_ms = sum(self._times_ms) / len(self._times_ms)
         rate = f"{1000.0 / mean_ms:.1f}" if mean_ms > 0 else "-"
         return (
-            f"frame_id:{result.frame_index}  pred_id:{result.pred_index}",
+            f"frame_id:{result.frame_index}",
             f"t_proc:{took_ms:.1f}ms  fps_eff:{rate}",
         )
 

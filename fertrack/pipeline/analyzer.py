@@ -56,14 +56,14 @@ class FaceAnalyzer:
             if len(detections) and not frame.look.classify:
                 aligned = started
                 no_estimate = np.full((len(detections), len(EXPRESSIONS)), np.nan, np.float32)
-                faces = Faces(detections, no_estimate, np.empty((len(detections), 0), np.float32))
+                faces = Faces(detections, no_estimate)
             elif len(detections):
                 crops = align_faces(
                     frame.image, detections.landmarks, self.classifier.template, self.classifier.crop_size
                 )
                 aligned = time.perf_counter()
                 logits = crop_logits(self.classifier, crops, detections.landmarks)
-                faces = Faces(detections, logits, np.empty((len(detections), 0), np.float32))
+                faces = Faces(detections, logits)
             else:
                 aligned = started
                 faces = Faces.empty()

@@ -107,7 +107,6 @@ class _Fold:
                 probabilities=folded.probabilities,
                 smoothed=folded.smoothed,
                 labels=folded.labels,
-                pred_index=looked.frame_index,
                 ms=looked.ms,
                 track_ms=(track_s + time.perf_counter() - started) * 1e3,
                 is_cut=is_cut,

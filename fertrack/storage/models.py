@@ -170,7 +170,7 @@ class Run(Base):
 
 
 class FrameRow(Base):
-    """One analysed frame, with or without faces; ``pred_index`` is NULL where it equals ``frame_index``.
+    """One analysed frame, with or without faces.
 
     ``queue_depth`` is how many frames were read and waited when it was taken, NULL where nothing read ahead.
     """
@@ -181,7 +181,6 @@ class FrameRow(Base):
     run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     frame_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     time_s: Mapped[float] = mapped_column(sa.Double)
-    pred_index: Mapped[int | None]
     read_us: Mapped[int]
     detect_us: Mapped[int]
     align_us: Mapped[int]

@@ -254,7 +254,6 @@ def _frame_row(run_id: int, result: FrameResult) -> dict[str, Any]:
         "run_id": run_id,
         "frame_index": result.frame_index,
         "time_s": result.timestamp_s,
-        "pred_index": None if result.pred_index == result.frame_index else result.pred_index,
         "read_us": round(result.ms.read * 1e3),
         "detect_us": round(result.ms.detect * 1e3),
         "align_us": round(result.ms.align * 1e3),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from fertrack.config import load_settings
 from fertrack.errors import EvaluationError
 from fertrack.evaluation.expression.corrections import CorrectedFaces, corrected_faces
@@ -185,14 +183,12 @@ def _flicker(run: StoredRun) -> _Found:
 
 
 def _lag(run: StoredRun) -> _Found:
-    """Latency of a run: that measured on a live display counts most; then that stored with its frames."""
+    """Latency of a run: that measured on a live display counts most; then the time between results."""
     age_s = next((stage.p95_ms / 1e3 for stage in run.facts.summary.stages if stage.stage == "age"), None)
     if age_s is not None:
         if age_s >= signs.LAG_S:
             evidence = f"on one displayed picture of twenty, the result was {age_s:.2f} s old or older"
             yield evidence + _left_out(run), (), ()
-    elif len(run.faces.lag_s) and (late_s := float(np.percentile(run.faces.lag_s, 95))) >= signs.LAG_S:
-        yield f"in one frame of twenty what is shown is {late_s:.2f} s old or older", (), ()
     elif run.facts.summary.dropped and (apart_s := signs.time_between_frames_s(run.faces)) >= signs.LAG_S:
         yield f"results come {apart_s:.2f} s apart" + _left_out(run), (), ()
 

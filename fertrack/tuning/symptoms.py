@@ -64,7 +64,7 @@ SYMPTOMS = (
     ),
     Symptom(
         "lag",
-        "boxes and labels lag behind (`pred_id` far behind `frame_id`)",
+        "boxes and labels lag behind (live, `pred` far behind `frame`)",
         "the machine is too slow for what it is asked to do live",
         "`--set detection.long_side=320`; leave `--fixed` out, then also `--set live.display_fps=15`",
     ),

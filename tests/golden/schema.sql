@@ -98,7 +98,6 @@ CREATE TABLE "frames" (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
 time_s DOUBLE NOT NULL,
-pred_index INTEGER,
 read_us INTEGER NOT NULL,
 detect_us INTEGER NOT NULL,
 align_us INTEGER NOT NULL,

@@ -46,14 +46,12 @@ def make_result(
         faces=Faces(
             Detections(xyxy, np.ones(n, np.float32), landmarks.astype(np.float32)),
             np.zeros((n, 7), np.float32),
-            np.zeros((n, 0), np.float32),
         ),
         track_ids=ids_array,
         track_xyxy=xyxy,
         probabilities=smoothed.astype(np.float32),
         smoothed=smoothed.astype(np.float32),
         labels=np.array(labels if labels is not None else [HAPPINESS] * n, np.int64),
-        pred_index=frame_index,
         ms=LookMs(detect=detect_ms),
     )
 
@@ -322,7 +320,7 @@ def test_debug_header_tells_frame_times_and_rate_of_the_last_sixty() -> None:
         overlay.prepare(grey(), make_result([], detect_ms=1000.0, frame_index=i))
     for i in range(60):
         panels = overlay.prepare(grey(), make_result([], detect_ms=40.0, frame_index=60 + i))
-    assert panels.header == ("frame_id:119  pred_id:119", "t_proc:40.0ms  fps_eff:25.0")
+    assert panels.header == ("frame_id:119", "t_proc:40.0ms  fps_eff:25.0")
     panels = overlay.prepare(grey(), make_result([], detect_ms=100.0, frame_index=120))
     assert panels.header[1] == "t_proc:100.0ms  fps_eff:24.4"  # 60 / (59 * 0.04 + 0.1)
     with pytest.raises(ValueError, match="window"):

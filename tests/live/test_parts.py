@@ -252,10 +252,9 @@ def result(time_s: float, tracks: dict[int, str]) -> FrameResult:
     faces = Faces(
         Detections(boxes, np.ones(n, np.float32), np.zeros((n, 5, 2), np.float32)),
         np.zeros((n, 7), np.float32),
-        np.empty((n, 0), np.float32),
     )
     index = round(time_s * 30)
-    return FrameResult(index, time_s, faces, np.array(list(tracks), np.int64), boxes, smoothed, smoothed, labels, index)
+    return FrameResult(index, time_s, faces, np.array(list(tracks), np.int64), boxes, smoothed, smoothed, labels)
 
 
 def test_persons_appear_with_their_first_result_and_stay_when_gone() -> None:

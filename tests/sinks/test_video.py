@@ -38,7 +38,6 @@ def nothing(index: int, timestamp_s: float) -> FrameResult:
         np.zeros((0, 7), np.float32),
         np.zeros((0, 7), np.float32),
         np.zeros(0, np.int64),
-        index,
     )
 
 
@@ -51,14 +50,12 @@ def one_face(index: int, timestamp_s: float, label: int = 3) -> FrameResult:
         Faces(
             Detections(box, np.ones(1, np.float32), np.tile(np.float32([[20, 40]]), (1, 5, 1))),
             np.zeros((1, 7), np.float32),
-            np.zeros((1, 0), np.float32),
         ),
         np.array([1]),
         box,
         smoothed,
         smoothed,
         np.array([label]),
-        index,
     )
 
 

@@ -102,13 +102,12 @@ def _result(run: ScriptedRun, index: int) -> FrameResult:
     return FrameResult(
         frame_index=index,
         timestamp_s=time_s,
-        faces=Faces(detections, np.log(probabilities), np.empty((n, 0), np.float32)),
+        faces=Faces(detections, np.log(probabilities)),
         track_ids=np.array([i if person.confirmed else -1 for i, person in seen], np.int64),
         track_xyxy=xyxy,
         probabilities=probabilities,
         smoothed=probabilities.copy(),
         labels=labels,
-        pred_index=index,
         is_cut=index in run.cuts,
     )
 

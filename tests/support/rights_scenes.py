@@ -125,15 +125,12 @@ def results(
             FrameResult(
                 frame_index=index,
                 timestamp_s=index / FPS,
-                faces=Faces(
-                    Detections(xyxy, np.full(n, 0.9, np.float32), landmarks), logits, np.empty((n, 0), np.float32)
-                ),
+                faces=Faces(Detections(xyxy, np.full(n, 0.9, np.float32), landmarks), logits),
                 track_ids=np.array(ids, np.int64),
                 track_xyxy=xyxy,
                 probabilities=probabilities,
                 smoothed=probabilities[:, ::-1].copy(),
                 labels=np.array([index // 6 % 7] * n, np.int64),
-                pred_index=index,
             )
         )
     return made

@@ -48,13 +48,12 @@ def result(index: int, time_s: float, faces: Sequence[tuple[int, str, float]] = 
     return FrameResult(
         frame_index=index,
         timestamp_s=time_s,
-        faces=Faces(detections, logits, np.empty((n, 0), np.float32)),
+        faces=Faces(detections, logits),
         track_ids=np.array([track for track, _, _ in faces], np.int64),
         track_xyxy=xyxy,
         probabilities=np.full((n, 7), 1 / 7, np.float32),
         smoothed=smoothed,
         labels=labels,
-        pred_index=index,
         ms=LookMs(read=2.0, detect=20.0, align=0.5, classify=1.25),
         track_ms=0.25,
     )
@@ -72,13 +71,12 @@ def random_results(frames: int, faces: int, *, fps: float = 25.0, seed: int = 0)
         yield FrameResult(
             frame_index=index,
             timestamp_s=index / fps,
-            faces=Faces(detections, logits, np.empty((faces, 0), np.float32)),
+            faces=Faces(detections, logits),
             track_ids=np.arange(faces) + 1 + index // 500 * faces,
             track_xyxy=xyxy,
             probabilities=probabilities,
             smoothed=probabilities,
             labels=np.where(probabilities.max(axis=1) > 0.4, probabilities.argmax(axis=1), UNCERTAIN),
-            pred_index=index,
             ms=LookMs(2.3456, 22.5, 0.4, 1.2),
             track_ms=0.2,
         )

@@ -46,7 +46,6 @@ def scene(
     *,
     xyxy: np.ndarray = LARGE,
     landmarks: np.ndarray = FRONT,
-    lag: int = 0,
     overrides: tuple[str, ...] = (),
     tracks: bool = True,
 ) -> tuple[list[FrameResult], str]:
@@ -67,7 +66,6 @@ def scene(
                 probabilities=values.probabilities,
                 smoothed=values.smoothed,
                 labels=values.labels,
-                pred_index=max(0, index - lag),
             )
         )
     return frames, to_toml(settings)
@@ -223,7 +221,6 @@ def test_swaps_pass_through_uncertain() -> None:
         landmarks=zeros,
         frames=np.arange(8),
         frame_time_s=np.arange(8) / 2.0,
-        lag_s=np.zeros(8),
     )
     assert signs.swaps_per_minute(faces, labels, (ANGER, FEAR)) == pytest.approx(60 * 2 / 3.5)
     # Nor do they happen while nobody is seen, or between two people.
@@ -334,15 +331,8 @@ def test_corrections_say_more_than_probabilities(db: Database) -> None:
     assert "confused_pair" not in found(diagnose(db, run))
 
 
-def test_lag(db: Database) -> None:
-    late = found(diagnose(db, stored(db, *scene(CALM, lag=12))))["lag"]
-    assert "0.48 s old" in late.evidence
-    assert late.changes == ()
-    assert "lag" not in found(diagnose(db, stored(db, *scene(CALM, lag=2))))
-
-
 def live(db: Database, frames: list[FrameResult], toml: str, *, age_ms: float | None, dropped: int) -> int:
-    """A live run: every stored frame is its own prediction, and how late it was shown is among the timings."""
+    """A live run: how late its results were shown is among the timings."""
     run = stored(db, frames, toml)
     with db.writing() as connection:
         connection.execute(sa.update(Run).where(Run.id == run).values(dropped=dropped))
@@ -363,7 +353,7 @@ def test_a_live_run_lags_by_what_was_shown(db: Database) -> None:
     assert "lag" in diagnose(db, live(db, *scene(CALM), age_ms=240.0, dropped=720)).passed
     # Without a display, nothing says how late it was shown, but how far the results are apart.
     frames, toml = scene(CALM[::8])
-    slow = [replace(frame, frame_index=15 * i, pred_index=15 * i, timestamp_s=i / 2) for i, frame in enumerate(frames)]
+    slow = [replace(frame, frame_index=15 * i, timestamp_s=i / 2) for i, frame in enumerate(frames)]
     late = found(diagnose(db, live(db, slow, toml, age_ms=None, dropped=14 * len(slow))))["lag"]
     assert "results come 0.50 s apart" in late.evidence
     # A file of which few frames are wanted is not late.

@@ -85,13 +85,12 @@ def _result(frame: sa.Row[Any], faces: Sequence[Any]) -> FrameResult:
     return FrameResult(
         frame_index=frame.frame_index,
         timestamp_s=frame.time_s,
-        faces=Faces(detections, logits, np.empty((len(faces), 0), np.float32)),
+        faces=Faces(detections, logits),
         track_ids=np.array([UNCONFIRMED if face.track is None else face.track for face in faces], np.int64),
         track_xyxy=xyxy,
         probabilities=unpack_rows([face.probabilities for face in faces], classes),
         smoothed=unpack_rows([face.smoothed for face in faces], classes),
         labels=np.array([face.label for face in faces], np.int64),
-        pred_index=frame.frame_index if frame.pred_index is None else frame.pred_index,
         ms=LookMs(*(value / 1e3 for value in (frame.read_us, frame.detect_us, frame.align_us, frame.classify_us))),
         track_ms=frame.track_us / 1e3,
     )

@@ -36,7 +36,6 @@ class RunFaces:
         landmarks: float32 (N, 5, 2), px.
         frames: int64 (F,), index of every frame.
         frame_time_s: float64 (F,), s.
-        lag_s: float64 (F,), how much older the frame is that its boxes were found in, s; 0 where it is the same.
     """
 
     run: int
@@ -50,7 +49,6 @@ class RunFaces:
     landmarks: FloatArray
     frames: IntArray
     frame_time_s: npt.NDArray[np.float64]
-    lag_s: npt.NDArray[np.float64]
 
     @property
     def confirmed(self) -> npt.NDArray[np.bool_]:
@@ -68,7 +66,7 @@ def load_run_faces(db: Database, run: int | str) -> RunFaces:
     with db.reading() as connection:
         number = find_run(connection, db.name, run)
         shown = connection.execute(
-            sa.select(FrameRow.frame_index, FrameRow.time_s, FrameRow.pred_index)
+            sa.select(FrameRow.frame_index, FrameRow.time_s)
             .where(FrameRow.run_id == number)
             .order_by(FrameRow.frame_index)
         ).all()
@@ -79,7 +77,6 @@ def load_run_faces(db: Database, run: int | str) -> RunFaces:
         ).all()
     frames = np.array([row[0] for row in shown], np.int64)
     frame_time_s = np.array([row[1] for row in shown], np.float64)
-    predicted = np.array([row[0] if row[2] is None else row[2] for row in shown], np.int64)
     frame_index = np.array([row[0] for row in rows], np.int64)
     classes = (len(EXPRESSIONS),)
     return RunFaces(
@@ -94,7 +91,6 @@ def load_run_faces(db: Database, run: int | str) -> RunFaces:
         landmarks=unpack_rows([row[6] for row in rows], (5, 2)),
         frames=frames,
         frame_time_s=frame_time_s,
-        lag_s=_lag(frames, frame_time_s, predicted),
     )
 
 
@@ -107,11 +103,3 @@ def preview_labels(faces: RunFaces, calibrator: Calibrator, smoothing: Smoothing
         rows = slice(start, end)
         labels[rows] = fold.update(float(faces.time_s[start]), faces.track[rows], faces.logits[rows]).labels
     return labels
-
-
-def _lag(frames: IntArray, time_s: npt.NDArray[np.float64], predicted: IntArray) -> npt.NDArray[np.float64]:
-    """Frames that were never stored (dropped) have no time of their own: it lies between their neighbours'."""
-    if not len(frames):
-        return np.empty(0)
-    lag: npt.NDArray[np.float64] = np.maximum(time_s - np.interp(predicted, frames, time_s), 0.0)
-    return lag

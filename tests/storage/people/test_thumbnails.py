@@ -91,7 +91,7 @@ def test_the_best_face_of_a_track_is_kept() -> None:
 def _with_landmarks(index: int, landmarks: FloatArray) -> FrameResult:
     base = result(index, index * 0.5, [(1, "anger", 0.5)])
     detections = Detections(base.faces.detections.xyxy, base.faces.detections.score, landmarks.astype(np.float32))
-    return replace(base, faces=Faces(detections, base.faces.logits, base.faces.embeddings))
+    return replace(base, faces=Faces(detections, base.faces.logits))
 
 
 def test_each_person_has_one_and_it_goes_with_them(tmp_path: Path) -> None:

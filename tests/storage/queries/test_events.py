@@ -16,10 +16,7 @@ from tests.support.storage_scenes import result, store
 
 
 def test_cuts_are_stored_with_their_frame_and_time(tmp_path: Path) -> None:
-    shots = [
-        replace(result(i, 0.5 + i / 25, [(1 + i // 10, "anger", 0.5)]), is_cut=i in (10, 20), pred_index=i)
-        for i in range(30)
-    ]
+    shots = [replace(result(i, 0.5 + i / 25, [(1 + i // 10, "anger", 0.5)]), is_cut=i in (10, 20)) for i in range(30)]
     with open_database(tmp_path / "a.db", create=True) as database:
         first = store(database, shots, batch_rows=7)
         second = store(database, shots[:5])
