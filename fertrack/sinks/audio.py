@@ -1,4 +1,8 @@
-"""The sound of the source, as packets for the finished video: copied where the container can carry it."""
+"""The sound of the source, as packets for the finished video: copied where the container can carry it.
+
+Sound stays where the source's own times put it: gaps are kept where packets are copied, and filled with silence where
+they are encoded anew, so that lips and voice belong together from start to end.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +15,27 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import av
+import numpy as np
+from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from fertrack.errors import VideoOpenError
 from fertrack.sinks.config import Container
 from fertrack.sources.container import Timeline, open_container, video_stream
 
-__all__ = ["Part", "Soundtrack", "SourceTimes"]
+__all__ = ["Part", "SoundChangedError", "Soundtrack", "SourceTimes"]
 
 logger = logging.getLogger(__name__)
 
 _JUMP_BACK_S = 1.0
+_SLACK_S = 0.02  # stamps in whole milliseconds jitter; more than this is a gap, or an overlap
+_TOLD_GAP_S = 0.1
+_SILENCE_SAMPLES = 48_000  # written at once
 _BIT_RATE_PER_CHANNEL = 80_000
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
@@ -76,34 +85,59 @@ class Part:
     shift_s: Fraction
 
 
+class SoundChangedError(Exception):
+    """Sound that was to be copied changes its channels or sample rate: it has to be encoded anew instead."""
+
+
 class Soundtrack:
-    """Yields the packets of the first audio stream of a file, on the clock of the finished video.
+    """Yields the packets of one audio stream of a file, on the clock of the finished video.
+
+    Of several streams, that is the one marked as the default among those that can be decoded, else the first of them.
 
     Args:
         path: the source.
         container: what the finished video is.
         origin_s: container time that counts as 0 s.
         part: what is kept.
+        encode: encode the sound anew, even if it could be copied.
+
+    Attributes:
+        notes: sentences the user should see; complete when all packets were taken.
 
     Raises:
         VideoOpenError: the source cannot be opened any more.
     """
 
-    def __init__(self, path: Path, container: Container, origin_s: Fraction, part: Part) -> None:
+    def __init__(
+        self, path: Path, container: Container, origin_s: Fraction, part: Part, *, encode: bool = False
+    ) -> None:
         self._input = open_container(path)
         self._container = container
         self._part = part
+        self._encode = encode
         self._shift_s = origin_s + part.shift_s
-        self._stream: AudioStream | None = next(iter(self._input.streams.audio), None)
+        self.notes: list[str] = []
+        self._stream = self._choose()
         for other in self._input.streams:
             if other is not self._stream:
                 other.discard = Discard.all  # formats with an index then skip over the pictures
-        self.note = ""
+
+    def _choose(self) -> AudioStream | None:
+        streams = list(self._input.streams.audio)
+        readable = [stream for stream in streams if cast(object, stream.codec_context) is not None]
+        if not readable:
+            return None
+        chosen = next((stream for stream in readable if stream.disposition & Disposition.default), readable[0])
+        if len(streams) > 1:
+            language = f" ({chosen.language})" if chosen.language else ""
+            number = streams.index(chosen) + 1
+            self.notes.append(f"the sound is that of audio track {number} of {len(streams)}{language}")
+        return chosen
 
     @property
     def is_there(self) -> bool:
         """Whether the file has sound that can be read."""
-        return self._stream is not None and cast(object, self._stream.codec_context) is not None
+        return self._stream is not None
 
     def close(self) -> None:
         """Close the source."""
@@ -125,15 +159,17 @@ class Soundtrack:
         Reading stops with a note where the source is damaged.
 
         Raises:
+            SoundChangedError: (from the iterator) what is copied changes on the way.
             av.error.FFmpegError: there can be no such stream, or sound cannot be encoded.
         """
         stream = cast(AudioStream, self._stream)
         codec = stream.codec_context.codec.canonical_name
         copied = self._container.copied_sound
-        if codec in (output.supported_codecs if copied is None else copied):
+        if not self._encode and codec in (output.supported_codecs if copied is None else copied):
             return self._copied(stream, output.add_stream_from_template(stream))
         name = self._container.encoded_sound
-        self.note = f"the sound was encoded anew ({codec} to {name.removeprefix('lib')}), for the file to carry it"
+        why = "because it changes on the way" if self._encode else "for the file to carry it"
+        self.notes.append(f"the sound was encoded anew ({codec} to {name.removeprefix('lib')}), {why}")
         return self._encoded(stream, _encoder(output, name, stream))
 
     def _packets(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
@@ -158,7 +194,7 @@ class Soundtrack:
                 yield packet
         except FFmpegError as error:
             logger.warning("reading sound stopped: %s", error)
-            self.note = "the sound ends early: the rest of it cannot be read"
+            self.notes.append("the sound ends early: the rest of it cannot be read")
 
     def _is_before(self, time_s: float) -> bool:
         """Whether sound at a time on the finished video's clock is left out at the beginning."""
@@ -171,43 +207,150 @@ class Soundtrack:
         time_base = cast(Fraction, stream.time_base)
         into.time_base = time_base
         last_dts: int | None = None
+        form: tuple[int, ...] | None = None
         for packet in self._packets(stream):
             dts = cast(int, packet.dts)
             if last_dts is not None and dts <= last_dts:
                 continue
             last_dts = dts
+            own = _form_in_header(bytes(memoryview(packet)[:4]), stream.codec_context.codec.canonical_name)
+            if own is not None and own != (form := form or own):
+                raise SoundChangedError
             packet.stream = into
             yield packet
 
     def _encoded(self, stream: AudioStream, into: AudioStream) -> Iterator[Packet[Any]]:
-        codec = into.codec_context
-        resampler = av.AudioResampler(codec.format, codec.layout, codec.rate, frame_size=codec.frame_size or None)
-        next_pts: int | None = None
-
-        def encoded(frame: AudioFrame | None) -> Iterator[Packet[Any]]:
-            nonlocal next_pts
-            for ready in resampler.resample(frame):
-                ready.pts, ready.time_base = next_pts, Fraction(1, codec.rate)
-                next_pts = cast(int, next_pts) + ready.samples
-                yield from into.encode(ready)
-
+        line = _Line(into)
         for packet in self._packets(stream):
             try:
                 frames = packet.decode()
             except FFmpegError as error:
                 logger.debug("a piece of sound cannot be decoded: %s", error)
                 continue
-            if next_pts is None and frames:
-                next_pts = round(cast(int, packet.pts) * cast(Fraction, stream.time_base) * codec.rate)
             for frame in frames:
-                yield from encoded(frame)
-        if next_pts is not None:
-            yield from encoded(None)
-            yield from into.encode(None)
+                yield from line.put(frame, float(cast(int, packet.pts) * cast(Fraction, stream.time_base)))
+        yield from line.end()
+        if line.gaps_s >= _TOLD_GAP_S:
+            self.notes.append(f"the sound has gaps, {line.gaps_s:.1f} s in all: they are silent")
+
+
+class _Line:
+    """Sound of changing form, put on one line of samples by its times, and encoded.
+
+    Args:
+        into: the stream it is encoded for.
+
+    Attributes:
+        gaps_s: silence put in so far, seconds.
+    """
+
+    def __init__(self, into: AudioStream) -> None:
+        codec = into.codec_context
+        self.gaps_s = 0.0
+        self._into = into
+        self._rate = codec.rate
+        self._format, self._layout = codec.format.name, codec.layout.name
+        self._channels = codec.layout.nb_channels
+        self._slack = round(_SLACK_S * self._rate)
+        self._fifo = AudioFifo()
+        self._resampler: av.AudioResampler | None = None
+        self._form: tuple[str, str, int] | None = None
+        self._end: int | None = None
+        self._encoded = 0
+
+    def put(self, frame: AudioFrame, packet_s: float) -> Iterator[Packet[Any]]:
+        """Take a decoded piece; one without a time of its own has that of its packet."""
+        if not frame.samples:
+            return
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:  # from stereo to mono, or what a damaged packet seems to be
+            yield from self._flush()
+            self._form = form
+            self._resampler = av.AudioResampler(self._format, self._layout, self._rate)
+        if frame.pts is None or frame.time_base is None:
+            frame.pts, frame.time_base = round(packet_s * frame.sample_rate), Fraction(1, frame.sample_rate)
+        assert self._resampler is not None
+        for ready in self._resampler.resample(frame):
+            yield from self._place(ready)
+
+    def end(self) -> Iterator[Packet[Any]]:
+        """What is left, encoded."""
+        yield from self._flush()
+        if self._end is None:
+            return
+        yield from self._encode(partial=True)
+        yield from self._into.encode(None)
+
+    def _flush(self) -> Iterator[Packet[Any]]:
+        if self._resampler is not None:
+            for ready in self._resampler.resample(None):
+                yield from self._place(ready)
+
+    def _place(self, frame: AudioFrame) -> Iterator[Packet[Any]]:
+        if frame.pts is None or frame.time_base is None:
+            start = self._end or 0
+        else:
+            start = round(frame.pts * frame.time_base * self._rate)
+        if self._end is None:
+            self._end = self._encoded = start
+        ahead = start - self._end
+        if ahead > self._slack:
+            self.gaps_s += ahead / self._rate
+            while ahead > 0:
+                samples = min(ahead, _SILENCE_SAMPLES)
+                yield from self._append(self._frame(np.zeros((self._channels, samples), np.float32)))
+                ahead -= samples
+        elif ahead < -self._slack:
+            if frame.samples <= -ahead:
+                return
+            frame = self._frame(self._samples(frame)[:, -ahead:])
+        yield from self._append(frame)
+
+    def _append(self, frame: AudioFrame) -> Iterator[Packet[Any]]:
+        frame.pts, frame.time_base = None, Fraction(1, self._rate)
+        self._end = cast(int, self._end) + frame.samples
+        self._fifo.write(frame)
+        yield from self._encode()
+
+    def _encode(self, *, partial: bool = False) -> Iterator[Packet[Any]]:
+        size = self._into.codec_context.frame_size or 1024
+        while (frame := self._fifo.read(size, partial)) is not None:
+            frame.pts, frame.time_base = self._encoded, Fraction(1, self._rate)
+            self._encoded += frame.samples
+            yield from self._into.encode(frame)
+
+    def _samples(self, frame: AudioFrame) -> Any:
+        """Samples by channel."""
+        samples = frame.to_ndarray()
+        return samples if frame.format.is_planar else samples.reshape(-1, self._channels).T
+
+    def _frame(self, samples: Any) -> AudioFrame:
+        """Samples by channel, in the encoder's form."""
+        kind = np.dtype({"fltp": "f4", "flt": "f4", "s16": "i2", "s16p": "i2"}[self._format])
+        samples = samples.astype(kind)
+        if not self._format.endswith("p"):
+            samples = samples.T.reshape(1, -1)
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), self._format, self._layout)
+        frame.sample_rate = self._rate
+        return frame
+
+
+def _form_in_header(header: bytes, codec: str) -> tuple[int, ...] | None:
+    """Sample rate and channels that the header of an AAC (ADTS) or MPEG audio packet names, as its bits; None without.
+
+    Of MPEG audio, all modes with two channels are alike.
+    """
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
+    if codec == "aac" and header[1] & 0xF6 == 0xF0:
+        return header[2] >> 2 & 0xF, (header[2] & 1) << 2 | header[3] >> 6
+    if codec in ("mp3", "mp2"):
+        return header[1] >> 1 & 0xF, header[2] >> 2 & 3, int(header[3] >> 6 == 3)
+    return None
 
 
 def _encoder(output: OutputContainer, name: str, source: AudioStream) -> AudioStream:
-    """A stream of newly encoded sound: mono stays mono, everything else becomes stereo."""
+    """A stream of newly encoded sound: what begins in mono is mono, everything else becomes stereo."""
     rate = 48_000 if name == "libopus" or source.codec_context.rate not in _AAC_RATES else source.codec_context.rate
     stream = output.add_stream(name, rate=rate)
     stream = cast(AudioStream, stream)

@@ -53,7 +53,7 @@ _MP4_FRAGMENTS = MappingProxyType(
 _MP4_FINAL = MappingProxyType({"movflags": "faststart"})
 _CLUSTERS = MappingProxyType({"cluster_time_limit": "250"})
 _NOTHING = MappingProxyType(dict[str, str]())
-_MP4_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
+_MP4_SOUND = frozenset({"aac", "mp3", "opus"})  # what browsers play: AC-3 and ALAC would go in, and be silent there
 _MOV_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_f32le"})
 _WEBM_SOUND = frozenset({"opus", "vorbis"})
 

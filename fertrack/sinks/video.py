@@ -22,7 +22,7 @@ from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.overlay import draw_result
 from fertrack.imaging.text import is_usable_font
 from fertrack.imaging.track_labels import NO_NAMES
-from fertrack.sinks.audio import Part, Soundtrack, SourceTimes
+from fertrack.sinks.audio import Part, SoundChangedError, Soundtrack, SourceTimes
 from fertrack.sinks.config import CONTAINERS, VideoOutputConfig, container_for
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finalise import cut_after_last_fragment, write_finished
@@ -304,23 +304,27 @@ class AnnotatedVideoSink:
             return
         part = self._shown_part(encoder, summary)
         try:
-            with Soundtrack(source, self._container, self._times.origin_s, part) as sound:
-                write_finished(
-                    self._part_path,
-                    finished,
-                    self._container,
-                    sound if sound.is_there else None,
-                    end_s=encoder.end_s,
-                )
-                note = sound.note if sound.is_there else "the sound cannot be read, so the annotated video has none"
+            try:
+                notes = self._write_with_sound(finished, encoder, part, encode=False)
+            except SoundChangedError:
+                notes = self._write_with_sound(finished, encoder, part, encode=True)
         except (FFmpegError, ValueError, VideoOpenError) as error:
             if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
                 raise
             logger.warning("%s: sound: %s", self._path, error)
             write_finished(self._part_path, finished, self._container, None, end_s=encoder.end_s)
-            note = f"the sound could not be added ({_reason(error)}), so the annotated video has none"
-        if note:
-            self.notes.append(note)
+            notes = [f"the sound could not be added ({_reason(error)}), so the annotated video has none"]
+        self.notes.extend(notes)
+
+    def _write_with_sound(self, finished: Path, encoder: VideoEncoder, part: Part, *, encode: bool) -> list[str]:
+        """Write the finished file with the source's sound, and say what is to be known of it."""
+        source, origin_s = Path(self._info.path), self._times.origin_s
+        with Soundtrack(source, self._container, origin_s, part, encode=encode) as sound:
+            track = sound if sound.is_there else None
+            write_finished(self._part_path, finished, self._container, track, end_s=encoder.end_s)
+            if track is None:
+                return ["the sound cannot be read, so the annotated video has none"]
+            return sound.notes
 
     def _shown_part(self, encoder: VideoEncoder, summary: RunSummary) -> Part:
         """Part of the sound that belongs to the images: all of it, unless they cover only a part of the source."""
