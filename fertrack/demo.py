@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import ConfigError, VideoOpenError, VideoWriteError, reason_of
+from fertrack.errors import MissingExtraError, VideoOpenError, VideoWriteError, reason_of
 from fertrack.types import Image
 
 __all__ = ["FPS", "FRAME_COUNT", "HEIGHT", "WIDTH", "compose_demo", "portrait"]
@@ -68,13 +68,13 @@ def portrait(name: str) -> Image:
     """Head of a public-domain portrait, ``"astronaut"`` or ``"hopper"``: uint8 (H, W, 3), BGR.
 
     Raises:
-        ConfigError: the package that ships it is not installed.
+        MissingExtraError: the package that ships it is not installed.
         VideoOpenError: the picture cannot be read.
     """
     package, file, (x, y, width, height) = _PORTRAITS[name]
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise ConfigError("the demo's portraits come with scikit-image and matplotlib: pip install 'fertrack[demo]'")
+        raise MissingExtraError("the demo's portraits come with scikit-image and matplotlib", "demo")
     path = Path(spec.origin).parent / file
     picture = cv2.imread(str(path))
     if picture is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fertrack.classifiers.base import BundleClassifier
 from fertrack.classifiers.config import ClassificationConfig
-from fertrack.errors import ConfigError, FertrackError, ModelError, first_line
+from fertrack.errors import ConfigError, FertrackError, MissingExtraError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.types import EXPRESSIONS, FloatArray
 
@@ -90,10 +90,9 @@ def _libraries() -> tuple[Any, Any]:
         import tensorrt
         import torch
     except ImportError as error:
-        raise FertrackError(
-            f"a TensorRT engine needs tensorrt and PyTorch with CUDA ({error}); install them where there is a GPU, or "
-            "use another bundle"
-        ) from error
+        need = f"a TensorRT engine needs tensorrt and PyTorch with CUDA ({error})"
+        hint = "install them where there is a GPU, or use another bundle"
+        raise MissingExtraError(need, "torch", hint=hint) from error
     if not torch.cuda.is_available():
         raise FertrackError("a TensorRT engine needs an NVIDIA GPU that PyTorch sees; there is none here")
     return tensorrt, torch

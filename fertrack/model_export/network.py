@@ -10,7 +10,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Literal
 
-from fertrack.errors import FertrackError, ModelError
+from fertrack.errors import MissingExtraError, ModelError
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.types import FloatArray
 
@@ -131,7 +131,7 @@ class SourceNetwork:
         try:
             import torch  # noqa: F401  # asked for here, so that the sentence is ours
         except ImportError as error:
-            raise FertrackError("this export needs PyTorch: pip install 'fertrack[torch]'") from error
+            raise MissingExtraError("this export needs PyTorch", "torch") from error
         from fertrack.model_export.onnx_to_torch import rebuild
 
         return rebuild(self.onnx)

@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from fertrack.errors import FertrackError, ModelError, first_line
+from fertrack.errors import FertrackError, MissingExtraError, ModelError, first_line
 from fertrack.types import FloatArray
 
 __all__ = ["checked", "from_module", "quantised"]
@@ -47,16 +47,14 @@ def from_module(module: Any, shape: tuple[int, int, int]) -> bytes:
         shape: of one face as the network takes it.
 
     Raises:
-        FertrackError: PyTorch or onnxscript, which its exporter needs, is not installed.
+        MissingExtraError: PyTorch or onnxscript, which its exporter needs, is not installed.
         ModelError: PyTorch cannot export the module.
     """
     try:
         import onnxscript  # noqa: F401  # asked for here, so that the sentence is ours
         import torch
     except ImportError as error:
-        raise FertrackError(
-            f"exporting a PyTorch network to ONNX needs {error.name}; pip install 'fertrack[torch,export]'"
-        ) from error
+        raise MissingExtraError(f"exporting a PyTorch network to ONNX needs {error.name}", "torch,export") from error
     from fertrack.model_export.torchscript import quietly
 
     buffer = io.BytesIO()

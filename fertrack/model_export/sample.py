@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.errors import ConfigError, VideoOpenError
+from fertrack.errors import MissingExtraError, VideoOpenError
 from fertrack.imaging.alignment import align_faces
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
@@ -138,7 +138,7 @@ def _portrait(name: str) -> Image | None:
 
     try:
         return portrait(name)
-    except (ConfigError, VideoOpenError):
+    except (MissingExtraError, VideoOpenError):
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fertrack.errors import FertrackError, ModelError, first_line
+from fertrack.errors import FertrackError, MissingExtraError, ModelError, first_line
 
 __all__ = ["MAX_FACES", "to_engine"]
 
@@ -57,10 +57,9 @@ def _tensorrt() -> Any:
     try:
         import tensorrt
     except ImportError as error:
-        raise FertrackError(
-            f"--format tensorrt needs the tensorrt package, which cannot be imported ({error}), and an NVIDIA GPU: "
-            "pip install tensorrt where there is one, or use --format onnx, which --device tensorrt runs too"
-        ) from error
+        need = f"--format tensorrt needs the tensorrt package, which cannot be imported ({error}), and an NVIDIA GPU"
+        hint = "pip install tensorrt where there is one, or use --format onnx, which --device tensorrt runs too"
+        raise MissingExtraError(need, "export", hint=hint) from error
     return tensorrt
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fertrack.errors import FertrackError, ModelError, first_line
+from fertrack.errors import FertrackError, MissingExtraError, ModelError, first_line
 
 __all__ = ["quietly", "to_tflite", "to_torchscript"]
 
@@ -53,7 +53,8 @@ def to_tflite(module: Any, shape: tuple[int, int, int]) -> bytes:
         shape: of one face as the network takes it.
 
     Raises:
-        FertrackError: litert-torch is not installed, or there is no place for a temporary file.
+        MissingExtraError: litert-torch is not installed.
+        FertrackError: there is no place for a temporary file.
         ModelError: it cannot convert the module.
     """
     import torch
@@ -62,10 +63,11 @@ def to_tflite(module: Any, shape: tuple[int, int, int]) -> bytes:
         with quietly():
             import litert_torch
     except ImportError as error:
-        raise FertrackError(
-            f"--format tflite needs litert-torch, which cannot be imported ({error}): pip install "
-            "'fertrack[torch,tflite]', best in an environment of its own, because it brings 700 MB with it"
-        ) from error
+        need = f"--format tflite needs litert-torch, which cannot be imported ({error})"
+        hint = (
+            "pip install 'fertrack[torch,tflite]', best in an environment of its own, because it brings 700 MB with it"
+        )
+        raise MissingExtraError(need, "torch,tflite", hint=hint) from error
     try:
         with quietly():
             converted = litert_torch.convert(module, (torch.zeros(1, *shape),))

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fertrack.errors import FertrackError, ModelError, WeightsError
+from fertrack.errors import MissingExtraError, ModelError, WeightsError
 
 __all__ = ["State", "fill", "import_torch", "is_torchscript", "parse_state", "read_state"]
 
@@ -38,12 +38,12 @@ def import_torch(what: str) -> Any:
         what: what needs it, beginning the sentence: "converting", "a .pth file".
 
     Raises:
-        FertrackError: it is not installed.
+        MissingExtraError: it is not installed.
     """
     try:
         import torch
     except ImportError as error:
-        raise FertrackError(f"{what} needs PyTorch; install it with: pip install 'fertrack[torch]'") from error
+        raise MissingExtraError(f"{what} needs PyTorch; install it with", "torch") from error
     return torch
 
 
@@ -179,9 +179,7 @@ def _read_safetensors(content: bytes, path: Path) -> State:
         from safetensors import SafetensorError
         from safetensors.torch import load
     except ImportError as error:
-        raise FertrackError(
-            "a .safetensors file needs safetensors; install it with: pip install 'fertrack[torch]'"
-        ) from error
+        raise MissingExtraError("a .safetensors file needs safetensors; install it with", "torch") from error
     try:
         state: State = load(content)
     except (SafetensorError, ValueError, KeyError) as error:

@@ -20,7 +20,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from fertrack.errors import FertrackError, ModelError
+from fertrack.errors import MissingExtraError, ModelError
 from fertrack.types import FloatArray
 
 __all__ = ["KerasProcess", "keras_backend"]
@@ -34,12 +34,12 @@ def keras_backend() -> str:
     """Backend of Keras on this machine: ``KERAS_BACKEND`` if it is set, else TensorFlow if installed, else PyTorch.
 
     Raises:
-        FertrackError: Keras is not installed, or nothing that it runs on.
+        MissingExtraError: Keras is not installed, or nothing that it runs on.
     """
     chosen = os.environ.get("KERAS_BACKEND", "")
     installed = [name for name in ("tensorflow", "torch") if importlib.util.find_spec(name) is not None]
     if importlib.util.find_spec("keras") is None or not (chosen or installed):
-        raise FertrackError(f"a Keras file needs Keras; install it with: {_INSTALL}")
+        raise MissingExtraError("a Keras file needs Keras; install it with", "tensorflow", hint=_INSTALL)
     return chosen or installed[0]
 
 
@@ -63,14 +63,12 @@ class KerasProcess:
             threads: CPU threads inside one run.
 
         Raises:
-            FertrackError: Keras or TensorFlow is not installed.
+            MissingExtraError: Keras or TensorFlow is not installed.
             ModelError: the file is not such a network, or contains code.
         """
         if kind == "saved-model":
             if importlib.util.find_spec("tensorflow") is None:
-                raise FertrackError(
-                    "a SavedModel needs TensorFlow; install it with: pip install 'fertrack[tensorflow]'"
-                )
+                raise MissingExtraError("a SavedModel needs TensorFlow; install it with", "tensorflow")
             backend = "tensorflow"
         else:
             backend = keras_backend()

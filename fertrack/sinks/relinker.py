@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fertrack.embedders import build_embedder, can_recognise
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, MissingExtraError
 from fertrack.protocols import Embedder
 from fertrack.reid.config import LinkingConfig
 from fertrack.reid.linker import KnownPerson, LinkPlan
@@ -111,7 +111,8 @@ def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | N
         live: recognise faces in a process of its own, so that the picture goes on meanwhile; close it in the end.
 
     Raises:
-        ConfigError: what is asked for needs face recognition, and that is not installed.
+        MissingExtraError: what is asked for needs face recognition, and that is not installed.
+        ConfigError: what is asked for needs ``linking.method = face``, and it is off.
         WeightsError: its weights are not the expected file.
     """
     if config.method == "off":
@@ -122,7 +123,8 @@ def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | N
     recognise = config.method == "face" or (config.method == "auto" and can_recognise())
     wanted = _needs_recognition(config)
     if wanted and not recognise:
-        raise ConfigError(f"{wanted} needs face recognition: pip install 'fertrack[reid]', and linking.method = auto")
+        hint = "pip install 'fertrack[reid]', and linking.method = auto"
+        raise MissingExtraError(f"{wanted} needs face recognition", "reid", hint=hint)
     return Relinker(build_embedder(recognise=recognise, apart=live), config)
 
 

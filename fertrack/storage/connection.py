@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from fertrack.errors import StorageError, first_line
+from fertrack.errors import MissingExtraError, StorageError, first_line
 
 __all__ = ["describe", "make_engine", "mask_passwords", "parse_url", "sqlite_path", "translated", "use_wal"]
 
@@ -106,7 +106,7 @@ def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: boo
             keys on that would delete the rows that point to it.
 
     Raises:
-        StorageError: the database's driver is not installed.
+        MissingExtraError: the database's driver is not installed.
     """
     try:
         if url.get_backend_name() != "sqlite":
@@ -115,9 +115,7 @@ def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: boo
             return sa.create_engine(url, connect_args=settings)
         engine = sa.create_engine(url, connect_args={"timeout": busy_timeout_s})
     except ImportError as error:
-        raise StorageError(
-            f"{describe(url)} needs the Python package psycopg: pip install 'fertrack[postgres]'"
-        ) from error
+        raise MissingExtraError(f"{describe(url)} needs the Python package psycopg", "postgres") from error
 
     def set_up(connection: Any, _record: Any) -> None:
         # sqlite3's own transaction control leaves schema changes and reads outside transactions; "begin" does it.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fertrack.detectors.centerface import Options, build
-from fertrack.errors import ConfigError, ModelError, reason_of
+from fertrack.errors import ConfigError, MissingExtraError, ModelError, reason_of
 from fertrack.models.bundle import load_bundle
 from fertrack.training.config import NetworkConfig, load_train_config
 from fertrack.training.curves import write_curves
@@ -44,7 +44,8 @@ def train_classifier(
         The bundle's folder if the run is complete, else the run's folder.
 
     Raises:
-        ConfigError: PyTorch, what writes the bundle, the configuration or the pictures are missing or wrong.
+        MissingExtraError: PyTorch, or the package that writes the bundle, is not installed.
+        ConfigError: the configuration or the pictures are missing or wrong.
         WeightsError: the weights that the run begins with cannot be read.
         EvaluationError: a labelled set cannot be read.
         ModelError: the folder holds a run of another configuration, or what the run begins or ends with is not there.
@@ -53,7 +54,7 @@ def train_classifier(
     writer = "onnxscript" if isinstance(config.network, NetworkConfig) else "safetensors"
     missing = [name for name in ("torch", writer) if find_spec(name) is None]
     if missing:  # told before hours of training, not at its end
-        raise ConfigError(f"training needs {' and '.join(missing)}: pip install 'fertrack[train]'")
+        raise MissingExtraError(f"training needs {' and '.join(missing)}", "train")
     from fertrack.training.checkpoint import CHECKPOINT
     from fertrack.training.finish import mean_network, write_bundle
     from fertrack.training.loop import LOG, Trainer, logits_of

@@ -17,27 +17,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fertrack.errors import ConfigError
+from fertrack.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
 
 __all__ = ["check_ready", "serve"]
 
-_MISSING = "the browser page needs the packages starlette and uvicorn: pip install 'fertrack[web]'"
+_NEED = "the browser page needs the packages starlette and uvicorn"
 
 
 def check_ready(*, host: str = "127.0.0.1", port: int = 0) -> None:
     """See that the page could be served, before a session is started for it.
 
     Raises:
-        ConfigError: the port is taken or not permitted, or the extra ``[web]`` is not installed.
+        MissingExtraError: the extra ``[web]`` is not installed.
+        ConfigError: the port is taken or not permitted.
         ValueError: the host is not this machine, or the port is no port.
     """
     try:
         from fertrack.web.server import check
     except ModuleNotFoundError as error:
-        raise ConfigError(_MISSING) from error
+        raise MissingExtraError(_NEED, "web") from error
     check(host, port)
 
 
@@ -60,7 +61,8 @@ def serve(
         on_ready: called once, with the address to open, when the page can be opened.
 
     Raises:
-        ConfigError: the port is taken or not permitted, or the extra ``[web]`` is not installed.
+        MissingExtraError: the extra ``[web]`` is not installed.
+        ConfigError: the port is taken or not permitted.
         ValueError: the host is not this machine, or the port is no port.
         KeyboardInterrupt: Ctrl-C was pressed; the session has been asked to stop, open pages were told what was saved
             (unless it was pressed again), and every connection is closed.
@@ -68,5 +70,5 @@ def serve(
     try:
         from fertrack.web.server import run
     except ModuleNotFoundError as error:
-        raise ConfigError(_MISSING) from error
+        raise MissingExtraError(_NEED, "web") from error
     run(session, host, port, on_ready)

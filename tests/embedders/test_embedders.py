@@ -14,7 +14,7 @@ from fertrack.detectors import build_detector
 from fertrack.detectors.config import DetectionConfig
 from fertrack.embedders import build_embedder, can_recognise
 from fertrack.embedders.dlib import CHIP_TEMPLATE
-from fertrack.errors import ConfigError
+from fertrack.errors import MissingExtraError
 from fertrack.imaging.alignment import align_faces
 from fertrack.protocols import Embedder
 
@@ -118,7 +118,7 @@ def test_looks_tell_two_people_apart_for_the_moment() -> None:
 
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(ConfigError, match=r"pip install 'fertrack\[reid\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'fertrack\[reid\]'"):
         build_embedder(recognise=True)
 
 

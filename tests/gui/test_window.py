@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fertrack.errors import ConfigError, VideoWriteError
+from fertrack.errors import ConfigError, MissingExtraError, VideoWriteError
 from fertrack.imaging import palette
 from fertrack.types import EXPRESSIONS
 from tests.support.live_session_fake import FakeSession
@@ -311,7 +311,7 @@ def test_only_the_main_thread_can_show_it(session: FakeSession) -> None:
 
 def test_without_the_extra_it_says_what_to_install(session: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PySide6.QtWidgets", None)
-    with pytest.raises(ConfigError, match=r"pip install 'fertrack\[gui\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'fertrack\[gui\]'"):
         show(session)
 
 

@@ -20,7 +20,14 @@ from fertrack.classifiers import build_classifier
 from fertrack.classifiers.config import ClassificationConfig
 from fertrack.cli.main import run
 from fertrack.demo import compose_demo, portrait
-from fertrack.errors import ConfigError, EvaluationError, FertrackError, ModelError, OutputExistsError
+from fertrack.errors import (
+    ConfigError,
+    EvaluationError,
+    FertrackError,
+    MissingExtraError,
+    ModelError,
+    OutputExistsError,
+)
 from fertrack.model_export import requirements as packages
 from fertrack.model_export.export import FaceSample, export_model
 from fertrack.model_export.parity import SAME_WINNER, Parity, Scores, Tolerance, compare
@@ -165,7 +172,7 @@ def test_what_is_not_installed_is_a_sentence_and_nothing_is_left(
 ) -> None:
     if find_spec(package) is not None:
         pytest.skip(f"{package} is installed here")
-    with pytest.raises(FertrackError, match=f"--format {target} needs .*pip install") as caught:
+    with pytest.raises(MissingExtraError, match=f"--format {target} needs .*pip install") as caught:
         export_model("default", target, tmp_path / "out", data=few)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -331,7 +338,7 @@ def test_the_built_in_sample_is_the_same_every_time_and_says_what_it_is() -> Non
 
 def test_without_the_portraits_the_sample_is_textures_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> Image:
-        raise ConfigError(f"no portrait {name}")
+        raise MissingExtraError(f"no portrait {name}", "demo")
 
     monkeypatch.setattr("fertrack.demo.portrait", absent)
     assert builtin_sample(load_bundle().template, SIDE).name == "built-in sample: 40 textures"

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fertrack.errors import FertrackError, ModelError
+from fertrack.errors import MissingExtraError, ModelError
 from fertrack.model_export.onnx import checked, from_module, quantised
 from fertrack.model_export.tensorrt import to_engine
 from fertrack.model_export.torchscript import to_torchscript
@@ -250,7 +250,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 def test_without_onnxscript_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "onnxscript")
-    with pytest.raises(FertrackError, match=r"needs onnxscript; pip install 'fertrack\[torch,export\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs onnxscript: pip install 'fertrack\[torch,export\]'"):
         from_module(tiny_network(), (1, 32, 32))
 
 
@@ -286,5 +286,7 @@ def test_what_cannot_be_quantised_is_one_sentence() -> None:
 
 @pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed here")
 def test_without_tensorrt_there_is_a_clear_sentence() -> None:
-    with pytest.raises(FertrackError, match=r"needs the tensorrt package, .* and an NVIDIA GPU: pip install tensorrt"):
+    with pytest.raises(
+        MissingExtraError, match=r"needs the tensorrt package, .* and an NVIDIA GPU: pip install tensorrt"
+    ):
         to_engine(load_bundle().read_model(), (1, 64, 64))

@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from fertrack.errors import FertrackError, ModelError, OutputExistsError, WeightsError
+from fertrack.errors import FertrackError, MissingExtraError, ModelError, OutputExistsError, WeightsError
 from fertrack.models.conversion import retinaface as convert
 from fertrack.models.conversion.retinaface import convert_retinaface
 from fertrack.models.weights import find_weights
@@ -228,7 +228,7 @@ def test_without_pytorch_it_says_what_to_install(
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(FertrackError, match=r"converting needs PyTorch; .*pip install 'fertrack\[torch\]'"):
+    with pytest.raises(MissingExtraError, match=r"converting needs PyTorch; .*pip install 'fertrack\[torch\]'"):
         convert_retinaface(checkpoint, tmp_path / "out.onnx")
 
 

@@ -18,7 +18,7 @@ from fertrack.cli.main import run
 from fertrack.config import Settings, load_settings, to_toml
 from fertrack.demo import portrait
 from fertrack.embedders import build_embedder
-from fertrack.errors import ConfigError, StorageError, VideoOpenError
+from fertrack.errors import ConfigError, MissingExtraError, StorageError, VideoOpenError
 from fertrack.reid.config import LinkingConfig
 from fertrack.render import render_run
 from fertrack.sinks.database import DatabaseSink
@@ -238,7 +238,7 @@ def test_what_needs_face_recognition_is_refused_without_it(monkeypatch: pytest.M
     for wish in ({"across": True}, {"store_embeddings": True}):
         with pytest.raises(ConfigError, match="it is off"):
             build_relinker(LinkingConfig(method="off", **wish))
-        with pytest.raises(ConfigError, match=r"pip install 'fertrack\[reid\]'"):
+        with pytest.raises(MissingExtraError, match=r"pip install 'fertrack\[reid\]'"):
             build_relinker(LinkingConfig(method="appearance", **wish))
     monkeypatch.setattr("fertrack.sinks.relinker.can_recognise", lambda: False)
     relinker = build_relinker(LinkingConfig())

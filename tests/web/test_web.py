@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import pytest
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, MissingExtraError
 from fertrack.imaging import palette
 from fertrack.live import LiveSession
 from fertrack.rights.purpose import NOTICE
@@ -452,7 +452,7 @@ def test_a_failing_caller_stops_the_session(session: FakeSession) -> None:
 def test_without_the_extra_it_says_what_to_install(session: FakeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "fertrack.web.server", raising=False)
-    with pytest.raises(ConfigError, match=r"pip install 'fertrack\[web\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'fertrack\[web\]'"):
         serve(session, on_ready=print)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.errors import ConfigError
+from fertrack.errors import MissingExtraError
 from fertrack.evaluation.tracking.mot import NO_TRACK, MotRows, SequenceFiles, read_ground_truth, read_mot
 from fertrack.imaging.geometry import iou_matrix
 from fertrack.tracking.tracker import SortTracker, TrackerConfig, TrackUpdate
@@ -178,9 +178,7 @@ def _trackeval() -> Any:
     try:
         import trackeval
     except ImportError as error:
-        raise ConfigError(
-            "scores of tracks need the package trackeval: install it with pip install 'fertrack[eval]'"
-        ) from error
+        raise MissingExtraError("scores of tracks need the package trackeval", "eval") from error
     return trackeval
 
 

@@ -30,7 +30,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fertrack.errors import ReportError
+from fertrack.errors import MissingExtraError
 from fertrack.files import drafted, replacing
 from fertrack.reporting.exports.csv_export import FACE_COLUMNS, face_table
 
@@ -66,13 +66,14 @@ def write_parquet(db: Database, chosen: Selection, path: Path, *, overwrite: boo
 
     Raises:
         OutputExistsError: ``path`` is already there and ``overwrite`` is False.
-        ReportError: pyarrow is not installed, or the file could not be written.
+        MissingExtraError: pyarrow is not installed.
+        ReportError: the file could not be written.
     """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise ReportError("Parquet needs the package pyarrow: pip install 'fertrack[parquet]'") from error
+        raise MissingExtraError("Parquet needs the package pyarrow", "parquet") from error
     faces = face_table(db, chosen.run, chosen.track)
     units = faces.attrs.get("units", {})
     table = pa.Table.from_pandas(faces, preserve_index=False)

@@ -14,7 +14,7 @@ import pytest
 from fertrack.benchmarks.tracker_ablation import TUNED_ON
 from fertrack.cli.main import run
 from fertrack.config import load_settings
-from fertrack.errors import ConfigError, EvaluationError
+from fertrack.errors import EvaluationError, MissingExtraError
 from fertrack.evaluation.tracking.mot import MotRows, find_sequences, read_ground_truth, read_mot
 from fertrack.evaluation.tracking.scores import TOGETHER, SequenceResult, evaluate, run_tracker, score
 from fertrack.reporting.exports.mot import to_mot
@@ -181,7 +181,7 @@ class TestScores:
 
     def test_the_missing_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "trackeval", None)
-        with pytest.raises(ConfigError, match=r"pip install 'fertrack\[eval\]'"):
+        with pytest.raises(MissingExtraError, match=r"pip install 'fertrack\[eval\]'"):
             evaluate([], TrackerConfig())
 
 

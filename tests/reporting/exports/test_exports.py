@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from fertrack.cli.main import run as fertrack
-from fertrack.errors import OutputExistsError, ReportError, RunNotFoundError
+from fertrack.errors import MissingExtraError, OutputExistsError, RunNotFoundError
 from fertrack.imaging.track_labels import track_colour
 from fertrack.reporting import write_csv
 from fertrack.reporting.config import ReportConfig
@@ -107,7 +107,7 @@ def test_parquet_without_pyarrow_is_one_sentence(db: Database, tmp_path: Path, m
         return real_import(name, names_global, names_local, fromlist, level)
 
     monkeypatch.setattr(builtins, "__import__", without_pyarrow)
-    with pytest.raises(ReportError, match=r"pip install 'fertrack\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'fertrack\[parquet\]'"):
         export_run(db, 1, "parquet", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
