@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Literal
 
-from fertrack.errors import FertrackError
-from fertrack.models.devices import PROVIDERS, installed_devices
+from fertrack.errors import FertrackError, install_hint
+from fertrack.models.devices import EXPERIMENTAL_DEVICES, PROVIDERS, installed_devices
 from fertrack.pipeline.scheduler import available_cores
 
 __all__ = ["Finding", "examine"]
@@ -96,9 +96,7 @@ def _versions() -> Iterator[Finding]:
         try:
             yield Finding(f"extra [{extra}]", "ok", f"{package} {version(package)}")
         except PackageNotFoundError:
-            yield Finding(
-                f"extra [{extra}]", "note", "not installed", f"pip install 'fertrack[{extra}]' if you want it"
-            )
+            yield Finding(f"extra [{extra}]", "note", "not installed", f"{install_hint(extra)}, if you want it")
 
 
 def _opencv() -> Iterator[Finding]:
@@ -141,19 +139,23 @@ def _providers() -> Iterator[Finding]:
         except Exception:  # every provider fails in its own way
             usable = False
         if usable:
-            yield Finding("inference", "ok", f"--device {names[provider]}: {provider} runs")
+            yield Finding("inference", "ok", f"{names[provider]}: {provider} runs{_experimental(names[provider])}")
         else:
             yield Finding(
                 "inference",
                 "note",
-                f"--device {names[provider]}: {provider} is built in but does not run here",
-                "its drivers or libraries are missing; use --device cpu",
+                f"{names[provider]}: {provider} is built in but does not run here",
+                "its drivers or libraries are missing; use detection.device and classification.device = cpu",
             )
     absent = [device for device in PROVIDERS if device not in installed_devices()]
     if absent:
         yield Finding(
             "inference", "note", f"not in this ONNX Runtime: {', '.join(absent)}", "other builds of it have them"
         )
+
+
+def _experimental(device: str) -> str:
+    return " (experimental: never run by us)" if device in EXPERIMENTAL_DEVICES else ""
 
 
 def _encoders() -> Iterator[Finding]:

@@ -43,6 +43,7 @@ __all__ = [
     "VideoWriteError",
     "WeightsError",
     "first_line",
+    "install_hint",
     "reason_of",
     "sentence_of",
 ]
@@ -102,18 +103,19 @@ class MissingExtraError(FertrackError):
     Args:
         need: what lacks which package, such as ``"the window needs Qt"``.
         extra: the extra of fertrack that brings it; of several the names with commas between them, ``"torch,export"``.
-        hint: how to install it, where that is more than the extra.
+        advice: what else to say, after the command.
+        hint: how to install it, where no extra brings it.
 
     Attributes:
         hint: the command to install it.
 
-    >>> str(MissingExtraError("the window needs Qt", "gui"))
-    "the window needs Qt: pip install 'fertrack[gui]'"
+    >>> str(MissingExtraError("the window needs Qt", "gui")) == f"the window needs Qt: {install_hint('gui')}"
+    True
     """
 
-    def __init__(self, need: str, extra: str, *, hint: str = "") -> None:
+    def __init__(self, need: str, extra: str, *, advice: str = "", hint: str = "") -> None:
         self.need, self.extra = need, extra
-        self.hint = hint or f"pip install 'fertrack[{extra}]'"
+        self.hint = hint or install_hint(*extra.split(",")) + advice
         super().__init__(f"{need}: {self.hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -175,3 +177,34 @@ def first_line(error: Exception) -> str:
     'MemoryError'
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def install_hint(*extras: str) -> str:
+    """Command that adds extras to this installation, from the place that fertrack itself was installed from.
+
+    Args:
+        extras: names in ``[project.optional-dependencies]``, such as ``"web"``.
+
+    Returns:
+        ``pip install 'fertrack[web]'`` where fertrack came from a package index; with the path or address of the
+        checkout where it came from one.
+    """
+    import json
+    import shlex
+    from importlib.metadata import PackageNotFoundError, distribution
+    from pathlib import Path
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    listed = f"[{','.join(extras)}]"
+    try:
+        origin = json.loads(distribution("fertrack").read_text("direct_url.json") or "{}")  # PEP 610
+    except PackageNotFoundError:
+        origin = {}
+    url = str(origin.get("url", ""))
+    if url.startswith("file:") and Path(place := url2pathname(urlsplit(url).path)).exists():
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return f"pip install {editable}{shlex.quote(place + listed)}"
+    if vcs := origin.get("vcs_info"):
+        return f"pip install 'fertrack{listed} @ {vcs['vcs']}+{url}@{vcs['commit_id']}'"
+    return f"pip install 'fertrack{listed}'"

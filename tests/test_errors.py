@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fertrack.config import load_settings
-from fertrack.errors import ConfigError, MissingExtraError, reason_of
+from fertrack.errors import ConfigError, MissingExtraError, install_hint, reason_of
 from tests.support.paths import REPOSITORY
 
 PACKAGE = REPOSITORY / "fertrack"
@@ -57,7 +59,44 @@ def test_a_config_file_that_cannot_be_read_is_told_in_words(tmp_path: Path, monk
         load_settings([tmp_path / "mine.toml"])
 
 
-def test_a_missing_extra_names_the_command_that_installs_it() -> None:
+def installed_from(monkeypatch: pytest.MonkeyPatch, origin: object) -> None:
+    """The package as pip installs it from a place; None: from a package index."""
+    record = None if origin is None else json.dumps(origin)
+    read_text = {"direct_url.json": record}.get
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: SimpleNamespace(read_text=read_text))
+
+
+def test_the_hint_to_an_extra_works_for_where_fertrack_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed_from(monkeypatch, None)
+    assert install_hint("web") == "pip install 'fertrack[web]'"
+    checkout = tmp_path / "my clone"
+    checkout.mkdir()
+    place: dict[str, object] = {"url": checkout.as_uri(), "dir_info": {}}
+    installed_from(monkeypatch, place)
+    assert install_hint("web", "gui") == f"pip install '{checkout}[web,gui]'"
+    installed_from(monkeypatch, place | {"dir_info": {"editable": True}})
+    assert install_hint("web") == f"pip install -e '{checkout}[web]'"
+    checkout.rmdir()
+    assert install_hint("web") == "pip install 'fertrack[web]'", "the checkout is gone"
+    vcs = {"vcs": "git", "commit_id": "abc"}
+    installed_from(monkeypatch, {"url": "https://host/fertrack.git", "vcs_info": vcs})
+    assert install_hint("web") == "pip install 'fertrack[web] @ git+https://host/fertrack.git@abc'"
+
+
+def test_no_message_words_that_hint_by_itself() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        documented = [node for node in nodes if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+        docstrings = {ast.get_docstring(node, clean=False) for node in documented}
+        texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        told = [text for text in texts if "pip install 'fertrack[" in text and text not in docstrings]
+        assert not told or path.name == "errors.py", f"{path} says {told}: use install_hint"
+
+
+def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_from(monkeypatch, None)
     error = MissingExtraError("the window needs Qt", "gui")
     assert error.hint == "pip install 'fertrack[gui]'"
     assert str(error) == "the window needs Qt: pip install 'fertrack[gui]'"

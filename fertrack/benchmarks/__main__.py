@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
-from fertrack.errors import FertrackError
+from fertrack.errors import FertrackError, install_hint
 
 __all__ = ["BENCHMARKS", "main"]
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("fertrack"):
             raise
-        sys.stderr.write(f"error: {name} needs {error.name}: pip install 'fertrack[bench,dev]'\n")
+        sys.stderr.write(f"error: {name} needs {error.name}: {install_hint('bench', 'dev')}\n")
         return 1
     except FertrackError as error:
         sys.stderr.write(f"error: {error}\n")

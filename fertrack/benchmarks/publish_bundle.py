@@ -276,7 +276,7 @@ def card_tables(study: Study) -> str:
     """
     fit = study.chosen
     if fit.options.kind == "vector":
-        raise ModelError("a bundle has no place for vector scaling: fit a bias, or give the file with --calibration")
+        raise ModelError("a bundle has no place for vector scaling: fit a bias, or give the file with --config")
     after = fit.after.measures
     calibration = {
         "fitted_on": f"{study.data}: {fit.after.faces} pictures, sha256 {study.sha256[:16]}",

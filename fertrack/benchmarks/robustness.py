@@ -105,12 +105,13 @@ def main(arguments: Sequence[str]) -> int:
     table = measure_robustness(voted, landmarks, bundles)
     text = (
         "# What video does to faces, done to test pictures\n\n"
-        f"FER+ PublicTest, {len(voted)} pictures, each crop disturbed in one way. `fertrack train` leaves out training "
-        "pictures that have a twin here; other classifiers may have seen such twins. "
+        f"FER+ PublicTest, {len(voted)} pictures, each crop disturbed in one way. "
+        "`fertrack models train` leaves out training pictures that have a twin here; other classifiers may have seen "
+        "such twins. "
         "Written by `python -m fertrack.benchmarks robustness`. Accuracy: at the training prior; mean-class recall: "
         "with the training prior divided out; 95 % bootstrap intervals.\n\n"
-        "The disturbances are of the kinds that `fertrack train` uses as augmentation: this says that the network "
-        "learned to stand them, not that it stands everything that other cameras do.\n\n"
+        "The disturbances are of the kinds that `fertrack models train` uses as augmentation: this says that the "
+        "network learned to stand them, not that it stands everything that other cameras do.\n\n"
         f"Classifiers: {'; '.join(bundle.fingerprint for bundle in bundles)}\n\n{table}\n"
     )
     given.out.write_text(text, encoding="utf-8")

@@ -44,8 +44,8 @@ class KerasClassifier(BundleClassifier):
         is_program = bundle.model_path.is_dir()
         if is_program and not options.trust_code:
             raise ConfigError(
-                f"{bundle.model_path} is a TensorFlow SavedModel, and loading it runs its code; give --trust-code "
-                "(or --set classification.trust_code=true) if you trust its maker"
+                f"{bundle.model_path} is a TensorFlow SavedModel, and loading it runs its code; allow it with "
+                "--set classification.trust_code=true if you trust its maker"
             )
         if options.device not in {"cpu", "auto"}:
             raise ConfigError(

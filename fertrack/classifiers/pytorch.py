@@ -86,8 +86,8 @@ def build(options: ClassificationConfig, bundle: ClassifierBundle) -> PytorchCla
 def _open_program(torch: Any, content: bytes, bundle: ClassifierBundle, options: ClassificationConfig) -> Any:
     if not options.trust_code:
         raise ConfigError(
-            f"{bundle.model_path} is a TorchScript program, and loading it runs its code; give --trust-code "
-            "(or --set classification.trust_code=true) if you trust its maker"
+            f"{bundle.model_path} is a TorchScript program, and loading it runs its code; allow it with "
+            "--set classification.trust_code=true if you trust its maker"
         )
     try:
         return torch.jit.load(io.BytesIO(content), map_location="cpu").eval()

@@ -37,13 +37,13 @@ class TensorrtClassifier(BundleClassifier):
         options = options or ClassificationConfig()
         if not options.trust_code:
             raise ConfigError(
-                f"{bundle.model_path} is a TensorRT engine, and loading it can run code; give --trust-code "
-                "(or --set classification.trust_code=true) if you trust its maker"
+                f"{bundle.model_path} is a TensorRT engine, and loading it can run code; allow it with "
+                "--set classification.trust_code=true if you trust its maker"
             )
         if options.device not in ("auto", "cuda", "tensorrt"):
             raise ConfigError(
                 f"classification.device = {options.device!r} is not available for {bundle.model_path.name}: an engine "
-                "runs on an NVIDIA GPU; use --device tensorrt, or another bundle"
+                "runs on an NVIDIA GPU; use classification.device = tensorrt, or another bundle"
             )
         super().__init__(bundle, options.threads, "cuda")
         self._tensorrt, self._torch = _libraries()

@@ -3,6 +3,7 @@
 Reading order::
 
     main           the ``fertrack`` command, errors and exit codes
+    groups         panels of ``--help``; groups with one command for the ordinary case
     options        options that several commands share
     output         tables, JSON and CSV on stdout; progress on stderr
     process        ``process`` and ``demo``
@@ -10,19 +11,18 @@ Reading order::
     report         ``report``
     render         ``render``
     query          ``runs``, ``timeline`` and ``rescore``
-    answers        ``stats``, ``episodes``, ``moments`` and ``markers``
+    answers        ``episodes`` and ``moments``
+    stats          ``stats``
+    markers        ``markers``
     export         ``export`` and ``import-labels``
     person         ``person``: names, merges, splits
     person_rights  ``person export`` and ``person erase``
-    privacy        ``notice`` and ``purge``
+    privacy        ``privacy``: notice and purge
     diagnose       ``diagnose``
-    calibrate      ``calibrate``
     bias           ``bias``
     evaluate       ``evaluate tracking`` and ``evaluate faces``
     expression     ``evaluate expression`` and ``evaluate corrections``
-    train          ``train``
-    models         ``models``: weights and licences
-    model_export   ``models export`` and ``models bench``
+    models/        ``models``: weights, calibration, training, export
     database       ``db``
     setup          ``config`` and ``doctor``
 """

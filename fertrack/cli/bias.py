@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Take systematic confusions back: biases learned from labelled faces, in versions.", no_args_is_help=True
+    help="Correct systematic confusions with class biases learned from labelled faces, kept in versions.",
+    no_args_is_help=True,
 )
 
 Folder = Annotated[Path, typer.Option("--profiles", metavar="DIR", help="Folder of the profiles.")]
@@ -83,8 +84,7 @@ def fit(
     typer.echo()
     _tell(found)
     err_console().print(
-        f"fertrack bias use {profile.version} RUN applies it to a stored run; for new videos: --calibration "
-        f"{profile.path}"
+        f"fertrack bias use {profile.version} RUN applies it to a stored run; for new videos: --config {profile.path}"
     )
 
 

@@ -1,4 +1,4 @@
-"""``fertrack evaluate``: how good the results are, against ground truth (needs fertrack[eval])."""
+"""``fertrack evaluate``: how good the results are, against ground truth (tracking needs the extra ``eval``)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tracking(
     """Score tracks in MOTChallenge text against ground truth: MOTA, MOTP, IDF1, HOTA, switches and more.
 
     Where DET has no IDs (-1 in the second column) it holds detections: fertrack's tracker runs over them first, with
-    the [tracking] options given, and its tracks are scored. Needs: pip install 'fertrack[eval]'.
+    the [tracking] options given, and its tracks are scored. Needs the extra [eval].
 
     Examples: fertrack evaluate tracking tracks.txt gt.txt · fertrack evaluate tracking MOT15/train ·
     fertrack evaluate tracking results/ MOT15/train/TUD-Campus MOT15/train/KITTI-17 · fertrack evaluate tracking
@@ -81,7 +81,7 @@ def faces(
     """Score face tracking end to end on composed scenes with known identities: crossings, returns, cuts and more.
 
     Heads are cut from real clips and moved on scripted paths, so who is who is certain. Scores are given for tracks
-    and, where re-linking is on, for the persons it makes of them. Needs the extra "eval".
+    and, where re-linking is on, for the persons it makes of them. Needs the extra [eval].
     """
     from fertrack.cli.output import err_console
     from fertrack.evaluation.tracking.face_scores import to_markdown, write_quality

@@ -1,4 +1,4 @@
-"""``fertrack export`` and ``fertrack import-labels``: rows (and classifiers) for other tools, and corrected labels."""
+"""``fertrack export`` and ``fertrack import-labels``: rows for other tools, and corrected labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.model_export import Classifier, Data, LogitTolerance, ModelFormat, export_classifier
 from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
 from fertrack.cli.output import err_console
 
@@ -18,7 +17,7 @@ _NAMED = 10
 
 
 class ExportFormat(StrEnum):
-    """In which format a run, or the classifier, is written."""
+    """Format of an exported run."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -28,14 +27,6 @@ class ExportFormat(StrEnum):
     ASS = "ass"
     ELAN = "elan"
     MOT = "mot"
-    ONNX = "onnx"
-    ONNX_INT8 = "onnx-int8"
-    TORCHSCRIPT = "torchscript"
-    TFLITE = "tflite"
-    TENSORRT = "tensorrt"
-
-
-_MODEL_FORMATS = frozenset(model_format.value for model_format in ModelFormat)
 
 
 def register(app: typer.Typer) -> None:
@@ -45,53 +36,29 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
+    run: Run,
     output_format: Annotated[
         ExportFormat,
         typer.Option(
             "--format",
-            help="Of RUN: csv, jsonl, parquet: every face; srt, vtt, ass: episodes as subtitles; elan: episodes as "
-            "tab-delimited text; mot: boxes as MOTChallenge text. Of the classifier, without RUN: onnx, onnx-int8, "
-            "torchscript, tflite, tensorrt.",
+            help="csv, jsonl, parquet: every face; srt, vtt, ass: episodes as subtitles; elan: episodes as "
+            "tab-delimited text; mot: boxes as MOTChallenge text.",
         ),
     ],
-    run: Annotated[str, typer.Argument(metavar="[RUN]", help="Number of a run (see 'fertrack runs'), or 'last'.")] = "",
-    track: Annotated[int | None, typer.Option(help="Only this person's ID.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Output folder; of a classifier, the new bundle's own.")
-    ] = None,
-    classifier: Classifier = "default",
-    data: Data = None,
-    tolerance: LogitTolerance = None,
+    track: Annotated[int | None, typer.Option(help="Only this track ID.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
     config: Config = None,
     overrides: Overrides = None,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Write a stored run for other tools, and name the files. What counts as an episode is set in [report].
+    """Write a stored run for other tools, and name the files. [report] sets what counts as an episode.
 
-    Without RUN and with a model's format, write the classifier instead ('fertrack models export' has more options).
+    Classifiers are exported by 'fertrack models export'.
 
     Examples: fertrack export last --format csv · fertrack export 3 --format ass --track 2 -o subtitles ·
-    fertrack export last --format srt --set report.min_episode_s=1 · fertrack export --format onnx-int8 -o int8
+    fertrack export last --format srt --set report.min_episode_s=1
     """
-    if output_format.value in _MODEL_FORMATS:
-        if run:
-            raise typer.BadParameter(f"{output_format} is a format of classifiers: leave RUN out")
-        export_classifier(
-            ModelFormat(output_format.value),
-            classifier,
-            out,
-            data,
-            "",
-            tolerance,
-            0.005,
-            overwrite=overwrite,
-            as_json=False,
-        )
-        return
-    if not run:
-        raise typer.BadParameter(f"{output_format} is a format of runs: name one, for example 'last'")
-    out = out or DEFAULT_OUT
     from fertrack.files import make_folder
     from fertrack.reporting.exports.registry import export_run
     from fertrack.storage.engine import open_database

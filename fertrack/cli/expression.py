@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.options import (
-    DEFAULT_DB,
-    Calibration,
-    Config,
-    Database,
-    Overrides,
-    Run,
-    settings_from,
-    with_calibration,
-)
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides, Run, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -30,7 +21,6 @@ __all__ = [
     "Data",
     "Pictures",
     "Split",
-    "TrustCode",
     "WithDetector",
     "look_at",
     "look_at_set",
@@ -49,9 +39,6 @@ Classifier = Annotated[
     typer.Option(
         "--classifier", metavar="BUNDLE", help='"default", a bundle\'s folder, or a weights file with its card.'
     ),
-]
-TrustCode = Annotated[
-    bool, typer.Option("--trust-code", help="Run a classifier that is a program (TorchScript, SavedModel).")
 ]
 WithDetector = Annotated[
     bool,
@@ -73,10 +60,8 @@ def expression(
     data: Data,
     with_detector: WithDetector = False,
     classifier: Classifier = "",
-    trust_code: TrustCode = False,
     split: Split = "",
     pictures: Pictures = None,
-    calibration: Calibration = "",
     average: Annotated[
         bool,
         typer.Option("--average-landmarks", help="Where no face is found, answer from average landmarks all the same."),
@@ -96,20 +81,13 @@ def expression(
     """Score a classifier on labelled pictures: accuracy, F1, recall, calibration, confusion, coverage, speed.
 
     Examples: fertrack evaluate expression faces/ --with-detector -o scores · fertrack evaluate expression RAF-DB/
-    --classifier my_bundle --split test · fertrack evaluate expression list.csv --calibration mine.toml
+    --classifier my_bundle --split test · fertrack evaluate expression list.csv --config mine.toml
     """
     from fertrack.build import build_calibrator
     from fertrack.evaluation.expression.report import evaluate_answers
     from fertrack.files import check_free
 
-    settings = settings_from(
-        with_calibration(config, calibration),
-        overrides,
-        {
-            "classification.bundle": ("--classifier", classifier or None),
-            "classification.trust_code": ("--trust-code", trust_code or None),
-        },
-    )
+    settings = settings_from(config, overrides, {"classification.bundle": ("--classifier", classifier or None)})
     calibrator = build_calibrator(settings)
     if out is not None:
         check_free(out / "expression.json", overwrite=overwrite)  # before minutes of work

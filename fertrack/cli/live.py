@@ -45,9 +45,6 @@ def live(
     ] = "0",
     web: Annotated[bool, typer.Option("--web", help="Show it on a page in this machine's browser.")] = False,
     window: Annotated[bool, typer.Option("--window", help="Show it in a window.")] = False,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Show no picture, only a line of numbers: the default.")
-    ] = False,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one. [default: 0]")
     ] = None,
@@ -58,9 +55,7 @@ def live(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="SOURCE is a file, to be played at its own speed.")
     ] = False,
-    fixed: Annotated[
-        bool, typer.Option("--fixed", help="Adapt nothing to the machine's speed: look as the options say.")
-    ] = False,
+    fixed: Annotated[bool, typer.Option("--fixed", help="Do not adapt the analysis to the machine's speed.")] = False,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the database, and of recordings begun on the page.")
     ] = DEFAULT_OUT,
@@ -70,18 +65,15 @@ def live(
     no_store: Annotated[bool, typer.Option("--no-store", help="Store nothing in the database.")] = False,
     config: Config = None,
     overrides: Overrides = None,
-    detector: Annotated[str, typer.Option(help="centerface, retinaface, retinaface-mobilenet or yunet.")] = "",
-    link_across: Annotated[
-        bool, typer.Option("--link-across", help="Recognise persons whose embeddings earlier runs stored.")
-    ] = False,
     purpose: Annotated[str, typer.Option(metavar="TEXT", help="What the analysis is for; stored and reported.")] = "",
-    consent: Annotated[str, typer.Option(metavar="TEXT", help="On what consent; stored and reported.")] = "",
+    consent: Annotated[str, typer.Option(metavar="TEXT", help="Which consent was given; stored and reported.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recording of the same name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Track every face of a camera or stream while it happens, with estimates, rows and, if wanted, a recording.
 
-    It ends with the source, after --duration, with q and Enter on a terminal, the page's button, or Ctrl-C; also when
+    Without --web or --window it shows a line of numbers. It ends with the source, after --duration, with q and Enter
+    on a terminal, the page's button, or Ctrl-C; also when
     the terminal is closed or the program is asked to end (SIGTERM). Then the run and the recording are completed, and
     the exit code is 0. A second Ctrl-C ends it at once; what was stored by then is kept, the recording beside its
     name as NAME.part.mp4.
@@ -89,8 +81,8 @@ def live(
     Examples: fertrack live · fertrack live rtsp://camera.local/main --web --record talk.mp4 ·
     fertrack live clip.mp4 --realtime --duration 10s
     """
-    if sum((web, window, headless)) > 1:
-        raise typer.BadParameter("give one of --web, --window and --headless")
+    if web and window:
+        raise typer.BadParameter("give one of the two", param_hint="--web / --window")
     if port is not None and not web:
         raise typer.BadParameter("it is the page's port: give --web too", param_hint="--port")
     try:
@@ -98,8 +90,6 @@ def live(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--duration") from error
     flags: dict[str, tuple[str, object]] = {
-        "detection.name": ("--detector", detector or None),
-        "linking.across": ("--link-across", True if link_across else None),
         "storage.url": ("--db", db or None),
         "privacy.purpose": ("--purpose", purpose or None),
         "privacy.consent": ("--consent", consent or None),
@@ -152,13 +142,13 @@ def parse_duration_s(text: str) -> float:
 
 def _shower(*, web: bool, window: bool, port: int) -> Callable[[LiveSession, Console], None]:
     """Front end that shows a session until it ends; found before anything is loaded."""
-    from fertrack.errors import ConfigError
+    from fertrack.errors import MissingExtraError
 
     if window:
         try:
             gui = import_module("fertrack.gui")
         except ImportError as error:
-            raise ConfigError("--window needs Qt: pip install 'fertrack[gui]'") from error
+            raise MissingExtraError("--window needs Qt", "gui") from error
         gui.check_ready()
         show = gui.show
         return lambda session, _console: show(session)
@@ -166,7 +156,7 @@ def _shower(*, web: bool, window: bool, port: int) -> Callable[[LiveSession, Con
         try:
             from fertrack.web import check_ready, serve
         except ImportError as error:
-            raise ConfigError("--web needs a web server: pip install 'fertrack[web]'") from error
+            raise MissingExtraError("--web needs a web server", "web") from error
         check_ready(port=port)
 
         def on_page(session: LiveSession, console: Console) -> None:

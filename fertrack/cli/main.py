@@ -15,13 +15,12 @@ import typer
 from fertrack.cli import (
     answers,
     bias,
-    calibrate,
     database,
     diagnose,
     evaluate,
     export,
     live,
-    models,
+    markers,
     person,
     person_rights,
     privacy,
@@ -30,8 +29,10 @@ from fertrack.cli import (
     render,
     report,
     setup,
-    train,
+    stats,
 )
+from fertrack.cli.groups import PanelledGroup
+from fertrack.cli.models import weights
 from fertrack.errors import FertrackError
 
 __all__ = ["app", "main", "run"]
@@ -39,31 +40,28 @@ __all__ = ["app", "main", "run"]
 app = typer.Typer(
     name="fertrack",
     help="Who showed which facial expression, when, for how long, and how sure we are.",
+    epilog="The manual: `fertrack guide`.",
+    cls=PanelledGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # its square brackets are just brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-process.register(app)
-live.register(app)
-query.register(app)
-report.register(app)
-answers.register(app)
-render.register(app)
-export.register(app)
-privacy.register(app)
-calibrate.register(app)
-diagnose.register(app)
-setup.register(app)
-train.register(app)
+for room in (process, live, query, report, answers, render, export, diagnose, setup):
+    room.register(app)
 person_rights.register(person.app)
-app.add_typer(person.app, name="person")
-app.add_typer(answers.markers_app, name="markers")
-app.add_typer(models.app, name="models")
-app.add_typer(database.app, name="db")
+for name, group in {
+    "stats": stats,
+    "markers": markers,
+    "person": person,
+    "privacy": privacy,
+    "bias": bias,
+    "evaluate": evaluate,
+    "models": weights,
+    "db": database,
+}.items():
+    app.add_typer(group.app, name=name)
 app.add_typer(setup.config_app, name="config")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(bias.app, name="bias")
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,13 +15,18 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_DB",
     "DEFAULT_OUT",
-    "Calibration",
     "Config",
     "Database",
+    "Format",
+    "Gap",
+    "MinDuration",
+    "OnlyPerson",
+    "OutputFormat",
     "Overrides",
     "Run",
+    "Runs",
+    "episode_rule",
     "settings_from",
-    "with_calibration",
 ]
 
 DEFAULT_OUT = Path("fertrack-out")
@@ -44,15 +50,40 @@ Overrides = Annotated[
 ]
 
 
-Calibration = Annotated[
-    str,
-    typer.Option("--calibration", metavar="FILE", help="Calibration to use, as 'fertrack calibrate' writes it."),
+class Format(StrEnum):
+    """Output format of rows."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+OutputFormat = Annotated[Format, typer.Option("--format", help="table for people; csv or json for machines, complete.")]
+
+Runs = Annotated[str, typer.Argument(metavar="RUN", help="Number of a run, 'last', or 'all'.")]
+
+OnlyPerson = Annotated[
+    str | None,
+    typer.Option("--person", help="Only this person: a name, P3, 'ID 5' for whoever track 5 is, or a number."),
+]
+
+MinDuration = Annotated[
+    float | None,
+    typer.Option("--min-duration", metavar="S", help="Leave out shorter episodes, seconds. [default: 0.2]"),
+]
+
+Gap = Annotated[
+    float | None,
+    typer.Option(
+        "--gap", metavar="S", help="Join episodes across this much time uncertain or unseen, seconds. [default: 0.5]"
+    ),
 ]
 
 
-def with_calibration(config: list[str] | None, calibration: str) -> list[str]:
-    """Config files with the calibration file, which wins, as the last one."""
-    return [*(config or []), *([calibration] if calibration else [])]
+def episode_rule(min_duration_s: float | None, max_gap_s: float | None) -> dict[str, float]:
+    """Arguments of a query for ``--min-duration`` and ``--gap``; what was not given keeps the query's own default."""
+    given = {"min_duration_s": min_duration_s, "max_gap_s": max_gap_s}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def settings_from(

@@ -6,9 +6,11 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,7 +18,19 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["err_console", "frame_to", "print_json", "print_table", "with_coverage"]
+__all__ = [
+    "err_console",
+    "frame_to",
+    "misuse",
+    "print_answer",
+    "print_coverage",
+    "print_json",
+    "print_table",
+    "with_coverage",
+]
+
+_ANSWER_ROWS = 100
+"""Rows of an answer that a table shows people."""
 
 _PLAIN_WIDTH = 200
 """Columns to use when the output is a file or a pipe, so that nothing is cut off."""
@@ -77,6 +91,32 @@ def with_coverage(frame: pd.DataFrame, coverage: dict[str, float]) -> pd.DataFra
         f"asked_{state}": coverage[f"{state}_s"] / total if total else math.nan for state in ("uncertain", "no_face")
     }
     return frame.assign(**shares)
+
+
+def print_answer(table: pd.DataFrame, output_format: str, coverage: dict[str, float] | None = None) -> None:
+    """Print an answer; for machines with the share of the time asked about that is unknown, the same in every row."""
+    if output_format != "table":
+        frame_to(table if coverage is None else with_coverage(table, coverage), output_format)
+        return
+    frame_to(table.head(_ANSWER_ROWS), output_format)
+    if len(table) > _ANSWER_ROWS:
+        err_console().print(f"{_ANSWER_ROWS} of {len(table)} rows shown: --format csv prints all of them")
+
+
+def print_coverage(attrs: Mapping[Any, Any]) -> None:
+    """Say on stderr how much of the time asked about was uncertain or without a face."""
+    from fertrack.storage.queries.batches import coverage_sentence
+
+    err_console().print(coverage_sentence(attrs["coverage"]))
+
+
+@contextmanager
+def misuse() -> Iterator[None]:
+    """Turn a ``ValueError`` about a wrong argument into wrong usage."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _finite(value: Any) -> Any:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Database, Run
+from fertrack.cli.options import DEFAULT_DB, Database, Format, OutputFormat, Run
 from fertrack.cli.output import frame_to
-from fertrack.cli.query import Format, OutputFormat
 
 if TYPE_CHECKING:
     import pandas as pd

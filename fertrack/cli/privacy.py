@@ -1,4 +1,4 @@
-"""``fertrack notice`` and ``fertrack purge``: what people must be told, and what may no longer be kept."""
+"""``fertrack privacy``: the notice for the people filmed, and deletion of runs whose time is over."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import typer
 from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides
 from fertrack.cli.output import err_console, print_table
 
-__all__ = ["register"]
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="The notice for the people filmed, and deletion of runs whose retention time is over.", no_args_is_help=True
+)
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command("notice")(notice)
-    app.command("purge")(purge)
-
-
+@app.command("notice")
 def notice(config: Config = None, overrides: Overrides = None) -> None:
     """Print what the people filmed must be told (EU AI Act, Art. 50(3)), with blanks to fill in.
 
@@ -25,8 +24,8 @@ def notice(config: Config = None, overrides: Overrides = None) -> None:
     which they are recognised (linking.store_embeddings) are kept. Purposes at work and in education are refused by a
     list of words: it reminds, it does not decide what the law allows.
 
-    Examples: fertrack notice > notice.txt · fertrack notice --config study.toml · fertrack notice --set
-    privacy.thumbnails=true
+    Examples: fertrack privacy notice > notice.txt · fertrack privacy notice --config study.toml · fertrack privacy
+    notice --set privacy.thumbnails=true
     """
     from fertrack.config import load_settings
     from fertrack.rights.purpose import notice_text
@@ -36,6 +35,7 @@ def notice(config: Config = None, overrides: Overrides = None) -> None:
     typer.echo(notice_text(thumbnails=settings.privacy.thumbnails, embeddings_days=days), nl=False)
 
 
+@app.command("purge")
 def purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     db: Database = DEFAULT_DB,
@@ -44,7 +44,7 @@ def purge(
 
     Files written from these runs (videos, reports, exports) are named: delete them yourself.
 
-    Examples: fertrack purge --dry-run · fertrack purge --db study.db
+    Examples: fertrack privacy purge --dry-run · fertrack privacy purge --db study.db
     """
     from fertrack.storage.engine import open_database
     from fertrack.storage.rights.retention import purge as purge_runs

@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fertrack.cli.options import (
-    DEFAULT_DB,
-    DEFAULT_OUT,
-    Calibration,
-    Config,
-    Overrides,
-    settings_from,
-    with_calibration,
-)
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -55,89 +47,50 @@ def process(
     ] = "",
     config: Config = None,
     overrides: Overrides = None,
-    calibration: Calibration = "",
-    detector: Annotated[str, typer.Option(help="centerface, retinaface, retinaface-mobilenet or yunet.")] = "",
     classifier: Annotated[
         str,
         typer.Option(
-            metavar="PATH",
-            help="Classifier bundle: a folder, or weights with a card beside them. [default: the one that comes along]",
+            metavar="PATH", help="Your own classifier: a bundle's folder, or weights with a card beside them."
         ),
-    ] = "",
-    trust_code: Annotated[
-        bool,
-        typer.Option("--trust-code", help="Run a classifier that is a program (TorchScript, SavedModel)."),
-    ] = False,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, tensorrt, openvino or coreml, for detector and classifier.")
     ] = "",
     from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="Start here, seconds.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="End before here, seconds.")] = None,
     rate: Annotated[float | None, typer.Option(metavar="HZ", help="Frames analysed per second of video.")] = None,
-    rotate: Annotated[
-        str, typer.Option(help="Turn the picture clockwise by 0, 90, 180 or 270 degrees. [default: as the file says]")
-    ] = "",
-    no_audio: Annotated[bool, typer.Option("--no-audio", help="Drop the sound.")] = False,
     no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
-    debug_overlay: Annotated[
-        bool, typer.Option("--debug-overlay", help="Draw frame numbers, times, aligned faces and all probabilities.")
-    ] = False,
     anonymise: Annotated[
         bool, typer.Option("--anonymise", help="Make every face in the annotated video unrecognisable.")
     ] = False,
-    link_across: Annotated[
-        bool,
-        typer.Option("--link-across", help="Recognise persons of one file in the others, and stored ones in all."),
-    ] = False,
-    store_embeddings: Annotated[
-        bool,
-        typer.Option("--store-embeddings", help="Keep what faces are recognised by in the database, for a time."),
-    ] = False,
-    thumbnails: Annotated[
-        bool,
-        typer.Option("--thumbnails", help="Keep a small picture of each person's face in the database, for reports."),
-    ] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write CSV files too.")] = False,
     purpose: Annotated[
         str,
         typer.Option(
             metavar="TEXT",
-            help="What the analysis is for; stored and reported. Words of work or education are refused: a list of "
-            "words that reminds, and does not decide.",
+            help="What the analysis is for; stored and reported. Words of work or education are refused; the list of "
+            "words is a reminder, not a legal judgement.",
         ),
     ] = "",
-    consent: Annotated[str, typer.Option(metavar="TEXT", help="On what consent; stored and reported.")] = "",
+    consent: Annotated[str, typer.Option(metavar="TEXT", help="Which consent was given; stored and reported.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs of the same name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Track every face in VIDEO, estimate its expression, and write video, database rows and report.
 
+    Everything else is an option of the configuration ('fertrack config show' lists them all): --set input.rotate=90
+    turns the picture, --set report.csv=true writes CSV files too, --config mine.toml takes a file of options.
+
     Examples: fertrack process clip.mp4 · fertrack process 'day1/*.mov' -o results --rate 5 --no-video
     """
     flags: dict[str, tuple[str, object]] = {
-        "detection.name": ("--detector", detector or None),
-        "detection.device": ("--device", device or None),
-        "classification.device": ("--device", device or None),
         "classification.bundle": ("--classifier", classifier or None),
-        "classification.trust_code": ("--trust-code", True if trust_code else None),
         "input.from_s": ("--from", from_s),
         "input.to_s": ("--to", to_s),
         "input.rate_hz": ("--rate", rate),
-        "input.rotate": ("--rotate", rotate or None),
-        "video.audio": ("--no-audio", False if no_audio else None),
         "video.enabled": ("--no-video", False if no_video else None),
-        "video.debug_overlay": ("--debug-overlay", True if debug_overlay else None),
         "video.anonymise": ("--anonymise", True if anonymise else None),
-        "linking.across": ("--link-across", True if link_across else None),
-        "linking.store_embeddings": ("--store-embeddings", True if store_embeddings else None),
-        "report.csv": ("--csv", True if csv else None),
         "storage.url": ("--db", db or None),
         "privacy.purpose": ("--purpose", purpose or None),
         "privacy.consent": ("--consent", consent or None),
-        "privacy.thumbnails": ("--thumbnails", True if thumbnails else None),
-        "report.thumbnails": ("--thumbnails", True if thumbnails else None),
     }
-    settings = settings_from(with_calibration(config, calibration), overrides, flags)
+    settings = settings_from(config, overrides, flags)
     _process_all(videos, out, settings, overwrite=overwrite, as_json=as_json)
 
 
@@ -147,7 +100,7 @@ def demo(
 ) -> None:
     """Compose a short clip of two people from public-domain portraits, and process it. Replaces earlier demo outputs.
 
-    The portraits come from scikit-image and matplotlib: pip install 'fertrack[demo]'.
+    The portraits come from scikit-image and matplotlib: the extra [demo].
     """
     from fertrack.demo import compose_demo
 
@@ -313,7 +266,7 @@ def _print_result(location: str, result: ProcessResult, persons: list[dict[Hasha
         ("database", result.database_name),
     ]
     print_table([Path(location).name, ""], facts)
-    console.print(f"next: fertrack timeline {result.run} --episodes{_db_option(result)}", markup=False, soft_wrap=True)
+    console.print(f"next: fertrack episodes {result.run}{_db_option(result)}", markup=False, soft_wrap=True)
 
 
 def _db_option(result: ProcessResult) -> str:

@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import (
-    DEFAULT_DB,
-    Calibration,
-    Config,
-    Database,
-    Overrides,
-    Run,
-    with_calibration,
-)
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Format, OutputFormat, Overrides, Run
 from fertrack.cli.output import err_console, frame_to, with_coverage
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["register"]
 
 _TABLE_ROWS = 40
-
-
-class Format(StrEnum):
-    """Output format of rows."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-
-
-class TimelineFormat(StrEnum):
-    """Output format of a timeline."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    MOT = "mot"
-
-
-OutputFormat = Annotated[Format, typer.Option("--format", help="table for people; csv or json for machines, complete.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -73,29 +41,23 @@ def timeline(
     expression: Annotated[str | None, typer.Option(help="Only this label (or 'uncertain').")] = None,
     from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="From here, seconds.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="To before here, seconds.")] = None,
-    episodes: Annotated[bool, typer.Option("--episodes", help="One row per episode, not per frame.")] = False,
     rate_hz: Annotated[
         float | None,
         typer.Option("--rate", metavar="HZ", help="This many rows per second and person, means over time."),
     ] = None,
-    output_format: Annotated[
-        TimelineFormat,
-        typer.Option("--format", help="table for people; csv or json, complete; mot: boxes as MOTChallenge text."),
-    ] = TimelineFormat.TABLE,
+    output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Show who showed which expression when: one row per person and frame, or per episode.
+    """Show who showed which expression when: one row per person and frame, or at an even rate.
 
-    Examples: fertrack timeline last --episodes · fertrack timeline 3 --person P2 --from 10 --to 20 --format csv ·
+    Examples: fertrack timeline last · fertrack timeline 3 --person P2 --from 10 --to 20 --format csv ·
     fertrack timeline last --rate 5 --format csv
     """
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries import timeline as queries
 
-    if episodes and output_format is TimelineFormat.MOT:
-        raise typer.BadParameter("mot has one row per frame: leave out --episodes", param_hint="--format")
-    if rate_hz is not None and (episodes or track is not None or output_format is TimelineFormat.MOT):
-        raise typer.BadParameter("gives even times: not with --episodes, --track or mot", param_hint="--rate")
+    if rate_hz is not None and track is not None:
+        raise typer.BadParameter("gives one row per person: name one with --person, not --track", param_hint="--rate")
     if from_s is not None and to_s is not None and from_s >= to_s:
         raise typer.BadParameter(f"{from_s:g} is not before --to {to_s:g}", param_hint="--from")
     if expression is not None:
@@ -106,6 +68,7 @@ def timeline(
     if rate_hz is not None:
         _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format)
         return
+    from fertrack.reporting.exports.csv_export import face_table
     from fertrack.storage.queries.batches import coverage_sentence
     from fertrack.storage.queries.coverage import coverage_of
 
@@ -115,24 +78,20 @@ def timeline(
         tracks: tuple[int, ...] = () if track is None else (track,)
         if person is not None:
             tracks = queries.tracks_of_person(database, number, person)
-        rows = _rows(database, number, track, expression, from_s, to_s, episodes=episodes)
+        rows = face_table(
+            database, number, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None
+        )
         covered = coverage_of(database, number, tracks=tracks or None, from_s=from_s, to_s=to_s)
     if person is not None:
         rows = rows[rows["track"].isin(tracks)]
-    if output_format is TimelineFormat.MOT:
-        from fertrack.reporting.exports.mot import to_mot
-
-        typer.echo(to_mot(rows), nl=False)
-        return
-    if output_format is not TimelineFormat.TABLE:
+    if output_format is not Format.TABLE:
         # The CSV is that of `fertrack export`, which `import-labels` reads: its columns are fixed.
-        is_json = output_format is TimelineFormat.JSON
+        is_json = output_format is Format.JSON
         frame_to(with_coverage(rows, covered) if is_json else rows, output_format)
         err_console().print(coverage_sentence(covered))
         return
-    shown = ["track", "person", "expression", "start_s", "end_s", "duration_s", "mean_probability", "peak_probability"]
-    rows = rows[shown if episodes else ["time_s", "frame_index", "track", "person", "label", "probability"]]
-    rows = rows.rename(columns={"mean_probability": "mean", "peak_probability": "peak", "frame_index": "frame"})
+    rows = rows[["time_s", "frame_index", "track", "person", "label", "probability"]]
+    rows = rows.rename(columns={"frame_index": "frame"})
     title = f"{facts.source_name}, run {number}, from {database.name}"
     frame_to(rows.head(_TABLE_ROWS), output_format, title=title)
     if rows.empty:
@@ -141,35 +100,11 @@ def timeline(
         )
     if len(rows) > _TABLE_ROWS:
         err_console().print(
-            f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, --episodes sums them up"
+            f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, 'fertrack episodes {number}' "
+            "sums them up",
+            soft_wrap=True,
         )
     err_console().print(coverage_sentence(covered))
-
-
-def _rows(
-    database: Any,
-    run: int,
-    track: int | None,
-    expression: str | None,
-    from_s: float | None,
-    to_s: float | None,
-    *,
-    episodes: bool,
-) -> pd.DataFrame:
-    """The rows asked for, with the columns of the CSV files."""
-    from fertrack.reporting.config import ReportConfig
-    from fertrack.reporting.exports.csv_export import episode_table, face_table
-
-    if not episodes:
-        return face_table(
-            database, run, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None
-        )
-    rows = episode_table(database, run, ReportConfig(), face_table(database, run, track), track)
-    if expression is not None:
-        rows = rows[rows["expression"] == expression]
-    if from_s is not None:
-        rows = rows[rows["end_s"] > from_s]
-    return rows if to_s is None else rows[rows["start_s"] < to_s]
 
 
 def _show_resampled(
@@ -180,7 +115,7 @@ def _show_resampled(
     expression: str | None,
     from_s: float | None,
     to_s: float | None,
-    output_format: TimelineFormat,
+    output_format: Format,
 ) -> None:
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.batches import coverage_sentence
@@ -194,7 +129,7 @@ def _show_resampled(
     covered = coverage_sentence(rows.attrs["coverage"])
     if expression is not None:
         rows = rows[rows["label"] == expression]
-    shown = rows.head(_TABLE_ROWS) if output_format is TimelineFormat.TABLE else rows
+    shown = rows.head(_TABLE_ROWS) if output_format is Format.TABLE else rows
     frame_to(shown, output_format)
     if len(shown) < len(rows):
         err_console().print(f"{len(shown)} of {len(rows)} rows shown: --format csv prints all of them")
@@ -205,7 +140,6 @@ def rescore(
     run: Run,
     config: Config = None,
     overrides: Overrides = None,
-    calibration: Calibration = "",
     original: Annotated[
         bool, typer.Option("--original", help="Start from what the run was made with, before any rescoring.")
     ] = False,
@@ -213,11 +147,12 @@ def rescore(
 ) -> None:
     """Recompute the labels and the smoothing of a stored run from its raw logits, without the video.
 
-    Starts from the options now in force for the run; takes [calibration] and [smoothing] only. Reports and videos
-    already written stay as they are: write them again with 'fertrack report' and 'fertrack render'.
+    Starts from the options now in force for the run, and takes [calibration] and [smoothing] only; 'fertrack models
+    calibrate' writes such a file. Reports and videos already written stay as they are: write them again with
+    'fertrack report' and 'fertrack render'.
 
     Examples: fertrack rescore last --config rafdb · fertrack rescore last --set smoothing.half_life_s=0.5 ·
-    fertrack rescore last --calibration mine.toml
+    fertrack rescore last --config mine.toml
     """
     from fertrack.config import digest, load_settings, to_toml
     from fertrack.expression.calibration import Calibrator, ClassifierCalibration
@@ -236,7 +171,7 @@ def rescore(
         number = queries.resolve_run(database, run)
         facts = queries.run_facts(database, number)
         base = original_config(database, number) if original else facts.config_toml
-        asked = load_settings(with_calibration(config, calibration), overrides or (), base=base)
+        asked = load_settings(config or (), overrides or (), base=base)
         settings = load_settings(base=base).model_copy(
             update={"calibration": asked.calibration, "smoothing": asked.smoothing}
         )

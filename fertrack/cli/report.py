@@ -1,4 +1,4 @@
-"""``fertrack report``: the HTML report of a stored run, its CSV files, or several runs side by side."""
+"""``fertrack report``: the HTML report of a stored run, or several runs side by side."""
 
 from __future__ import annotations
 
@@ -33,13 +33,6 @@ def report(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Numbers of runs (see 'fertrack runs'), or 'last'.")
     ],
-    html: Annotated[
-        bool, typer.Option("--html", help="Write the HTML report (default if --csv is not given).")
-    ] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write the CSV files.")] = False,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Put several runs side by side; so do several runs by themselves.")
-    ] = False,
     video: Annotated[
         Video | None,
         typer.Option(
@@ -61,20 +54,20 @@ def report(
     overrides: Overrides = None,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Write the report of a stored run again, without the video; or one that compares several runs.
+    """Write the report of a stored run again, without analysing the video; of several runs, a comparison.
 
-    Examples: fertrack report last --video link · fertrack report 12 13 14 · fertrack report 3 --csv -o tables
+    Examples: fertrack report last --video link · fertrack report 12 13 14
     """
     flags: dict[str, tuple[str, object]] = {
         "report.video": ("--video", video.value if video else ("link" if video_file else None)),
         "report.thumbnails": ("--thumbnails", True if thumbnails else None),
     }
     settings = settings_from(config, overrides or [], flags)
-    several = len(runs) > 1 or compare
-    if several and (csv or video or video_file or thumbnails):
+    several = len(runs) > 1
+    if several and (video or video_file or thumbnails):
         raise typer.BadParameter(
-            "compares runs by their numbers only: leave out --csv, --video and --thumbnails, or name one run",
-            param_hint="--compare" if compare else "RUN RUN",
+            "compares runs by their numbers only: leave out --video and --thumbnails, or name one run",
+            param_hint="RUN RUN",
         )
     from fertrack.storage.engine import open_database
 
@@ -82,9 +75,7 @@ def report(
         if several:
             _compare(database, runs, out, settings, overwrite=overwrite)
         else:
-            _single(
-                database, runs[0], out, settings, html=html or not csv, csv=csv, video=video_file, overwrite=overwrite
-            )
+            _single(database, runs[0], out, settings, video=video_file, overwrite=overwrite)
 
 
 def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, overwrite: bool) -> None:
@@ -100,27 +91,13 @@ def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, o
     typer.echo(write_comparison(database, numbers, path, settings.report, overwrite=overwrite))
 
 
-def _single(
-    database: Any,
-    run: str,
-    out: Path,
-    settings: Settings,
-    *,
-    html: bool,
-    csv: bool,
-    video: Path | None,
-    overwrite: bool,
-) -> None:
+def _single(database: Any, run: str, out: Path, settings: Settings, *, video: Path | None, overwrite: bool) -> None:
     from fertrack.files import make_folder
-    from fertrack.reporting import write_csv, write_html
+    from fertrack.reporting import write_html
     from fertrack.storage.queries import timeline as queries
 
     number = queries.resolve_run(database, run)
     stem = f"run{number}.{Path(queries.run_facts(database, number).source_name).stem}"
     make_folder(out)
-    if html:
-        path = out / f"{stem}.report.html"
-        typer.echo(write_html(database, number, path, settings.report, video=video, overwrite=overwrite))
-    if csv:
-        for path in write_csv(database, number, out, stem, settings.report, overwrite=overwrite):
-            typer.echo(path)
+    path = out / f"{stem}.report.html"
+    typer.echo(write_html(database, number, path, settings.report, video=video, overwrite=overwrite))

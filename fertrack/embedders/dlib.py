@@ -61,7 +61,7 @@ class DlibEmbedder:
         try:
             import dlib
         except ImportError as error:
-            raise MissingExtraError("recognising faces needs dlib and its network", "reid", hint=_HINT) from error
+            raise MissingExtraError("recognising faces needs dlib and its network", "reid", advice=_OR) from error
         path = find_weights("dlib-resnet")
         try:
             self._network: Any = dlib.face_recognition_model_v1(str(path))
@@ -118,4 +118,4 @@ def build() -> DlibEmbedder:
     return DlibEmbedder()
 
 
-_HINT = "pip install 'fertrack[reid]', or --set linking.method=auto"
+_OR = ", or --set linking.method=auto"

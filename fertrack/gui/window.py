@@ -156,7 +156,7 @@ class LiveWindow(QMainWindow):
 
     def _laid_out(self) -> QWidget:
         notice = _label("muted")
-        notice.setText("◉ Expression estimation is on. What people must be told: fertrack notice")
+        notice.setText("◉ Expression estimation is on. What people must be told: fertrack privacy notice")
         notice.show()
         buttons = QHBoxLayout()
         buttons.addWidget(self.record)

@@ -17,17 +17,17 @@ _FORMATS: Mapping[str, tuple[tuple[str, ...], str, str]] = MappingProxyType(
         "tflite": (
             ("torch", "litert_torch", "ai_edge_litert"),  # the last runs what came out, to compare it
             "torch,export,tflite",
-            "pip install 'fertrack[torch,export,tflite]', best in an environment of its own, because it brings 700 MB "
-            "with it",
+            ", best in an environment of its own, because it brings 700 MB with it",
         ),
         "tensorrt": (
             ("tensorrt",),
-            "export",
-            "pip install tensorrt where there is an NVIDIA GPU, or use --format onnx, which --device tensorrt runs too",
+            "",
+            "pip install tensorrt where there is an NVIDIA GPU, or use --format onnx, which classification.device = "
+            "tensorrt runs too",
         ),
     }
 )
-"""By format, the packages that make (and run) it whatever is exported, the extra, and how else to get it."""
+"""By format, the packages that make (and run) it whatever is exported, the extras that bring them, and advice."""
 
 _THROUGH_ONNX = frozenset({"onnx", "onnx-int8", "tensorrt"})
 
@@ -38,8 +38,8 @@ def check_format_packages(target: str) -> None:
     Raises:
         MissingExtraError: naming them, and how to get them.
     """
-    packages, extra, hint = _FORMATS.get(target, ((), "", ""))
-    _check(f"--format {target}", packages, extra, hint)
+    packages, extra, advice = _FORMATS.get(target, ((), "", ""))
+    _check(f"--format {target}", packages, extra, advice)
 
 
 def check_weights_packages(target: str, bundle: ClassifierBundle) -> None:
@@ -53,9 +53,9 @@ def check_weights_packages(target: str, bundle: ClassifierBundle) -> None:
         _check(what, ("torch", "onnxscript"), "torch,export")
 
 
-def _check(what: str, packages: tuple[str, ...], extra: str, hint: str = "") -> None:
+def _check(what: str, packages: tuple[str, ...], extra: str, advice: str = "") -> None:
     missing = [name.replace("_", "-") for name in packages if find_spec(name) is None]
     if missing:
         noun = "package" if len(missing) == 1 else "packages"
         need = f"{what} needs the {' and '.join(missing)} {noun}, not installed here"
-        raise MissingExtraError(need, extra, hint=hint)
+        raise MissingExtraError(need, extra, advice=advice, hint="" if extra else advice)

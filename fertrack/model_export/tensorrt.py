@@ -58,7 +58,10 @@ def _tensorrt() -> Any:
         import tensorrt
     except ImportError as error:
         need = f"--format tensorrt needs the tensorrt package, which cannot be imported ({error}), and an NVIDIA GPU"
-        hint = "pip install tensorrt where there is one, or use --format onnx, which --device tensorrt runs too"
+        hint = (
+            "pip install tensorrt where there is one, or use --format onnx, which classification.device = tensorrt "
+            "runs too"
+        )
         raise MissingExtraError(need, "export", hint=hint) from error
     return tensorrt
 

@@ -64,10 +64,9 @@ def to_tflite(module: Any, shape: tuple[int, int, int]) -> bytes:
             import litert_torch
     except ImportError as error:
         need = f"--format tflite needs litert-torch, which cannot be imported ({error})"
-        hint = (
-            "pip install 'fertrack[torch,tflite]', best in an environment of its own, because it brings 700 MB with it"
-        )
-        raise MissingExtraError(need, "torch,tflite", hint=hint) from error
+        raise MissingExtraError(
+            need, "torch,tflite", advice=", best in an environment of its own, because it brings 700 MB with it"
+        ) from error
     try:
         with quietly():
             converted = litert_torch.convert(module, (torch.zeros(1, *shape),))

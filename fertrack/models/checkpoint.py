@@ -43,7 +43,7 @@ def import_torch(what: str) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise MissingExtraError(f"{what} needs PyTorch; install it with", "torch") from error
+        raise MissingExtraError(f"{what} needs PyTorch", "torch") from error
     return torch
 
 
@@ -179,7 +179,7 @@ def _read_safetensors(content: bytes, path: Path) -> State:
         from safetensors import SafetensorError
         from safetensors.torch import load
     except ImportError as error:
-        raise MissingExtraError("a .safetensors file needs safetensors; install it with", "torch") from error
+        raise MissingExtraError("a .safetensors file needs safetensors", "torch") from error
     try:
         state: State = load(content)
     except (SafetensorError, ValueError, KeyError) as error:

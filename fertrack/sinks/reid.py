@@ -265,7 +265,7 @@ class LinkingSink:
             if len(self.tracklets) > 1:
                 self.notes.append(
                     f"persons were linked by their looks alone, over gaps up to {self._config.appearance_gap_s:g} s: "
-                    "pip install 'fertrack[reid]' recognises faces after any gap"
+                    "the extra [reid] recognises faces after any gap ('fertrack guide people')"
                 )
             return
         blank = [each.track for each in self.tracklets if each.track in wanted and not len(each.embeddings)]

@@ -1,6 +1,6 @@
 """Re-linking as part of a run: the sink that compares faces, then the rows that say who is who.
 
-One ``Relinker`` serves all files of a command, so that with ``--link-across`` a person of one file is recognised in
+One ``Relinker`` serves all files of a command, so that with ``linking.across`` a person of one file is recognised in
 the next.
 """
 
@@ -123,11 +123,10 @@ def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | N
     recognise = config.method == "face" or (config.method == "auto" and can_recognise())
     wanted = _needs_recognition(config)
     if wanted and not recognise:
-        hint = "pip install 'fertrack[reid]', and linking.method = auto"
-        raise MissingExtraError(f"{wanted} needs face recognition", "reid", hint=hint)
+        raise MissingExtraError(f"{wanted} needs face recognition", "reid", advice=", and linking.method = auto")
     return Relinker(build_embedder(recognise=recognise, apart=live), config)
 
 
 def _needs_recognition(config: LinkingConfig) -> str:
     """The option that only face recognition can fulfil, as people know it; empty if none is set."""
-    return "--link-across" if config.across else "--store-embeddings" if config.store_embeddings else ""
+    return "linking.across" if config.across else "linking.store_embeddings" if config.store_embeddings else ""

@@ -385,7 +385,9 @@ class PersonAction(Base):
 
 
 class Embedding(Base):
-    """A vector by which a person's face is recognised in later runs. Only with ``--store-embeddings``, only for a time.
+    """A vector by which a person's face is recognised in later runs.
+
+    Only with ``linking.store_embeddings``, only for a time.
 
     Deleted with its person, its track or its run, and when it expires. ``vector`` is packed little-endian float32.
     """

@@ -121,7 +121,7 @@ class RunFacts:
         purpose: what the analysis is for; empty if not stated.
         consent: on what consent; empty if not stated.
         privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
-        retention_days: days after its end when `fertrack purge` deletes the run; None: never.
+        retention_days: days after its end when `fertrack privacy purge` deletes the run; None: never.
     """
 
     id: int

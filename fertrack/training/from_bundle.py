@@ -33,7 +33,7 @@ def is_bundle(start: str) -> bool:
 
 
 def begin_with_bundle(network: nn.Module, start: str, drawn: FloatArray, batches: Iterable[Sequence[Tensor]]) -> None:
-    """Give a network the weights of a bundle that ``fertrack train`` wrote.
+    """Give a network the weights of a bundle that ``fertrack models train`` wrote.
 
     Args:
         network: as new; it is left in inference mode.
@@ -53,8 +53,8 @@ def begin_with_bundle(network: nn.Module, start: str, drawn: FloatArray, batches
         _fill(network, {name: torch.from_numpy(values) for name, values in stored.items()})
     except (ModelError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"start: {start} is no compact network of this shape as `fertrack train` writes it: give it the same "
-            "[network], or leave start out"
+            f"start: {start} is no compact network of this shape as `fertrack models train` writes it: give it the "
+            "same [network], or leave start out"
         ) from error
     own = np.asarray(bundle.calibration.training_prior, np.float64)
     with torch.no_grad():

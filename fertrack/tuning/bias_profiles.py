@@ -1,6 +1,6 @@
 """Bias profiles: numbered files in a folder, each with its biases, where they come from, and what they were worth.
 
-A profile is a configuration file (``--calibration FILE`` takes it) that sets ``calibration.bias_profile`` and nothing
+A profile is a configuration file (``--config FILE`` takes it) that sets ``calibration.bias_profile`` and nothing
 else that changes a number. Nothing is ever overwritten: a new fit is a new version.
 """
 

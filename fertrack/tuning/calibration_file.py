@@ -1,4 +1,4 @@
-"""Writes a fitted calibration: as a TOML file for ``--calibration`` and as an HTML and JSON report."""
+"""Writes a fitted calibration: as a TOML file for ``--config`` and as an HTML and JSON report."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def calibration_toml(config: CalibrationConfig, comment: str, record: Mapping[st
 def write_calibration(
     fit: CalibrationFit, path: Path, *, data: str, data_sha256: str, overwrite: bool = False
 ) -> CalibrationConfig:
-    """Write the values where ``--calibration`` reads them; returns them as written.
+    """Write the values where ``--config`` reads them; returns them as written.
 
     Raises:
         OutputExistsError: something is already there and ``overwrite`` is False.

@@ -22,15 +22,15 @@ SYMPTOMS = (
         "no_face",
         "no face found",
         "picture lies on its side, or faces are small",
-        "`--rotate 90`, `--set detection.long_side=1280`",
+        "`--set input.rotate=90`, `--set detection.long_side=1280`",
     ),
     Symptom(
         "misaligned",
         "faces aligned wrongly",
         "the picture lies on its side or upside down; or a detector of your own gives landmarks in another order, or "
         "in px of another picture",
-        "`--rotate 90` (180, 270); look at the aligned faces with `--debug-overlay`; landmarks are left eye, right "
-        "eye, nose, left and right mouth corner as seen in the image, in px of the frame",
+        "`--set input.rotate=90` (180, 270); look at the aligned faces with `--set video.debug_overlay=true`; "
+        "landmarks are left eye, right eye, nose, left and right mouth corner as seen in the image, in px of the frame",
     ),
     Symptom(
         "one_expression",
@@ -39,7 +39,7 @@ SYMPTOMS = (
         "is so",
         "`fertrack rescore last --set calibration.prior_strength=1.0` (or 0.0), `--set calibration.temperature=1.5`, "
         "`--set 'calibration.thresholds={}' --set calibration.fallback_threshold=0.6`; look at the faces with "
-        "`--debug-overlay`",
+        "`--set video.debug_overlay=true`",
     ),
     Symptom(
         "many_uncertain",

@@ -83,7 +83,9 @@ def test_a_sequential_model_runs_also_where_it_was_trained_with_a_loss_of_the_us
 
 @pytest.mark.parametrize("name", ["own.keras", "own.h5"])
 def test_layers_of_the_users_own_are_named_with_the_way_out(here: Path, name: str) -> None:
-    with pytest.raises(ModelError, match=r"not Keras's own \(Own\).*model\.export.*--trust-code") as caught:
+    with pytest.raises(
+        ModelError, match=r"not Keras's own \(Own\).*model\.export.*classification\.trust_code=true"
+    ) as caught:
         KerasProcess(here / name, "keras")
     assert "\n" not in str(caught.value)
 
@@ -281,7 +283,7 @@ def test_a_saved_model_is_a_program_and_needs_trust(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "saved_model.pb").write_bytes(b"\x08\x01")
     bundle = write_card(folder, input=input_card(48, layout="NHWC"))
-    with pytest.raises(ConfigError, match=r"is a TensorFlow SavedModel, .* runs its code; give --trust-code"):
+    with pytest.raises(ConfigError, match=r"is a TensorFlow SavedModel, .* runs its code; allow it with --set"):
         build_classifier(ClassificationConfig(), bundle)
     (folder / "assets").mkdir()
     (folder / "assets" / "more.txt").write_text("changed")

@@ -440,7 +440,7 @@ def test_a_program_is_no_feature_head_even_if_programs_may_run(tmp_path: Path) -
     bundle = write_card(tmp_path / "qvit.pt", head=program)
     with pytest.raises(WeightsError, match=r"a feature head needs weights \(a state dict, or safetensors\)") as caught:
         build_classifier(ClassificationConfig(trust_code=True), bundle)
-    assert "--trust-code" not in str(caught.value)
+    assert "trust_code" not in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

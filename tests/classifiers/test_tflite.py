@@ -143,7 +143,7 @@ def test_an_engine_is_a_program(tmp_path: Path) -> None:
     card = tmp_path / "bundle.toml"
     card.write_text(card.read_text().replace("model.tflite", "model.engine"))
     engine = load_bundle(tmp_path)
-    with pytest.raises(ConfigError, match="--trust-code"):
+    with pytest.raises(ConfigError, match=r"classification\.trust_code=true"):
         build_classifier(ClassificationConfig(), engine)
     with pytest.raises(ConfigError, match="runs on an NVIDIA GPU"):
         build_classifier(ClassificationConfig(trust_code=True), engine)

@@ -80,7 +80,7 @@ def test_weights_that_look_at_landmarks_are_scored(faces: Path, here: Path, caps
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("command", [["evaluate", "expression"], ["calibrate"]])
+@pytest.mark.parametrize("command", [["evaluate", "expression"], ["models", "calibrate"]])
 def test_a_program_is_scored_and_calibrated_when_it_is_trusted(
     faces: Path, here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,12 +90,17 @@ def test_a_program_is_scored_and_calibrated_when_it_is_trusted(
     words = [*command, str(faces), "--classifier", "net.pt", "--resamples", "0"]
     assert run(words) == 1
     told = capsys.readouterr().err
-    assert "give --trust-code (or --set classification.trust_code=true) if you trust its maker" in " ".join(
-        told.split()
-    )
-    assert run([*words, "--trust-code"]) == 0
+    assert "allow it with --set classification.trust_code=true if you trust its maker" in " ".join(told.split())
+    assert run([*words, "--set", "classification.trust_code=true"]) == 0
     assert (
-        run([*words, "--set", "classification.trust_code=true", *(["--overwrite"] if command == ["calibrate"] else [])])
+        run(
+            [
+                *words,
+                "--set",
+                "classification.trust_code=true",
+                *(["--overwrite"] if command == ["models", "calibrate"] else []),
+            ]
+        )
         == 0
     )
 
@@ -112,12 +117,15 @@ def test_pictures_are_taken_as_crops_otherwise(faces: Path, here: Path, capsys: 
     [
         (["evaluate", "expression", "nothing/"], "there is no nothing"),
         (["evaluate", "expression", "FACES", "--classifier", "nothing"], "no classifier bundle 'nothing'"),
-        (["evaluate", "expression", "FACES", "--calibration", "nothing.toml"], "no config file 'nothing.toml'"),
+        (["evaluate", "expression", "FACES", "--config", "nothing.toml"], "no config file 'nothing.toml'"),
         (["evaluate", "expression", "blank/"], "no face was found in any of the 1 pictures"),
-        (["calibrate", "few/"], "at least 20 labelled faces of two expressions are needed"),
-        (["calibrate", "one/"], "got 20 of 1"),
-        (["calibrate", "nothing", "-o", "there.toml"], "there is no nothing"),
-        (["calibrate", "FACES", "-o", "there.toml"], "there.toml is already there: use --overwrite, or write it"),
+        (["models", "calibrate", "few/"], "at least 20 labelled faces of two expressions are needed"),
+        (["models", "calibrate", "one/"], "got 20 of 1"),
+        (["models", "calibrate", "nothing", "-o", "there.toml"], "there is no nothing"),
+        (
+            ["models", "calibrate", "FACES", "-o", "there.toml"],
+            "there.toml is already there: use --overwrite, or write it",
+        ),
         (["bias", "fit", "few/"], "no profile was made: too few labels"),
         (["bias", "use", "1", "last"], "there is no bias profile 1"),
     ],
@@ -142,7 +150,7 @@ def test_what_cannot_be_done_is_one_sentence(
     assert sentence in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("command", [["evaluate", "expression"], ["calibrate"]])
+@pytest.mark.parametrize("command", [["evaluate", "expression"], ["models", "calibrate"]])
 def test_an_unreadable_picture_is_left_out_and_named(
     here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,7 +163,18 @@ def test_an_unreadable_picture_is_left_out_and_named(
 
 
 def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit = ["calibrate", str(faces), "--with-detector", "--resamples", "0", "--prior-strength", "0.5", "--folds", "2"]
+    fit = [
+        "models",
+        "calibrate",
+        str(faces),
+        "--with-detector",
+        "--resamples",
+        "0",
+        "--prior-strength",
+        "0.5",
+        "--folds",
+        "2",
+    ]
     assert run([*fit, "--report", "scores"]) == 0
     out = capsys.readouterr().out
     assert "after, held out" in out
@@ -170,7 +189,7 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     assert run(fit) == 1, "nothing is replaced unasked"
     assert "use --overwrite" in capsys.readouterr().err
     scored = ["evaluate", "expression", str(faces), "--with-detector", "--json", "--resamples", "0"]
-    assert run([*scored, "--calibration", str(path)]) == 0
+    assert run([*scored, "--config", str(path)]) == 0
     facts = json.loads(capsys.readouterr().out)["facts"]
     assert facts["calibration"].startswith(f"prior strength 0.5, T {written['temperature']:g}; fitted on faces")
     assert run([*fit, "--json", "-o", "other.toml", "--fit", "bias"]) == 0
@@ -179,7 +198,7 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     assert [each["problems"][0] for each in told["targets"]].count("no pictures") == 5
     spoilt = path.read_text().replace(f'classifier = "{written["classifier"]}"', 'classifier = "another 1"')
     path.write_text(spoilt)
-    assert run([*scored, "--calibration", str(path)]) == 1
+    assert run([*scored, "--config", str(path)]) == 1
     assert "were fitted for 'another 1'" in capsys.readouterr().err
 
 

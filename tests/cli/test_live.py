@@ -19,6 +19,7 @@ import pytest
 
 from fertrack.cli.live import _ending_by_signals, _start, parse_duration_s
 from fertrack.cli.main import run
+from fertrack.errors import install_hint
 from fertrack.storage.engine import open_database
 from fertrack.storage.queries import timeline as queries
 from tests.support.video_factory import make_video
@@ -108,7 +109,7 @@ def test_a_missing_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     assert run(["live", flag, *QUIET]) == 1
-    assert f"pip install 'fertrack[{extra}]'" in capsys.readouterr().err
+    assert install_hint(extra) in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_leaves_no_run(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ def test_torchscript_runs_only_when_it_is_trusted(tmp_path: Path, few: FaceSampl
     pytest.importorskip("torch")
     done = export_model("default", "torchscript", tmp_path / "script", data=few._only(np.arange(len(few)) < 3))
     assert done.parity.max_logit_difference < 1e-4
-    with pytest.raises(ConfigError, match="--trust-code"):
+    with pytest.raises(ConfigError, match=r"classification\.trust_code=true"):
         build_classifier(ClassificationConfig(bundle=str(done.folder)))
 
 
@@ -382,11 +382,9 @@ def test_pictures_without_a_face_are_no_sample(tmp_path: Path) -> None:
 # --- commands
 
 
-def test_export_without_a_run_writes_the_classifier(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_models_export_writes_the_classifier(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new"
-    assert run(["export", "--format", "onnx", "-o", str(out), "--data", str(folder)]) == 0
+    assert run(["models", "export", "--format", "onnx", "-o", str(out), "--data", str(folder)]) == 0
     printed = capsys.readouterr().out
     assert "accuracy 0.5000 → 0.5000 (+0.0000), mean-class recall 0.5000 → 0.5000" in printed
     assert printed.splitlines()[-1] == str(out)
@@ -418,8 +416,9 @@ def test_the_accuracy_on_labelled_pictures_is_compared_for_every_format(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["export", "last", "--format", "onnx"], "leave RUN out"),
-        (["export", "--format", "csv"], "is a format of runs"),
+        (["export", "last", "--format", "onnx"], "'onnx' is not one of"),
+        (["export", "--format", "csv"], "Missing argument 'RUN'"),
+        (["models", "export", "--format", "csv"], "'csv' is not one of"),
         (["models", "export"], "--format"),
     ],
 )

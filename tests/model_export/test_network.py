@@ -250,7 +250,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 def test_without_onnxscript_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "onnxscript")
-    with pytest.raises(MissingExtraError, match=r"needs onnxscript: pip install 'fertrack\[torch,export\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs onnxscript: pip install .*\[torch,export\]"):
         from_module(tiny_network(), (1, 32, 32))
 
 

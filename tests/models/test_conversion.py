@@ -228,7 +228,7 @@ def test_without_pytorch_it_says_what_to_install(
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"converting needs PyTorch; .*pip install 'fertrack\[torch\]'"):
+    with pytest.raises(MissingExtraError, match=r"converting needs PyTorch: pip install .*\[torch\]"):
         convert_retinaface(checkpoint, tmp_path / "out.onnx")
 
 

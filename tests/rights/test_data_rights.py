@@ -75,7 +75,7 @@ def test_the_model_card_says_what_it_must() -> None:
 
 def test_what_a_run_writes_is_remembered_from_the_beginning(tmp_path: Path) -> None:
     clip, out = compose_demo(tmp_path / "clip.mp4", frame_count=2), tmp_path / "out"
-    assert fertrack(["process", str(clip), "-o", str(out), "--csv"]) == 0
+    assert fertrack(["process", str(clip), "-o", str(out), "--set", "report.csv=true"]) == 0
     assert fertrack(["db", "backup", str(tmp_path / "copy.db"), "--db", str(out / "fertrack.db")]) == 0
     with open_database(out / "fertrack.db") as database:
         known = {(file.kind, file.path.name, file.run) for file in outputs(database)}
@@ -132,7 +132,7 @@ def test_purge_names_the_files_that_stay(tmp_path: Path, capsys: pytest.CaptureF
         assert report.files == (path,)
         assert [file.run for file in outputs(database)] == [kept]
     assert path.exists()
-    assert fertrack(["purge", "--db", str(tmp_path / "a.db")]) == 0
+    assert fertrack(["privacy", "purge", "--db", str(tmp_path / "a.db")]) == 0
     assert "0 runs" in capsys.readouterr().out
 
 

@@ -121,7 +121,7 @@ def test_purpose_and_consent_are_stored_and_in_the_report(tmp_path: Path, capsys
     compose_demo(clip, frame_count=2)
     stated = ["--purpose", "a <b>bold</b> study", "--consent", "forms 1-2", "--set", "privacy.retention_days=30"]
     assert run(["process", str(clip), "-o", str(out), "--no-video", *stated]) == 0
-    assert "fertrack notice" not in capsys.readouterr().err
+    assert "fertrack privacy notice" not in capsys.readouterr().err
     with open_database(out / "fertrack.db") as database:
         facts = queries.run_facts(database, 1)
     assert (facts.purpose, facts.consent, facts.privacy_override) == ("a <b>bold</b> study", "forms 1-2", "")
@@ -136,7 +136,7 @@ def test_an_unstated_purpose_is_allowed_and_prints_one_line(tmp_path: Path, caps
     clip, out = tmp_path / "clip.mp4", tmp_path / "out"
     compose_demo(clip, frame_count=2)
     assert run(["process", str(clip), "-o", str(out), "--no-video"]) == 0
-    assert [line for line in capsys.readouterr().err.splitlines() if "fertrack notice" in line] == [
+    assert [line for line in capsys.readouterr().err.splitlines() if "fertrack privacy notice" in line] == [
         f"note: {purpose.UNSTATED}"
     ]
     assert "not stated" in (out / "clip.report.html").read_text(encoding="utf-8")
@@ -153,7 +153,7 @@ def test_an_exception_is_shown_in_the_report(tmp_path: Path) -> None:
 
 
 def test_the_notice_tells_what_the_law_asks_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["notice"]) == 0
+    assert run(["privacy", "notice"]) == 0
     text = capsys.readouterr().out
     assert text == NOTICE
     for needed in ("Article 50(3)", "2024/1689", "2016/679", "emotion recognition system", *EXPRESSIONS):
@@ -162,11 +162,14 @@ def test_the_notice_tells_what_the_law_asks_for(capsys: pytest.CaptureFixture[st
 
 
 def test_the_notice_says_what_is_kept_of_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["notice"]) == 0
+    assert run(["privacy", "notice"]) == 0
     blank = capsys.readouterr().out
     assert "[One small picture of each person's face kept: yes / no]" in blank
     (tmp_path / "study.toml").write_text("[privacy]\nthumbnails = true\n", encoding="utf-8")
-    assert run(["notice", "--config", str(tmp_path / "study.toml"), "--set", "linking.store_embeddings=true"]) == 0
+    assert (
+        run(["privacy", "notice", "--config", str(tmp_path / "study.toml"), "--set", "linking.store_embeddings=true"])
+        == 0
+    )
     text = capsys.readouterr().out
     assert "One small picture of your face, for the report." in text
     assert "recognised again (biometric data): for 30 days." in text
@@ -175,7 +178,7 @@ def test_the_notice_says_what_is_kept_of_faces(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_list_of_words_is_called_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["notice", "--help"]) == 0
+    assert run(["privacy", "notice", "--help"]) == 0
     assert "it reminds, it does not decide" in " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "does not decide" in (PrivacyConfig.model_fields["purpose"].description or "")
 

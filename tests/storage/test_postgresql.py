@@ -331,7 +331,7 @@ def test_a_video_is_processed_straight_into_it(
     clip, url = compose_demo(tmp_path / "clip.mp4", frame_count=8), new_url()
     assert run_command(["process", str(clip), "-o", str(tmp_path / "out"), "--db", url, "--no-video"]) == 0
     capsys.readouterr()
-    assert run_command(["stats", "1", "--timing", "--db", url]) == 0
+    assert run_command(["stats", "timing", "1", "--db", url]) == 0
     assert "frames waiting" in " ".join(capsys.readouterr().err.split())
     with open_database(url) as database:
         assert queries.run_facts(database, 1).status == "complete"

@@ -386,11 +386,14 @@ def test_the_command_ends_with_a_calibrated_classifier(tmp_path: Path, capsys: p
         '[network]\nkind = "qvit"\nchannels = 4\ntrunk_width = 4\nlayers = 1\ndense = [8]\n'
         "[schedule]\nepochs = 1\nbatch = 20\n[finish]\ncalibrate = true\n"
     )
-    assert run(["train", str(path), "-o", str(tmp_path / "run")]) == 0
+    assert run(["models", "train", str(path), "-o", str(tmp_path / "run")]) == 0
     said = capsys.readouterr()
     assert "calibrated on the 100 pictures kept apart" in said.err
     bundle = load_bundle(Path(said.out.strip()))
     assert bundle.card.licence == "mine"
     assert bundle.card.training_data == "faces; not stated"
     assert (tmp_path / "run" / "curves_loss.svg").is_file()
-    assert run(["export", "--classifier", str(bundle.folder), "--format", "onnx", "-o", str(tmp_path / "onnx")]) == 0
+    assert (
+        run(["models", "export", "--classifier", str(bundle.folder), "--format", "onnx", "-o", str(tmp_path / "onnx")])
+        == 0
+    )

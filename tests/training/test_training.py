@@ -420,7 +420,7 @@ class TestRuns:
             .replace("epochs = 10", "epochs = 2")
             .replace("batch = 64", "batch = 20")
         )
-        assert run(["train", str(path), "-o", str(tmp_path / "run")]) == 0
+        assert run(["models", "train", str(path), "-o", str(tmp_path / "run")]) == 0
         said = capsys.readouterr()
         bundle = load_bundle(Path(said.out.strip()))
         assert bundle.card.name == "finetuned"
@@ -486,10 +486,12 @@ class TestRuns:
             "[network]\nwidths = [8, 8]\nblocks = [0, 1]\nhead_channels = 0\n[schedule]\nepochs = 1\nbatch = 16\n"
         )
         config.write_text(text)
-        assert run(["train", str(config), "-o", str(tmp_path / "run")]) == 0
+        assert run(["models", "train", str(config), "-o", str(tmp_path / "run")]) == 0
         plain = load_bundle(Path(capsys.readouterr().out.strip()))
         config.write_text(text + "[finish]\ncalibrate = true\n")
-        assert run(["train", str(config), "-o", str(tmp_path / "run")]) == 0  # of a complete run: its end alone
+        assert (
+            run(["models", "train", str(config), "-o", str(tmp_path / "run")]) == 0
+        )  # of a complete run: its end alone
         said = capsys.readouterr()
         assert "calibrated on the 100 pictures kept apart" in said.err
         changed = load_bundle(Path(said.out.strip()))
@@ -497,7 +499,7 @@ class TestRuns:
         assert changed.card.calibration.fitted_on == "100 of the training pictures, kept apart"
         assert changed.calibration.training_prior != plain.calibration.training_prior
         config.write_text(config.read_text().replace("validation = 100", "validation = 50"))
-        assert run(["train", str(config)]) == 1
+        assert run(["models", "train", str(config)]) == 1
         assert "finish.calibrate needs pictures kept apart" in capsys.readouterr().err
 
     def test_targets_of_a_teacher_that_watches(
@@ -532,7 +534,7 @@ class TestRuns:
         digests = set()
         for teacher in ("", 'bundles = ["default"]\n', 'bundles = ["default"]\nview = "same"\n'):
             path.write_text(path.read_text().partition("[teacher]")[0] + "[teacher]\n" + teacher)
-            assert run(["train", str(path), "-o", str(tmp_path / str(len(digests)))]) == 0
+            assert run(["models", "train", str(path), "-o", str(tmp_path / str(len(digests)))]) == 0
             digests.add(load_bundle(Path(capsys.readouterr().out.strip())).card.sha256)
         assert len(digests) == 3, "three ways of teaching, three networks"
 
@@ -544,7 +546,7 @@ class TestRuns:
             f'name = "tiny"\n[data]\npath = "{voted_file}"\nsize_px = 32\nvalidation = 21\n'
             "[network]\nwidths = [8, 8]\nblocks = [0, 1]\nhead_channels = 0\n[schedule]\nepochs = 2\nbatch = 16\n"
         )
-        arguments = ["train", str(config), "-o", str(tmp_path / "run"), "--epochs-now", "1"]
+        arguments = ["models", "train", str(config), "-o", str(tmp_path / "run"), "--epochs-now", "1"]
         assert run(arguments) == 0
         assert "goes on from here" in capsys.readouterr().err
         first = (tmp_path / "run" / "curves_loss.svg").read_text()
@@ -554,7 +556,7 @@ class TestRuns:
         assert "cross-entropy, kept apart" in first
         assert (tmp_path / "run" / "curves_loss.svg").read_text() != first
         assert "mean class recall" in (tmp_path / "run" / "curves_accuracy.svg").read_text()
-        assert run(["train", str(tmp_path / "none.toml")]) == 1
+        assert run(["models", "train", str(tmp_path / "none.toml")]) == 1
         told = " ".join(capsys.readouterr().err.split())
         assert "none.toml cannot be read as a training configuration: No such file or directory" in told
         assert "Errno" not in told

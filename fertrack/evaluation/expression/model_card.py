@@ -118,8 +118,8 @@ a face looks in a picture. It says nothing about what a person feels, thinks or 
 
 Not for decisions about people. Not for people at work or in education: inferring their emotions is prohibited in the EU
 (AI Act, Art. 5(1)(f)) apart from medical and safety reasons, and fertrack refuses such a purpose. People exposed to it
-must be told (Art. 50(3); `fertrack notice`). There is no estimate of age, gender or race anywhere, and no picture of a
-face is stored by default.
+must be told (Art. 50(3); `fertrack privacy notice`). There is no estimate of age, gender or race anywhere, and no
+picture of a face is stored by default.
 
 ## How good it is
 

@@ -250,7 +250,7 @@ def _kept(facts: RunFacts) -> str:
     if facts.retention_days is None:
         return ""
     last_day = (facts.ended_at or facts.started_at) + dt.timedelta(days=facts.retention_days)
-    return f"until {last_day:%Y-%m-%d}, then deleted by fertrack purge"
+    return f"until {last_day:%Y-%m-%d}, then deleted by fertrack privacy purge"
 
 
 def _against(value: float, own: float) -> str:

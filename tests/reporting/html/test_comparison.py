@@ -170,8 +170,8 @@ def test_the_command_compares(db: Database, tmp_path: Path, capsys: pytest.Captu
     options = ["--db", db.url, "-o", str(tmp_path / "out")]
     assert command(["report", "1", "3", "last", *options]) == 0
     assert Path(capsys.readouterr().out.strip()).name == "runs1-3.comparison.html"
-    assert command(["report", "1", "--compare", *options]) == 2
+    assert command(["report", "1", "1", *options]) == 2
     assert "at least two different runs" in " ".join(capsys.readouterr().err.split())
-    assert command(["report", "1", "2", "--csv", *options]) == 2
+    assert command(["report", "1", "2", "--thumbnails", *options]) == 2
     assert command(["report", "1", "7", *options]) == 1
     assert "no run 7" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_no_picture_of_a_face_is_stored_by_default(clip: Path, tmp_path: Path) -
 
 
 def test_thumbnails_show_each_person_upright_and_whole(clip: Path, tmp_path: Path) -> None:
-    path = processed(clip, tmp_path, "--thumbnails")
+    path = processed(clip, tmp_path, "--set", "privacy.thumbnails=true")
     with open_database(path) as database:
         stored = thumbnails(database, "last")
         assert list(stored) == queries.persons(database, "last")["track"].tolist() == [1, 2]

@@ -166,15 +166,15 @@ def test_the_command_names_what_went(tmp_path: Path, capsys: pytest.CaptureFixtu
         with db.writing() as connection:
             long_ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=40)
             connection.execute(sa.update(Run).where(Run.id == run).values(ended_at=long_ago))
-    assert fertrack(["purge", "--db", str(path), "--dry-run"]) == 0
+    assert fertrack(["privacy", "purge", "--db", str(path), "--dry-run"]) == 0
     printed = capsys.readouterr()
     assert "clip.mp4" in printed.out
     assert "would delete: 1 runs" in printed.out
-    assert fertrack(["purge", "--db", str(path)]) == 0
+    assert fertrack(["privacy", "purge", "--db", str(path)]) == 0
     printed = capsys.readouterr()
     assert "deleted: 1 runs" in printed.out
     assert "delete them too" in printed.err
-    assert fertrack(["purge", "--db", str(path)]) == 0
+    assert fertrack(["privacy", "purge", "--db", str(path)]) == 0
     assert capsys.readouterr().out == ("deleted: 0 runs, 0 persons who were only in them, 0 expired face embeddings\n")
 
 

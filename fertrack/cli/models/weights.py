@@ -8,13 +8,18 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from fertrack.cli import model_export
+from fertrack.cli.models import calibrate, export, train
 from fertrack.cli.output import err_console, print_json, print_table
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Weights: what is there, its hash, its licence, what it was trained on.", no_args_is_help=True)
-model_export.register(app)
+app = typer.Typer(
+    help="Weights and classifiers: list, verify, pull, describe, convert, calibrate, train, export.",
+    no_args_is_help=True,
+)
+calibrate.register(app)
+train.register(app)
+export.register(app)
 
 
 @app.command("list")
@@ -70,10 +75,12 @@ def convert(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="RetinaFace MobileNet-0.25 checkpoint (.pth). [default: the pulled one]")
     ] = None,
-    out: Annotated[Path | None, typer.Argument(help="ONNX file to write. [default: where --detector finds it]")] = None,
+    out: Annotated[
+        Path | None, typer.Argument(help="ONNX file to write. [default: where detection.name finds it]")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Turn the public PyTorch checkpoint of RetinaFace MobileNet-0.25 into ONNX (needs fertrack[torch])."""
+    """Turn the public PyTorch checkpoint of RetinaFace MobileNet-0.25 into ONNX (needs the extra [torch])."""
     from fertrack.models.conversion.retinaface import convert_retinaface
 
     typer.echo(convert_retinaface(checkpoint, out, overwrite=overwrite))

@@ -1,4 +1,4 @@
-"""``fertrack models export``: classifiers for other runtimes."""
+"""``fertrack models export``: a classifier for another runtime, compared with the original."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 from fertrack.cli.options import DEFAULT_OUT
 from fertrack.cli.output import err_console, print_json
 
-__all__ = ["Classifier", "Data", "LogitTolerance", "ModelFormat", "export_classifier", "register"]
+__all__ = ["register"]
 
 
 class ModelFormat(StrEnum):
-    """In which format a classifier is written."""
+    """Format of an exported classifier."""
 
     ONNX = "onnx"
     ONNX_INT8 = "onnx-int8"
@@ -57,8 +57,8 @@ def export(
         ModelFormat,
         typer.Option(
             "--format",
-            help="onnx; onnx-int8: a quarter of the size; torchscript; tflite (needs litert-torch); tensorrt (needs "
-            "tensorrt and a GPU).",
+            help="onnx; onnx-int8: a quarter of the size; torchscript; tflite (needs litert-torch); tensorrt "
+            "(experimental: never run by us; needs tensorrt and an NVIDIA GPU).",
         ),
     ],
     classifier: Classifier = "default",
@@ -76,29 +76,11 @@ def export(
 ) -> None:
     """Write a classifier for another runtime, compare the two, and refuse it where they differ.
 
-    The result is a bundle for --classifier, with parity.json beside its network. The same as 'fertrack export'.
+    The result is a bundle for --classifier, with parity.json beside its network.
 
     Examples: fertrack models export --format onnx-int8 -o int8 --data fer.npz ·
     fertrack process clip.mp4 --classifier int8
     """
-    export_classifier(
-        model_format, classifier, out, data, split, tolerance, accuracy_tolerance, overwrite=overwrite, as_json=as_json
-    )
-
-
-def export_classifier(
-    model_format: ModelFormat,
-    classifier: str,
-    out: Path | None,
-    data: Path | None,
-    split: str,
-    tolerance: float | None,
-    accuracy_tolerance: float,
-    *,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Export of a classifier, as ``models export`` does it."""
     from rich.progress import Progress, TextColumn
 
     from fertrack.model_export.export import export_model

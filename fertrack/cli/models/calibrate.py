@@ -1,4 +1,4 @@
-"""``fertrack calibrate``: fits a classifier's calibration on labelled faces."""
+"""``fertrack models calibrate``: fits a classifier's calibration on labelled faces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.expression import Classifier, Data, Pictures, Split, TrustCode, WithDetector, look_at_set
+from fertrack.cli.expression import Classifier, Data, Pictures, Split, WithDetector, look_at_set
 from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
@@ -37,7 +37,7 @@ class Shares(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's command."""
+    """Add this module's command to ``fertrack models``."""
     app.command("calibrate")(calibrate)
 
 
@@ -45,7 +45,6 @@ def calibrate(
     data: Data,
     with_detector: WithDetector = False,
     classifier: Classifier = "",
-    trust_code: TrustCode = False,
     fit: Annotated[
         Fitted,
         typer.Option("--fit", help="temperature; bias: one for each expression too; vector: scale and bias for each."),
@@ -77,10 +76,10 @@ def calibrate(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fit temperature, thresholds and more on labelled faces, judged on faces held out; written for --calibration.
+    """Fit a classifier's temperature, thresholds and more on labelled faces; judged on held-out faces.
 
-    Examples: fertrack calibrate faces/ --with-detector --precision 0.9 · fertrack calibrate list.csv --fit bias
-    --classifier my_bundle -o mine.toml --report scores · fertrack process clip.mp4 --calibration mine.toml
+    Examples: fertrack models calibrate faces/ --with-detector --precision 0.9 · fertrack models calibrate list.csv
+    --fit bias --classifier my_bundle -o mine.toml --report scores · fertrack process clip.mp4 --config mine.toml
     """
     from fertrack.build import build_calibrator
     from fertrack.errors import EvaluationError
@@ -89,11 +88,7 @@ def calibrate(
     from fertrack.tuning.calibration_file import fit_facts, fit_json, write_calibration, write_fit_report
     from fertrack.tuning.calibration_fit import FitOptions, check_enough, fit_calibration
 
-    flags = {
-        "classification.bundle": ("--classifier", classifier or None),
-        "classification.trust_code": ("--trust-code", trust_code or None),
-    }
-    settings = settings_from(config, overrides, flags)
+    settings = settings_from(config, overrides, {"classification.bundle": ("--classifier", classifier or None)})
     in_force = build_calibrator(settings)
     name = in_force.classifier.classifier.replace(" ", "-").replace("/", "-")
     path = out or Path("configs") / "calibration" / f"{name}.toml"

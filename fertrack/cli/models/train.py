@@ -1,4 +1,4 @@
-"""``fertrack train``: train the compact classifier from a configuration file (needs fertrack[train])."""
+"""``fertrack models train``: trains a classifier from a configuration file (needs the extra ``train``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command to ``fertrack models``."""
     app.command("train")(train)
 
 
@@ -23,17 +23,17 @@ def train(
         Path | None, typer.Option("-o", "--out", help="Folder of the run; default fertrack-out/training/<name>.")
     ] = None,
     epochs_now: Annotated[
-        int | None, typer.Option("--epochs-now", min=1, help="Stop after so many epochs; run again to go on.")
+        int | None, typer.Option("--epochs-now", min=1, help="Stop after this many epochs; run again to go on.")
     ] = None,
 ) -> None:
     """Train a classifier and write it as a bundle that `process --classifier` and `calibrate` take.
 
     After every epoch the run is saved, logged (log.csv) and drawn (curves_loss.svg, curves_accuracy.svg): stopped in
-    any way, the same command goes on where it was, and ends at the same weights as if it had never stopped. Needs:
-    pip install 'fertrack[train]', and the pictures that the configuration names: FER2013 with FER+ votes, or any
-    labelled set.
+    any way, the same command goes on where it was, and ends at the same weights as if it had never stopped. Needs the
+    extra [train], and the pictures that the configuration names: FER2013 with FER+ votes, or any labelled set.
 
-    Examples: fertrack train configs/train/finetune.toml · fertrack train configs/train/default.toml --epochs-now 10
+    Examples: fertrack models train configs/train/finetune.toml · fertrack models train configs/train/default.toml
+    --epochs-now 10
     """
     from fertrack.training.command import train_classifier
 

@@ -1,0 +1,48 @@
+"""Groups of commands: the panels of ``fertrack --help``, and groups with one command for the ordinary case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+__all__ = ["PANELS", "DefaultGroup", "PanelledGroup"]
+
+PANELS: dict[str, tuple[str, ...]] = {
+    "Analyse": ("demo", "process", "live", "report", "timeline", "render"),
+    "Ask": ("runs", "stats", "episodes", "moments", "markers", "export"),
+    "People": ("person", "privacy"),
+    "Improve": ("diagnose", "rescore", "import-labels", "bias", "evaluate"),
+    "Models": ("models",),
+    "Machine": ("doctor", "config", "db"),
+}
+"""Top-level commands and groups by panel, both in the order in which ``fertrack --help`` shows them."""
+
+
+class PanelledGroup(TyperGroup):
+    """The top level: its commands in the panels of ``PANELS``, whatever the order of registration."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        order = [name for names in PANELS.values() for name in names if name in self.commands]
+        self.commands = {name: self.commands[name] for name in [*order, *(self.commands.keys() - set(order))]}
+        for panel, names in PANELS.items():
+            for name in names:
+                if name in self.commands:
+                    self.commands[name].rich_help_panel = panel  # type: ignore[attr-defined]  # typer's commands have it
+
+
+class DefaultGroup(TyperGroup):
+    """A group whose first command runs when a RUN stands where a sub-command would: ``stats last``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the first command's name in front of arguments that begin with a run, or with one of its options."""
+        if args and args[0] not in self.commands and self._is_run_or_option(args[0], ctx):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+    @staticmethod
+    def _is_run_or_option(word: str, ctx: Any) -> bool:
+        if word.startswith("-"):
+            return word not in ctx.help_option_names
+        return word in ("last", "all") or word.isdecimal()

@@ -1,0 +1,9 @@
+"""Commands about networks: ``fertrack models``.
+
+Reading order::
+
+    weights    list, verify, pull, describe, convert; the group itself
+    calibrate  ``models calibrate``
+    train      ``models train``
+    export     ``models export``
+"""
