@@ -63,10 +63,18 @@ __all__ = [
 ]
 
 _HOME = {
+    "EXPRESSIONS": "types",
+    "Detections": "types",
+    "Faces": "types",
     "FertrackError": "errors",
+    "Frame": "types",
+    "FrameFaces": "types",
+    "FrameResult": "types",
     "Pipeline": "pipeline.pipeline",
     "ProcessResult": "process",
+    "RunSummary": "types",
     "Settings": "config",
+    "VideoInfo": "types",
     "build_pipeline": "build",
     "load_emotion_model": "classifiers.loading",
     "load_orf_model": "models.networks.architectures",
@@ -80,9 +88,9 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'fertrack' has no attribute {name!r}")
-    return getattr(import_module(f"fertrack.{_HOME.get(name, 'types')}"), name)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -17,8 +17,8 @@ from fertrack.files import make_folder
 from fertrack.pipeline.pipeline import Pipeline, Progress
 from fertrack.protocols import Sink, VideoSource
 from fertrack.render import render_run
-from fertrack.reporting import write_csv, write_html
-from fertrack.reporting.exports.csv_export import csv_paths
+from fertrack.reporting.exports.csv_export import csv_paths, write_csv
+from fertrack.reporting.html.run_page import write_html
 from fertrack.rights.purpose import check_stated
 from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.sinks.relinker import Relinker, build_relinker

@@ -16,11 +16,14 @@ import numpy.typing as npt
 
 __all__ = [
     "EXPRESSIONS",
+    "LABELS",
     "UNCERTAIN",
     "UNCONFIRMED",
+    "BoolArray",
     "Detections",
     "Device",
     "Faces",
+    "Float64Array",
     "FloatArray",
     "Frame",
     "FrameFaces",
@@ -38,6 +41,9 @@ __all__ = [
 
 EXPRESSIONS: tuple[str, ...] = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 """The seven expressions in RAF-DB's order: the one order of the whole program; adapters map into it."""
+
+LABELS: tuple[str, ...] = (*EXPRESSIONS, "uncertain")
+"""Names by label; that of ``UNCERTAIN``, -1, is the last."""
 
 UNCERTAIN = -1
 """Label of a face whose winning probability is under its class threshold."""
@@ -61,7 +67,9 @@ _OTHER_WORDS = {
 
 Image = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def label_name(label: int) -> str:

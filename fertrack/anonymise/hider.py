@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.anonymise.mosaic import conceal
 from fertrack.config import Settings
@@ -23,7 +22,7 @@ from fertrack.sources import open_source
 from fertrack.storage.engine import Database
 from fertrack.storage.rights.sightings import cut_times, erased_persons, load_sightings
 from fertrack.tracking.face_positions import NOBODY, FacePaths, Sightings, with_unclaimed
-from fertrack.types import Image
+from fertrack.types import Float64Array, Image
 
 __all__ = ["FaceHider", "plan_hiding"]
 
@@ -99,7 +98,7 @@ def plan_hiding(
     return FaceHider(FacePaths(hidden.plus(strangers), cuts_s), clear)
 
 
-def _of_nobody_known(seen: Sightings, strange: Sightings, cuts_s: npt.NDArray[np.float64]) -> Sightings:
+def _of_nobody_known(seen: Sightings, strange: Sightings, cuts_s: Float64Array) -> Sightings:
     """Faces without rows, but for those of a person who has rows and was not detected for a moment just there."""
     paths = FacePaths(seen.select(np.flatnonzero(seen.subject != NOBODY)), cuts_s)
     kept = []

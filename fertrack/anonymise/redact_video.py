@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.anonymise.hider import FaceHider
 from fertrack.anonymise.mosaic import blot_out
@@ -19,7 +18,7 @@ from fertrack.sources import InputConfig, open_source
 from fertrack.storage.engine import Database
 from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.replay import first_track_of_person, names_of_tracks, stored_results
-from fertrack.types import Detections, Faces, FrameResult, RunSummary
+from fertrack.types import Detections, Faces, Float64Array, FrameResult, RunSummary
 
 __all__ = ["overwrite_video"]
 
@@ -29,7 +28,6 @@ __all__ = ["overwrite_video"]
 _AROUND, _WIDER = 0.6, 0.5
 _AROUND_LIVE, _WIDER_LIVE = 1.5, 1.5
 _CAPTURED_S = 0.5  # a picture that is repeated was captured at most so long after the last one that was analysed
-_Boxes = npt.NDArray[np.float64]
 
 
 def overwrite_video(
@@ -127,7 +125,7 @@ class _Labels:
         self._size, self._font, self._around = size, font, around
         self._results = stored_results(database, run)
         self._result = next(self._results, None)
-        self._rects: _Boxes = np.empty((0, 4))
+        self._rects: Float64Array = np.empty((0, 4))
         self.first_s = self.last_s = self._result.timestamp_s if self._result else 0.0
 
     def spread(self, shown_alike: Iterable[Collection[int]], names: Mapping[int, str]) -> None:
@@ -145,7 +143,7 @@ class _Labels:
                 longest = max((names.get(track, "") for track in theirs), key=len)
                 self._names |= {track: longest for track in tracks if len(longest) > len(self._names.get(track, ""))}
 
-    def at(self, time_s: float) -> _Boxes:
+    def at(self, time_s: float) -> Float64Array:
         """Labels of the last frame that was analysed by then, float64 (N, 4), px; that was at ``last_s``."""
         while self._result is not None and self._result.timestamp_s <= time_s + 1e-3:
             self.last_s = self._result.timestamp_s

@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import ModelError
 from fertrack.evaluation.expression.measures import class_weights, fit_temperature, reliability_bins, stratified_halves
@@ -26,7 +25,7 @@ from fertrack.expression.calibration import Calibrator, ClassifierCalibration, a
 from fertrack.expression.config import CalibrationConfig
 from fertrack.expression.reliability import Reliability, ReliabilityBin
 from fertrack.models.bundle import BUNDLE_FILE, load_bundle
-from fertrack.types import FloatArray, IntArray
+from fertrack.types import BoolArray, FloatArray, IntArray
 
 __all__ = ["crosswise_probabilities", "main", "measure_bundle", "measure_reliability", "to_toml", "write_into"]
 
@@ -91,11 +90,11 @@ def crosswise_probabilities(
     half = stratified_halves(labels)
     shares = assumed_shares(calibration.training_prior, calibration.prior_strength)
 
-    def at(temperature: float, rows: npt.NDArray[np.bool_]) -> FloatArray:
+    def at(temperature: float, rows: BoolArray) -> FloatArray:
         own = replace(calibration, temperature=temperature, reliability=None)
         return Calibrator(CalibrationConfig(), own).probabilities(logits[rows])
 
-    def fitted(rows: npt.NDArray[np.bool_]) -> float:
+    def fitted(rows: BoolArray) -> float:
         return fit_temperature(lambda t: at(t, rows), labels[rows], class_weights(labels[rows], shares))
 
     first, second = fitted(half), fitted(~half)

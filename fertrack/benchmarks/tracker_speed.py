@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.benchmarks import tracker_peer as tracking_peer
 from fertrack.errors import reason_of
 from fertrack.pipeline.scheduler import available_cores
 from fertrack.tracking.tracker import PLAIN_SORT, SortTracker, TrackerConfig
-from fertrack.types import Detections
+from fertrack.types import Detections, FloatArray
 
 __all__ = ["main", "measure", "scene", "to_markdown"]
 
@@ -42,7 +41,7 @@ OURS = {"fertrack, default": TrackerConfig(), "fertrack, plain SORT": PLAIN_SORT
 PEER = "roboflow trackers, SORT"
 
 
-def scene(count: int, frames: int = FRAMES) -> list[npt.NDArray[np.float32]]:
+def scene(count: int, frames: int = FRAMES) -> list[FloatArray]:
     """Boxes (N, 4) xyxy of each frame: ``count`` people of 60 px, a step of about 1 px a frame, 5 % not detected."""
     rng = np.random.default_rng(0)
     centres = np.stack([np.arange(count) % 10, np.arange(count) // 10], axis=1) * 100.0 + 50.0
@@ -54,7 +53,7 @@ def scene(count: int, frames: int = FRAMES) -> list[npt.NDArray[np.float32]]:
     return found
 
 
-def _time_ours(config: TrackerConfig, frames: Sequence[npt.NDArray[np.float32]]) -> list[float]:
+def _time_ours(config: TrackerConfig, frames: Sequence[FloatArray]) -> list[float]:
     detections = [
         Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros((len(boxes), 5, 2), np.float32))
         for boxes in frames

@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import ModelError, first_line
 from fertrack.models.bundle import ClassifierBundle, InputCard
@@ -205,7 +204,7 @@ def preprocessor(card: InputCard) -> Callable[[Image], FloatArray]:
 
     def colour(crops: Image) -> FloatArray:
         tensor = np.empty((len(crops), *tensor_shape(card)), np.float32)
-        planes: npt.NDArray[np.float32] = np.moveaxis(tensor, channel_axis, 0)
+        planes: FloatArray = np.moveaxis(tensor, channel_axis, 0)
         for channel in range(channels):
             source = 2 - channel if card.colour == "rgb" else channel
             planes[channel] = tables[channel][crops[..., source]]

@@ -93,7 +93,7 @@ def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, o
 
 def _single(database: Any, run: str, out: Path, settings: Settings, *, video: Path | None, overwrite: bool) -> None:
     from fertrack.files import make_folder
-    from fertrack.reporting import write_html
+    from fertrack.reporting.html.run_page import write_html
     from fertrack.storage.queries import timeline as queries
 
     number = queries.resolve_run(database, run)

@@ -6,13 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from fertrack.errors import ConfigError, ModelError, WeightsError, first_line
 from fertrack.models import devices
-from fertrack.types import Device
+from fertrack.types import Device, FloatArray
 
 __all__ = ["fingerprint", "open_session", "read_weights", "run"]
 
@@ -81,8 +79,8 @@ def open_session(
 
 
 def run(
-    session: ort.InferenceSession, pixels: npt.NDArray[np.float32], what: str, outputs: Sequence[str] | None = None
-) -> list[npt.NDArray[np.float32]]:
+    session: ort.InferenceSession, pixels: FloatArray, what: str, outputs: Sequence[str] | None = None
+) -> list[FloatArray]:
     """Run the network on one picture; all outputs in the model's order, or those named.
 
     Raises:

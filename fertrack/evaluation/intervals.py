@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from fertrack.types import EXPRESSIONS, IntArray
+from fertrack.types import EXPRESSIONS, Float64Array, IntArray
 
 __all__ = ["Interval", "bootstrap", "wilson"]
 
@@ -47,7 +46,7 @@ def wilson(hits: int, trials: int) -> Interval:
 
 
 def bootstrap(
-    measures: Callable[[IntArray], npt.NDArray[np.float64]],
+    measures: Callable[[IntArray], Float64Array],
     labels: IntArray,
     *,
     groups: IntArray | None = None,
@@ -91,7 +90,7 @@ def _units(count: int, groups: IntArray | None) -> list[IntArray]:
     return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
 
 
-def _quantile(drawn: npt.NDArray[np.float64], q: float) -> list[float]:
+def _quantile(drawn: Float64Array, q: float) -> list[float]:
     return [
         float(np.quantile(known, q)) if len(known := column[~np.isnan(column)]) else float("nan") for column in drawn.T
     ]

@@ -25,12 +25,9 @@ import numpy.typing as npt
 from fertrack.errors import ConfigError
 from fertrack.expression.config import CalibrationConfig, Expression
 from fertrack.expression.reliability import Reliability
-from fertrack.types import EXPRESSIONS, FloatArray
+from fertrack.types import EXPRESSIONS, Float64Array, FloatArray
 
 __all__ = ["Calibrator", "ClassifierCalibration", "assumed_shares", "by_expression", "estimate_shares", "in_order"]
-
-
-_Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,10 +172,10 @@ class Calibrator:
         return z.astype(np.float32)
 
     @property
-    def assumed_shares(self) -> npt.NDArray[np.float64]:
+    def assumed_shares(self) -> Float64Array:
         """Class shares at which the probabilities are meant to be right, float64 (7,), sum 1."""
         shares = self._training_prior ** (1.0 - self._strength) * self._target_prior**self._strength
-        normed: npt.NDArray[np.float64] = shares / shares.sum()
+        normed: Float64Array = shares / shares.sum()
         return normed
 
     def describe(self) -> dict[str, Any]:
@@ -202,20 +199,20 @@ class Calibrator:
         }
 
 
-def assumed_shares(training_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.float64]:
+def assumed_shares(training_prior: npt.ArrayLike, strength: float) -> Float64Array:
     """Class shares at which a correction of this strength is right: training_prior ** (1 - strength), summing to 1.
 
     >>> assumed_shares([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4], 1.0).round(4).tolist()[-1]
     0.1429
     """
     powers = np.asarray(training_prior, np.float64) ** (1.0 - strength)
-    shares: npt.NDArray[np.float64] = powers / powers.sum()
+    shares: Float64Array = powers / powers.sum()
     return shares
 
 
 def estimate_shares(
     probabilities: FloatArray, prior: npt.ArrayLike, *, iterations: int = 500, tolerance: float = 1e-7
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """The class shares under which unlabelled faces are most likely, by expectation maximisation.
 
     Saerens, Latinne and Decaestecker (2002), "Adjusting the Outputs of a Classifier to New a Priori Probabilities: A
@@ -240,7 +237,7 @@ def estimate_shares(
         raise ValueError(f"prior must be {len(EXPRESSIONS)} shares above 0, got {believed}")
     if probabilities.ndim != 2 or probabilities.shape[1] != len(EXPRESSIONS):
         raise ValueError(f"probabilities must be (N, {len(EXPRESSIONS)}), got {probabilities.shape}")
-    shares: npt.NDArray[np.float64] = believed / believed.sum()
+    shares: Float64Array = believed / believed.sum()
     evidence = probabilities.astype(np.float64) / shares
     for _ in range(iterations if len(evidence) else 0):
         weighed = evidence * shares
@@ -255,7 +252,7 @@ def _first(setting: float | None, otherwise: float) -> float:
     return otherwise if setting is None else setting
 
 
-def _vector(by_name: Mapping[Expression, float] | None, otherwise: tuple[float, ...]) -> _Vector:
+def _vector(by_name: Mapping[Expression, float] | None, otherwise: tuple[float, ...]) -> Float64Array:
     return np.array(otherwise if by_name is None else in_order(by_name), np.float64)
 
 
@@ -280,23 +277,23 @@ def by_expression(values: Iterable[float], decimals: int | None = None) -> dict[
     return dict(zip(EXPRESSIONS, numbers, strict=True))
 
 
-def _prior_offset(training: _Vector, target: _Vector, strength: float, eps: float) -> _Vector:
+def _prior_offset(training: Float64Array, target: Float64Array, strength: float, eps: float) -> Float64Array:
     if strength == 0.0:
         return np.zeros(len(EXPRESSIONS))
     # A share of 0 with eps = 0 would be an infinite logit; the smallest double keeps it finite and still hopeless.
     floor = eps if eps > 0.0 else np.finfo(np.float64).tiny
-    offset: _Vector = strength * (np.log(target + floor) - np.log(training + floor))
+    offset: Float64Array = strength * (np.log(target + floor) - np.log(training + floor))
     return offset
 
 
-def _total_bias(config: CalibrationConfig, bundle: ClassifierCalibration) -> _Vector:
+def _total_bias(config: CalibrationConfig, bundle: ClassifierCalibration) -> Float64Array:
     bias = np.array(bundle.biases if config.bias is None else in_order(config.bias, 0.0))
     bias = bias + in_order(config.bias_profile or {}, 0.0)
-    total: _Vector = bias + np.log(in_order(config.boost, 1.0)) - np.log(in_order(config.penalty, 1.0))
+    total: Float64Array = bias + np.log(in_order(config.boost, 1.0)) - np.log(in_order(config.penalty, 1.0))
     return total
 
 
-def _thresholds(config: CalibrationConfig, bundle: ClassifierCalibration) -> _Vector:
+def _thresholds(config: CalibrationConfig, bundle: ClassifierCalibration) -> Float64Array:
     if not config.use_thresholds:
         return np.zeros(len(EXPRESSIONS))
     if config.thresholds is None:

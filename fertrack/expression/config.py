@@ -6,11 +6,10 @@ import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, Field, model_validator
 
 from fertrack.stage_config import StageConfig
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, Float64Array
 
 __all__ = ["CalibrationConfig", "Expression", "Factors", "PerClass", "Prior", "Scales", "Shares", "SmoothingConfig"]
 
@@ -163,14 +162,14 @@ class SmoothingConfig(StageConfig):
             raise ValueError(f"{' and '.join(used)} contradict each other: keep one, set the others to 0")
         return self
 
-    def past_weight(self, elapsed_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def past_weight(self, elapsed_s: Float64Array) -> Float64Array:
         """Weight of the past, 0 to 1, after ``elapsed_s`` seconds (>= 0): 0.5 ** (elapsed_s / half_life_s)."""
         if self.ema_past_weight > 0.0:
             return np.full(elapsed_s.shape, self.ema_past_weight)
         half_life_s = self.equivalent_half_life_s
         if not half_life_s:
             return np.zeros(elapsed_s.shape)
-        weight: npt.NDArray[np.float64] = np.exp2(elapsed_s / -half_life_s)
+        weight: Float64Array = np.exp2(elapsed_s / -half_life_s)
         return weight
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.expression.config import SmoothingConfig
-from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, FloatArray, IntArray
 
 __all__ = ["ExpressionEMA", "LabelHold"]
 
@@ -32,7 +32,7 @@ class _TrackRows:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    def advance(self, timestamp_s: float, track_ids: IntArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    def advance(self, timestamp_s: float, track_ids: IntArray) -> tuple[npt.NDArray[np.intp], Float64Array]:
         """Rows of the tracks in ``state`` and seconds since each was last seen; inf for one that starts afresh."""
         ids = track_ids.tolist()
         if len(self._row_of) + len(ids) > len(self._last_s):
@@ -116,7 +116,7 @@ class LabelHold:
         self._tracks = _TrackRows(config.reset_after_s, 1, np.int64)
 
     def update(
-        self, timestamp_s: float, track_ids: IntArray, smoothed: FloatArray, thresholds: npt.NDArray[np.float64]
+        self, timestamp_s: float, track_ids: IntArray, smoothed: FloatArray, thresholds: Float64Array
     ) -> IntArray:
         """Labels of one frame's rows.
 

@@ -11,10 +11,9 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.imaging.geometry import similarity_transform, transform_points
-from fertrack.types import FloatArray, Image, check_image
+from fertrack.types import Float64Array, FloatArray, Image, check_image
 
 __all__ = ["BLANK_LEVEL", "DEFAULT_TEMPLATE", "align_faces", "aligned_landmarks"]
 
@@ -95,7 +94,7 @@ def _check_landmarks(landmarks: Any) -> FloatArray:
     return landmarks
 
 
-def _warp_into(crop: Image, frame: Image, transform: npt.NDArray[np.float64]) -> None:
+def _warp_into(crop: Image, frame: Image, transform: Float64Array) -> None:
     """Fill ``crop`` (S, S, 3) with the part of ``frame`` that ``transform`` (2, 3) maps onto it."""
     scale = math.hypot(transform[0, 0], transform[1, 0])  # crop px per frame px
     if not scale > 0.0:
@@ -139,7 +138,7 @@ def _halved(region: Image, halvings: int) -> Image:
     return region
 
 
-def _reach(frame: Image, transform: npt.NDArray[np.float64], size: int) -> tuple[int, int, int, int]:
+def _reach(frame: Image, transform: Float64Array, size: int) -> tuple[int, int, int, int]:
     """The part of the frame that can reach the crop, with a margin: left, top, right, bottom (exclusive), px.
 
     Work is done on this part only. It also keeps coordinates small: OpenCV addresses source px with 16-bit integers.

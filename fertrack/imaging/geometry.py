@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fertrack.types import BoolArray, Float64Array
+
 __all__ = [
     "corners_of",
     "eye_distance_px",
@@ -27,14 +29,12 @@ __all__ = [
     "xyxy_to_uvsr",
 ]
 
-Float64Array = npt.NDArray[np.float64]
-
 _LEFT_EYE, _RIGHT_EYE, _NOSE, _LEFT_MOUTH, _RIGHT_MOUTH = range(5)
 _ZERO, _HALF, _INFINITY = np.array(0.0), np.array(0.5), np.array(np.inf)  # made of floats each time, they cost more
 _IOU_BLOCK_CELLS = 1 << 15  # keeps the temporaries in the processor's cache when thousands of boxes meet thousands
 
 
-def is_proper_box(xyxy: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def is_proper_box(xyxy: npt.NDArray[Any]) -> BoolArray:
     """Mask of the boxes that are finite and have an area.
 
     Args:
@@ -89,7 +89,7 @@ def _iou(boxes_a: Float64Array, area_a: Float64Array, boxes_b: Float64Array, are
     return result
 
 
-def _proper_and_areas(boxes: Float64Array) -> tuple[npt.NDArray[np.bool_], Float64Array]:
+def _proper_and_areas(boxes: Float64Array) -> tuple[BoolArray, Float64Array]:
     with np.errstate(all="ignore"):
         size = boxes[:, 2:] - boxes[:, :2]
         width = size[:, 0]
@@ -97,9 +97,9 @@ def _proper_and_areas(boxes: Float64Array) -> tuple[npt.NDArray[np.bool_], Float
     return _is_proper(width, area), area
 
 
-def _is_proper(width: Float64Array, area: Float64Array) -> npt.NDArray[np.bool_]:
+def _is_proper(width: Float64Array, area: Float64Array) -> BoolArray:
     # NaN fails every comparison, an infinite corner makes the area infinite; two negative sides fail the first.
-    proper: npt.NDArray[np.bool_] = width > _ZERO
+    proper: BoolArray = width > _ZERO
     proper &= area > _ZERO
     proper &= area < _INFINITY
     return proper
@@ -141,7 +141,7 @@ def xyxy_to_uvsr(xyxy: npt.NDArray[Any]) -> Float64Array:
         return measure_boxes(_float64(xyxy, "xyxy", (4,)))[0]
 
 
-def measure_boxes(boxes: Float64Array) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+def measure_boxes(boxes: Float64Array) -> tuple[Float64Array, BoolArray]:
     """``xyxy_to_uvsr`` and ``is_proper_box`` at once, of float64 (N, 4); NumPy may warn of improper boxes."""
     uvsr = np.empty_like(boxes)
     low, centre, area = boxes[:, :2], uvsr[:, :2], uvsr[:, 2]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
+
+from fertrack.types import Float64Array
 
 __all__ = ["LabelLayout", "Rect"]
 
@@ -33,7 +34,7 @@ class LabelLayout:
         self._panels = np.array(panels, dtype=np.float64).reshape(-1, 4)
         self._taken = self._panels
 
-    def place(self, size: tuple[int, int], boxes: npt.NDArray[np.float64], row: int) -> Rect | None:
+    def place(self, size: tuple[int, int], boxes: Float64Array, row: int) -> Rect | None:
         """Choose and take the best place for a label.
 
         Args:
@@ -63,7 +64,7 @@ class LabelLayout:
         left, top, right, bottom = chosen[0].astype(int).tolist()
         return left, top, right, bottom
 
-    def _candidates(self, width: int, height: int, box: list[float]) -> npt.NDArray[np.float64]:
+    def _candidates(self, width: int, height: int, box: list[float]) -> Float64Array:
         """Possible places, float64 (C, 4): the usual one (above the box) first, all pushed into the frame."""
         left, top, right, bottom = box
         corners = [(left, top - height), (right - width, top - height), (left, bottom), (right - width, bottom)]
@@ -79,13 +80,13 @@ class LabelLayout:
         return places
 
 
-def _area(box: npt.NDArray[np.float64]) -> float:
+def _area(box: Float64Array) -> float:
     return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
-def _covered(places: npt.NDArray[np.float64], rects: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _covered(places: Float64Array, rects: Float64Array) -> Float64Array:
     """Area of each place (C, 4) that the rectangles (M, 4) cover, summed over them: float64 (C,), px²."""
     size = np.minimum(places[:, None, 2:], rects[:, 2:]) - np.maximum(places[:, None, :2], rects[:, :2])
     np.maximum(size, 0.0, out=size)
-    covered: npt.NDArray[np.float64] = (size[:, :, 0] * size[:, :, 1]).sum(axis=1)
+    covered: Float64Array = (size[:, :, 0] * size[:, :, 1]).sum(axis=1)
     return covered

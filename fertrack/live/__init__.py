@@ -52,13 +52,17 @@ __all__ = [
 _HOME = {
     "Budget": "budget",
     "BudgetController": "budget",
+    "LivePerson": "state",
     "LiveResults": "results",
     "LiveSession": "session",
+    "LiveState": "state",
+    "LiveSummary": "state",
+    "LiveView": "state",
     "open_live": "results",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'fertrack.live' has no attribute {name!r}")
-    return getattr(import_module(f"fertrack.live.{_HOME.get(name, 'state')}"), name)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

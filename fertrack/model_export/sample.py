@@ -8,11 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import MissingExtraError, VideoOpenError
 from fertrack.imaging.alignment import align_faces
-from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
 
 __all__ = ["FaceSample", "builtin_sample", "labelled_sample"]
 
@@ -55,7 +54,7 @@ class FaceSample:
         first = np.arange(len(self)) % step == 0
         return self._only(first), self._only(~first)
 
-    def _only(self, rows: npt.NDArray[np.bool_]) -> FaceSample:
+    def _only(self, rows: BoolArray) -> FaceSample:
         return FaceSample(self.name, self.crops[rows], self.labels[rows] if self.labelled else self.labels)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from fertrack.errors import FertrackError, ReportError, reason_of
-from fertrack.reporting import write_csv, write_html
 from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.registry import export_run
 from fertrack.reporting.html.comparison import write_comparison
+from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.video import find_film
 from fertrack.storage.engine import Database
 from fertrack.storage.runs import run_facts

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
 from fertrack.evaluation.expression.measures import confusion_matrix, macro_f1, stratified_folds
 from fertrack.evaluation.intervals import Interval, bootstrap
 from fertrack.expression.calibration import Calibrator
-from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, Float64Array, FloatArray, IntArray
 
 __all__ = ["BiasFit", "Confusion", "fit_bias", "learn_bias"]
 
@@ -43,8 +42,6 @@ _FARTHEST = 3.0
 _RESAMPLES = 1000
 
 _UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
-
-_Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +143,7 @@ def fit_bias(
     )
 
 
-def learn_bias(log_p: _Vector, labels: IntArray, moments: IntArray) -> _Vector:
+def learn_bias(log_p: Float64Array, labels: IntArray, moments: IntArray) -> Float64Array:
     """The biases for these faces, float64 (7,); see the top of this module.
 
     Args:
@@ -169,7 +166,7 @@ def learn_bias(log_p: _Vector, labels: IntArray, moments: IntArray) -> _Vector:
     by_moment = np.bincount(member[rows], weights)
     count = 1.0 / float((by_moment**2).sum())
 
-    def loss(b: _Vector) -> tuple[float, _Vector]:
+    def loss(b: Float64Array) -> tuple[float, Float64Array]:
         y = z + b
         y -= y.max(axis=1, keepdims=True)
         p = np.exp(y)
@@ -187,11 +184,11 @@ def learn_bias(log_p: _Vector, labels: IntArray, moments: IntArray) -> _Vector:
 
 
 def _gains(
-    before: IntArray, after: IntArray, labels: IntArray, moments: IntArray, weights: _Vector
+    before: IntArray, after: IntArray, labels: IntArray, moments: IntArray, weights: Float64Array
 ) -> tuple[Interval, Interval]:
     """Macro-F1 and mean recall with the answers ``after``, less those with the answers ``before``."""
 
-    def measures(answers: IntArray, rows: IntArray) -> _Vector:
+    def measures(answers: IntArray, rows: IntArray) -> Float64Array:
         right = np.bincount(labels[rows], weights[rows] * (answers[rows] == labels[rows]), len(EXPRESSIONS))
         there = np.bincount(labels[rows], weights[rows], len(EXPRESSIONS))
         recall = right[there > 0.0] / there[there > 0.0]
@@ -205,7 +202,9 @@ def _gains(
     return gains[0], gains[1]
 
 
-def _confusions(before: _Vector, after: _Vector, labels: IntArray, weights: _Vector) -> tuple[Confusion, ...]:
+def _confusions(
+    before: Float64Array, after: Float64Array, labels: IntArray, weights: Float64Array
+) -> tuple[Confusion, ...]:
     shares = []
     for log_p in (before, after):
         table = confusion_matrix(log_p.argmax(axis=1), labels, weights)[:, :-1]

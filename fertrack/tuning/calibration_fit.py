@@ -29,7 +29,7 @@ from fertrack.evaluation.expression.scores import ExpressionScores, score_expres
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, assumed_shares, by_expression
 from fertrack.expression.config import CalibrationConfig
 from fertrack.tuning.precision_targets import PrecisionTarget, precision_targets
-from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, Float64Array, FloatArray, IntArray
 
 __all__ = [
     "CalibrationFit",
@@ -62,8 +62,6 @@ _RARE = 1e-8
 """Least share inside a logarithm, as ``calibration.prior_eps``."""
 
 _EQUAL = np.full(len(EXPRESSIONS), 1 / len(EXPRESSIONS))
-
-_Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +162,7 @@ def fit_calibration(
     in_force: Calibrator | None = None,
     groups: IntArray | None = None,
     votes: FloatArray | None = None,
-    tied: npt.NDArray[np.bool_] | None = None,
+    tied: BoolArray | None = None,
     compare: bool = True,
 ) -> CalibrationFit:
     """Fit a calibration and judge it on faces held out.
@@ -284,7 +282,7 @@ def choose_strength(logits: FloatArray, labels: IntArray, prior: npt.ArrayLike, 
 def fit_values(
     logits: FloatArray,
     labels: IntArray,
-    weights: npt.NDArray[np.float64],
+    weights: Float64Array,
     offset: npt.ArrayLike,
     *,
     kind: Kind = "temperature",
@@ -306,7 +304,7 @@ def fit_values(
     count = 1.0 / float((weights**2).sum())  # Kish (1965): as many faces as would say as much, were all weighed alike
     rows = np.arange(len(labels))
 
-    def loss(parameters: _Vector) -> tuple[float, _Vector]:
+    def loss(parameters: Float64Array) -> tuple[float, Float64Array]:
         logs, bias = parameters[:scales], parameters[scales:]
         factor = np.exp(logs)
         y = z * factor + shift + (bias if biases else 0.0)
@@ -341,21 +339,21 @@ def fit_values(
 class _Shift:
     """The prior correction: the training set's class shares, those put in their place, and how far."""
 
-    training: _Vector
-    target: _Vector
+    training: Float64Array
+    target: Float64Array
     strength: float
 
     @property
-    def offset(self) -> _Vector:
+    def offset(self) -> Float64Array:
         """Offset added to the logits, float64 (7,)."""
-        offset: _Vector = self.strength * (np.log(np.maximum(self.target, _RARE)) - np.log(self.training))
+        offset: Float64Array = self.strength * (np.log(np.maximum(self.target, _RARE)) - np.log(self.training))
         return offset
 
     @property
-    def assumed(self) -> _Vector:
+    def assumed(self) -> Float64Array:
         """Class shares at which the correction is right, float64 (7,), sum 1."""
         shares = assumed_shares(self.training, self.strength) * np.maximum(self.target, _RARE) ** self.strength
-        normed: _Vector = shares / shares.sum()
+        normed: Float64Array = shares / shares.sum()
         return normed
 
 
@@ -369,7 +367,7 @@ def _fit(logits: FloatArray, labels: IntArray, shift: _Shift, options: FitOption
     return Values(found.temperature, found.scale, found.bias, thresholds)
 
 
-def _weights(labels: IntArray, shift: _Shift, options: FitOptions) -> _Vector:
+def _weights(labels: IntArray, shift: _Shift, options: FitOptions) -> Float64Array:
     """Weight of each face at the class shares of the fit, float64 (N,), sum 1."""
     shares = {"assumed": shift.assumed, "own": None, "equal": np.ones(len(EXPRESSIONS))}
     return class_weights(labels, shares[options.shares])

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.storage.queries.run_faces import RunFaces
 from fertrack.tuning import signs
 from fertrack.tuning.symptoms import Effect
-from fertrack.types import EXPRESSIONS, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, IntArray
 
 __all__ = ["CHANGES", "COMMONEST", "UNCERTAIN_SHARE", "Measure", "is_worse", "troubles"]
 
@@ -38,7 +37,7 @@ class Measure:
     limit: float
 
 
-def troubles(faces: RunFaces, among: npt.NDArray[np.bool_] | None = None) -> dict[str, Measure]:
+def troubles(faces: RunFaces, among: BoolArray | None = None) -> dict[str, Measure]:
     """Problems that labels alone can show, by name.
 
     Args:

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.evaluation.expression.measures import ROUNDING, Weights, decisions
+from fertrack.evaluation.expression.measures import ROUNDING, decisions
 from fertrack.evaluation.intervals import wilson
-from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, Float64Array, FloatArray, IntArray
 
 __all__ = ["FEW_PICTURES", "PrecisionTarget", "Problem", "precision_targets"]
 
@@ -70,7 +70,7 @@ def precision_targets(
     fitted: FloatArray,
     held_out: FloatArray,
     labels: IntArray,
-    weights: Weights,
+    weights: Float64Array,
     *,
     thresholds: npt.ArrayLike,
     held_out_thresholds: npt.ArrayLike,
@@ -116,7 +116,7 @@ def precision_targets(
     return tuple(found)
 
 
-def _precision(answers: IntArray, labels: IntArray, weights: Weights, k: int) -> float:
+def _precision(answers: IntArray, labels: IntArray, weights: Float64Array, k: int) -> float:
     given = answers == k
     total = float(weights[given].sum())
     return float(weights[given & (labels == k)].sum()) / total if total > 0.0 else float("nan")

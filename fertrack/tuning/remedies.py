@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.config import Settings, load_settings, to_toml
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression, in_order
@@ -20,7 +19,7 @@ from fertrack.storage.queries.timeline import RunFacts
 from fertrack.tuning import signs
 from fertrack.tuning.measures import UNCERTAIN_SHARE, Measure, is_worse, troubles
 from fertrack.tuning.symptoms import Change, Effect
-from fertrack.types import EXPRESSIONS, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, IntArray
 
 __all__ = ["Attempt", "StoredRun", "quoted"]
 
@@ -69,7 +68,7 @@ class StoredRun:
     settings: Settings
     own: ClassifierCalibration
     seen: RunFaces = field(init=False)
-    estimated: npt.NDArray[np.bool_] = field(init=False)
+    estimated: BoolArray = field(init=False)
     calibrator: Calibrator = field(init=False)
 
     def __post_init__(self) -> None:

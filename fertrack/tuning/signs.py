@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE, aligned_landmarks
 from fertrack.storage.queries.run_faces import RunFaces
-from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, IntArray
 
 __all__ = [
     "changes_per_minute",
@@ -147,13 +146,13 @@ def taken_for_each_other(estimates: IntArray, labels: IntArray, pair: tuple[int,
     return float((np.isin(estimates[ours], pair) & (estimates[ours] != labels[ours])).mean())
 
 
-def small(faces: RunFaces) -> npt.NDArray[np.bool_]:
+def small(faces: RunFaces) -> BoolArray:
     """Mask of the faces whose shorter side is under ``SMALL_PX``, bool (N,)."""
     sides = faces.xyxy[:, 2:] - faces.xyxy[:, :2]
     return np.asarray(sides.min(axis=1) < SMALL_PX, np.bool_)
 
 
-def turned(faces: RunFaces) -> npt.NDArray[np.bool_]:
+def turned(faces: RunFaces) -> BoolArray:
     """Mask of the faces turned far to the side, nose ``TURNED`` eye distances off the middle; bool (N,)."""
     points = faces.landmarks.astype(np.float64)
     across = points[:, 1] - points[:, 0]

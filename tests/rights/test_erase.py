@@ -20,10 +20,11 @@ from fertrack.cli.main import run as fertrack
 from fertrack.config import load_settings
 from fertrack.errors import ConfigError, ReportError, RunNotFoundError, StorageError, VideoWriteError
 from fertrack.render import render_run
-from fertrack.reporting import write_csv, write_html
 from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.registry import export_run
 from fertrack.reporting.html.comparison import write_comparison
+from fertrack.reporting.html.run_page import write_html
 from fertrack.rights import erase
 from fertrack.rights.erase import erase_person, finish_erasing
 from fertrack.rights.person_export import export_person

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import OutputExistsError, RunNotFoundError
-from fertrack.reporting import write_csv
+from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.registry import export_run
 from fertrack.rights.person_export import export_person
 from fertrack.storage.engine import Database, open_database

@@ -12,7 +12,7 @@ from fertrack.cli.main import run
 from fertrack.config import Settings, digest, load_settings
 from fertrack.demo import compose_demo
 from fertrack.errors import ConfigError
-from fertrack.reporting import write_html
+from fertrack.reporting.html.run_page import write_html
 from fertrack.rights import config as rights_config
 from fertrack.rights import purpose
 from fertrack.rights.config import PrivacyConfig, refused_area

@@ -13,8 +13,8 @@ import pytest
 
 from fertrack.config import load_settings
 from fertrack.render import render_run
-from fertrack.reporting import write_html
 from fertrack.reporting.exports.registry import export_run
+from fertrack.reporting.html.run_page import write_html
 from fertrack.rights.erase import erase_person
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries import timeline as queries

@@ -5,17 +5,17 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import EvaluationError
 from fertrack.evaluation.datasets.labelled_set import LabelledSet
+from fertrack.types import BoolArray
 
 __all__ = ["kept_apart"]
 
 _STEPS = 1000
 
 
-def kept_apart(labelled: LabelledSet, share: float) -> npt.NDArray[np.bool_]:
+def kept_apart(labelled: LabelledSet, share: float) -> BoolArray:
     """Which pictures are never learned from, bool (N,).
 
     A person's pictures go together; a picture of nobody in particular goes by its file's name. The choice depends on

@@ -13,11 +13,10 @@ from zipfile import BadZipFile
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import ConfigError
 from fertrack.protocols import Detector
-from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
 
 __all__ = ["VotedPictures", "find_landmarks", "load_ferplus", "select_voted", "twins_among"]
 
@@ -44,7 +43,7 @@ class VotedPictures:
     images: Image
     labels: IntArray
     votes: FloatArray
-    tied: npt.NDArray[np.bool_]
+    tied: BoolArray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,7 +96,7 @@ def _check_arrays(path: Path, images: Any, votes: Any, names: list[str], split: 
         )
 
 
-def select_voted(images: Any, votes: npt.NDArray[np.int64], names: list[str]) -> VotedPictures:
+def select_voted(images: Any, votes: IntArray, names: list[str]) -> VotedPictures:
     """The pictures whose votes agree enough, by the rules of ``load_ferplus``.
 
     Args:
@@ -120,7 +119,7 @@ def select_voted(images: Any, votes: npt.NDArray[np.int64], names: list[str]) ->
     )
 
 
-def find_landmarks(images: Image, detector: Detector) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+def find_landmarks(images: Image, detector: Detector) -> tuple[FloatArray, BoolArray]:
     """The five landmarks of face pictures.
 
     The detector sees each picture enlarged and padded. Where it finds no face, the landmarks of the average face of
@@ -153,7 +152,7 @@ def _in_colour(image: Image) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
-def twins_among(images: Image, others: Image, *, correlation: float = 0.99) -> npt.NDArray[np.bool_]:
+def twins_among(images: Image, others: Image, *, correlation: float = 0.99) -> BoolArray:
     """Mask of the images that are also, exactly or nearly, among others.
 
     Args:

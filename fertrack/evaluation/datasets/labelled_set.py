@@ -9,10 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import EvaluationError
-from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray, expression_index
+from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray, expression_index
 
 __all__ = ["LabelledSet", "expression_index", "label_names", "no_part"]
 
@@ -44,7 +43,7 @@ class LabelledSet:
     images: Image = field(default_factory=lambda: np.empty((0, 0, 0), np.uint8))
     xyxy: FloatArray = field(default_factory=lambda: np.empty((0, 4), np.float32))
     votes: FloatArray = field(default_factory=lambda: np.empty((0, len(EXPRESSIONS)), np.float32))
-    tied: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    tied: BoolArray = field(default_factory=lambda: np.empty(0, np.bool_))
     subjects: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
 

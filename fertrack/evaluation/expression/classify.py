@@ -25,7 +25,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.detectors.config import DetectionConfig
 from fertrack.errors import EvaluationError
@@ -35,7 +34,7 @@ from fertrack.imaging.geometry import iou_matrix
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.pipeline.analyzer import crop_logits
 from fertrack.protocols import Classifier, Detector
-from fertrack.types import EXPRESSIONS, Detections, FloatArray, Image
+from fertrack.types import EXPRESSIONS, BoolArray, Detections, FloatArray, Image, IntArray
 
 __all__ = [
     "MAX_UNREADABLE",
@@ -74,7 +73,7 @@ class Answers:
     """
 
     logits: FloatArray
-    found: npt.NDArray[np.bool_]
+    found: BoolArray
     with_detector: bool
     look_s: float
     classify_s: float
@@ -82,7 +81,7 @@ class Answers:
     detector: str = ""
 
     @property
-    def answered(self) -> npt.NDArray[np.bool_]:
+    def answered(self) -> BoolArray:
         """Mask of the images that have an estimate, bool (N,)."""
         return np.asarray(np.isfinite(self.logits).all(axis=1), np.bool_)
 
@@ -295,7 +294,7 @@ def _aligned(image: Image, landmarks: FloatArray, classifier: Classifier) -> Ima
 def _stand_in(
     labelled: LabelledSet,
     landmarks: FloatArray,
-    sizes: npt.NDArray[np.int64],
+    sizes: IntArray,
     logits: FloatArray,
     classifier: Classifier,
 ) -> None:

@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.config import load_settings
 from fertrack.errors import EvaluationError
@@ -21,7 +20,7 @@ from fertrack.expression.config import CalibrationConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.people.corrections import corrections
 from fertrack.storage.queries import timeline as queries
-from fertrack.types import EXPRESSIONS, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, IntArray
 
 __all__ = ["CorrectedFaces", "calibrator_of", "corrected_faces", "evaluate_corrections"]
 
@@ -137,5 +136,5 @@ def _codes(names: list[str]) -> IntArray:
     return np.array([EXPRESSIONS.index(name) if name in EXPRESSIONS else -1 for name in names], np.int64)
 
 
-def _percent(which: npt.NDArray[np.bool_]) -> str:
+def _percent(which: BoolArray) -> str:
     return f"{which.mean():.1%}" if len(which) else "none"

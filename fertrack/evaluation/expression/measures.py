@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, UNCERTAIN, BoolArray, Float64Array, FloatArray, IntArray
 
 __all__ = [
     "ROUNDING",
@@ -38,10 +38,8 @@ __all__ = [
     "vote_divergence",
 ]
 
-Weights = npt.NDArray[np.float64]
 
-
-def class_weights(labels: IntArray, shares: npt.ArrayLike | None = None) -> Weights:
+def class_weights(labels: IntArray, shares: npt.ArrayLike | None = None) -> Float64Array:
     """Weight of each face, summing to 1, so that the classes weigh as given.
 
     Args:
@@ -54,23 +52,23 @@ def class_weights(labels: IntArray, shares: npt.ArrayLike | None = None) -> Weig
     counts = np.bincount(labels, minlength=len(EXPRESSIONS))
     wanted = counts.astype(np.float64) if shares is None else np.asarray(shares, np.float64)
     each = np.divide(wanted, counts, out=np.zeros(len(counts)), where=counts > 0)[labels]
-    weights: Weights = each / each.sum()
+    weights: Float64Array = each / each.sum()
     return weights
 
 
-def accuracy(probabilities: FloatArray, labels: IntArray, weights: Weights) -> float:
+def accuracy(probabilities: FloatArray, labels: IntArray, weights: Float64Array) -> float:
     """Weighted share of faces whose most probable expression is their label."""
     return float(np.average(probabilities.argmax(axis=1) == labels, weights=weights))
 
 
-def negative_log_likelihood(probabilities: FloatArray, labels: IntArray, weights: Weights) -> float:
+def negative_log_likelihood(probabilities: FloatArray, labels: IntArray, weights: Float64Array) -> float:
     """Weighted mean of -ln p(label), nats; lower is better, and it punishes misplaced certainty."""
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(np.average(-np.log(np.maximum(own, np.finfo(np.float32).tiny)), weights=weights))
 
 
 def expected_calibration_error(
-    probabilities: FloatArray, labels: IntArray, weights: Weights, *, bins: int = 15
+    probabilities: FloatArray, labels: IntArray, weights: Float64Array, *, bins: int = 15
 ) -> float:
     """Expected calibration error: mean of |accuracy - confidence| over equal-width bins.
 
@@ -84,7 +82,7 @@ def expected_calibration_error(
 
 
 def equal_mass_calibration_error(
-    probabilities: FloatArray, labels: IntArray, weights: Weights, *, bins: int = 15
+    probabilities: FloatArray, labels: IntArray, weights: Float64Array, *, bins: int = 15
 ) -> float:
     """As ``expected_calibration_error``, over bins that hold the same weight of faces each.
 
@@ -98,7 +96,9 @@ def equal_mass_calibration_error(
     return float(np.abs(np.bincount(place, gap, minlength=bins)).sum() / weights.sum())
 
 
-def soft_calibration_error(probabilities: FloatArray, votes: FloatArray, weights: Weights, *, bins: int = 15) -> float:
+def soft_calibration_error(
+    probabilities: FloatArray, votes: FloatArray, weights: Float64Array, *, bins: int = 15
+) -> float:
     """Calibration error against opinions: the raters' share for the winner stands in for being right or wrong.
 
     Args:
@@ -114,7 +114,7 @@ def soft_calibration_error(probabilities: FloatArray, votes: FloatArray, weights
     return float(np.abs(gaps).sum() / weights.sum())
 
 
-def vote_divergence(probabilities: FloatArray, votes: FloatArray, weights: Weights) -> float:
+def vote_divergence(probabilities: FloatArray, votes: FloatArray, weights: Float64Array) -> float:
     """Weighted mean Kullback-Leibler divergence of the estimates from the raters' votes, KL(votes || p), nats."""
     p = np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny)
     v = votes.astype(np.float64)
@@ -122,7 +122,7 @@ def vote_divergence(probabilities: FloatArray, votes: FloatArray, weights: Weigh
     return float(np.average(terms.sum(axis=1), weights=weights))
 
 
-def brier_score(probabilities: FloatArray, labels: IntArray, weights: Weights) -> float:
+def brier_score(probabilities: FloatArray, labels: IntArray, weights: Float64Array) -> float:
     """Weighted mean squared distance to the one-hot label, 0 (perfect) to 2; Brier (1950), eq. 2."""
     errors = probabilities.astype(np.float64)
     errors[np.arange(len(labels)), labels] -= 1.0
@@ -142,7 +142,7 @@ def decisions(probabilities: FloatArray, thresholds: npt.ArrayLike) -> IntArray:
     return np.where(probabilities[rows, winner] >= needed[rows, winner], winner, UNCERTAIN).astype(np.int64)
 
 
-def confusion_matrix(given: IntArray, labels: IntArray, weights: Weights | None = None) -> npt.NDArray[np.float64]:
+def confusion_matrix(given: IntArray, labels: IntArray, weights: Float64Array | None = None) -> Float64Array:
     """Confusion matrix, float64 (7, 8): row = the label, column = the estimate, the last one uncertain.
 
     Args:
@@ -156,7 +156,7 @@ def confusion_matrix(given: IntArray, labels: IntArray, weights: Weights | None 
     return cells.astype(np.float64).reshape(len(EXPRESSIONS), wide)
 
 
-def macro_f1(given: IntArray, labels: IntArray, weights: Weights) -> float:
+def macro_f1(given: IntArray, labels: IntArray, weights: Float64Array) -> float:
     """Mean F1 of the expressions that occur among the labels; one that never occurs has no F1, but costs the others."""
     table = confusion_matrix(given, labels, weights)
     own = table.sum(axis=1)
@@ -185,7 +185,7 @@ class ReliabilityBin:
 
 
 def reliability_bins(
-    probabilities: FloatArray, labels: IntArray, weights: Weights | None = None, *, bins: int = 15
+    probabilities: FloatArray, labels: IntArray, weights: Float64Array | None = None, *, bins: int = 15
 ) -> tuple[ReliabilityBin, ...]:
     """Bins of a reliability diagram: confidence and accuracy in equal-width bins, from 0 to 1.
 
@@ -211,7 +211,7 @@ def reliability_bins(
 
 
 def accuracy_coverage(
-    probabilities: FloatArray, labels: IntArray, weights: Weights, *, levels: npt.ArrayLike
+    probabilities: FloatArray, labels: IntArray, weights: Float64Array, *, levels: npt.ArrayLike
 ) -> list[tuple[float, float, float]]:
     """Coverage and accuracy when only winners from a given probability on count.
 
@@ -230,7 +230,7 @@ def accuracy_coverage(
     return rows
 
 
-def fit_temperature(probabilities_at: Callable[[float], FloatArray], labels: IntArray, weights: Weights) -> float:
+def fit_temperature(probabilities_at: Callable[[float], FloatArray], labels: IntArray, weights: Float64Array) -> float:
     """Temperature with the least weighted negative log-likelihood.
 
     Args:
@@ -251,7 +251,13 @@ ROUNDING = 1e-9
 
 
 def precision_thresholds(
-    probabilities: FloatArray, labels: IntArray, weights: Weights, *, target: float, floor: float, ceiling: float = 0.90
+    probabilities: FloatArray,
+    labels: IntArray,
+    weights: Float64Array,
+    *,
+    target: float,
+    floor: float,
+    ceiling: float = 0.90,
 ) -> tuple[float, ...]:
     """For each expression, the least probability from which on its label is right often enough.
 
@@ -278,7 +284,7 @@ def precision_thresholds(
     return tuple(thresholds)
 
 
-def stratified_halves(labels: IntArray, seed: int = 0) -> npt.NDArray[np.bool_]:
+def stratified_halves(labels: IntArray, seed: int = 0) -> BoolArray:
     """Splits a set in two, each class evenly: True for one half. What is fitted on one is scored on the other."""
     rng = np.random.default_rng(seed)
     first = np.zeros(len(labels), np.bool_)

@@ -25,7 +25,7 @@ from fertrack.evaluation.expression.measures import (
     vote_divergence,
 )
 from fertrack.evaluation.intervals import Interval, bootstrap, wilson
-from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, UNCERTAIN, BoolArray, Float64Array, FloatArray, IntArray
 
 __all__ = ["INTERVALS_NOTE", "MEASURES", "ClassScore", "ExpressionScores", "score_expressions"]
 
@@ -112,7 +112,7 @@ def score_expressions(
     thresholds: npt.ArrayLike,
     *,
     votes: FloatArray | None = None,
-    tied: npt.NDArray[np.bool_] | None = None,
+    tied: BoolArray | None = None,
     not_found: IntArray | None = None,
     groups: IntArray | None = None,
     resamples: int = 1000,
@@ -148,7 +148,7 @@ def score_expressions(
         len(missing),
     )
 
-    def measured(rows: IntArray) -> npt.NDArray[np.float64]:
+    def measured(rows: IntArray) -> Float64Array:
         drawn = faces.some(rows)
         return np.array([_share(_SHARES[name](drawn)) if name in _SHARES else _HOW[name](drawn) for name in names])
 
@@ -172,7 +172,7 @@ def score_expressions(
     )
 
 
-def _measurable(name: str, votes: FloatArray | None, tied: npt.NDArray[np.bool_] | None, missing: IntArray) -> bool:
+def _measurable(name: str, votes: FloatArray | None, tied: BoolArray | None, missing: IntArray) -> bool:
     if name in ("kl_votes", "ece_soft"):
         return votes is not None
     if name == "accuracy_untied":
@@ -188,7 +188,7 @@ class _Faces:
     labels: IntArray
     given: IntArray
     votes: FloatArray
-    tied: npt.NDArray[np.bool_]
+    tied: BoolArray
     missing: int
 
     def some(self, rows: IntArray) -> _Faces:
@@ -197,19 +197,19 @@ class _Faces:
         )
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def right(self) -> BoolArray:
         return np.asarray(self.p.argmax(axis=1) == self.labels, np.bool_)
 
     @property
-    def own(self) -> npt.NDArray[np.float64]:
+    def own(self) -> Float64Array:
         return class_weights(self.labels)
 
     @property
-    def equal(self) -> npt.NDArray[np.float64]:
+    def equal(self) -> Float64Array:
         return class_weights(self.labels, np.ones(len(EXPRESSIONS)))
 
 
-_SHARES: dict[str, Callable[[_Faces], npt.NDArray[np.bool_]]] = {
+_SHARES: dict[str, Callable[[_Faces], BoolArray]] = {
     "accuracy": lambda faces: faces.right,
     "coverage": lambda faces: faces.given != UNCERTAIN,
     "labelled_accuracy": lambda faces: faces.right[faces.given != UNCERTAIN],
@@ -233,7 +233,7 @@ _HOW: dict[str, Callable[[_Faces], float]] = {
 """How all other measures are computed."""
 
 
-def _share(which: npt.NDArray[np.bool_]) -> float:
+def _share(which: BoolArray) -> float:
     return float(which.mean()) if len(which) else float("nan")
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from fertrack.build import build_pipeline
@@ -32,6 +31,7 @@ from fertrack.process import plan_outputs, process_planned
 from fertrack.sinks.relinker import build_relinker
 from fertrack.storage.engine import open_database
 from fertrack.storage.queries import timeline as queries
+from fertrack.types import BoolArray, IntArray
 
 __all__ = ["COMPOSITE", "evaluate_faces", "read_composite_truth"]
 
@@ -223,11 +223,11 @@ def _face_scores(scores: TrackingScores, found: int) -> FaceScores:
     )
 
 
-def _tracks(outcome: _Outcome) -> npt.NDArray[np.int64]:
+def _tracks(outcome: _Outcome) -> IntArray:
     return outcome.rows["track"].to_numpy(np.int64)
 
 
-def _persons(outcome: _Outcome) -> npt.NDArray[np.int64]:
+def _persons(outcome: _Outcome) -> IntArray:
     """Person of each row; the track itself where there was no re-identification."""
     tracks = _tracks(outcome)
     if outcome.person_of is None:
@@ -244,7 +244,7 @@ def _person_of(persons: pd.DataFrame) -> dict[int, int]:
     }
 
 
-def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: npt.NDArray[np.int64]) -> SequenceResult:
+def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: IntArray) -> SequenceResult:
     """Faces and boxes that are scored: visible faces, and boxes that are not on faces that do not count."""
     truth = filmed.truth
     faces = MotRows(truth.frame_index + 1, truth.identity, truth.xyxy, truth.visible)
@@ -266,12 +266,12 @@ def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: npt.NDArray[np.int64]) -
     return SequenceResult(filmed.scene, boxes.at(kept), faces.at(faces.confidence >= _SEEN))
 
 
-def _count(faces: MotRows, boxes: MotRows) -> npt.NDArray[np.bool_]:
+def _count(faces: MotRows, boxes: MotRows) -> BoolArray:
     """Mask of the boxes of one frame that count: all but those whose nearest face is hardly visible."""
     overlap = iou_matrix(boxes.xyxy, faces.xyxy)
     if not overlap.size:
         return np.ones(len(boxes), np.bool_)
     nearest = overlap.argmax(axis=1)
     hidden = faces.confidence[nearest] < _SEEN
-    counted: npt.NDArray[np.bool_] = ~(hidden & (overlap.max(axis=1) >= _SAME))
+    counted: BoolArray = ~(hidden & (overlap.max(axis=1) >= _SAME))
     return counted

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.errors import EvaluationError, reason_of
-from fertrack.types import Detections
+from fertrack.types import Detections, Float64Array, IntArray
 
 __all__ = ["NO_TRACK", "MotRows", "SequenceFiles", "find_sequences", "read_ground_truth", "read_mot"]
 
@@ -42,10 +42,10 @@ class MotRows:
         confidence: float64 (N,); 1 where the file has no such column.
     """
 
-    frame: npt.NDArray[np.int64]
-    track: npt.NDArray[np.int64]
-    xyxy: npt.NDArray[np.float64]
-    confidence: npt.NDArray[np.float64]
+    frame: IntArray
+    track: IntArray
+    xyxy: Float64Array
+    confidence: Float64Array
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -106,7 +106,7 @@ def read_ground_truth(path: Path) -> MotRows:
     return rows.at(rows.confidence != 0.0)
 
 
-def _table(path: Path) -> npt.NDArray[np.float64]:
+def _table(path: Path) -> Float64Array:
     """Columns frame, id, left, top, width, height, confidence: float64 (N, 7)."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import EvaluationError
 from fertrack.protocols import Detector
 from fertrack.sources import open_source
-from fertrack.types import Detections, Image
+from fertrack.types import Detections, FloatArray, Image
 
 __all__ = ["CLIPS", "CROP_H", "CROP_W", "FACE_PX", "Clip", "Performer", "load_performer"]
 
@@ -29,8 +28,6 @@ _FACE_CENTRE = (104.0, 136.0)
 _HEAD_AXES = (84.0, 108.0)
 _SOFT_PX = 10.0
 _STEADY_FRAMES = 15
-
-_Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +70,8 @@ class Performer:
     """
 
     heads: Image
-    alpha: _Floats
-    boxes: _Floats
+    alpha: FloatArray
+    boxes: FloatArray
 
     def at(self, frame: int) -> int:
         """The crop to show at a frame of a scene: to and fro through the clip, so that the head never jumps."""
@@ -98,7 +95,7 @@ def load_performer(clip: Clip, folder: Path, detector: Detector) -> Performer:
         EvaluationError: in some frame, no face or more than one plausible face was found.
     """
     pictures: list[Image] = []
-    faces: list[_Floats] = []
+    faces: list[FloatArray] = []
     with open_source(folder / clip.file) as source:
         for frame in source:
             if frame.index >= clip.first + clip.count:
@@ -122,27 +119,29 @@ def load_performer(clip: Clip, folder: Path, detector: Detector) -> Performer:
     )
 
 
-def _only_face(found: Detections, clip: Clip, index: int) -> _Floats:
+def _only_face(found: Detections, clip: Clip, index: int) -> FloatArray:
     sure = found.xyxy[found.score >= 0.5]
     if not len(sure):
         raise EvaluationError(f"{clip.file}, frame {index}: no face was found; choose other frames")
     sizes = np.prod(sure[:, 2:] - sure[:, :2], axis=1)
     if (sizes > 0.25 * sizes.max()).sum() > 1:
         raise EvaluationError(f"{clip.file}, frame {index}: more than one face was found; choose other frames")
-    box: _Floats = sure[sizes.argmax()]
+    box: FloatArray = sure[sizes.argmax()]
     return box
 
 
-def _steady(values: _Floats) -> _Floats:
+def _steady(values: FloatArray) -> FloatArray:
     """Running mean: the crop follows the person through the picture, not the head's every nod."""
     half = _STEADY_FRAMES // 2
     padded = np.pad(values.astype(np.float64), ((half, half), (0, 0)), mode="edge")
     sums = np.cumsum(np.vstack([np.zeros(values.shape[1]), padded]), axis=0)
-    means: _Floats = ((sums[_STEADY_FRAMES:] - sums[:-_STEADY_FRAMES]) / _STEADY_FRAMES).astype(np.float32)
+    means: FloatArray = ((sums[_STEADY_FRAMES:] - sums[:-_STEADY_FRAMES]) / _STEADY_FRAMES).astype(np.float32)
     return means
 
 
-def _cut_out(picture: Image, box: _Floats, centre: _Floats, height: float) -> tuple[Image, _Floats, _Floats]:
+def _cut_out(
+    picture: Image, box: FloatArray, centre: FloatArray, height: float
+) -> tuple[Image, FloatArray, FloatArray]:
     scale = FACE_PX / height
     if scale < 0.45:  # a small crop of a large picture: average its pixels instead of picking some
         step = 0.5 / scale

@@ -15,19 +15,16 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import VideoWriteError, reason_of
 from fertrack.evaluation.tracking.performers import CROP_H, CROP_W, FACE_PX, Performer
-from fertrack.types import Image
+from fertrack.types import Float64Array, FloatArray, Image, IntArray
 
 __all__ = ["FPS", "HEIGHT", "WIDTH", "Key", "Pillar", "Role", "Scene", "Shot", "Truth", "compose"]
 
 WIDTH, HEIGHT = 640, 360
 FPS = 25
 _BOB_PX = 1.5
-
-_Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +130,10 @@ class Truth:
         visible: float64 (N,): share of the box that nothing covers and that lies inside the picture.
     """
 
-    frame_index: npt.NDArray[np.int64]
-    identity: npt.NDArray[np.int64]
-    xyxy: npt.NDArray[np.float64]
-    visible: npt.NDArray[np.float64]
+    frame_index: IntArray
+    identity: IntArray
+    xyxy: Float64Array
+    visible: Float64Array
 
 
 def compose(scene: Scene, performers: Mapping[str, Performer], path: Path) -> Truth:
@@ -153,7 +150,7 @@ def compose(scene: Scene, performers: Mapping[str, Performer], path: Path) -> Tr
     Raises:
         VideoWriteError: the file cannot be written.
     """
-    rows: list[tuple[int, int, _Floats, float]] = []
+    rows: list[tuple[int, int, FloatArray, float]] = []
     try:
         with av.open(path, "w") as container:
             video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "18"})
@@ -179,7 +176,7 @@ def compose(scene: Scene, performers: Mapping[str, Performer], path: Path) -> Tr
     )
 
 
-def background(number: int) -> _Floats:
+def background(number: int) -> FloatArray:
     """A place: soft colours with a little grain, float32 (HEIGHT, WIDTH, 3), BGR."""
     rng = np.random.default_rng(number)
     coarse = rng.uniform(40, 190, (4, 7, 3)).astype(np.float32)
@@ -192,11 +189,11 @@ def _frames(shot: Shot) -> int:
 
 
 def _picture(
-    shot: Shot, step: int, index: int, ground: _Floats, performers: Mapping[str, Performer]
-) -> tuple[Image, list[tuple[str, _Floats, float]]]:
+    shot: Shot, step: int, index: int, ground: FloatArray, performers: Mapping[str, Performer]
+) -> tuple[Image, list[tuple[str, FloatArray, float]]]:
     """One frame, and of everybody in it: name, face box, and how much of that is visible."""
     picture = ground.copy()
-    shown: list[tuple[str, _Floats, _Floats]] = []  # who, face box, what of the picture is still this person
+    shown: list[tuple[str, FloatArray, FloatArray]] = []  # who, face box, what of the picture is still this person
     for place_in_line, role in enumerate(shot.roles):
         key = role.place(step / FPS)
         if key is None:
@@ -221,8 +218,8 @@ def _picture(
 
 
 def _lay_over(
-    picture: _Floats, head: Image, alpha: _Floats, scale: float, corner: tuple[float, float]
-) -> npt.NDArray[np.float32]:
+    picture: FloatArray, head: Image, alpha: FloatArray, scale: float, corner: tuple[float, float]
+) -> FloatArray:
     """Blend a head onto the picture (in place) at sub-pixel precision; return how much of each pixel it covers."""
     to_picture = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]], np.float32)
     if scale < 0.7:  # softened first: fine detail would flicker when every other pixel of it is picked
@@ -233,7 +230,7 @@ def _lay_over(
     return cover
 
 
-def _visible(box: _Floats, kept: _Floats) -> float:
+def _visible(box: FloatArray, kept: FloatArray) -> float:
     """Share of a box that is inside the picture and that nothing covers."""
     x1, y1, x2, y2 = np.rint(box).astype(int).tolist()
     area = max(1, (x2 - x1) * (y2 - y1))

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import FertrackError, ModelError, OutputExistsError
 from fertrack.models.checkpoint import State, fill, import_torch, read_state
 from fertrack.models.conversion.retinaface_onnx import build_graph
 from fertrack.models.weights import cache_folder, confirmed_hash_file, find_weights, known_weights
+from fertrack.types import FloatArray
 
 __all__ = ["Conversion", "convert_retinaface"]
 
@@ -87,7 +87,7 @@ def convert_retinaface(
     return Conversion(target, sha256, difference)
 
 
-def _arrays(state: State) -> dict[str, npt.NDArray[np.float32]]:
+def _arrays(state: State) -> dict[str, FloatArray]:
     return {
         name: value.detach().numpy().astype(np.float32)
         for name, value in state.items()

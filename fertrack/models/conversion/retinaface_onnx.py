@@ -15,6 +15,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from fertrack.types import FloatArray
+
 __all__ = ["build_graph"]
 
 _SLOPE = 0.1
@@ -22,7 +24,7 @@ _EPSILON = 1e-5
 _OPSET = 17
 _IR_VERSION = 8
 
-Arrays = Mapping[str, npt.NDArray[np.float32]]
+Arrays = Mapping[str, FloatArray]
 
 
 def build_graph(arrays: Arrays, facts: Mapping[str, str]) -> bytes:

@@ -14,7 +14,8 @@ import pytest
 
 from fertrack.cli.main import run as command
 from fertrack.errors import OutputExistsError, ReportError, RunNotFoundError
-from fertrack.reporting import ReportConfig, write_csv
+from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.csv_rows import write_rows
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries import timeline as queries

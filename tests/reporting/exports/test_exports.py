@@ -21,9 +21,8 @@ import sqlalchemy as sa
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import MissingExtraError, OutputExistsError, RunNotFoundError
 from fertrack.imaging.track_labels import track_colour
-from fertrack.reporting import write_csv
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.exports.csv_export import FACE_COLUMNS
+from fertrack.reporting.exports.csv_export import FACE_COLUMNS, write_csv
 from fertrack.reporting.exports.csv_rows import defused
 from fertrack.reporting.exports.elan import to_elan
 from fertrack.reporting.exports.registry import FORMATS, export_run

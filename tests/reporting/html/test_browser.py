@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fertrack.imaging import palette
-from fertrack.reporting import write_html
+from fertrack.reporting.html.run_page import write_html
 from fertrack.storage.engine import open_database
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 

@@ -16,7 +16,7 @@ import pytest
 from fertrack.expression.calibration import Calibrator
 from fertrack.expression.config import CalibrationConfig
 from fertrack.models.bundle import load_bundle
-from fertrack.reporting import ReportConfig
+from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import axes
 from fertrack.reporting.html.bands import spread_bands
 from fertrack.reporting.html.presence import presence_of
@@ -231,7 +231,7 @@ def test_faces_are_shown_only_where_asked_for(db: Database, tmp_path: Path) -> N
     _, encoded = cv2.imencode(".jpg", np.full((48, 48, 3), 120, np.uint8))
     jpeg = encoded.tobytes()
     store_thumbnails(db, run, {1: BestFace(frame_index=0, quality=0.9, jpeg=jpeg)})
-    from fertrack.reporting import write_html
+    from fertrack.reporting.html.run_page import write_html
 
     def written(config: ReportConfig) -> Page:
         return Page(write_html(db, run, tmp_path / "r.html", config, overwrite=True).read_text(encoding="utf-8"))

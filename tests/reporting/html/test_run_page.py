@@ -24,10 +24,11 @@ from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
 from fertrack.imaging import palette
 from fertrack.reid.linker import LinkPlan, PersonLink, PlannedPerson
-from fertrack.reporting import ReportConfig, write_html
+from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import axes, charts, presence, wording
 from fertrack.reporting.html.persons import persons_of
 from fertrack.reporting.html.run_facts import notices, read_calibration, source_rows
+from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.thinning import thin_lines
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.links import store_plan

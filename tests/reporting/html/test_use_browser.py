@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from fertrack.imaging import palette
-from fertrack.reporting import ReportConfig, write_html
+from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html.comparison import write_comparison
+from fertrack.reporting.html.run_page import write_html
 from fertrack.storage.engine import open_database
 from tests.reporting.html.test_parts import MEASURED
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run

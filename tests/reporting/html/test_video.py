@@ -11,7 +11,8 @@ import pytest
 
 from fertrack.cli.main import run as command
 from fertrack.errors import ReportError
-from fertrack.reporting import ReportConfig, write_html
+from fertrack.reporting.config import ReportConfig
+from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.video import find_film
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries import timeline as queries

@@ -12,7 +12,7 @@ import pytest
 
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import LabelsError, RunNotFoundError, TableError
-from fertrack.reporting import write_csv
+from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.label_import import read_labels
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.corrections import GivenLabel, corrections, store_corrections
