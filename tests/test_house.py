@@ -34,7 +34,7 @@ MAX_LINES = 400
 MORE_LINES = {"benchmarks/publish_bundle.py": 430, "storage/models.py": 410, "types.py": 420}
 MAX_LONG_FUNCTIONS = 32  # over 60 lines
 MAX_WIDE_FUNCTIONS = 6  # 10 or more parameters, outside cli
-MAX_FAN_OUT = 15
+MAX_FAN_OUT = 14
 MORE_FAN_OUT = {"cli.main", "config", "live.run", "process", "reporting.html.run_page"}  # they put parts together
 MAX_SMALL_HELPERS = 12  # modules under 60 lines with one importer
 MAX_SHARED_BASENAMES = 25
@@ -193,7 +193,7 @@ def test_few_functions_take_many_arguments() -> None:
 
 
 def test_a_module_knows_few_others() -> None:
-    wide = {name: len(targets) for name, targets in imports().items() if name not in MORE_FAN_OUT}
+    wide = {name: len(targets - {"errors", "types"}) for name, targets in imports().items() if name not in MORE_FAN_OUT}
     assert {name: count for name, count in wide.items() if count > MAX_FAN_OUT} == {}
 
 
