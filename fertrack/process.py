@@ -310,6 +310,7 @@ def _drawn_by_run(settings: Settings) -> dict[str, Any]:
 
 def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
     """Record of a run's settings and networks, as it is stored."""
+    settings = _as_chosen(settings, pipeline)
     return RunRecord(
         config_toml=to_toml(_without_address(settings)),
         config_digest=digest(settings),
@@ -322,6 +323,15 @@ def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
         privacy_override=settings.privacy.override,
         retention_days=settings.privacy.retention_days,
     )
+
+
+def _as_chosen(settings: Settings, pipeline: Pipeline) -> Settings:
+    """The settings with the detector's arithmetic as it was chosen here: elsewhere, "auto" may mean the other one."""
+    options = getattr(pipeline.analyzer.detector, "options", None)
+    precision = getattr(options, "precision", None)
+    if precision is None:
+        return settings
+    return settings.model_copy(update={"detection": settings.detection.model_copy(update={"precision": precision})})
 
 
 def _without_address(settings: Settings) -> Settings:

@@ -20,6 +20,7 @@ import fertrack
 from fertrack.cli.main import run
 from fertrack.config import load_settings
 from fertrack.demo import compose_demo
+from fertrack.detectors import centerface
 from fertrack.storage.queries import timeline as queries
 
 FRAMES = 40
@@ -68,7 +69,10 @@ def test_the_report_and_the_database_are_there(processed: fertrack.ProcessResult
         facts = queries.run_facts(database, processed.run)
         assert facts.status == "complete"
         assert "centerface sha256:" in facts.detector
-        assert load_settings(base=facts.config_toml) == fertrack.Settings()
+        # What was left to the detector is stored as what it chose, so that the run can be repeated elsewhere.
+        chosen = centerface.build().options.precision
+        assert load_settings(base=facts.config_toml) == load_settings([], [f"detection.precision={chosen}"])
+        assert ("int8" in facts.detector) == (chosen == "int8")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("bundles", nargs="*", default=["default"])
     given = parser.parse_args(arguments)
     voted = load_ferplus(given.pictures)
-    landmarks, _ = find_landmarks(voted.images, build(Options(long_side=224, score_threshold=0.1)))
+    landmarks, _ = find_landmarks(voted.images, build(Options(long_side=224, score_threshold=0.1, precision="fp32")))
     bundles = [load_bundle(name) for name in given.bundles]
     table = measure_robustness(voted, landmarks, bundles)
     text = (

@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from fertrack.detectors.config import DetectorOptions
 from fertrack.detectors.letterbox import fit
+from fertrack.errors import ConfigError
 from fertrack.types import Detections, Image
 
 __all__ = ["OnnxDetector"]
@@ -21,13 +22,19 @@ class OnnxDetector(ABC):
 
     Attributes:
         smallest_face_network_px: shorter side of the smallest box the network finds, px of its input.
-        options: what it was built with.
+        has_int8: whether ``precision`` is its own choice; if not, it runs in FP32.
+        options: what it was built with; ``precision`` is what was chosen.
         fingerprint: name and hash of the weights.
     """
 
     smallest_face_network_px: ClassVar[float]
+    has_int8: ClassVar[bool] = False
 
     def __init__(self, options: DetectorOptions, session: ort.InferenceSession, fingerprint: str) -> None:
+        if not self.has_int8:
+            if options.precision == "int8":
+                raise ConfigError("detection.precision = 'int8' is for centerface only: use fp32, or leave it out")
+            options = options.model_copy(update={"precision": "fp32"})
         self.options = options
         self.fingerprint = fingerprint
         self._session = session

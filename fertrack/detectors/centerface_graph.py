@@ -23,7 +23,7 @@ from onnx import helper, numpy_helper
 
 from fertrack.errors import ModelError, WeightsError
 
-__all__ = ["OUTPUTS", "prepare"]
+__all__ = ["OUTPUTS", "attribute", "prepare"]
 
 NAME = "centerface"
 OUTPUTS = {"537": 1, "538": 2, "539": 2, "540": 10}
@@ -109,7 +109,7 @@ def _read(content: bytes) -> _Network:
 
 def _remove_dead_channels(network: _Network) -> None:
     """Remove the dead channels of every 1x1 → depthwise → 1x1 sequence, in whole blocks."""
-    for depthwise in [node for node in network.nodes if node.op_type == "Conv" and _attribute(node, "group") > 1]:
+    for depthwise in [node for node in network.nodes if node.op_type == "Conv" and attribute(node, "group") > 1]:
         widen = network.producer(network.producer(depthwise.input[0]).input[0])
         (active,) = network.consumers(depthwise.output[0])
         (narrow,) = network.consumers(active.output[0])
@@ -150,7 +150,7 @@ def _cut_into_strips(network: _Network) -> None:
             copy.output[0] = f"strip{strip}.{node.output[0]}"
             copy.name = ""
             if node.op_type == "Conv":
-                top, left, bottom, right = _attribute(node, "pads")
+                top, left, bottom, right = attribute(node, "pads")
                 # Zeros only at the picture's own border; at the others lie the neighbours' rows.
                 _set(copy, pads=[top * (strip == 0), left, bottom * (strip == _STRIPS - 1), right])
             nodes.append(copy)
@@ -173,7 +173,7 @@ def _reach(chain: Sequence[onnx.NodeProto]) -> tuple[int, int, int]:
     first = last = 0
     strides = []
     for node in reversed([node for node in chain if node.op_type == "Conv"]):
-        stride, padding, size = (_attribute(node, name)[0] for name in ("strides", "pads", "kernel_shape"))
+        stride, padding, size = (attribute(node, name)[0] for name in ("strides", "pads", "kernel_shape"))
         first = first * stride - padding
         last = last * stride - padding + size - 1
         strides.append(stride)
@@ -207,7 +207,8 @@ def _strip_bounds(network: _Network, above: int, below: int) -> list[onnx.NodePr
     return nodes
 
 
-def _attribute(node: onnx.NodeProto, name: str) -> Any:
+def attribute(node: onnx.NodeProto, name: str) -> Any:
+    """The value of a node's attribute."""
     return next(helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name)
 
 

@@ -107,7 +107,7 @@ def labelled_sample(
     collector = _Collector(template, size_px)
     # The pictures are said to be faces: what is asked of the detector are landmarks, so it may be unsure.
     small = len(pictures) and max(pictures.image(0).shape[:2]) < 128
-    detector = build(Options(long_side=224 if small else 640, score_threshold=0.1))
+    detector = build(Options(long_side=224 if small else 640, score_threshold=0.1, precision="fp32"))
     answers = classify_set(pictures, collector, detector, not_found="average", on_picture=on_picture)
     if not answers.found.any():
         raise EvaluationError(f"no face is found in any of the {len(pictures)} pictures of {data}")

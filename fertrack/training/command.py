@@ -67,7 +67,7 @@ def train_classifier(
         raise ConfigError(f"the run's folder {folder} cannot be made: {reason_of(error)}") from error
     view = view_of(config)
     # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
-    detector = build(Options(long_side=224, score_threshold=0.1))
+    detector = build(Options(long_side=224, score_threshold=0.1, precision="fp32"))
     learned, kept = load_pictures(config.data, detector, folder.parent, colour=view.colour)
     absent = [name for name in config.finish.average_with if not (Path(name) / CHECKPOINT).is_file()]
     if absent:

@@ -105,7 +105,9 @@ def test_centerface_strips_reach_as_far_as_the_layers_see(
 def test_centerface_takes_the_file_at_a_path_too(tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(find_weights("centerface").read_bytes())
-    assert centerface.build(weights=copy).fingerprint == centerface.build().fingerprint == "centerface sha256:09189dea"
+    given, found = centerface.build(weights=copy), centerface.build()
+    assert given.fingerprint == found.fingerprint
+    assert found.fingerprint.startswith("centerface sha256:09189dea")
 
 
 def test_centerface_refuses_another_network(tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def test_what_the_configuration_does_not_set_is_the_detectors_own_default() -> N
     built = build_detector(DetectionConfig(long_side=320))
     assert built.options.long_side == 320
     assert built.options.score_threshold == 0.35
-    changed = build_detector(DetectionConfig(score_threshold=0.6, nms_iou=0.5, min_face_px=20, threads=2))
+    changed = build_detector(
+        DetectionConfig(score_threshold=0.6, nms_iou=0.5, min_face_px=20, threads=2, precision="fp32")
+    )
     assert changed.options.model_dump() == {
         "long_side": 640,
         "score_threshold": 0.6,
@@ -128,6 +130,7 @@ def test_what_the_configuration_does_not_set_is_the_detectors_own_default() -> N
         "min_face_px": 20.0,
         "threads": 2,
         "device": "cpu",
+        "precision": "fp32",
     }
 
 
