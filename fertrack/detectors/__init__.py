@@ -13,6 +13,9 @@ Reading order::
     boxes                 candidates to ``Detections``: non-maximum suppression, scaling, clipping
     centerface            CenterFace, the default
     centerface_graph      its ONNX graph, made resizable and faster
+    centerface_int8       the same graph in 8-bit integers
+    precision             whether integers are right and faster on this processor
+    graph_cache           prepared graphs, kept between runs
     anchors               anchor decoding of the RetinaFace family
     retinaface            RetinaFace with ResNet-50
     retinaface_mobilenet  RetinaFace with MobileNet-0.25
