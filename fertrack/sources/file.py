@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,7 @@ from fertrack.errors import VideoOpenError, VideoReadError, reason_of
 from fertrack.sources.config import InputConfig
 from fertrack.sources.container import Timeline, first_picture, open_container, video_stream
 from fertrack.sources.frame_order import ByCount, ByRank, ByTime, PictureOrder
-from fertrack.sources.pixels import LARGE_PICTURE_PX, BgrConverter, Orientation, square_pixel_size
+from fertrack.sources.pixels import HDR_TRANSFERS, LARGE_PICTURE_PX, BgrConverter, Orientation
 from fertrack.sources.timing import FrameSelector, PresentationClock, Verdict
 from fertrack.types import Frame, Image, VideoInfo
 
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 _PICTURE_PER_PACKET = frozenset({"av1", "dnxhd", "ffv1", "gif", "h264", "hevc", "mjpeg", "png", "prores", "vp9"})
 _PROGRESSIVE_OR_UNKNOWN = (0, 1)  # AVFieldOrder; interlaced H.264 may put a field in each packet
-_HDR_TRANSFERS = (16, 18)  # PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)
 _HELD_BYTES = 64 << 20
 _EARLY_END_S = 1.0
 _THREADS_LARGE = 4  # whatever the machine: damaged pictures are concealed differently with another number
@@ -48,8 +48,8 @@ class FileSource:
     ``Frame.index`` is a picture that was lost or passed over. Reading from a later time starts decoding at the last
     key frame before it, without losing count.
 
-    *Pixels* are upright BGR with square pixels, all of one size: should the size change within the file, later
-    pictures are scaled to the first. Interlaced video is not deinterlaced and HDR is not tone-mapped.
+    *Pixels* are upright BGR with square pixels, all of one size: should the size or the pixels' aspect change within
+    the file, later pictures are shown whole in the first one's size, with black bars. HDR is converted to SDR.
 
     *Damage*: pictures that cannot be decoded, or are decoded with errors, are counted in ``decode_failures`` and
     skipped. A file that ends before it says it does is read as far as it goes and a note says so.
@@ -70,17 +70,17 @@ class FileSource:
         self.notes: list[str] = []
         self._path = Path(path)
         self._config = config or InputConfig()
-        first, stream_aspect = first_picture(self._path)
+        first, self._aspect = first_picture(self._path)
+        self._coded_aspect: Fraction | None = None
         self._container: InputContainer = open_container(self._path)
         self._stream: VideoStream = video_stream(self._container, self._path)
         self._timeline = Timeline.of(self._container, self._stream, self._config.fps)
         self._refuse_rate()
         rotate = self._config.rotate
         orientation = Orientation.of(first) if rotate == "auto" else Orientation.clockwise(rotate)
-        stored_size = square_pixel_size(first, stream_aspect)
         self._large = first.width * first.height > LARGE_PICTURE_PX
-        self._converter = BgrConverter(*stored_size, orientation)
-        self.info = self._describe(orientation, stored_size)
+        self._converter = BgrConverter(first, self._aspect, orientation)
+        self.info = self._describe(orientation, (self._converter.width, self._converter.height))
         self._order = self._pick_order()
         self._lock = threading.Lock()
         self._started = False
@@ -88,8 +88,8 @@ class FileSource:
         self._damaged = 0
         self._fault_reported = False
         self._cut_off = False
-        if first.color_trc in _HDR_TRANSFERS:
-            self.notes.append(f"{self.info.name}: the video is HDR; it is analysed without tone mapping")
+        if first.color_trc in HDR_TRANSFERS:
+            self.notes.append(f"{self.info.name}: the video is HDR; it is analysed and drawn converted to SDR")
         end_s = self._timeline.end_s
         if end_s is not None and self._config.from_s > end_s + _EARLY_END_S:
             self.close()
@@ -209,7 +209,9 @@ class FileSource:
             )
         if self._converter.resized:
             size = f"{self.info.width}x{self.info.height}"
-            self.notes.append(f"{self.info.name}: {self._converter.resized} pictures change size; shown at {size}")
+            self.notes.append(
+                f"{self.info.name}: {self._converter.resized} pictures change size or shape; shown whole at {size}"
+            )
         if to_the_end:
             self._note_early_end(end_s, read)
         if not selector.taken:
@@ -246,11 +248,21 @@ class FileSource:
                     self._damaged += from_ticks is None or ticks is None or ticks >= from_ticks
                     self._report_fault("the picture is damaged")
                 else:
+                    if picture.key_frame:
+                        self._follow_aspect()
                     yield picture, ordinal, ticks
                 self.decode_failures = order.lost + self._damaged
         if not self._closing:
             order.ended()
         self.decode_failures = order.lost + self._damaged
+
+    def _follow_aspect(self) -> None:
+        """Take over a pixel aspect that changes on the way; it counts from the key picture that follows it."""
+        coded = self._stream.codec_context.sample_aspect_ratio
+        if coded and coded != self._coded_aspect:
+            if self._coded_aspect is not None:
+                self._aspect = coded
+            self._coded_aspect = coded
 
     def _held_back(self, packet: Packet[VideoStream] | None) -> int:
         """How many packets the decoder may keep before it gives their pictures."""
@@ -300,7 +312,7 @@ class FileSource:
 
     def _to_bgr(self, picture: VideoFrame) -> Image:
         try:
-            return self._converter.convert(picture)
+            return self._converter.convert(picture, self._aspect)
         except (FFmpegError, MemoryError) as error:
             raise VideoReadError(
                 f"{self.info.name}: a {picture.width}x{picture.height} {picture.format.name} picture cannot be "

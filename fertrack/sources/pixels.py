@@ -9,16 +9,24 @@ from typing import Any, Self, cast
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
 
 from fertrack.types import Image
 
-__all__ = ["LARGE_PICTURE_PX", "BgrConverter", "Orientation", "square_pixel_size"]
+__all__ = ["HDR_TRANSFERS", "LARGE_PICTURE_PX", "BgrConverter", "Orientation", "fitted", "square_pixel_size"]
 
 LARGE_PICTURE_PX = 1920 * 1088
 """Pictures above this (4K, 8K) are decoded and converted on several threads."""
 
+HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+"""PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)."""
+
+HD_LINES = 720
+"""From so many lines on, a picture that names no matrix is taken as BT.709."""
+
 _MAX_PIXEL_ASPECT = 4
+_MAX_REFORMATTERS = 8
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,35 +94,97 @@ def square_pixel_size(picture: VideoFrame, pixel_aspect: Fraction | None) -> tup
 
 
 class BgrConverter:
-    """Converts decoded pictures to upright BGR of one size.
+    """Converts decoded pictures to upright BGR of one size, that of the first.
 
     The matrix and range of the stream are honoured (BT.601, BT.709, BT.2020; limited or full range). A picture that
-    names no matrix is taken as BT.601, as FFmpeg and OpenCV do. HDR is not tone-mapped.
+    names no matrix is taken as players take it: as BT.709 from 720 lines on, below that as BT.601.
+
+    HDR (PQ, HLG) becomes SDR: the transfer curve and BT.2020 primaries are converted to BT.709's, with 203 cd/m², HDR's
+    reference white, as white. That costs some seconds once and several times the usual conversion for each picture.
+
+    A picture of another size or pixel aspect is shown whole, its proportions kept, with black bars.
 
     Args:
-        width: px of the stored picture with square pixels, before it is turned.
+        first: the picture that sets the size.
+        pixel_aspect: width of its pixels over their height; None or 0: not said.
+        orientation: how pictures become upright.
+
+    Attributes:
+        width: px of all pictures with square pixels, before they are turned.
         height: px, likewise.
-        orientation: how it becomes upright.
+        resized: pictures so far that had another size or aspect.
+        toned: HDR pictures so far.
     """
 
-    def __init__(self, width: int, height: int, orientation: Orientation) -> None:
+    def __init__(self, first: VideoFrame, pixel_aspect: Fraction | None, orientation: Orientation) -> None:
         self.resized = 0
-        self._width, self._height = width, height
-        self._stored_size: tuple[int, int] | None = None
+        self.toned = 0
+        self.width, self.height = square_pixel_size(first, pixel_aspect)
+        self._first = self._form = (first.width, first.height, pixel_aspect)
+        self._place = (0, 0, self.width, self.height)
         self._orientation = orientation
-        self._reformatter = VideoReformatter()
-        self._threads = 1 if width * height <= LARGE_PICTURE_PX else 0  # 0 = all cores; the bytes are the same
+        self._reformatters: dict[tuple[int, int], VideoReformatter] = {}
+        # 0 = all cores; the bytes are the same
+        self._threads = 1 if self.width * self.height <= LARGE_PICTURE_PX else 0
 
-    def convert(self, picture: VideoFrame) -> Image:
+    def convert(self, picture: VideoFrame, pixel_aspect: Fraction | None) -> Image:
         """Pixels of one picture: uint8 (H, W, 3), BGR, contiguous, upright.
-
-        A picture whose stored size differs from the first one's is scaled to it and counted in ``resized``.
 
         Raises:
             av.error.FFmpegError: the pixel format cannot be converted.
         """
-        if self._stored_size is None:
-            self._stored_size = (picture.width, picture.height)
-        self.resized += (picture.width, picture.height) != self._stored_size
-        bgr = self._reformatter.reformat(picture, self._width, self._height, "bgr24", threads=self._threads)
-        return np.ascontiguousarray(self._orientation.apply(cast(Image, bgr.to_ndarray())))
+        form = (picture.width, picture.height, pixel_aspect)
+        if form != self._form:
+            self._form = form
+            self._place = fitted(square_pixel_size(picture, pixel_aspect), (self.width, self.height))
+        self.resized += form != self._first
+        left, top, width, height = self._place
+        bgr = self._bgr(picture, width, height)
+        if (width, height) != (self.width, self.height):
+            boxed = np.zeros((self.height, self.width, 3), np.uint8)
+            boxed[top : top + height, left : left + width] = bgr
+            bgr = boxed
+        return np.ascontiguousarray(self._orientation.apply(bgr))
+
+    def _bgr(self, picture: VideoFrame, width: int, height: int) -> Image:
+        size = (picture.width, picture.height)
+        reformatter = self._reformatters.get(size)
+        if reformatter is None:  # each keeps what is costly to set up, for one size
+            if len(self._reformatters) >= _MAX_REFORMATTERS:
+                self._reformatters.clear()
+            reformatter = self._reformatters[size] = VideoReformatter()
+        matrix = Colorspace.ITU709 if picture.colorspace == _UNSPECIFIED and height >= HD_LINES else None
+        if picture.color_trc in HDR_TRANSFERS:
+            self.toned += 1
+            if picture.color_primaries == ColorPrimaries.UNSPECIFIED:
+                picture.color_primaries = ColorPrimaries.BT2020
+            converted = reformatter.reformat(
+                picture,
+                width,
+                height,
+                "bgr24",
+                src_colorspace=Colorspace.BT2020 if picture.colorspace == _UNSPECIFIED else None,
+                dst_color_trc=ColorTrc.BT709,
+                dst_color_primaries=ColorPrimaries.BT709,
+                threads=0,
+            )
+        else:
+            converted = reformatter.reformat(
+                picture, width, height, "bgr24", src_colorspace=matrix, threads=self._threads
+            )
+        return cast(Image, converted.to_ndarray())
+
+
+def fitted(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where a picture of a size goes whole into another: left, top, width, height, px.
+
+    >>> fitted((1280, 720), (1920, 1080)), fitted((720, 1280), (1280, 720))
+    ((0, 0, 1920, 1080), (437, 0, 405, 720))
+    """
+    scale = min(into[0] / size[0], into[1] / size[1])
+    # A bar of a single pixel is a matter of rounding.
+    width, height = (
+        side if side - 1 <= round(own * scale) else max(1, round(own * scale))
+        for own, side in zip(size, into, strict=True)
+    )
+    return (into[0] - width) // 2, (into[1] - height) // 2, width, height

@@ -429,7 +429,10 @@ def test_damaged_sound_is_kept_as_far_as_it_goes(tmp_path: Path) -> None:
     assert len(picture_times(target)) == 75
     assert tone_onset_s(target) == pytest.approx(1.0, abs=0.03)
     assert sound_packets(target)[-1][1] > 2.0
-    assert sink.notes == ["the sound was encoded anew (aac to opus), for the file to carry it"]
+    assert sink.notes == [
+        "the sound was encoded anew (aac to opus), for the file to carry it",
+        "the sound has gaps, 0.1 s in all: they are silent",
+    ]
 
 
 def test_sound_that_starts_again_goes_on(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_pictures_that_change_size_are_scaled_to_the_first(tmp_path: Path) -> No
     source, frames = read(joined)
     assert [frame.image.shape for frame in frames] == [(96, 128, 3)] * 8
     assert [number_of(frame.image) for frame in frames] == [0, 1, 2, 3] * 2
-    assert any("4 pictures change size; shown at 128x96" in note for note in source.notes)
+    assert any("4 pictures change size or shape; shown whole at 128x96" in note for note in source.notes)
 
 
 def test_hdr_is_said(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
-from fertrack.sources.pixels import Orientation, square_pixel_size
+from fertrack.sources.pixels import BgrConverter, Orientation, fitted, square_pixel_size
 from fertrack.sources.stream.clock import Picture
 from fertrack.types import Image
 
@@ -32,11 +31,14 @@ class Letterbox:
     """
 
     def __init__(self, first: Picture, rotate: Literal["auto", 0, 90, 180, 270] = "auto") -> None:
-        by_picture = Orientation.of(first.content) if isinstance(first.content, VideoFrame) else Orientation()
+        content = first.content
+        by_picture = Orientation.of(content) if isinstance(content, VideoFrame) else Orientation()
         self._orientation = by_picture if rotate == "auto" else Orientation.clockwise(rotate)
         self._stored = _square_size(first)
         self._sizes = {self._stored}
-        self._reformatter = VideoReformatter()
+        self._converter = (
+            BgrConverter(content, first.pixel_aspect, self._orientation) if isinstance(content, VideoFrame) else None
+        )
         self.rotation = self._orientation.degrees_clockwise
         self.width, self.height = self._orientation.size(*self._stored)
 
@@ -46,14 +48,19 @@ class Letterbox:
         Raises:
             av.error.FFmpegError: its pixel format cannot be converted.
         """
-        own = _square_size(picture)
+        content = picture.content
+        if isinstance(content, VideoFrame):
+            if self._converter is None:  # a camera that gave arrays before
+                self._converter = BgrConverter(content, picture.pixel_aspect, self._orientation)
+            return self._converter.convert(content, picture.pixel_aspect)
+        own = (content.shape[1], content.shape[0])
         if own == self._stored:
-            return self._orientation.apply(self._bgr(picture.content, *own))
-        scale = min(self._stored[0] / own[0], self._stored[1] / own[1])
-        width, height = max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
-        left, top = (self._stored[0] - width) // 2, (self._stored[1] - height) // 2
+            return self._orientation.apply(content)
+        left, top, width, height = fitted(own, self._stored)
         boxed = np.zeros((self._stored[1], self._stored[0], 3), np.uint8)
-        boxed[top : top + height, left : left + width] = self._bgr(picture.content, width, height)
+        boxed[top : top + height, left : left + width] = cv2.resize(
+            content, (width, height), interpolation=cv2.INTER_AREA
+        )
         return self._orientation.apply(boxed)
 
     def is_new_size(self, picture: Picture) -> bool:
@@ -68,13 +75,6 @@ class Letterbox:
     def size_of(picture: Picture) -> tuple[int, int]:
         """Stored width and height with square pixels."""
         return _square_size(picture)
-
-    def _bgr(self, content: VideoFrame | Image, width: int, height: int) -> Image:
-        if isinstance(content, VideoFrame):
-            return cast(Image, self._reformatter.reformat(content, width, height, "bgr24", threads=1).to_ndarray())
-        if content.shape[:2] == (height, width):
-            return content
-        return cast(Image, cv2.resize(content, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _square_size(picture: Picture) -> tuple[int, int]:
