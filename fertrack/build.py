@@ -42,7 +42,7 @@ def build_pipeline(settings: Settings, *, live: bool = False) -> Pipeline:
 
 
 def _detection(settings: Settings) -> DetectionConfig:
-    """The detector's options; it reports all that the tracker can use, unless it was told otherwise."""
+    """Options of the detector; it reports all that the tracker can use, unless they say otherwise."""
     lowest = settings.tracking.low_score
     if settings.detection.score_threshold is not None or not lowest:
         return settings.detection

@@ -27,7 +27,7 @@ _AUDIO_RATE = 48_000
 _TONE_HZ = 440.0
 
 _PORTRAITS = {
-    # package, file in it, head as x, y, width, height in px of the picture
+    # package, file in it, head as x, y, width, height in px of the image
     "astronaut": ("skimage", "data/astronaut.png", (120, 5, 220, 270)),
     "hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", (115, 25, 300, 360)),
 }
@@ -69,7 +69,7 @@ def portrait(name: str) -> Image:
 
     Raises:
         MissingExtraError: the package that ships it is not installed.
-        VideoOpenError: the picture cannot be read.
+        VideoOpenError: the image cannot be read.
     """
     package, file, (x, y, width, height) = _PORTRAITS[name]
     spec = find_spec(package)
@@ -83,7 +83,7 @@ def portrait(name: str) -> Image:
 
 
 class _Cutout:
-    """A head with soft edges that can be laid over a picture at sub-pixel positions."""
+    """A head with soft edges that can be laid over an image at sub-pixel positions."""
 
     def __init__(self, head: Image, height_px: int) -> None:
         scale = height_px / head.shape[0]

@@ -34,7 +34,7 @@ _ENCODERS = {"h264": "libx264", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
         what: what was looked at.
@@ -64,7 +64,7 @@ class Finding:
 
 
 def examine(database_url: str) -> list[Finding]:
-    """Look at versions, OpenCV, inference providers, encoders, weights and the database.
+    """Check versions, OpenCV, inference providers, encoders, weights and the database.
 
     Args:
         database_url: database whose schema is checked, if it exists.

@@ -5,7 +5,7 @@
     FertrackError
     ├── ConfigError            an option is unknown, out of range or contradicts another
     ├── VideoError
-    │   ├── VideoOpenError     the source is missing, not a video, or has no pictures in it
+    │   ├── VideoOpenError     the source is missing, not a video, or has no images in it
     │   ├── VideoReadError     decoding failed in a way that could not be skipped
     │   └── VideoWriteError    the annotated video could not be written (disk full, no codec)
     ├── OutputExistsError      a file would be replaced and ``--overwrite`` was not given
@@ -62,7 +62,7 @@ class VideoError(FertrackError):
 
 
 class VideoOpenError(VideoError):
-    """The source is missing, is not a video, or has no pictures in it."""
+    """The source is missing, is not a video, or has no frames in it."""
 
 
 class VideoReadError(VideoError):
@@ -82,7 +82,7 @@ class WeightsError(FertrackError):
 
 
 class ModelError(FertrackError):
-    """A model's labels, shapes or outputs are not what its bundle says."""
+    """A model's labels, shapes or outputs differ from those stated in its bundle."""
 
 
 class StorageError(FertrackError):

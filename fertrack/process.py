@@ -105,7 +105,7 @@ class ProcessResult:
             return queries.timeline(database, self.run, track=track)
 
     def episodes(self, track: int | None = None) -> pd.DataFrame:
-        """One row per stretch of time in which a person showed one expression."""
+        """One row per segment of time in which a person showed one expression."""
         with open_database(self.database_url) as database:
             return queries.episodes(database, self.run, track=track)
 

@@ -55,7 +55,7 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class LandmarkClassifier(Classifier, Protocol):
-    """A classifier that may look at the landmarks too.
+    """A classifier that can use the landmarks too.
 
     Attributes:
         wants_landmarks: whether it does; if not, ``logits`` is all there is to ask.
@@ -64,13 +64,13 @@ class LandmarkClassifier(Classifier, Protocol):
     wants_landmarks: bool
 
     def logits_at(self, crops: Image, landmarks: FloatArray) -> FloatArray:
-        """As ``logits``, given where the landmarks lie in these very crops: float32 (N, 5, 2), px; NaN: not known."""
+        """As ``logits``, with the landmarks in these very crops: float32 (N, 5, 2), px; NaN: not known."""
         ...
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns aligned crops into vectors that lie close together for one person. Stateless, safe from several threads.
+    """Turns aligned crops into vectors whose distances tell people apart. Stateless, safe from several threads.
 
     Attributes:
         crop_size: S, the side of the square crops it takes, px.
@@ -96,7 +96,7 @@ class VideoSource(Protocol):
 
     Attributes:
         info: what is known before decoding.
-        decode_failures: packets or pictures skipped so far because they could not be decoded.
+        decode_failures: packets or images skipped so far because they could not be decoded.
         dropped: frames dropped so far to stay current (live sources only).
         notes: sentences the user must see, such as "the file ends early"; complete once iteration has ended.
     """

@@ -201,7 +201,7 @@ def _labels(database: Database, run: int, named: Collection[int] | None) -> dict
 
 
 def _without(result: FrameResult, first_track: Mapping[int, int], hidden: Collection[int]) -> FrameResult:
-    """The result with the tracks of some persons made nobody's, so that they are not drawn."""
+    """The result with the tracks of some persons removed, so that they are not drawn."""
     if not hidden:
         return result
     ids = [UNCONFIRMED if first_track.get(track) in hidden else track for track in result.track_ids.tolist()]

@@ -140,7 +140,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV file; see the module for what it may look like.
+    """Read a CSV file; see the module for the forms it may have.
 
     Raises:
         TableError: it cannot be read, is no text or no CSV, names a column twice, or has a row that is longer than its

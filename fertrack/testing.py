@@ -1,6 +1,6 @@
 """The whole pipeline without weights: scripted scenes, and a detector and a classifier that read them exactly.
 
-A ``SyntheticScene`` draws persons as coloured ovals on known paths. Each picture carries its frame number as a row of
+A ``SyntheticScene`` draws persons as coloured ovals on known paths. Each image carries its frame number as a row of
 black and white blocks, and each oval carries its expression as its colour, so that ``FakeDetector`` and
 ``FakeClassifier`` stay pure functions of pixels, even after a lossy codec.
 """
@@ -102,7 +102,7 @@ class SyntheticScene:
         return Detections(clipped, score, landmarks.astype(np.float32)), seen
 
     def image(self, index: int) -> Image:
-        """Picture of a frame: uint8 (height, width, 3), BGR."""
+        """Image of a frame: uint8 (height, width, 3), BGR."""
         picture = np.full((self.height, self.width, 3), 60, np.uint8)
         time_s = self.time_s(index)
         for person in self.persons:
@@ -150,14 +150,14 @@ class SceneSource:
 
 
 class FakeDetector:
-    """Finds exactly the persons a scene's picture shows, by reading the frame number from its pixels."""
+    """Finds exactly the persons a scene's image shows, by reading the frame number from its pixels."""
 
     def __init__(self, scene: SyntheticScene) -> None:
         self.scene = scene
         self.fingerprint = "fake-detector"
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """The scripted detections of each picture."""
+        """The scripted detections of each image."""
         return [self.scene.truth(self._frame_index(image))[0] for image in images]
 
     def smallest_face_px(self, width: int, height: int) -> float:

@@ -148,13 +148,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One decoded picture.
+    """One decoded frame.
 
     Attributes:
         index: exact 0-based decode ordinal in the source.
         timestamp_s: presentation time from the container, seconds.
         image: uint8 (H, W, 3), BGR, upright.
-        read_ms: CPU-side time spent decoding and converting this picture, milliseconds.
+        read_ms: CPU-side time spent decoding and converting this image, milliseconds.
         waiting: frames that were read and waited behind this one when it was taken; -1 where nothing reads ahead.
         look: what is asked of the stateless half.
     """
@@ -184,7 +184,7 @@ class VideoInfo:
         duration_s: duration the container announces, seconds; 0 if unknown.
         end_s: presentation time at which the container says the video ends; 0 if unknown.
         time_base: seconds per tick of the source's timestamps, so that they can be written back exactly.
-        rotation: degrees the stored pictures were turned clockwise to be upright (0, 90, 180 or 270).
+        rotation: degrees the stored images were turned clockwise to be upright (0, 90, 180 or 270).
         has_audio: whether an audio stream is there to be kept.
         codec: name of the video codec; empty if there is none.
     """
@@ -205,7 +205,7 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Faces found in one picture, best score first.
+    """Faces detected in one frame, best score first.
 
     Attributes:
         xyxy: float32 (N, 4), px in the source frame, clipped to it.
@@ -354,7 +354,7 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class StageStats:
-    """Time one stage took over a run, milliseconds per frame unless said otherwise; ``p99_ms`` is None if unknown."""
+    """Time of one stage over a run, milliseconds per frame unless stated otherwise; ``p99_ms`` is None if unknown."""
 
     stage: str
     frames: int
@@ -376,7 +376,7 @@ class RunSummary:
         faces: face rows produced.
         tracks: confirmed tracks.
         dropped: frames a live source dropped to stay current.
-        decode_failures: packets or pictures that could not be decoded and were skipped.
+        decode_failures: packets or images that could not be decoded and were skipped.
         elapsed_s: wall-clock time.
         video_s: time covered by the frames analysed (last minus first timestamp, plus one frame interval).
         stages: time per stage.

@@ -1,7 +1,7 @@
 """Faces of a stored run that a video must not show, and their boxes in every frame.
 
 Nothing is detected again: the database says where the faces are. Only where somebody has been erased from the run does
-it not say so any more, while the source video still shows them; there, every picture is searched again, and faces that
+it not say so any more, while the source video still shows them; there, every image is searched again, and faces that
 have no row are hidden.
 """
 
@@ -32,7 +32,7 @@ _SAME_FRAME_S = 1e-6
 
 
 class FaceHider:
-    """Hides faces in the pictures of one video.
+    """Anonymiser of the frames of one video.
 
     Args:
         paths: where faces are.
@@ -44,7 +44,7 @@ class FaceHider:
         self._clear = frozenset(clear)
 
     def hide(self, image: Image, time_s: float) -> Image:
-        """The picture with the faces hidden that are, or may be, there at that time; the picture given stays as it is.
+        """Copy of an image with the faces pixelated that are, or may be, there at that time.
 
         Args:
             image: uint8 (H, W, 3), BGR.
@@ -69,7 +69,7 @@ def plan_hiding(
     settings: Settings | None = None,
     trusted: str = "",
 ) -> FaceHider | None:
-    """Find out what has to be hidden in a video of a run; None if nothing has.
+    """Plan the anonymisation of a run's video; None if nobody is to be hidden.
 
     Args:
         database: the open database.

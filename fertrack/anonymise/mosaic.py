@@ -1,4 +1,4 @@
-"""Makes faces in a picture unrecognisable, for good: what is left is the mean colour of a few large cells.
+"""Mosaic over faces, irreversible: what is left is the mean colour of a few large cells.
 
 Each box is enlarged, and an ellipse around it is replaced by a mosaic of at most six cells across, with soft passages
 so that it does not distract. It is made of the cells' means alone: whatever is finer than a cell is gone, not hidden.
@@ -31,7 +31,7 @@ def conceal(image: Image, xyxy: _Boxes, *, enlarged: float = ENLARGED) -> None:
 
     Args:
         image: uint8 (H, W, 3), BGR, writable.
-        xyxy: (N, 4), px; boxes of faces. Those that are not finite or outside the picture are passed over.
+        xyxy: (N, 4), px; boxes of faces. Those that are not finite or outside the image are passed over.
         enlarged: by how much each box is enlarged; at least 1.42, or its corners stay as they are.
 
     >>> picture = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
@@ -68,7 +68,7 @@ def blot_out(image: Image, xyxy: _Boxes) -> None:
 
 
 def _regions(xyxy: _Boxes, width: int, height: int, enlarged: float) -> list[tuple[int, int, int, int]]:
-    """Enlarged boxes that touch the picture, px, rounded outwards; they may reach beyond it."""
+    """Enlarged boxes that touch the image, px, rounded outwards; they may reach beyond it."""
     boxes = np.asarray(xyxy, np.float64).reshape(-1, 4)
     boxes = boxes[np.isfinite(boxes).all(axis=1)]
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.abs(boxes[:, 2:] - boxes[:, :2]) / 2 * enlarged

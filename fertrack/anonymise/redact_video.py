@@ -27,7 +27,7 @@ __all__ = ["overwrite_video"]
 # and a recording of a live view shows boxes that were predicted, and names as they were at the time.
 _AROUND, _WIDER = 0.6, 0.5
 _AROUND_LIVE, _WIDER_LIVE = 1.5, 1.5
-_CAPTURED_S = 0.5  # a picture that is repeated was captured at most so long after the last one that was analysed
+_CAPTURED_S = 0.5  # an image that is repeated was captured at most so long after the last one that was analysed
 
 
 def overwrite_video(
@@ -41,9 +41,9 @@ def overwrite_video(
     options: Mapping[str, Any],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Write a drawn video again with some people hidden: faces and boxes under a coarse mosaic, labels blotted out.
+    """Redact people in a drawn video: faces and boxes under a coarse mosaic, labels blacked out.
 
-    Where debug panels show faces, the whole picture is hidden while one of them is there.
+    Where debug panels show faces, the whole image is hidden while one of them is there.
 
     Args:
         database: the open database, which still has their rows.
@@ -84,7 +84,7 @@ def overwrite_video(
             time_s = frame.timestamp_s + offset_s
             covered = labels.at(time_s)
             image = hider.hide(frame.image, time_s)
-            if "offset_s" in options:  # where nothing was analysed, a recording may repeat the picture from before
+            if "offset_s" in options:  # where nothing was analysed, a recording may repeat the image from before
                 for held_s in (labels.last_s, min(time_s, labels.last_s + _CAPTURED_S)):
                     image = hider.hide(image, held_s)
             if config.debug_overlay and len(hider.paths.at(time_s)[0]):
@@ -129,7 +129,7 @@ class _Labels:
         self.first_s = self.last_s = self._result.timestamp_s if self._result else 0.0
 
     def spread(self, shown_alike: Iterable[Collection[int]], names: Mapping[int, str]) -> None:
-        """Hide also the labels of others who were shown as one of the people, and with their name.
+        """Redact also the labels of others who were shown as one of the people, and with their name.
 
         Args:
             shown_alike: tracks that were shown as one person.

@@ -1,4 +1,4 @@
-"""Labels over time on real clips from other cameras, against what a viewer says is shown in some of their passages.
+"""Labels over time on real clips from other cameras, compared with a viewer's annotation of some passages.
 
 Faces of training data are not among them, and nothing was fitted to them. The passages of the two clips called pyfeat
 follow a description that came with them; the others were written down by one viewer before any estimate for them was
@@ -31,7 +31,7 @@ _SEED, _RESAMPLES = 7, 2000
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A stretch of a clip with one person, and the expression that is shown in it.
+    """Annotated segment of a clip: one person, one expression.
 
     Attributes:
         video: file name.

@@ -21,7 +21,7 @@ _MIN_PROBABILITY = 1e-7  # about what float32 probabilities resolve; the logarit
 
 
 class BundleClassifier(ABC):
-    """An expression classifier as a bundle says. Safe to call from several threads at once.
+    """An expression classifier from a bundle. Safe to call from several threads at once.
 
     A face's logits are bit for bit the same however many faces are asked for together: the network is always run on
     blocks of one fixed size (short blocks are filled up with zeros), because matrix kernels may round differently for
@@ -70,7 +70,7 @@ class BundleClassifier(ABC):
         return self._logits(crops, np.broadcast_to(self.template, (len(crops), 5, 2)))
 
     def logits_at(self, crops: Image, landmarks: FloatArray) -> FloatArray:
-        """Uncalibrated logits of crops whose landmarks are known, for networks that look at them.
+        """Uncalibrated logits of crops whose landmarks are known, for networks that take them.
 
         Args:
             crops: as for ``logits``.

@@ -21,7 +21,7 @@ __all__ = ["FeatureHead"]
 
 
 class FeatureHead:
-    """The feature head that a bundle names. Safe to call from several threads at once.
+    """Feature head named by a bundle. Safe to call from several threads at once.
 
     Attributes:
         shape: of one face's tokens: (512, 49) or (1024, 49) for the published sizes.

@@ -1,4 +1,4 @@
-"""``load_emotion_model``: somebody's weights as a classifier, in one call."""
+"""Loader of a stranger's weights as a classifier: ``load_emotion_model``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CenterFace file made fit to run: for pictures of any size, and faster, with the same result.
+"""Rewrite of the CenterFace graph: for images of any size, and faster, with the same result.
 
 The file was exported for one input shape. Besides freeing the shape, two rewrites save a tenth of the time when several
 detectors run side by side, and change the outputs by less than 1e-5:

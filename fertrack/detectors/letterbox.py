@@ -33,7 +33,7 @@ class Fit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Letterbox:
-    """A picture as the network sees it.
+    """Letterboxed image, as the network takes it.
 
     Attributes:
         pixels: float32 (1, 3, H, W), H and W multiples of 32.

@@ -15,7 +15,7 @@ __all__ = ["build_embedder", "can_recognise"]
 
 
 def can_recognise() -> bool:
-    """Whether face recognition is installed (extra ``[reid]``); found out without loading it."""
+    """Whether face recognition is installed (extra ``[reid]``), checked without loading it."""
     from fertrack.embedders.dlib import is_available
 
     return is_available()

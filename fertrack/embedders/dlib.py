@@ -100,7 +100,7 @@ class DlibEmbedder:
 
 
 def is_available() -> bool:
-    """Whether the extra is installed, found out without importing any of it."""
+    """Whether the extra is installed, checked without importing any of it."""
     from importlib.util import find_spec
 
     from fertrack.models.weights import locate

@@ -1,7 +1,7 @@
-"""An embedder in a process of its own, so that a live run goes on while faces are compared.
+"""Embedder in a subprocess, so that a live run goes on while faces are compared.
 
-dlib's network keeps Python's global lock for an eighth of a second per face; in the process that shows a live picture,
-the picture would stand still for as long. The child is this module run by the same interpreter, at the lowest
+dlib's network keeps Python's global lock for an eighth of a second per face; in the process that shows a live image,
+the image would stand still for as long. The child is this module run by the same interpreter, at the lowest
 priority. Both talk over its standard input and output: a count of faces and their pixels one way, the vectors back.
 """
 
@@ -105,7 +105,7 @@ class EmbedderApart:
 
 
 def main() -> int:
-    """The child: says what it is, then answers until its input ends."""
+    """The child process: names its embedder, then answers until its input ends."""
     from fertrack.embedders.dlib import build
 
     with contextlib.suppress(OSError, AttributeError):  # no such thing on Windows

@@ -36,7 +36,7 @@ class ClassifierCalibration:
 
     Attributes:
         classifier: name and version of the classifier.
-        calibrated: whether the values were fitted on labelled pictures; otherwise they are neutral stand-ins.
+        calibrated: whether the values were fitted on labelled images; otherwise they are neutral stand-ins.
         training_prior: class shares seen in training, seven, sum 1; may be known although nothing was fitted.
         prior_strength: recommended strength of the prior correction, 0 to 1.
         temperature: fitted temperature.

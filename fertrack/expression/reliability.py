@@ -1,6 +1,6 @@
 """Reliability of a classifier: how often it was right at each level of confidence.
 
-Measured once on labelled pictures, kept in the classifier's bundle (``[reliability]`` of ``bundle.toml``) and, from
+Measured once on labelled images, kept in the classifier's bundle (``[reliability]`` of ``bundle.toml``) and, from
 there, in the record of every run, so that a report can show them without the bundle.
 """
 

@@ -104,7 +104,7 @@ class ExpressionEMA:
 
 
 class LabelHold:
-    """Turns smoothed probabilities into labels, with hysteresis: a label is not given up for a hair's breadth.
+    """Hysteresis from smoothed probabilities to labels: small differences do not change a label.
 
     A track's label stays while its probability reaches its threshold and no other expression leads it by more than
     ``hysteresis_margin``; otherwise the most probable expression becomes the label if it reaches its own threshold,

@@ -29,7 +29,7 @@ __all__ = ["check_ready", "show"]
 
 
 def check_ready() -> None:
-    """See that a window could be shown, before a session is started for it.
+    """Check that a window can be shown, before a session is started for it.
 
     Raises:
         MissingExtraError: the extra ``[gui]`` is not installed.

@@ -1,4 +1,4 @@
-"""The window: it looks at the session on a timer, in its own thread, and waits for nothing."""
+"""The live window: polls the session on a timer, in its own thread, and waits for nothing."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from fertrack.types import Image
 __all__ = ["LiveWindow", "PictureView"]
 
 PICTURE_EVERY_MS = 20
-"""How often it is looked for a new picture."""
+"""How often it is looked for a new image."""
 
 NUMBERS_EVERY_MS = 250
 """How often numbers and persons are shown anew."""
 
 
 class PictureView(QLabel):
-    """The live picture, as large as its place allows."""
+    """The live image, as large as its place allows."""
 
     def __init__(self) -> None:
         super().__init__("Waiting for the first picture …")
@@ -52,7 +52,7 @@ class PictureView(QLabel):
         self._shown = QPixmap()
 
     def show_image(self, image: Image) -> None:
-        """Show a picture, uint8 (H, W, 3), BGR."""
+        """Show an image, uint8 (H, W, 3), BGR."""
         height, width = image.shape[:2]
         self._shown = QPixmap.fromImage(
             QImage(image.data, width, height, image.strides[0], QImage.Format.Format_BGR888)
@@ -60,7 +60,7 @@ class PictureView(QLabel):
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
-        """Fit the picture into its new place."""
+        """Fit the image into its new place."""
         super().resizeEvent(event)
         self._fit()
 
@@ -85,7 +85,7 @@ def _guarded(slot: Callable[[LiveWindow], None]) -> Callable[[LiveWindow], None]
 
 
 class LiveWindow(QMainWindow):
-    """Picture and numbers to the left, a card per person to the right.
+    """Image and numbers to the left, a card per person to the right.
 
     Args:
         session: a started session; the window closes when it has ended.
@@ -248,7 +248,7 @@ class LiveWindow(QMainWindow):
     def _toggle_recording(self) -> None:
         if self._session.state().recording is None:
             self._attempt(self._session.start_recording)
-        else:  # a long recording takes its time to be completed; the picture goes on meanwhile
+        else:  # a long recording takes its time to be completed; the image goes on meanwhile
             self.record.setEnabled(False)
             self._saving = self._worker.submit(self._session.stop_recording)
         self._show_recording(self._session.state().recording)
@@ -263,7 +263,7 @@ class LiveWindow(QMainWindow):
         return self._attempt(lambda: self._session.rename(person, name))
 
     def _attempt(self, action: Callable[[], object]) -> bool:
-        """Have the session do something; what it refuses is shown."""
+        """Ask the session for something; a refusal is shown."""
         try:
             action()
         except (FertrackError, ValueError) as error:

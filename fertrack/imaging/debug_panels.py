@@ -26,7 +26,7 @@ _TEXT: Colour = (240, 240, 240)
 _DIM: Colour = (170, 170, 170)
 _TROUGH: Colour = (80, 80, 80)
 _YELLOW: Colour = (0, 255, 255)
-_BACKGROUND_SHARE = 0.25  # of the picture's brightness that shows through a panel
+_BACKGROUND_SHARE = 0.25  # of the image's brightness that shows through a panel
 
 # A card's measures in heights of its letters, and in lines of text.
 _CARD_WIDTH = 21.4
@@ -62,7 +62,7 @@ class _Card:
 
 @dataclass(slots=True)
 class DebugPanels:
-    """One frame's panels, made from the untouched picture, ready to be drawn over it.
+    """Debug panels of one frame, made from the untouched image, ready to be drawn over it.
 
     Attributes:
         rects: where they go; labels keep clear of these.
@@ -76,7 +76,7 @@ class DebugPanels:
     more: tuple[str, Rect] | None = None
 
     def draw(self, image: Image) -> None:
-        """Draw them on a picture, uint8 (H, W, 3), BGR, writable."""
+        """Draw them on an image, uint8 (H, W, 3), BGR, writable."""
         _draw_lines(image, self.rects[0], self.header, self.lettering)
         if self.card_lettering is None:
             return

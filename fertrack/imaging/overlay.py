@@ -125,7 +125,7 @@ def label_places(
     """Where ``draw_result`` puts the labels, by track ID; without debug panels.
 
     Args:
-        size: width and height of the picture, px.
+        size: width and height of the image, px.
         result: what is known of the frame.
         names: names shown instead of ``ID n``, by track ID.
         font: ``"sans"`` (built in) or the path of a TrueType file.

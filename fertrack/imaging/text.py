@@ -63,7 +63,7 @@ class Lettering:
         return int(width)
 
     def write(self, image: npt.NDArray[Any], text: str, left: int, top: int, colour: Colour) -> None:
-        """Write one line into the image; parts that lie outside are cut off.
+        """Write one line into the image; parts outside are cut off.
 
         Args:
             image: uint8 (H, W, 3), BGR, writable.

@@ -1,4 +1,4 @@
-"""Label and colour of a track in drawn pictures: the same in the video, the panels and the subtitles."""
+"""Label and colour of a track in drawn images: the same in the video, the panels and the subtitles."""
 
 from __future__ import annotations
 

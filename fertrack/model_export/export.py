@@ -59,27 +59,27 @@ def export_model(
 ) -> ModelExport:
     """Write a classifier bundle in another format.
 
-    Labels, template, calibration and licence are carried over. The two classifiers are compared on labelled pictures,
+    Labels, template, calibration and licence are carried over. The two classifiers are compared on labelled images,
     if given, else on a built-in sample of faces; for INT8, some of them serve to find ranges by and are not compared.
 
     Args:
         classifier: "default", or a bundle's folder: ONNX, or weights of a PyTorch network of fertrack's.
         target: "onnx", "onnx-int8", "torchscript", "tflite" or "tensorrt".
         out: folder of the new bundle.
-        data: labelled pictures: folder of class sub-folders, CSV or npz; or faces aligned to the bundle's template.
+        data: labelled images: folder of class sub-folders, CSV or npz; or faces aligned to the bundle's template.
         split: which part of them.
         logit_tolerance: largest difference of a logit; None: the format's own (``parity.LOGIT_TOLERANCE``), and the
             share ``parity.SAME_WINNER`` of the faces compared must keep their most likely expression.
-        accuracy_tolerance: largest loss of accuracy and of mean-class recall on labelled pictures.
+        accuracy_tolerance: largest loss of accuracy and of mean-class recall on labelled images.
         overwrite: replace an earlier export in ``out``.
-        on_picture: called with the number of labelled pictures looked at.
+        on_picture: called with the number of labelled images looked at.
 
     Raises:
         OutputExistsError: ``out`` is there and ``overwrite`` is not set, or holds something else than a bundle.
         WeightsError: the network is missing or its hash differs.
         ModelError: the network cannot be converted, or the result differs by more than is tolerated.
         ConfigError: an unknown format, or a tolerance that is none.
-        EvaluationError: the labelled pictures cannot be read.
+        EvaluationError: the labelled images cannot be read.
         FertrackError: something the format needs is not installed, or the folder cannot be written.
         ValueError: faces were given that are not of the bundle's size.
 

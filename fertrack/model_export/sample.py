@@ -1,4 +1,4 @@
-"""The faces that an exported classifier is compared on: a built-in sample, or somebody's labelled pictures."""
+"""Face crops to compare an exported classifier on: a built-in sample, or a user's labelled images."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def builtin_sample(template: FloatArray, size_px: int) -> FaceSample:
 def labelled_sample(
     data: Path, template: FloatArray, size_px: int, *, split: str = "", on_picture: Callable[[int], None] | None = None
 ) -> FaceSample:
-    """Somebody's labelled pictures, with the default detector and the alignment in the loop.
+    """Sample of a user's labelled images, with the default detector and the alignment in the loop.
 
     Args:
         data: folder of class sub-folders, CSV or npz file (see ``fertrack.evaluation.datasets.open``).
         template: float32 (5, 2), where the landmarks shall lie in a crop, px.
         size_px: S, side of the crops, px.
         split: which part, for data that has parts.
-        on_picture: called with the number of pictures done.
+        on_picture: called with the number of images done.
 
     Raises:
         EvaluationError: the data cannot be read, or no face is found in it.
@@ -105,7 +105,7 @@ def labelled_sample(
 
     pictures = read_labelled(data, split=split)
     collector = _Collector(template, size_px)
-    # The pictures are said to be faces: what is asked of the detector are landmarks, so it may be unsure.
+    # The images are said to be faces: what is asked of the detector are landmarks, so it may be unsure.
     small = len(pictures) and max(pictures.image(0).shape[:2]) < 128
     detector = build(Options(long_side=224 if small else 640, score_threshold=0.1, precision="fp32"))
     answers = classify_set(pictures, collector, detector, not_found="average", on_picture=on_picture)

@@ -1,4 +1,4 @@
-"""A classifier as a folder: ``bundle.toml``, which says everything about it, beside ``model.onnx`` (or another kind).
+"""Classifier bundle, a folder: ``bundle.toml``, which describes it, beside ``model.onnx`` (or another kind).
 
 What a network expects (crop size, template, colours, normalisation, order of labels) and what is known of it (licence,
 training data, calibration, measured accuracy) stands in the bundle and nowhere else. Every fact is checked on load;
@@ -85,7 +85,7 @@ class InputCard(StageConfig):
 
 
 class CalibrationCard(StageConfig):
-    """Values fitted on labelled pictures; see ``fertrack.expression.calibration`` for what they do."""
+    """Values fitted on labelled images; see ``fertrack.expression.calibration`` for what they do."""
 
     fitted_on: str = Field(
         "", description="Which labelled pictures the values were fitted on; empty: none, the logits are as trained."
@@ -278,7 +278,7 @@ def _may_have_parts(path: Path) -> bool:
 
 
 def card_beside(path: Path) -> Path:
-    """Where the card of one weights file among others lies: ``my.pth.toml`` for ``my.pth``."""
+    """Path of the card of one weights file among others: ``my.pth.toml`` for ``my.pth``."""
     return path.with_name(f"{path.name}.toml")
 
 

@@ -1,4 +1,4 @@
-"""Reads a stranger's PyTorch weights: arrays only, nothing of the file is run; and fills a network with them.
+"""Reader of a stranger's PyTorch weights: arrays only, nothing in the file is executed; fills a network with them.
 
 Understood are state dicts (``torch.save(network.state_dict(), ...)``), also inside a training checkpoint under
 ``state_dict`` or ``model`` (or one in the other), and safetensors. Names lose the ``module.`` that training on several

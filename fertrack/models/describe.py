@@ -1,4 +1,4 @@
-"""Writes the card of a weights file that somebody brings: what it expects, what its columns mean, its hash.
+"""Cards for users' weights files: input, output columns, hash.
 
 A preset holds the constants that a family of models was trained with; what it says can be overruled.
 """
@@ -61,7 +61,7 @@ class Preset:
 _Points = tuple[tuple[float, float], ...]
 _TEMPLATE_224: _Points = tuple((float(x), float(y)) for x, y in DEFAULT_TEMPLATE)
 _TEMPLATE_FER2013: _Points = ((23.299, 28.742), (40.616, 28.646), (32.012, 38.591), (24.899, 48.728), (39.239, 48.649))
-"""Where the landmarks of FER2013's average face lie in a picture enlarged to 64 px."""
+"""Where the landmarks of FER2013's average face lie in an image enlarged to 64 px."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""A Keras or TensorFlow network in a process of its own, and how to ask it.
+"""Client of the subprocess that runs a Keras or TensorFlow network.
 
 The process is needed because Keras is configured by environment variables read on import; they are set for the process
 alone. It also keeps TensorFlow's threads, memory and messages out of this one.
@@ -44,7 +44,7 @@ def keras_backend() -> str:
 
 
 class KerasProcess:
-    """A network that is asked with float32 arrays. Safe to use from several threads at once: they take turns.
+    """Network in a subprocess, asked with float32 arrays. Safe to use from several threads: they take turns.
 
     The process ends with ``close``, when this object is no longer used, or when this program ends, however it does.
 

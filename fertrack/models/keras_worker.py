@@ -1,4 +1,4 @@
-"""A process of its own that runs one Keras or TensorFlow network, asked through its standard input and output.
+"""Subprocess that runs one Keras or TensorFlow network, asked through standard input and output.
 
 Run as a script, never imported by fertrack: Keras picks its backend from the environment when it is imported, writes
 into the user's home, and TensorFlow talks on standard error; here all that stays in this process. It ends when its

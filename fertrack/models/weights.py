@@ -1,4 +1,4 @@
-"""The registry of weights: what each file is, what it may be used for, where it lies, and whether it is the right one.
+"""Registry of weights: identity, permitted use, place and hash of each file.
 
 fertrack never downloads anything by itself: a missing file is an error that names the command to get it.
 """
@@ -192,7 +192,7 @@ def cache_folder() -> Path:
 
 
 def locate(name: str) -> Path | None:
-    """Where a known weights file lies on this machine, or None; its content is not looked at.
+    """Path of a known weights file on this machine, or None; its content is not read.
 
     Looked for in the cache folder, in the installed package that carries it, and for ``retinaface`` where the
     retina-face package keeps what it downloads.

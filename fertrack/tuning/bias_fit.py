@@ -56,7 +56,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class BiasFit:
-    """Biases, and what they do to faces held out.
+    """Biases, and their effect on faces held out.
 
     Attributes:
         bias: seven, in ``EXPRESSIONS`` order, 0 for expressions that were left out.
@@ -87,7 +87,7 @@ def fit_bias(
     groups: IntArray | None = None,
     folds: int = 5,
 ) -> BiasFit:
-    """Learn biases and judge them on faces held out.
+    """Fit biases and judge them on faces held out.
 
     Args:
         logits: float32 (N, 7), uncalibrated.

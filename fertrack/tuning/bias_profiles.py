@@ -1,4 +1,4 @@
-"""Bias profiles: numbered files in a folder, each with its biases, where they come from, and what they were worth.
+"""Bias profiles: numbered files in a folder, each with its biases, their origin and their effect.
 
 A profile is a configuration file (``--config FILE`` takes it) that sets ``calibration.bias_profile`` and nothing
 else that changes a number. Nothing is ever overwritten: a new fit is a new version.

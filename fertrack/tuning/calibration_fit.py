@@ -1,4 +1,4 @@
-"""Fits a classifier's calibration on labelled faces, and says what it is worth on faces it was not fitted on.
+"""Fit of a classifier's calibration on labelled faces, judged on faces it was not fitted on.
 
 Temperature (Guo et al., 2017), per-class bias (with the temperature: bias-corrected temperature scaling, Alexandari,
 Kundaje and Shrikumar, 2020) or vector scaling are fitted by weighted negative log-likelihood; a light pull towards "no
@@ -102,7 +102,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationFit:
-    """A calibration and what it is worth.
+    """Fitted calibration, with its scores on faces held out.
 
     Attributes:
         classifier: name and version.
@@ -134,7 +134,7 @@ class CalibrationFit:
 
     @property
     def temperature_at_edge(self) -> bool:
-        """Whether the temperature ran as far as it may, which a few pictures, all right or all wrong, make it do."""
+        """Whether the temperature ran as far as it may, which a few images, all right or all wrong, make it do."""
         return bool(abs(np.log(self.values.temperature)) > 0.99 * _WIDEST_LOG)
 
     def config(self, *, fitted_on: str = "", data_sha256: str = "", decimals: int = 4) -> CalibrationConfig:

@@ -33,7 +33,7 @@ _MIN_KEPT = 0.5
 
 
 def diagnose(db: Database, run: int | str) -> Diagnosis:
-    """Look for known symptoms in a stored run and preview what changes would come to; nothing is changed.
+    """Look for known symptoms in a stored run and preview the effect of changes; nothing is changed.
 
     Raises:
         RunNotFoundError: no such run is stored.
@@ -82,7 +82,7 @@ def _left_unjudged(run: StoredRun) -> set[str]:
         left_out |= _SEEN_IN_BOXES
     if signs.landmarks_look_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
         left_out |= {"one_expression", "many_uncertain", "confused_pair", "flicker", "turned_faces"}
-    if _is_too_slow_to_follow(run):  # a larger picture for the detector, which else finds more, would be slower still
+    if _is_too_slow_to_follow(run):  # a larger image for the detector, which else finds more, would be slower still
         left_out.add("no_face")
     return left_out
 

@@ -1,7 +1,7 @@
-"""Whether each expression's threshold reaches the precision that was asked for, and whether the pictures can tell.
+"""Precision targets: whether each expression's threshold reaches its own, and whether the images suffice to tell.
 
 A threshold is searched up to a ceiling; where even there too many labels are wrong, the target is missed. With few
-pictures it may be reached by luck, with none it says nothing, and where no face gets the label there is nothing to be
+images it may be reached by luck, with none it says nothing, and where no face gets the label there is nothing to be
 right or wrong.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["FEW_PICTURES", "PrecisionTarget", "Problem", "precision_targets"]
 Problem = Literal["no pictures", "few pictures", "never given", "missed", "missed held out"]
 
 FEW_PICTURES = 30
-"""With fewer pictures of an expression, a share of 90 % right has an interval of more than 20 points."""
+"""With fewer images of an expression, a share of 90 % right has an interval of more than 20 points."""
 
 
 @dataclass(frozen=True, slots=True)

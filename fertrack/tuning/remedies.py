@@ -49,7 +49,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRun:
-    """A run as the checks see it: only faces of confirmed tracks are looked at.
+    """A run as the checks see it: only faces of confirmed tracks.
 
     Attributes:
         db: where it is stored.
@@ -94,7 +94,7 @@ class StoredRun:
         return Attempt((*self._smoothing_on(), *used, f"smoothing.half_life_s={seconds:g}"))
 
     def hysteresis(self, margin: float) -> Attempt:
-        """Labels that are held more firmly."""
+        """Effects of a stronger hysteresis."""
         return Attempt((*self._smoothing_on(), f"smoothing.hysteresis_margin={margin:g}"))
 
     def threshold(self, least: float) -> Attempt:

@@ -59,7 +59,7 @@ ODD_LANDMARKS = 0.25
 """Median distance of landmarks from the template, in eye distances; real faces had 0.05 to 0.1."""
 
 ODD_IF_TILTED = 0.16
-"""The same, of faces whose eyes are not side by side: found in a picture on its side they had 0.2, tilted ones 0.14."""
+"""The same, of faces whose eyes are not side by side: found in an image on its side they had 0.2, tilted ones 0.14."""
 
 TILTED_DEG = 40.0
 """Median angle between the line of the eyes and the horizontal."""
@@ -93,7 +93,7 @@ def confirmed_only(faces: RunFaces) -> RunFaces:
 
 
 def commonest(labels: IntArray) -> tuple[int, float]:
-    """The commonest label and its share of all that are certain; (-1, 0) if none is."""
+    """Most frequent label and its share of all that are certain; (-1, 0) if none is."""
     certain = labels[labels >= 0]
     if not len(certain):
         return -1, 0.0
@@ -113,7 +113,7 @@ def changes_per_minute(faces: RunFaces, labels: IntArray) -> float:
 
 
 def swaps_per_minute(faces: RunFaces, labels: IntArray, pair: tuple[int, int]) -> float:
-    """Changes from one of a pair to the other, at once or by way of uncertain, per minute in which a person is seen."""
+    """Changes within a pair of labels, directly or through uncertain, per minute in which a person is seen."""
     order, stretch = _stretches(faces)
     seen_s = _steps(faces, labels)[2]
     certain = labels[order] >= 0

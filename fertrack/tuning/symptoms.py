@@ -1,4 +1,4 @@
-"""The troubles that a stored run shows, in the words of the README, and what is said when one is found."""
+"""Symptoms of a stored run: their names, causes and remedies in words."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that was tried, and what it would come to.
+    """Change of settings that was tried, and its effect.
 
     Attributes:
         command: what to type.

@@ -28,7 +28,7 @@ _NEED = "the browser page needs the packages starlette and uvicorn"
 
 
 def check_ready(*, host: str = "127.0.0.1", port: int = 0) -> None:
-    """See that the page could be served, before a session is started for it.
+    """Check that the page can be served, before a session is started for it.
 
     Raises:
         MissingExtraError: the extra ``[web]`` is not installed.

@@ -1,4 +1,4 @@
-"""The page's addresses: its files, the picture, the numbers, and what its buttons do."""
+"""Routes of the page: its files, the image, the numbers, and the actions of its buttons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NUMBERS_EVERY_S = 0.25
 """How often the page gets its numbers."""
 
 PATIENCE_S = 0.4
-"""Longest wait for a picture before a browser is told that there is none; also the longest that ending can take."""
+"""Longest wait for an image before a browser is told that there is none; also the longest that ending can take."""
 
 LONGEST_BODY = 4096
 """Longest request, bytes."""

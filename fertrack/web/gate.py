@@ -5,7 +5,7 @@ Against whom:
 - other users and programs of this machine: a token that works once, then a cookie that scripts cannot read;
 - a web page elsewhere whose name is made to point here (DNS rebinding): the Host header must name this machine;
 - a web page elsewhere, or another port of this machine, that posts to us: SameSite=Strict, and Origin must be ours;
-- a page that embeds ours or its picture: framing and cross-origin use are forbidden by headers.
+- a page that embeds ours or its image: framing and cross-origin use are forbidden by headers.
 """
 
 from __future__ import annotations

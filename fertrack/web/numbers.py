@@ -19,7 +19,7 @@ __all__ = ["Numbers", "farewell", "numbers"]
 
 
 def numbers(state: LiveState) -> dict[str, Any]:
-    """Everything the page shows besides the picture, as JSON-able values; what is not known is None."""
+    """Everything the page shows besides the image, as JSON-able values; what is not known is None."""
     return {
         "source": state.source,
         "status": asdict(state.status),
@@ -38,7 +38,7 @@ def numbers(state: LiveState) -> dict[str, Any]:
 
 
 def farewell(session: LiveSession, *, interrupted: bool) -> dict[str, Any]:
-    """The last thing the page is told: what was saved where, or what went wrong."""
+    """Last message to the page: what was saved where, or what went wrong."""
     summary = session.summary
     if summary is None:
         return {"interrupted": interrupted, "finished": False, "error": session.state().error}

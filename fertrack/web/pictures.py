@@ -1,4 +1,4 @@
-"""The live picture as JPEG: encoded once however many browsers watch, and only while one does."""
+"""The live image as JPEG: encoded once for all browsers, and only while one watches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "Pictures", "jpeg"]
 
 LONGEST_SIDE_PX = 1280
-"""Larger pictures are scaled down for the page; the recording is not."""
+"""Larger images are scaled down for the page; the recording is not."""
 
 QUALITY = 80
 """Of the JPEG, 0 to 100."""
@@ -24,11 +24,11 @@ QUALITY = 80
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One displayed picture.
+    """One displayed image.
 
     Attributes:
         number: its display number; -1 before the first.
-        jpeg: the encoded picture.
+        jpeg: the encoded image.
     """
 
     number: int
@@ -36,10 +36,10 @@ class Picture:
 
 
 class Pictures:
-    """Hands out the newest picture to whoever asks.
+    """Newest image of a session, for all who ask.
 
-    A browser asks for the next picture when it has drawn the last one. So nothing can pile up on the way to it: a slow
-    one simply sees fewer pictures. All that ask at the same time share one look at the session.
+    A browser asks for the next image when it has drawn the last one. So nothing can pile up on the way to it: a slow
+    one simply sees fewer images. All that ask at the same time share one look at the session.
     """
 
     def __init__(self, session: LiveSession, *, patience_s: float) -> None:
@@ -49,10 +49,10 @@ class Pictures:
         self._look: asyncio.Task[None] | None = None
 
     async def newer_than(self, number: int) -> Picture | None:
-        """The newest picture, waiting up to ``patience_s`` for one newer than ``number``; None if there is none."""
+        """The newest image, waiting up to ``patience_s`` for one newer than ``number``; None if there is none."""
         if self._look is None or self._look.done():
             self._look = asyncio.create_task(self._renew())
-        # Shielded: a browser that goes away while it waits must not take the picture from the others.
+        # Shielded: a browser that goes away while it waits must not take the image from the others.
         await asyncio.shield(self._look)
         return self._newest if self._newest.number > number else None
 
@@ -66,7 +66,7 @@ class Pictures:
 
 
 def jpeg(image: Image) -> bytes:
-    """Encode a picture for the page.
+    """Encode an image for the page.
 
     Args:
         image: uint8 (H, W, 3), BGR.

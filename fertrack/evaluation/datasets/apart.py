@@ -16,17 +16,17 @@ _STEPS = 1000
 
 
 def kept_apart(labelled: LabelledSet, share: float) -> BoolArray:
-    """Which pictures are never learned from, bool (N,).
+    """Mask of the images that training never sees, bool (N,).
 
-    A person's pictures go together; a picture of nobody in particular goes by its file's name. The choice depends on
+    A person's images go together; an image of nobody in particular goes by its file's name. The choice depends on
     these names alone: not on the order, nor on what else is in the set.
 
     Args:
-        labelled: pictures with subjects or files.
+        labelled: images with subjects or files.
         share: of the persons, about; 0: none, 1: all.
 
     Raises:
-        EvaluationError: a part is wanted of pictures that have neither subjects nor files.
+        EvaluationError: a part is wanted of images that have neither subjects nor files.
     """
     if share in (0.0, 1.0):
         return np.full(len(labelled), share == 1.0)

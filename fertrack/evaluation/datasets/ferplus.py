@@ -1,6 +1,6 @@
-"""FER2013's pictures with the FER+ raters' votes, as a labelled set.
+"""FER2013's images with the FER+ raters' votes, as a labelled set.
 
-Pictures: ICML 2013 challenge (Goodfellow et al. 2013). Votes: Barsoum et al. (2016), ten raters a picture.
+Pictures: ICML 2013 challenge (Goodfellow et al. 2013). Votes: Barsoum et al. (2016), ten raters an image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ARRAYS = ("images", "split", "split_names", "ferplus_votes", "ferplus_vote_name
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VotedPictures:
-    """Pictures whose votes agree enough on one of the seven expressions.
+    """Images whose votes agree enough on one of the seven expressions.
 
     Attributes:
         images: uint8 (N, 48, 48), grey.
@@ -52,7 +52,7 @@ class VotedPictures:
 def load_ferplus(path: Path, split: str = "PublicTest") -> VotedPictures:
     """Read one split.
 
-    A picture counts if contempt, unknown or "not a face" did not get most votes and the seven expressions have at
+    An image counts if contempt, unknown or "not a face" did not get most votes and the seven expressions have at
     least four votes together; of expressions with equally many votes the first in the file's order is the label.
 
     Args:
@@ -97,10 +97,10 @@ def _check_arrays(path: Path, images: Any, votes: Any, names: list[str], split: 
 
 
 def select_voted(images: Any, votes: IntArray, names: list[str]) -> VotedPictures:
-    """The pictures whose votes agree enough, by the rules of ``load_ferplus``.
+    """The images whose votes agree enough, by the rules of ``load_ferplus``.
 
     Args:
-        images: array of N pictures (or of anything that stands for them, such as row numbers).
+        images: array of N images (or of anything that stands for them, such as row numbers).
         votes: int64 (N, C), votes for each of ``names``; -1 where nobody voted.
         names: of the C columns, the seven expressions among them.
     """
@@ -120,17 +120,17 @@ def select_voted(images: Any, votes: IntArray, names: list[str]) -> VotedPicture
 
 
 def find_landmarks(images: Image, detector: Detector) -> tuple[FloatArray, BoolArray]:
-    """The five landmarks of face pictures.
+    """The five landmarks of face images.
 
-    The detector sees each picture enlarged and padded. Where it finds no face, the landmarks of the average face of
-    the set stand in, so that no picture is left out.
+    The detector sees each image enlarged and padded. Where it finds no face, the landmarks of the average face of
+    the set stand in, so that no image is left out.
 
     Args:
         images: uint8 (N, H, W), grey, one face filling each.
         detector: finds the landmarks.
 
     Returns:
-        Landmarks float32 (N, 5, 2), px of the picture itself, and bool (N,): whether a face was found.
+        Landmarks float32 (N, 5, 2), px of the image itself, and bool (N,): whether a face was found.
     """
     landmarks = np.full((len(images), 5, 2), np.nan, np.float32)
     pad = _PADDING_PX
@@ -139,7 +139,7 @@ def find_landmarks(images: Image, detector: Detector) -> tuple[FloatArray, BoolA
         padded = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
         faces = detector.detect([np.asarray(padded, np.uint8)])[0]
         if len(faces):
-            # Pixel centres: px j of the enlarged picture lies at (j + 1/2) * scale - 1/2 of the original.
+            # Pixel centres: px j of the enlarged image lies at (j + 1/2) * scale - 1/2 of the original.
             scale = image.shape[0] / _ENLARGED_PX
             landmarks[row] = (faces.landmarks[0] - pad + 0.5) * scale - 0.5
     found = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
@@ -158,7 +158,7 @@ def twins_among(images: Image, others: Image, *, correlation: float = 0.99) -> B
     Args:
         images: uint8 (N, H, W).
         others: uint8 (M, H, W).
-        correlation: of 16 x 16 thumbnails; above it, two pictures are the same.
+        correlation: of 16 x 16 thumbnails; above it, two images are the same.
 
     Returns:
         bool (N,).

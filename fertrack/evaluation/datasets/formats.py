@@ -3,7 +3,7 @@
 Orders of labels: RAF-DB 1 to 7 = surprise, fear, disgust, happiness, sadness, anger, neutral (Li, Deng and Du, 2017).
 AffectNet 0 to 7 = neutral, happiness, sadness, surprise, fear, disgust, anger, contempt; 8 none, 9 uncertain, 10 no
 face (Mollahosseini, Hasani and Mahoor, 2017). FER2013 0 to 6 = anger, disgust, fear, happiness, sadness, surprise,
-neutral (Goodfellow et al., 2013). FER+ has ten votes a picture (Barsoum et al., 2016); the label is the expression with
+neutral (Goodfellow et al., 2013). FER+ has ten votes an image (Barsoum et al., 2016); the label is the expression with
 most of them, by the rules of ``evaluation.ferplus``. AffectNet's lists are read with a header row and without one.
 """
 
@@ -70,10 +70,10 @@ def is_rafdb(folder: Path) -> bool:
 
 
 def read_rafdb(folder: Path, split: str = "") -> LabelledSet:
-    """RAF-DB's aligned pictures; ``split`` "train" or "test" (if empty).
+    """RAF-DB's aligned images; ``split`` "train" or "test" (if empty).
 
     Raises:
-        EvaluationError: the list or a picture's name in it cannot be made out, or the pictures are missing.
+        EvaluationError: the list or an image's name in it cannot be made out, or the images are missing.
     """
     split = split or "test"
     listed = next(folder / name for name in _RAFDB_LISTS if (folder / name).is_file())
@@ -202,7 +202,7 @@ def _read_affectnet(path: Path, rows: list[dict[str, str]], base: Path, first: i
 
 
 def _read_ferplus(path: Path, rows: list[dict[str, str]], split: str, base: Path) -> LabelledSet:
-    """Votes; pictures as files (flat or in FER+'s three folders), or from ``fer2013.csv``, which has the same rows."""
+    """Votes; images as files (flat or in FER+'s three folders), or from ``fer2013.csv``, which has the same rows."""
     mine = [number for number, row in enumerate(rows) if row["usage"].strip() == split]
     if not mine:
         raise no_part(path, split, [row["usage"].strip() for row in rows])
@@ -320,7 +320,7 @@ def _numbered_rows(path: Path) -> tuple[list[dict[str, str]], int]:
 
 
 def _is_affectnet_row(line: str) -> bool:
-    """Whether a line is a picture of AffectNet rather than a header: nine columns, a file's name and a label's number.
+    """Whether a line is an image of AffectNet rather than a header: nine columns, a file's name and a label's number.
 
     The landmarks in it are parted by semicolons, so that these say nothing about what parts the columns.
     """

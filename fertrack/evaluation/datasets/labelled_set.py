@@ -1,4 +1,4 @@
-"""Labelled face pictures in one form."""
+"""Labelled face images in one form."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray, 
 __all__ = ["LabelledSet", "expression_index", "label_names", "no_part"]
 
 _NAMED = 3
-"""Unreadable pictures that are named; the others are only counted."""
+"""Unreadable images that are named; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledSet:
-    """Pictures of one face each, with the expression it is said to show. Row i is picture i.
+    """Images of one face each, with the expression given by their label. Row i is image i.
 
     Attributes:
         name: of the file or folder.
         kind: how it was stored, for people.
         labels: int64 (N,), index into ``EXPRESSIONS``.
-        paths: the files; empty where the pictures are in ``images``.
-        images: uint8 (N, H, W), grey, or (N, H, W, 3) BGR; (0, 0, 0) where the pictures are files.
-        xyxy: float32 (N, 4), box of the face, px of the picture; NaN where none is given.
+        paths: the files; empty where the images are in ``images``.
+        images: uint8 (N, H, W), grey, or (N, H, W, 3) BGR; (0, 0, 0) where the images are files.
+        xyxy: float32 (N, 4), box of the face, px of the image; NaN where none is given.
         votes: float32 (N, 7), share of the raters for each expression; (0, 7) where nobody voted.
         tied: bool (N,), another expression has as many votes.
         subjects: whose face each is, "" where it is not said; empty where nothing says so.
-        left_out: how many pictures are not in it, by reason.
+        left_out: how many images are not in it, by reason.
     """
 
     name: str
@@ -63,10 +63,10 @@ class LabelledSet:
         return len(self.votes) == len(self.labels) > 0
 
     def image(self, row: int) -> Image:
-        """The picture, uint8 (H, W, 3), BGR.
+        """The image, uint8 (H, W, 3), BGR.
 
         Raises:
-            EvaluationError: its file cannot be read as a picture.
+            EvaluationError: its file cannot be read as an image.
         """
         if not self.paths:
             stored = self.images[row]
@@ -84,7 +84,7 @@ class LabelledSet:
         return np.asarray(decoded, np.uint8)
 
     def without_unreadable(self, rows: Sequence[int]) -> LabelledSet:
-        """The set without the pictures in ``rows``, whose files cannot be read; ``left_out`` counts and names them."""
+        """The set without the images in ``rows``, whose files cannot be read; ``left_out`` counts and names them."""
         if not rows:
             return self
         shown = ", ".join(f"{self.paths[row].parent.name}/{self.paths[row].name}" for row in rows[:_NAMED])
@@ -93,7 +93,7 @@ class LabelledSet:
         return replace(kept, left_out={**self.left_out, f"unreadable: {shown}{more}": len(rows)})
 
     def some(self, rows: IntArray) -> LabelledSet:
-        """Some of the pictures, in the order of ``rows``, int64 (M,)."""
+        """Some of the images, in the order of ``rows``, int64 (M,)."""
         chosen = rows.tolist()
         return replace(
             self,
@@ -107,7 +107,7 @@ class LabelledSet:
         )
 
     def digest(self) -> str:
-        """SHA-256 over every picture's content, box and label, in order: which data a calibration was fitted on."""
+        """SHA-256 over every image's content, box and label, in order: which data a calibration was fitted on."""
         sha = hashlib.sha256()
         for row, label in enumerate(self.labels.tolist()):
             try:

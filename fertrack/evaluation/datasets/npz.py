@@ -1,4 +1,4 @@
-"""Labelled pictures in npz files: FER2013 with FER+ votes, or any images and labels; nothing in them is unpickled."""
+"""Labelled images in npz files: FER2013 with FER+ votes, or any images and labels; nothing in them is unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled face pictures in one form, whatever they were stored as.
+"""Labelled face images in one form, whatever they were stored as.
 
 ``read_labelled`` knows, and tells apart by what it finds:
 
@@ -10,7 +10,7 @@
 * npz: FER2013 with FER+ votes (``images``, ``ferplus_votes``, ``split``), or just ``images``, ``labels`` and
   ``class_names``.
 
-Pictures labelled with anything but the seven expressions (contempt, unknown, no face) are left out and counted.
+Images labelled with anything but the seven expressions (contempt, unknown, no face) are left out and counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_labelled(
     pictures: Path | None = None,
     only: Mapping[str, Collection[str]] | None = None,
 ) -> LabelledSet:
-    """Read labelled pictures; see the top of this module for what is understood.
+    """Read labelled images; see the top of this module for what is understood.
 
     Args:
         data: the folder, CSV or npz file.
@@ -48,7 +48,7 @@ def read_labelled(
         only: column of a CSV file -> values; rows that hold others are passed over.
 
     Raises:
-        EvaluationError: it is missing, of no known kind, or has no picture with one of the seven expressions.
+        EvaluationError: it is missing, of no known kind, or has no image with one of the seven expressions.
     """
     if only and data.suffix.lower() not in (".csv", ".tsv"):
         raise EvaluationError(f"{data} has no columns to choose by: only a CSV file has")

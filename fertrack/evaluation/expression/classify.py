@@ -1,16 +1,16 @@
 """Inference on labelled images: with detector and alignment in the loop, or taking them as crops.
 
-With the detector, each picture goes the way a frame of video goes. A picture whose longer side is under 128 px is a
+With the detector, each image goes the way a frame of video goes. An image whose longer side is under 128 px is a
 face cut out tightly; the detector is shown it enlarged to 160 px with a black margin of 32 px, while the crop is cut
-from the picture itself. Of several faces the one that overlaps the labelled box most is taken, or the surest where no
+from the image itself. Of several faces the one that overlaps the labelled box most is taken, or the surest where no
 box is given.
 
-Without the detector, the picture (or its labelled box, grown to a square about its centre) is taken to be aligned
-already, and resized to the classifier's crop: averaged over areas when it shrinks, bilinear when it grows. A picture
+Without the detector, the image (or its labelled box, grown to a square about its centre) is taken to be aligned
+already, and resized to the classifier's crop: averaged over areas when it shrinks, bilinear when it grows. An image
 that is not square is cut to the square in its middle. A classifier that looks at landmarks gets them mapped as the
 crop was, as in the pipeline; without the detector it takes them to lie where its template has them.
 
-Each picture's file is read once, when its turn comes. ``classify_readable`` leaves out those that cannot be read, and
+Each image's file is read once, when its turn comes. ``classify_readable`` leaves out those that cannot be read, and
 gives up as soon as they are more than a tenth of the set.
 """
 
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 NotFound = Literal["leave-out", "average"]
-"""What becomes of pictures in which the detector finds no face: no answer, or an answer with average landmarks."""
+"""What becomes of images in which the detector finds no face: no answer, or an answer with average landmarks."""
 
 _TIGHT_PX = 128
 _ENLARGED_PX = 160
@@ -95,19 +95,19 @@ def classify_set(
     on_picture: Callable[[int], None] | None = None,
     unreadable: list[int] | None = None,
 ) -> Answers:
-    """Ask a classifier about every picture; see the top of this module for how.
+    """Run a classifier on every image; see the top of this module for how.
 
     Args:
-        labelled: the pictures.
+        labelled: the images.
         classifier: answers.
-        detector: finds the faces; None takes the pictures as aligned crops.
-        not_found: what becomes of pictures without a face found. "average" lays the mean landmarks of the others of the
-            same size over them, or takes the picture as a crop where there is no other.
-        on_picture: called with the number of pictures done.
-        unreadable: is given the rows of pictures that cannot be read, which have no answer then; None: they are errors.
+        detector: finds the faces; None takes the images as aligned crops.
+        not_found: what becomes of images without a face found. "average" lays the mean landmarks of the others of the
+            same size over them, or takes the image as a crop where there is no other.
+        on_picture: called with the number of images done.
+        unreadable: is given the rows of images that cannot be read, which have no answer then; None: they are errors.
 
     Raises:
-        EvaluationError: a picture cannot be read (or more than a tenth of them, if ``unreadable`` is given), or the
+        EvaluationError: an image cannot be read (or more than a tenth of them, if ``unreadable`` is given), or the
             box given for its face lies outside it.
         ModelError: the network failed.
     """
@@ -162,13 +162,13 @@ def classify_readable(
     not_found: NotFound = "leave-out",
     on_picture: Callable[[int], None] | None = None,
 ) -> tuple[LabelledSet, Answers]:
-    """Ask as ``classify_set`` does, about the pictures that can be read.
+    """Run as ``classify_set`` does, on the images that can be read.
 
     Returns:
         The set without the others, which its ``left_out`` counts and names, and the answers for what is in it.
 
     Raises:
-        EvaluationError: more than a tenth of the pictures cannot be read, or a box lies outside its picture.
+        EvaluationError: more than a tenth of the images cannot be read, or a box lies outside its image.
         ModelError: the network failed.
     """
     rows: list[int] = []
@@ -180,12 +180,12 @@ def classify_readable(
 
 
 def answers_of(bundle: ClassifierBundle, pictures: Path) -> tuple[LabelledSet, Answers]:
-    """Labelled pictures that can be read, and what a bundle answers for them with the default detector in the loop.
+    """Labelled images that can be read, and a bundle's estimates for them with the default detector in the loop.
 
-    Average landmarks stand in where no face is found: those pictures count too, as they would for a network alone.
+    Average landmarks stand in where no face is found: those images count too, as they would for a network alone.
 
     Raises:
-        EvaluationError: the pictures cannot be read.
+        EvaluationError: the images cannot be read.
         WeightsError: the detector's weights are missing.
         ModelError: the network is not what the bundle says, or failed.
     """
@@ -200,11 +200,11 @@ def answers_of(bundle: ClassifierBundle, pictures: Path) -> tuple[LabelledSet, A
 
 
 def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
-    """A picture taken as an aligned face, resized to the classifier's crop.
+    """Crop from an image that is an aligned face already, resized to the classifier's size.
 
     Args:
         image: uint8 (H, W, 3), BGR.
-        xyxy: (4,), box of the face, px; NaN for the whole picture.
+        xyxy: (4,), box of the face, px; NaN for the whole image.
         size_px: side of the crop, px.
 
     Returns:
@@ -217,7 +217,7 @@ def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
     else:
         centre_x, centre_y, side = width / 2, height / 2, float(min(height, width))
     left, top, square = round(float(centre_x) - side / 2), round(float(centre_y) - side / 2), max(1, round(side))
-    # Where the square leaves the picture, its border goes on.
+    # Where the square leaves the image, its border goes on.
     columns = np.clip(np.arange(left, left + square), 0, width - 1)
     rows = np.clip(np.arange(top, top + square), 0, height - 1)
     cut = image[np.ix_(rows, columns)]
@@ -226,7 +226,7 @@ def as_crop(image: Image, xyxy: FloatArray, size_px: int) -> Image:
 
 
 def _read(labelled: LabelledSet, row: int, unreadable: list[int] | None) -> Image | None:
-    """The picture; None, and its row noted, if it cannot be read and that is to be noted."""
+    """The image; None, and its row noted, if it cannot be read and that is to be noted."""
     try:
         return labelled.image(row)
     except EvaluationError as error:
@@ -254,7 +254,7 @@ def _check_box(labelled: LabelledSet, row: int, image: Image) -> None:
 
 
 def landmarks_of(image: Image, detector: Detector, xyxy: FloatArray) -> FloatArray:
-    """Five landmarks of the labelled face, px of the picture, float32 (5, 2); NaN if no face is found.
+    """Five landmarks of the labelled face, px of the image, float32 (5, 2); NaN if no face is found.
 
     Args:
         image: uint8 (H, W, 3), BGR.
@@ -270,7 +270,7 @@ def landmarks_of(image: Image, detector: Detector, xyxy: FloatArray) -> FloatArr
     pad = _PADDING_PX
     padded = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
     faces = detector.detect([np.asarray(padded, np.uint8)])[0]
-    # Pixel centres: px j of the enlarged picture lies at (j + 1/2) * scale - 1/2 of the original.
+    # Pixel centres: px j of the enlarged image lies at (j + 1/2) * scale - 1/2 of the original.
     points: FloatArray = (_chosen(faces, xyxy / scale + pad) - pad + 0.5) * scale - 0.5
     return points.astype(np.float32)
 
@@ -298,9 +298,9 @@ def _stand_in(
     logits: FloatArray,
     classifier: Classifier,
 ) -> None:
-    """Answers for pictures without a face found, from the mean landmarks of the others of the same size."""
+    """Answers for images without a face found, from the mean landmarks of the others of the same size."""
     found = np.isfinite(landmarks).all(axis=(1, 2))
-    read = sizes.all(axis=1)  # an unreadable picture has no size
+    read = sizes.all(axis=1)  # an unreadable image has no size
     for row in np.flatnonzero(read & ~found).tolist():
         alike = found & (sizes == sizes[row]).all(axis=1)
         image = labelled.image(row)
@@ -314,9 +314,9 @@ def _stand_in(
 
 
 def detection_for(labelled: LabelledSet, config: DetectionConfig) -> DetectionConfig:
-    """The detector's options for labelled pictures: what was set, else what suits faces known to be there.
+    """Options of the detector for labelled images: those that were set, else some for faces known to be there.
 
-    Pictures that are faces already need only landmarks, so the detector may be unsure; enlarged ones are 224 px wide.
+    Images that are faces already need only landmarks, so the detector may be unsure; enlarged ones are 224 px wide.
     """
     unset: dict[str, float | int] = {}
     if config.score_threshold is None:
@@ -327,7 +327,7 @@ def detection_for(labelled: LabelledSet, config: DetectionConfig) -> DetectionCo
 
 
 def _first_side_px(labelled: LabelledSet) -> int:
-    """Longer side of the first picture that can be read; 0 if so many cannot that the set will be refused."""
+    """Longer side of the first image that can be read; 0 if so many cannot that the set will be refused."""
     for row in range(int(MAX_UNREADABLE * len(labelled)) + 1):
         with suppress(EvaluationError):
             return int(max(labelled.image(row).shape[:2]))

@@ -1,6 +1,6 @@
-"""Pictures of an evaluation as SVG text: confusion matrix, reliability diagram, accuracy against coverage, curves.
+"""Figures of an evaluation as SVG text: confusion matrix, reliability diagram, accuracy against coverage, curves.
 
-Plain SVG needs no library, opens everywhere, and lies inside the HTML page or in a file of its own. Each picture has
+Plain SVG needs no library, opens everywhere, and lies inside the HTML page or in a file of its own. Each image has
 both themes: colours as attributes are the light one, which every viewer knows, and a style sheet inside puts the dark
 one in their place for readers who prefer it.
 """

@@ -1,4 +1,4 @@
-"""A small HTML page of facts, tables and SVG pictures: one file, no script, opens without a network."""
+"""HTML page of facts, tables and SVG figures: one small file, no script, opens without a network."""
 
 from __future__ import annotations
 

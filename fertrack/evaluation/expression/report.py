@@ -1,6 +1,6 @@
-"""``fertrack evaluate expression``: from labelled pictures, or from a run's corrections, to figures and files.
+"""``fertrack evaluate expression``: from labelled images, or from a run's corrections, to figures and files.
 
-Writes ``expression.json`` (every figure), ``expression.html`` (the same with pictures), and the confusion matrix as
+Writes ``expression.json`` (every figure), ``expression.html`` (the same with images), and the confusion matrix as
 ``confusion.csv`` and ``confusion.svg``.
 """
 
@@ -72,7 +72,7 @@ class Evaluation:
         facts: what was measured with what, for people.
         scores: the figures at the calibration in force.
         priors: the main figures under other priors.
-        throughput: pictures or faces per second, by part.
+        throughput: images or faces per second, by part.
     """
 
     facts: dict[str, str]
@@ -87,7 +87,7 @@ def evaluate_answers(
     """Score what ``classify_set`` gave.
 
     Raises:
-        ValueError: no picture has an answer.
+        ValueError: no image has an answer.
     """
     rows = np.flatnonzero(answers.answered)
     logits, labels = answers.logits[rows], labelled.labels[rows]

@@ -67,8 +67,8 @@ class ClassScore:
         pictures: how many are labelled so.
         recall: share of them in which it is the most probable.
         precision: share right of those in which it is the most probable, at the set's own class shares.
-        f1: harmonic mean of the two; it and both precisions are NaN without pictures, where they could but be 0.
-        labelled: share of its pictures that get its label; less than recall, unlikely winners being uncertain.
+        f1: harmonic mean of the two; it and both precisions are NaN without images, where they could but be 0.
+        labelled: share of its images that get its label; less than recall, unlikely winners being uncertain.
         labelled_precision: share right of the labels given.
     """
 
@@ -87,7 +87,7 @@ class ExpressionScores:
 
     Attributes:
         faces: faces scored.
-        not_found: pictures in which no face was found, by expression.
+        not_found: images in which no face was found, by expression.
         measures: the figures by name (see ``MEASURES``); those that cannot be measured here are missing.
         classes: each expression by itself.
         confusion: seven rows (labels) of eight counts (most probable expression; the last, uncertain, always 0).
@@ -124,8 +124,8 @@ def score_expressions(
         labels: int64 (N,).
         thresholds: (7,), least probability for a label; or (N, 7).
         votes: float32 (N, 7), the raters' shares, where known.
-        tied: bool (N,), pictures with several most voted expressions.
-        not_found: int64 (M,), labels of the pictures that have no answer.
+        tied: bool (N,), images with several most voted expressions.
+        not_found: int64 (M,), labels of the images that have no answer.
         groups: int64 (N,), faces that belong together (see ``intervals.bootstrap``).
         resamples: bootstrap draws; 0: no intervals.
 
@@ -241,7 +241,7 @@ def _class_score(k: int, labels: IntArray, winner: IntArray, given: IntArray) ->
     own = labels == k
     hits = int((own & (winner == k)).sum())
     pictures = int(own.sum())
-    # Without a picture there is nothing to be found: 0 would look like a failure.
+    # Without an image there is nothing to be found: 0 would look like a failure.
     answers, given_k = (int((winner == k).sum()), int((given == k).sum())) if pictures else (0, 0)
     labelled = int((own & (given == k)).sum())
     return ClassScore(

@@ -74,7 +74,7 @@ class SceneScores:
 
     @property
     def best(self) -> FaceScores:
-        """After re-linking where that was done."""
+        """Scores after re-identification where there was one."""
         return self.persons or self.tracks
 
 

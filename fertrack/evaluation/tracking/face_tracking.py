@@ -119,7 +119,7 @@ def evaluate_faces(
 
 
 def read_composite_truth(path: Path) -> Truth:
-    """Read the ground truth of ``composite_5faces``: MOT16 text, whose ninth column says how much is visible.
+    """Read the ground truth of ``composite_5faces``: MOT16 text; the ninth column is the visible share.
 
     Raises:
         EvaluationError: it cannot be read.

@@ -57,7 +57,7 @@ class MotRows:
 
     @property
     def has_tracks(self) -> bool:
-        """Whether any box is somebody's."""
+        """Whether any box has a track ID."""
         return bool((self.track != NO_TRACK).any())
 
     def at(self, rows: npt.NDArray[Any] | slice) -> MotRows:

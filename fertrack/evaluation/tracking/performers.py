@@ -1,7 +1,7 @@
 """Heads cut out of real single-person clips, with the box our detector sees on them: the cast of composed scenes.
 
 Each head is resampled so that its face is ``FACE_PX`` high and stays in the middle of a crop, while turning, talking
-and nodding as it did in the clip. The face box was found on the whole, uncovered picture, so it is known exactly
+and nodding as it did in the clip. The face box was found on the whole, uncovered image, so it is known exactly
 wherever the head is laid, however it is covered there.
 """
 
@@ -32,7 +32,7 @@ _STEADY_FRAMES = 15
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A stretch of a video that shows one person.
+    """Segment of a video that shows one person.
 
     Attributes:
         file: name of the video.
@@ -131,7 +131,7 @@ def _only_face(found: Detections, clip: Clip, index: int) -> FloatArray:
 
 
 def _steady(values: FloatArray) -> FloatArray:
-    """Running mean: the crop follows the person through the picture, not the head's every nod."""
+    """Running mean: the crop follows the person through the frame, not the head's every nod."""
     half = _STEADY_FRAMES // 2
     padded = np.pad(values.astype(np.float64), ((half, half), (0, 0)), mode="edge")
     sums = np.cumsum(np.vstack([np.zeros(values.shape[1]), padded]), axis=0)
@@ -143,7 +143,7 @@ def _cut_out(
     picture: Image, box: FloatArray, centre: FloatArray, height: float
 ) -> tuple[Image, FloatArray, FloatArray]:
     scale = FACE_PX / height
-    if scale < 0.45:  # a small crop of a large picture: average its pixels instead of picking some
+    if scale < 0.45:  # a small crop of a large image: average its pixels instead of picking some
         step = 0.5 / scale
         size = (round(picture.shape[1] / step), round(picture.shape[0] / step))
         shrink = np.array([size[0] / picture.shape[1], size[1] / picture.shape[0]], np.float32)

@@ -63,7 +63,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Pillar:
-    """Something upright in front of everybody: from ``left`` to ``right``, px."""
+    """Upright occluder in front of everybody: from ``left`` to ``right``, px."""
 
     left: int
     right: int
@@ -104,7 +104,7 @@ class Scene:
 
     @property
     def cast(self) -> tuple[str, ...]:
-        """Everybody who is in it, in order of first appearance; identity k of the truth is the k-th, from 1."""
+        """People in the scene, in order of first appearance; identity k of the truth is the k-th, from 1."""
         return tuple(dict.fromkeys(role.who for shot in self.shots for role in shot.roles))
 
     @property
@@ -126,8 +126,8 @@ class Truth:
     Attributes:
         frame_index: int64 (N,), from 0, ascending.
         identity: int64 (N,), from 1.
-        xyxy: float64 (N, 4), px: the face box, uncovered; may reach beyond the picture.
-        visible: float64 (N,): share of the box that nothing covers and that lies inside the picture.
+        xyxy: float64 (N, 4), px: the face box, uncovered; may reach beyond the image.
+        visible: float64 (N,): share of the box that nothing covers and that lies inside the image.
     """
 
     frame_index: IntArray
@@ -191,9 +191,9 @@ def _frames(shot: Shot) -> int:
 def _picture(
     shot: Shot, step: int, index: int, ground: FloatArray, performers: Mapping[str, Performer]
 ) -> tuple[Image, list[tuple[str, FloatArray, float]]]:
-    """One frame, and of everybody in it: name, face box, and how much of that is visible."""
+    """One frame, and of everybody in it: name, face box, and visible share of it."""
     picture = ground.copy()
-    shown: list[tuple[str, FloatArray, FloatArray]] = []  # who, face box, what of the picture is still this person
+    shown: list[tuple[str, FloatArray, FloatArray]] = []  # who, face box, what of the image is still this person
     for place_in_line, role in enumerate(shot.roles):
         key = role.place(step / FPS)
         if key is None:
@@ -220,7 +220,7 @@ def _picture(
 def _lay_over(
     picture: FloatArray, head: Image, alpha: FloatArray, scale: float, corner: tuple[float, float]
 ) -> FloatArray:
-    """Blend a head onto the picture (in place) at sub-pixel precision; return how much of each pixel it covers."""
+    """Blend a head onto the image (in place) at sub-pixel precision; return how much of each pixel it covers."""
     to_picture = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]], np.float32)
     if scale < 0.7:  # softened first: fine detail would flicker when every other pixel of it is picked
         head = np.asarray(cv2.GaussianBlur(head, (0, 0), 0.35 / scale), np.uint8)
@@ -231,7 +231,7 @@ def _lay_over(
 
 
 def _visible(box: FloatArray, kept: FloatArray) -> float:
-    """Share of a box that is inside the picture and that nothing covers."""
+    """Share of a box that is inside the image and that nothing covers."""
     x1, y1, x2, y2 = np.rint(box).astype(int).tolist()
     area = max(1, (x2 - x1) * (y2 - y1))
     inside = kept[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)]

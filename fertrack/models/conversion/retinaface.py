@@ -31,7 +31,7 @@ class Conversion:
     Attributes:
         path: the ONNX file.
         sha256: its hash.
-        largest_difference: largest difference between PyTorch and ONNX Runtime over all outputs of random pictures,
+        largest_difference: largest difference between PyTorch and ONNX Runtime over all outputs of random images,
             relative to the largest value of the output.
     """
 
@@ -105,7 +105,7 @@ def _filled_network(state: State, source: Path) -> Any:
 
 
 def _largest_difference(network: Any, model: bytes) -> float:
-    """Largest difference of the two on random pictures, relative to each output's largest value."""
+    """Largest difference of the two on random images, relative to each output's largest value."""
     torch = import_torch("converting")
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""The landmark-attention variant (LA-QViT): a global branch, and a local one that looks at eyes and mouth.
+"""Landmark-attention variant (LA-QViT): a global branch, and a local one around eyes and mouth.
 
 Global: the trunk's last map through three 1x1 convolutions of 64 channels. Local: five windows of 10x10 cells of the
 middle map (28x28) around the two eyes, the point between them and the mouth corners, each through one shared attention
@@ -29,7 +29,7 @@ _OUT = 7
 
 
 def window_centres(landmarks: torch.Tensor) -> torch.Tensor:
-    """Where the five windows lie: both eyes, the point between them (in the nose's place), both mouth corners.
+    """Centres of the five windows: both eyes, the point between them (in the nose's place), both mouth corners.
 
     Args:
         landmarks: float32 (N, 5, 2), px in the crop: left eye, right eye, nose, left and right mouth corner as seen.
