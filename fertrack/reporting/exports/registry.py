@@ -10,12 +10,21 @@ srt, vtt    ``<stem>.srt``, ``<stem>.vtt``             ``fertrack.reporting.expo
 ass         ``<stem>.ass``                             the same, each person in the colour drawn in the video
 elan        ``<stem>.elan.txt``                        ``fertrack.reporting.exports.elan``
 mot         ``<stem>.mot.txt``                         ``fertrack.reporting.exports.mot``
+eaf         ``<stem>.eaf`` and two linked files        ``fertrack.reporting.exports.eaf``
+textgrid    ``<stem>.TextGrid``                        ``fertrack.reporting.exports.textgrid``
+boris       ``<stem>.boris``, ``.boris_events.xlsx``   ``fertrack.reporting.exports.boris``
+facereader  two logs a person                          ``fertrack.reporting.exports.facereader``
+bids        ``<stem>_events.tsv``, ``.json``           ``fertrack.reporting.exports.bids``
+openface    ``<stem>.openface.csv``                    ``fertrack.reporting.exports.openface``
+wide        ``<stem>.wide.csv``, ``.wide.feather``     ``fertrack.reporting.exports.wide``
+xlsx        ``<stem>.xlsx``                            ``fertrack.reporting.exports.xlsx``; needs XlsxWriter
 ==========  =========================================  ============================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +48,8 @@ def export_run(
     track: int | None = None,
     config: ReportConfig | None = None,
     overwrite: bool = False,
+    rate_hz: float | None = None,
+    only: str = "",
 ) -> list[Path]:
     """Write one run in one format; the formats and their columns are documented at the top of their modules.
 
@@ -51,6 +62,8 @@ def export_run(
         track: only this person's track.
         config: shortest episode and longest gap; the defaults if None.
         overwrite: replace files of the same names.
+        rate_hz: rows per second of ``wide``; the video's own if None.
+        only: of a format of several files, write only the one of this name.
 
     Returns:
         The files written.
@@ -69,16 +82,23 @@ def export_run(
     facts = queries.run_facts(db, run)
     base = stem or f"run{facts.id}.{Path(facts.source_name).stem}"
     stem = base if track is None else f"{base}.id{track}"
-    chosen = Selection(facts.id, track, config or ReportConfig())
+    chosen = Selection(facts.id, track, config or ReportConfig(), rate_hz, only)
     if output_format == "csv":
         from fertrack.reporting.exports.csv_export import write_csv
 
         return write_csv(db, chosen.run, folder, stem, chosen.config, track=track, overwrite=overwrite)
+    options = {"format": output_format, "stem": base, "track": track, "config": chosen.config.model_dump(mode="json")}
+    options |= {} if rate_hz is None else {"rate_hz": rate_hz}
+    if output_format in _MODULES:
+        module = import_module(f"fertrack.reporting.exports.{output_format}")
+        paths: list[Path] = module.write(db, chosen, folder, stem, overwrite=overwrite)
+        for path in paths:
+            record_output(db, chosen.run, path, "export", options)
+        return paths
     suffix, write = _WRITERS[output_format]
     path = folder / f"{stem}{suffix}"
     check_free(path, overwrite=overwrite)
     write(db, chosen, path, overwrite)
-    options = {"format": output_format, "stem": base, "track": track, "config": chosen.config.model_dump(mode="json")}
     record_output(db, chosen.run, path, "export", options)
     return [path]
 
@@ -139,5 +159,8 @@ _WRITERS: dict[str, tuple[str, Callable[[Database, Selection, Path, bool], None]
     "mot": (".mot.txt", _text(_mot)),
 }
 
-FORMATS: tuple[str, ...] = ("csv", *_WRITERS)
+_MODULES = ("eaf", "textgrid", "boris", "facereader", "bids", "openface", "wide", "xlsx")
+"""Formats written by the function ``write`` of the module of that name: the shape of a new one."""
+
+FORMATS: tuple[str, ...] = ("csv", *_WRITERS, *_MODULES)
 """What ``export_run`` can write."""

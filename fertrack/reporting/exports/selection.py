@@ -17,8 +17,12 @@ class Selection:
         run: ID of the run.
         track: only this person's track; None: everybody's.
         config: shortest episode and longest gap.
+        only: write only the file of this name, if several belong together; all if empty.
+        rate_hz: rows per second of formats at an even rate; the video's own if None.
     """
 
     run: int
     track: int | None
     config: ReportConfig
+    rate_hz: float | None = None
+    only: str = ""
