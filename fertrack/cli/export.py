@@ -27,6 +27,14 @@ class ExportFormat(StrEnum):
     ASS = "ass"
     ELAN = "elan"
     MOT = "mot"
+    EAF = "eaf"
+    TEXTGRID = "textgrid"
+    BORIS = "boris"
+    FACEREADER = "facereader"
+    BIDS = "bids"
+    OPENFACE = "openface"
+    WIDE = "wide"
+    XLSX = "xlsx"
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +50,9 @@ def export(
         typer.Option(
             "--format",
             help="csv, jsonl, parquet: every face; srt, vtt, ass: episodes as subtitles; elan: episodes as "
-            "tab-delimited text; mot: boxes as MOTChallenge text.",
+            "tab-delimited text; mot: boxes as MOTChallenge text; eaf: ELAN; textgrid: Praat; boris: a BORIS project; "
+            "facereader, openface: tables in the shape of those programs'; bids: events; wide: a row a time, columns "
+            "a person; xlsx: an Excel workbook.",
         ),
     ],
     track: Annotated[int | None, typer.Option(help="Only this track ID.")] = None,

@@ -51,3 +51,9 @@ class ReportConfig(StageConfig):
     thumbnails: bool = Field(
         False, description="Show the stored picture of each person's face in the report, where the run kept them."
     )
+    wide_hz: float = Field(
+        0.0,
+        ge=0.0,
+        le=1000.0,
+        description="Rows per second of the export wide; 0: as many as the video has frames.",
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from fertrack.errors import FertrackError, ReportError, reason_of
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import write_csv
-from fertrack.reporting.exports.registry import export_run
+from fertrack.reporting.exports.registry import MULTI_FILE, export_run
 from fertrack.reporting.html.comparison import write_comparison
 from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.video import find_film
@@ -126,7 +126,7 @@ def _csv(database: Database, file: OutputFile) -> list[str]:
 def _export(database: Database, file: OutputFile) -> list[str]:
     assert file.run is not None
     options: dict[str, Any] = file.options
-    export_run(
+    written = export_run(
         database,
         file.run,
         options["format"],
@@ -135,7 +135,11 @@ def _export(database: Database, file: OutputFile) -> list[str]:
         track=options.get("track"),
         config=ReportConfig.model_validate(options.get("config", {})),
         overwrite=True,
+        only=file.path.name if options["format"] in MULTI_FILE else "",
     )
+    if not written:  # it was about the person alone
+        file.path.unlink()
+        forget_output(database, file.id)
     return []
 
 

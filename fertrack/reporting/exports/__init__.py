@@ -10,5 +10,6 @@ Reading order::
     subtitles     episodes as SRT, VTT or ASS
     elan          episodes for ELAN
     mot           tracks as MOTChallenge text
+    tools/        ELAN, Praat, BORIS, FaceReader, BIDS, OpenFace, wide tables, Excel
     label_import  corrected labels read from CSV
 """

@@ -10,14 +10,14 @@ srt, vtt    ``<stem>.srt``, ``<stem>.vtt``             ``fertrack.reporting.expo
 ass         ``<stem>.ass``                             the same, each person in the colour drawn in the video
 elan        ``<stem>.elan.txt``                        ``fertrack.reporting.exports.elan``
 mot         ``<stem>.mot.txt``                         ``fertrack.reporting.exports.mot``
-eaf         ``<stem>.eaf`` and two linked files        ``fertrack.reporting.exports.eaf``
-textgrid    ``<stem>.TextGrid``                        ``fertrack.reporting.exports.textgrid``
-boris       ``<stem>.boris``, ``.boris_events.xlsx``   ``fertrack.reporting.exports.boris``
-facereader  two logs a person                          ``fertrack.reporting.exports.facereader``
-bids        ``<stem>_events.tsv``, ``.json``           ``fertrack.reporting.exports.bids``
-openface    ``<stem>.openface.csv``                    ``fertrack.reporting.exports.openface``
-wide        ``<stem>.wide.csv``, ``.wide.feather``     ``fertrack.reporting.exports.wide``
-xlsx        ``<stem>.xlsx``                            ``fertrack.reporting.exports.xlsx``; needs XlsxWriter
+eaf         ``<stem>.eaf`` and two linked files        ``fertrack.reporting.exports.tools.eaf``
+textgrid    ``<stem>.TextGrid``                        ``fertrack.reporting.exports.tools.textgrid``
+boris       ``<stem>.boris``, ``.boris_events.xlsx``   ``fertrack.reporting.exports.tools.boris``
+facereader  two logs a person                          ``fertrack.reporting.exports.tools.facereader``
+bids        ``<stem>_events.tsv``, ``.json``           ``fertrack.reporting.exports.tools.bids``
+openface    ``<stem>.openface.csv``                    ``fertrack.reporting.exports.tools.openface``
+wide        ``<stem>.wide.csv``, ``.wide.feather``     ``fertrack.reporting.exports.tools.wide``
+xlsx        ``<stem>.xlsx``                            ``fertrack.reporting.exports.tools.xlsx``; needs XlsxWriter
 ==========  =========================================  ============================================================
 """
 
@@ -35,7 +35,7 @@ from fertrack.reporting.exports.selection import Selection
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
 
-__all__ = ["FORMATS", "export_run"]
+__all__ = ["FORMATS", "MULTI_FILE", "export_run"]
 
 
 def export_run(
@@ -48,7 +48,6 @@ def export_run(
     track: int | None = None,
     config: ReportConfig | None = None,
     overwrite: bool = False,
-    rate_hz: float | None = None,
     only: str = "",
 ) -> list[Path]:
     """Write one run in one format; the formats and their columns are documented at the top of their modules.
@@ -60,9 +59,8 @@ def export_run(
         folder: where the files go; made if missing.
         stem: what their names begin with; from the run and its source if empty, such as ``run3.clip``.
         track: only this person's track.
-        config: shortest episode and longest gap; the defaults if None.
+        config: episodes and rates; the defaults if None.
         overwrite: replace files of the same names.
-        rate_hz: rows per second of ``wide``; the video's own if None.
         only: of a format of several files, write only the one of this name.
 
     Returns:
@@ -82,15 +80,14 @@ def export_run(
     facts = queries.run_facts(db, run)
     base = stem or f"run{facts.id}.{Path(facts.source_name).stem}"
     stem = base if track is None else f"{base}.id{track}"
-    chosen = Selection(facts.id, track, config or ReportConfig(), rate_hz, only)
+    chosen = Selection(facts.id, track, config or ReportConfig(), only)
     if output_format == "csv":
         from fertrack.reporting.exports.csv_export import write_csv
 
         return write_csv(db, chosen.run, folder, stem, chosen.config, track=track, overwrite=overwrite)
     options = {"format": output_format, "stem": base, "track": track, "config": chosen.config.model_dump(mode="json")}
-    options |= {} if rate_hz is None else {"rate_hz": rate_hz}
-    if output_format in _MODULES:
-        module = import_module(f"fertrack.reporting.exports.{output_format}")
+    if output_format in MULTI_FILE:
+        module = import_module(f"fertrack.reporting.exports.tools.{output_format}")
         paths: list[Path] = module.write(db, chosen, folder, stem, overwrite=overwrite)
         for path in paths:
             record_output(db, chosen.run, path, "export", options)
@@ -159,8 +156,8 @@ _WRITERS: dict[str, tuple[str, Callable[[Database, Selection, Path, bool], None]
     "mot": (".mot.txt", _text(_mot)),
 }
 
-_MODULES = ("eaf", "textgrid", "boris", "facereader", "bids", "openface", "wide", "xlsx")
-"""Formats written by the function ``write`` of the module of that name: the shape of a new one."""
+MULTI_FILE = ("eaf", "textgrid", "boris", "facereader", "bids", "openface", "wide", "xlsx")
+"""Formats that may have several files, written by ``write`` of the module of that name: the shape of a new one."""
 
-FORMATS: tuple[str, ...] = ("csv", *_WRITERS, *_MODULES)
+FORMATS: tuple[str, ...] = ("csv", *_WRITERS, *MULTI_FILE)
 """What ``export_run`` can write."""

@@ -77,9 +77,12 @@ def write_parquet(db: Database, chosen: Selection, path: Path, *, overwrite: boo
     faces = face_table(db, chosen.run, chosen.track)
     units = faces.attrs.get("units", {})
     table = pa.Table.from_pandas(faces, preserve_index=False)
+    # A column without a single value has Arrow's type null, and files of other runs could not be read together with it.
     fields = [
-        field.with_metadata({"unit": units[field.name]}) if field.name in units else field for field in table.schema
+        pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type, field.nullable)
+        for field in table.schema
     ]
+    fields = [field.with_metadata({"unit": units[field.name]}) if field.name in units else field for field in fields]
     about = {"fertrack_version": version("fertrack"), "run": str(chosen.run)}
     table = table.cast(pa.schema(fields, metadata={**(table.schema.metadata or {}), **about}))
     with drafted(path, overwrite=overwrite) as draft:

@@ -16,13 +16,11 @@ class Selection:
     Attributes:
         run: ID of the run.
         track: only this person's track; None: everybody's.
-        config: shortest episode and longest gap.
+        config: what counts as an episode, and rates.
         only: write only the file of this name, if several belong together; all if empty.
-        rate_hz: rows per second of formats at an even rate; the video's own if None.
     """
 
     run: int
     track: int | None
     config: ReportConfig
-    rate_hz: float | None = None
     only: str = ""

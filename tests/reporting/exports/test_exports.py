@@ -91,6 +91,12 @@ def test_parquet_has_types_and_units(db: Database, tmp_path: Path) -> None:
     assert (read["label"].dtype, read["x1"].dtype) == (stored["label"].dtype, stored["x1"].dtype)
 
 
+def test_parquet_of_a_run_without_corrections_has_the_types_of_one_with_them(db: Database, tmp_path: Path) -> None:
+    with_some, with_none = (pq.read_schema(export_run(db, run, "parquet", tmp_path)[0]) for run in (1, 2))
+    assert with_none.field("corrected").type == "string"
+    assert with_none.names == with_some.names
+
+
 def test_parquet_without_pyarrow_is_one_sentence(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_import = builtins.__import__
 

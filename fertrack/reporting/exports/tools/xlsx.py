@@ -25,7 +25,7 @@ import pandas as pd
 
 from fertrack.errors import MissingExtraError, ReportError
 from fertrack.files import check_free, drafted
-from fertrack.reporting.exports.content import RunContent, run_content
+from fertrack.reporting.exports.tools.content import RunContent, run_content
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection

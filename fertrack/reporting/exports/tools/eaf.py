@@ -26,8 +26,8 @@ from urllib.request import pathname2url
 import pandas as pd
 
 from fertrack.imaging.palette import LIGHT
-from fertrack.reporting.exports.content import RunContent, run_content
-from fertrack.reporting.exports.text_files import write_texts
+from fertrack.reporting.exports.tools.content import RunContent, run_content
+from fertrack.reporting.exports.tools.text_files import write_texts
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fertrack.files import check_free, drafted
-from fertrack.reporting.exports.text_files import write_texts
+from fertrack.reporting.exports.tools.text_files import write_texts
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite
     from fertrack.storage.queries import timeline
     from fertrack.storage.queries.resample import resampled_timeline
 
-    rate_hz = chosen.rate_hz or timeline.run_facts(db, chosen.run).info.fps or 25.0
+    rate_hz = chosen.config.wide_hz or timeline.run_facts(db, chosen.run).info.fps or 25.0
     who = None if chosen.track is None else f"ID {chosen.track}"
     table = to_wide(resampled_timeline(db, chosen.run, rate_hz, who=who))
     feather = folder / f"{stem}.wide.feather"

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fertrack.reporting.exports.content import MarkerContent, PersonContent, RunContent, run_content
-from fertrack.reporting.exports.text_files import write_texts
+from fertrack.reporting.exports.tools.content import MarkerContent, PersonContent, RunContent, run_content
+from fertrack.reporting.exports.tools.text_files import write_texts
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection

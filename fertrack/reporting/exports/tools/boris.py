@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fertrack.files import check_free, drafted
-from fertrack.reporting.exports.content import RunContent, run_content
-from fertrack.reporting.exports.text_files import write_texts
+from fertrack.reporting.exports.tools.content import RunContent, run_content
+from fertrack.reporting.exports.tools.text_files import write_texts
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from fertrack.reporting.exports.text_files import write_texts
+from fertrack.reporting.exports.tools.text_files import write_texts
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:

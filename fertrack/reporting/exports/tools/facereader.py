@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fertrack.reporting.exports.content import PersonContent, RunContent, run_content
-from fertrack.reporting.exports.text_files import write_texts
+from fertrack.reporting.exports.tools.content import PersonContent, RunContent, run_content
+from fertrack.reporting.exports.tools.text_files import write_texts
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
