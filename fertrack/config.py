@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import re
 import textwrap
 import tomllib
@@ -67,6 +68,7 @@ class Settings(StageConfig):
     )
 
 
+_MAX_HALF_LIFE_S = 60.0
 _ROW_SECTIONS = ("input", "detection", "shots", "tracking", "classification", "calibration", "smoothing")
 
 
@@ -95,7 +97,8 @@ def load_settings(
         configs: paths of TOML files, or names of presets.
         overrides: for example ``["tracking.max_age=15"]``.
         flags: dotted option to command-line flag and value, ``{"input.rate_hz": ("--rate", 5.0)}``; these win.
-        base: TOML text to start from, for example what a stored run was made with; empty: the built-in defaults.
+        base: TOML text to start from, for example what a stored run was made with, by this or an earlier version;
+            empty: the built-in defaults.
 
     Raises:
         ConfigError: a file is missing or not TOML, a key is unknown, or a value is out of range.
@@ -103,7 +106,7 @@ def load_settings(
     >>> load_settings(["fast"], ["tracking.max_age=15"]).tracking.max_age
     15
     """
-    merged: dict[str, Any] = tomllib.loads(base)
+    merged = _upgraded(tomllib.loads(base))
     origin: dict[tuple[str, ...], str] = {}
     for config in configs:
         path = _config_path(config)
@@ -148,6 +151,36 @@ def digest(settings: Settings) -> str:
     """SHA-256 over the options that can change a row: equal digests and weights mean equal rows for the same video."""
     canonical = json.dumps(settings.model_dump(mode="json", include=set(_ROW_SECTIONS)), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables that an earlier version stored with a run, in today's options.
+
+    - ``calibration.boost`` and ``penalty`` multiplied and divided odds: their logarithms are added to the run's bias;
+      where it took its classifier's, to the bias profile.
+    - ``smoothing.alpha``, the weight of the newest value at ``reference_fps``, is a half-life by another name.
+      ``ema_past_weight`` counted frames: it becomes a half-life at the rate at which frames were analysed, taken as 30
+      a second where every frame was.
+    - ``calibration.fitted_on`` and ``data_sha256`` were a record.
+    """
+    tables = {name: dict(table) if isinstance(table, Mapping) else table for name, table in stored.items()}
+    calibration, smoothing = tables.get("calibration", {}), tables.get("smoothing", {})
+    boost, penalty = calibration.pop("boost", {}), calibration.pop("penalty", {})
+    shift = {name: math.log(boost.get(name, 1.0) / penalty.get(name, 1.0)) for name in (*boost, *penalty)}
+    if any(shift.values()):
+        place = "bias" if "bias" in calibration else "bias_profile"
+        before = calibration.get(place, {})
+        calibration[place] = before | {name: before.get(name, 0.0) + value for name, value in shift.items()}
+    for name in ("fitted_on", "data_sha256"):
+        calibration.pop(name, None)
+    alpha, fps = smoothing.pop("alpha", 0.0), smoothing.pop("reference_fps", 30.0)
+    past = smoothing.pop("ema_past_weight", 0.0)
+    if past:
+        alpha, fps = 1.0 - past, tables.get("input", {}).get("rate_hz") or 30.0
+    if alpha:
+        half_life_s = -math.log(2.0) / (math.log1p(-alpha) * fps) if alpha < 1.0 else 0.0
+        smoothing["half_life_s"] = min(half_life_s, _MAX_HALF_LIFE_S)
+    return tables
 
 
 def _config_path(config: str | Path) -> Path:

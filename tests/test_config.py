@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,63 @@ def test_the_digest_covers_what_can_change_a_row_and_nothing_else() -> None:
 def test_text_values_need_no_quotes() -> None:
     assert load_settings([], ["storage.url=results/a.db"]).storage.url == "results/a.db"
     assert load_settings([], ['storage.url="results/a.db"']).storage.url == "results/a.db"
+
+
+EARLIER = """
+[input]
+{input}
+[calibration]
+use_bias = true
+{calibration}
+fitted_on = "faces/"
+data_sha256 = "ab"
+
+[smoothing]
+half_life_s = 0.0
+alpha = {alpha}
+reference_fps = 25.0
+ema_past_weight = {past}
+"""
+
+
+@pytest.mark.parametrize(
+    ("alpha", "past", "rate", "half_life_s"),
+    [
+        (0.0, 0.0, "", 0.0),
+        (0.3, 0.0, "", -math.log(2) / math.log(0.7) / 25),
+        (1.0, 0.0, "", 0.0),
+        (1e-9, 0.0, "", 60.0),
+        (0.0, 0.5, "", 1 / 30),
+        (0.0, 0.25, "rate_hz = 10.0", 0.05),
+    ],
+)
+def test_a_run_of_an_earlier_version_is_smoothed_as_it_was(
+    alpha: float, past: float, rate: str, half_life_s: float
+) -> None:
+    toml = EARLIER.format(input=rate, calibration="", alpha=alpha, past=past)
+    assert load_settings(base=toml).smoothing.half_life_s == pytest.approx(half_life_s)
+
+
+@pytest.mark.parametrize(
+    ("given", "bias", "profile"),
+    [
+        ("", None, None),
+        ("boost = {}\npenalty = {}", None, None),
+        ("boost = {fear = 1.0}\npenalty = {anger = 1.0}", None, None),
+        ("boost = {fear = 3.0}\npenalty = {anger = 2.0}", None, {"fear": math.log(3), "anger": -math.log(2)}),
+        ("boost = {fear = 3.0}\nbias_profile = {fear = 0.5}", None, {"fear": math.log(3) + 0.5}),
+        ("boost = {fear = 4.0}\npenalty = {fear = 2.0}\nbias = {fear = 1.0}", {"fear": math.log(2) + 1.0}, None),
+    ],
+)
+def test_boosts_and_penalties_of_an_earlier_run_become_its_bias(
+    given: str, bias: dict[str, float] | None, profile: dict[str, float] | None
+) -> None:
+    calibration = load_settings(base=EARLIER.format(input="", calibration=given, alpha=0, past=0)).calibration
+    assert calibration.bias == (pytest.approx(bias) if bias else bias)
+    assert calibration.bias_profile == (pytest.approx(profile) if profile else profile)
+
+
+def test_options_that_are_gone_are_refused_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "old.toml").write_text("[calibration]\nboost = {fear = 2.0}\n")
+    with pytest.raises(ConfigError, match=r"old.toml: unknown option 'calibration.boost'"):
+        load_settings([tmp_path / "old.toml"])

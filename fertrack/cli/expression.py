@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides, Run, settings_from
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides, Run, calibration_source, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def expression(
         data, settings, split, pictures, with_detector=with_detector, not_found="average" if average else "leave-out"
     )
     evaluation = evaluate_answers(labelled, answers, calibrator, resamples=resamples)
+    evaluation.facts["calibration"] += calibration_source(config)
     if model_card is not None:
         from fertrack.evaluation.expression.model_card import write_card
 

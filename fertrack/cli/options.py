@@ -25,6 +25,7 @@ __all__ = [
     "Overrides",
     "Run",
     "Runs",
+    "calibration_source",
     "episode_rule",
     "settings_from",
 ]
@@ -94,3 +95,11 @@ def settings_from(
 
     given = {option: flag for option, flag in (flags or {}).items() if flag[1] is not None}
     return load_settings(config or (), overrides or (), flags=given)
+
+
+def calibration_source(config: list[str] | None) -> str:
+    """Faces that the last config file with a calibration was fitted on, as ``; fitted on ...``; empty if none says."""
+    from fertrack.tuning.calibration_file import fitted_on
+
+    sources = [source for each in config or () if (source := fitted_on(Path(each)))]
+    return f"; fitted on {sources[-1]}" if sources else ""

@@ -3,7 +3,7 @@
 Four steps in a fixed order, each of which can be switched off: temperature, prior correction, class bias (all in
 logit space, before the softmax), and, after smoothing, a threshold for each class. With z the logits::
 
-    y = scale * z / T  -  s * ln(training_prior + eps)  +  s * ln(target_prior + eps)  +  bias + ln(boost) - ln(penalty)
+    y = scale * z / T  -  s * ln(training_prior + eps)  +  s * ln(target_prior + eps)  +  bias
     p = softmax(y)
 
 T is the temperature of Guo et al. (2017), "On Calibration of Modern Neural Networks"; scale, one number for each
@@ -28,6 +28,9 @@ from fertrack.expression.reliability import Reliability
 from fertrack.types import EXPRESSIONS, Float64Array, FloatArray
 
 __all__ = ["Calibrator", "ClassifierCalibration", "assumed_shares", "by_expression", "estimate_shares", "in_order"]
+
+
+_EQUAL = (1 / len(EXPRESSIONS),) * len(EXPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,7 @@ class Calibrator:
         self._scale = np.array(in_order(scale, 1.0))
         self._strength = _first(config.prior_strength, bundle.prior_strength) if config.use_prior else 0.0
         self._training_prior = _vector(config.training_prior, bundle.training_prior)
-        self._target_prior = _vector(config.target_prior, (1 / len(EXPRESSIONS),) * len(EXPRESSIONS))
+        self._target_prior = _vector(config.target_prior, _EQUAL)
         self._bias = _total_bias(config, bundle) if config.use_bias else np.zeros(len(EXPRESSIONS))
         self._offset = self._bias + _prior_offset(
             self._training_prior, self._target_prior, self._strength, config.prior_eps
@@ -174,9 +177,7 @@ class Calibrator:
     @property
     def assumed_shares(self) -> Float64Array:
         """Class shares at which the probabilities are meant to be right, float64 (7,), sum 1."""
-        shares = self._training_prior ** (1.0 - self._strength) * self._target_prior**self._strength
-        normed: Float64Array = shares / shares.sum()
-        return normed
+        return assumed_shares(self._training_prior, self._strength, self._target_prior)
 
     def describe(self) -> dict[str, Any]:
         """The values in force, as plain JSON and TOML values, for the record of a run.
@@ -185,10 +186,9 @@ class Calibrator:
         another configuration when the bundle is no longer there (``ClassifierCalibration.from_record``).
         """
         return {
-            "calibrated": self.classifier.calibrated or self.config.fitted_on is not None,
+            "calibrated": self.classifier.calibrated or self.config.is_fitted,
             "temperature": self._temperature,
             **({"scale": by_expression(self._scale)} if (self._scale != 1.0).any() else {}),
-            **({"fitted_on": self.config.fitted_on} if self.config.fitted_on else {}),
             "prior_strength": self._strength,
             "training_prior": by_expression(self._training_prior),
             "target_prior": by_expression(self._target_prior),
@@ -199,13 +199,15 @@ class Calibrator:
         }
 
 
-def assumed_shares(training_prior: npt.ArrayLike, strength: float) -> Float64Array:
-    """Class shares at which a correction of this strength is right: training_prior ** (1 - strength), summing to 1.
+def assumed_shares(
+    training_prior: npt.ArrayLike, strength: float, target_prior: npt.ArrayLike = _EQUAL
+) -> Float64Array:
+    """Class shares at which a prior correction is right: training ** (1 - strength) * target ** strength, summing to 1.
 
     >>> assumed_shares([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.4], 1.0).round(4).tolist()[-1]
     0.1429
     """
-    powers = np.asarray(training_prior, np.float64) ** (1.0 - strength)
+    powers = np.asarray(training_prior, np.float64) ** (1.0 - strength) * np.asarray(target_prior) ** strength
     shares: Float64Array = powers / powers.sum()
     return shares
 
@@ -288,8 +290,7 @@ def _prior_offset(training: Float64Array, target: Float64Array, strength: float,
 
 def _total_bias(config: CalibrationConfig, bundle: ClassifierCalibration) -> Float64Array:
     bias = np.array(bundle.biases if config.bias is None else in_order(config.bias, 0.0))
-    bias = bias + in_order(config.bias_profile or {}, 0.0)
-    total: Float64Array = bias + np.log(in_order(config.boost, 1.0)) - np.log(in_order(config.penalty, 1.0))
+    total: Float64Array = bias + in_order(config.bias_profile or {}, 0.0)
     return total
 
 

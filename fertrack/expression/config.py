@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from fertrack.stage_config import StageConfig
 from fertrack.types import EXPRESSIONS, Float64Array
 
-__all__ = ["CalibrationConfig", "Expression", "Factors", "PerClass", "Prior", "Scales", "Shares", "SmoothingConfig"]
+__all__ = ["CalibrationConfig", "Expression", "PerClass", "Prior", "Scales", "Shares", "SmoothingConfig"]
 
 Expression = Literal["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
 
@@ -31,9 +31,6 @@ PerClass = dict[Expression, Annotated[float, Field(ge=-20.0, le=20.0)]]
 
 Prior = Annotated[dict[Expression, Annotated[float, Field(ge=0.0, le=1.0)]], AfterValidator(_check_prior)]
 """A share for each of the seven expressions, by name, summing to 1."""
-
-
-Factors = dict[Expression, Annotated[float, Field(ge=1.0, le=100.0)]]
 
 
 Scales = dict[Expression, Annotated[float, Field(ge=0.05, le=20.0)]]
@@ -70,16 +67,10 @@ class CalibrationConfig(StageConfig):
     prior_eps: float = Field(
         1e-8, ge=0.0, le=1e-2, description="Added to both priors inside the logarithm, so that a share of 0 is finite."
     )
-    use_bias: bool = Field(True, description="Add the class biases, boosts and penalties to the logits.")
+    use_bias: bool = Field(True, description="Add the class biases to the logits.")
     bias: PerClass | None = Field(
         None,
         description="Added to the calibrated logits, by expression (0 for those not named); unset: the bundle's.",
-    )
-    boost: Factors = Field(
-        {}, description="Multiplies an expression's odds, by expression; 1.08 adds ln 1.08 to its logit."
-    )
-    penalty: Factors = Field(
-        {}, description="Divides an expression's odds, by expression; 1.05 takes ln 1.05 from its logit."
     )
     bias_profile: PerClass | None = Field(
         None,
@@ -98,41 +89,20 @@ class CalibrationConfig(StageConfig):
         description="Name and version of the classifier that these values were fitted for; any other is refused. "
         "Unset: not checked.",
     )
-    fitted_on: str | None = Field(
-        None, description="Which labelled faces these values were fitted on; a record, changes nothing."
-    )
-    data_sha256: str | None = Field(None, description="Digest of those faces; a record, changes nothing.")
 
-
-_FORMS = ("half_life_s", "alpha", "ema_past_weight")
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is a whole calibration for a named classifier, as `fertrack calibrate` writes it."""
+        parts = (self.temperature, self.prior_strength, self.training_prior, self.bias, self.thresholds)
+        return self.classifier is not None and None not in parts
 
 
 class SmoothingConfig(StageConfig):
-    """Smoothing of a track's probabilities over time.
-
-    One of ``half_life_s``, ``alpha`` and ``ema_past_weight`` says how strongly. Setting one of the other two puts the
-    default half-life out of use; all three at 0 is no smoothing.
-    """
+    """How a track's probabilities are smoothed over time."""
 
     enabled: bool = Field(True, description="Smooth and hold labels over time; off: every frame stands alone.")
     half_life_s: float = Field(
-        0.25, ge=0.0, le=60.0, description="Time after which what was seen counts half, s; 0: not used."
-    )
-    alpha: float = Field(
-        0.0,
-        ge=0.0,
-        le=1.0,
-        description="Instead of half_life_s: weight of the newest value at reference_fps frames a second; 0: not used.",
-    )
-    reference_fps: float = Field(
-        30.0, gt=0.0, le=1000.0, description="Frame rate at which alpha is meant; used with alpha only."
-    )
-    ema_past_weight: float = Field(
-        0.0,
-        ge=0.0,
-        lt=1.0,
-        description="Instead of half_life_s: weight of the past, once per processed frame, however much time has "
-        "passed; 0: not used.",
+        0.25, ge=0.0, le=60.0, description="Time after which what was seen counts half, s; 0: no smoothing."
     )
     hysteresis_margin: float = Field(
         0.05,
@@ -144,45 +114,9 @@ class SmoothingConfig(StageConfig):
         2.0, ge=0.0, le=3600.0, description="A track unseen for longer than this starts afresh, s; 0: never."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_gives_way(cls, given: Any) -> Any:
-        if (
-            isinstance(given, dict)
-            and "half_life_s" not in given
-            and (given.get("alpha") or given.get("ema_past_weight"))
-        ):
-            return {**given, "half_life_s": 0.0}
-        return given
-
-    @model_validator(mode="after")
-    def _at_most_one_form(self) -> SmoothingConfig:
-        used = [name for name in _FORMS if getattr(self, name) > 0.0]
-        if len(used) > 1:
-            raise ValueError(f"{' and '.join(used)} contradict each other: keep one, set the others to 0")
-        return self
-
     def past_weight(self, elapsed_s: Float64Array) -> Float64Array:
         """Weight of the past, 0 to 1, after ``elapsed_s`` seconds (>= 0): 0.5 ** (elapsed_s / half_life_s)."""
-        if self.ema_past_weight > 0.0:
-            return np.full(elapsed_s.shape, self.ema_past_weight)
-        half_life_s = self.equivalent_half_life_s
-        if not half_life_s:
+        if not self.half_life_s:
             return np.zeros(elapsed_s.shape)
-        weight: Float64Array = np.exp2(elapsed_s / -half_life_s)
+        weight: Float64Array = np.exp2(elapsed_s / -self.half_life_s)
         return weight
-
-    @property
-    def equivalent_half_life_s(self) -> float | None:
-        """The half-life in force, s; None for ``ema_past_weight``, which counts frames and knows no time.
-
-        >>> round(SmoothingConfig(alpha=0.5, reference_fps=20.0).equivalent_half_life_s, 6)
-        0.05
-        """
-        if self.ema_past_weight > 0.0:
-            return None
-        if self.alpha == 0.0:
-            return self.half_life_s
-        if self.alpha == 1.0:
-            return 0.0
-        return -math.log(2.0) / (math.log1p(-self.alpha) * self.reference_fps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
@@ -26,6 +27,7 @@ __all__ = [
     "calibration_toml",
     "fit_facts",
     "fit_json",
+    "fitted_on",
     "shortfalls",
     "target_rows",
     "write_calibration",
@@ -48,9 +50,11 @@ def calibration_toml(config: CalibrationConfig, comment: str, record: Mapping[st
     values = config.model_dump(mode="json", exclude_defaults=True)
     # What an earlier file or a run's own configuration may have set must not be added to what was fitted, nor stay
     # switched off: everything that changes a probability is said.
-    neutral = {name: dict.fromkeys(EXPRESSIONS, 1.0) for name in ("scale", "boost", "penalty")}
-    neutral["bias_profile"] = dict.fromkeys(EXPRESSIONS, 0.0)
-    neutral["target_prior"] = dict.fromkeys(EXPRESSIONS, 1 / len(EXPRESSIONS))
+    neutral = {
+        "scale": dict.fromkeys(EXPRESSIONS, 1.0),
+        "bias_profile": dict.fromkeys(EXPRESSIONS, 0.0),
+        "target_prior": dict.fromkeys(EXPRESSIONS, 1 / len(EXPRESSIONS)),
+    }
     switches = dict.fromkeys(("use_temperature", "use_prior", "use_bias", "use_thresholds"), True)
     values = {**neutral, **switches, **values}
     return f"{head}\n\n{tomli_w.dumps({'calibration': values} | ({'record': record} if record else {}))}"
@@ -65,7 +69,8 @@ def write_calibration(
         OutputExistsError: something is already there and ``overwrite`` is False.
         ReportError: it cannot be written.
     """
-    config = fit.config(fitted_on=data, data_sha256=data_sha256)
+    config = fit.config()
+    record = {"fitted_on": data, "data_sha256": data_sha256, **_targets_record(fit)}
     after = fit.after.measures
     comment = (
         f"Calibration of {fit.classifier}, written by `fertrack calibrate`.\n"
@@ -76,8 +81,17 @@ def write_calibration(
     )
     if short := shortfalls(fit):
         comment = "\n".join([comment, "Mind:", *(f"- {each}." for each in short)])
-    write_text(path, calibration_toml(config, comment, _record(fit)), overwrite=overwrite)
+    write_text(path, calibration_toml(config, comment, record), overwrite=overwrite)
     return config
+
+
+def fitted_on(path: Path) -> str:
+    """Which labelled faces a calibration file says it was fitted on; empty if it says nothing, or is none."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return str(content["record"]["fitted_on"]) if "temperature" in content["calibration"] else ""
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        return ""
 
 
 _MAY_RISE = {"ece": 0.01, "nll": 0.0, "nll_equal_shares": 0.01}
@@ -118,7 +132,7 @@ def _verdict(target: PrecisionTarget) -> str:
     return ", ".join(target.problems) or met
 
 
-def _record(fit: CalibrationFit) -> dict[str, Any]:
+def _targets_record(fit: CalibrationFit) -> dict[str, Any]:
     """The targets, for the file; what is not known is left out."""
     targets: dict[str, Any] = {}
     for each in fit.targets:

@@ -137,12 +137,10 @@ class CalibrationFit:
         """Whether the temperature ran as far as it may, which a few images, all right or all wrong, make it do."""
         return bool(abs(np.log(self.values.temperature)) > 0.99 * _WIDEST_LOG)
 
-    def config(self, *, fitted_on: str = "", data_sha256: str = "", decimals: int = 4) -> CalibrationConfig:
-        """The values as a ``[calibration]`` section, rounded, with the record of what they were fitted on."""
+    def config(self, *, decimals: int = 4) -> CalibrationConfig:
+        """The values as a ``[calibration]`` section, rounded."""
         return CalibrationConfig(
             classifier=self.classifier,
-            fitted_on=fitted_on or None,
-            data_sha256=data_sha256 or None,
             temperature=round(self.values.temperature, decimals),
             scale=by_expression(self.values.scale, decimals) if self.options.kind == "vector" else None,
             prior_strength=self.strength,
@@ -352,9 +350,7 @@ class _Shift:
     @property
     def assumed(self) -> Float64Array:
         """Class shares at which the correction is right, float64 (7,), sum 1."""
-        shares = assumed_shares(self.training, self.strength) * np.maximum(self.target, _RARE) ** self.strength
-        normed: Float64Array = shares / shares.sum()
-        return normed
+        return assumed_shares(self.training, self.strength, np.maximum(self.target, _RARE))
 
 
 def _fit(logits: FloatArray, labels: IntArray, shift: _Shift, options: FitOptions) -> Values:

@@ -83,11 +83,11 @@ def _unsound(run: StoredRun, symptoms: Collection[str]) -> str:
 def _set_by_hand(run: StoredRun) -> tuple[str, ...]:
     """Options that shift the probabilities away from those fitted on labelled faces.
 
-    ``fertrack calibrate`` writes down that it has fitted temperature, scale and bias; who changes these afterwards
-    leaves no trace, and is believed.
+    A whole calibration for a named classifier, as ``fertrack calibrate`` writes it, was fitted; whoever changes its
+    temperature, scale or bias afterwards leaves no trace, and is believed.
     """
     config, force, own = run.settings.calibration, run.calibrator.describe(), run.own
-    is_fitted = config.fitted_on is not None
+    is_fitted = config.is_fitted
     moved = {
         "temperature": not is_fitted and abs(force["temperature"] / own.temperature - 1.0) > 0.01,
         "temperature switched off": is_fitted and not config.use_temperature,
@@ -98,8 +98,6 @@ def _set_by_hand(run: StoredRun) -> tuple[str, ...]:
         and not np.allclose(in_order(config.bias or {}, 0.0), own.biases)
         and config.bias is not None,
         "bias switched off": not config.use_bias and (is_fitted or any(own.biases)),
-        "boost": any(factor != 1.0 for factor in config.boost.values()),
-        "penalty": any(factor != 1.0 for factor in config.penalty.values()),
         "bias profile": any((config.bias_profile or {}).values()),
     }
     return tuple(name for name, is_moved in moved.items() if is_moved)

@@ -88,10 +88,8 @@ class StoredRun:
         return preview_labels(self.seen, Calibrator(other.calibration, self.own), other.smoothing)
 
     def half_life(self, seconds: float) -> Attempt:
-        """Another half-life; other forms of smoothing, which contradict it, are put out of use."""
-        others = ("alpha", "ema_past_weight")
-        used = [f"smoothing.{name}=0" for name in others if getattr(self.settings.smoothing, name)]
-        return Attempt((*self._smoothing_on(), *used, f"smoothing.half_life_s={seconds:g}"))
+        """Another half-life."""
+        return Attempt((*self._smoothing_on(), f"smoothing.half_life_s={seconds:g}"))
 
     def hysteresis(self, margin: float) -> Attempt:
         """Effects of a stronger hysteresis."""
@@ -120,7 +118,7 @@ class StoredRun:
         if len(parts) > 1:
             parts.append(tuple(option for options in parts for option in options))
         # Values that were fitted on labelled faces are no less the classifier's than the bundle's.
-        restores = self.settings.calibration.fitted_on is None
+        restores = not self.settings.calibration.is_fitted
         return tuple(Attempt(options, restores) for options in parts)
 
     def departures(self) -> tuple[str, ...]:

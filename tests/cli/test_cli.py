@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -155,6 +156,25 @@ def test_rescore_starts_from_what_the_run_was_made_with(db: str, capsys: pytest.
     with closing(sqlite3.connect(db)) as connection:
         (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
     assert load_settings(base=stored) == Settings()
+
+
+def test_a_run_of_an_earlier_version_is_rescored_reported_and_diagnosed(db: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(db)) as connection, connection:
+        (stored,) = connection.execute("SELECT config_toml FROM runs").fetchone()
+        earlier = stored.replace("\nuse_bias = true", "\nuse_bias = true\nboost = { anger = 4.0 }\npenalty = {}")
+        earlier = earlier.replace("half_life_s = 0.25", "half_life_s = 0.0\nalpha = 0.2\nreference_fps = 25.0")
+        assert earlier.count("\n") == stored.count("\n") + 4
+        connection.execute("UPDATE runs SET config_toml = ?", (earlier,))
+    assert run(["rescore", "last", "--db", db, "--set", "smoothing.hysteresis_margin=0.01"]) == 0
+    with closing(sqlite3.connect(db)) as connection:
+        (now,) = connection.execute("SELECT config_toml FROM runs").fetchone()
+    settings = load_settings(base=now)
+    assert settings.calibration.bias_profile == {"anger": pytest.approx(math.log(4.0))}
+    assert settings.smoothing.half_life_s == pytest.approx(-math.log(2.0) / math.log(0.8) / 25.0)
+    assert "boost" not in now
+    assert run(["rescore", "last", "--db", db, "--original"]) == 0
+    assert run(["report", "last", "--db", db, "-o", str(tmp_path / "report.html")]) == 0
+    assert run(["diagnose", "last", "--db", db]) == 0
 
 
 def test_rescore_takes_nothing_else_from_a_config_file(db: str) -> None:

@@ -182,9 +182,10 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     assert "fear: no picture shows it" in out
     name = load_bundle().calibration.classifier.replace(" ", "-")
     path = here / "configs" / "calibration" / f"{name}.toml"
-    written = tomllib.loads(path.read_text())["calibration"]
+    content = tomllib.loads(path.read_text())
+    written = content["calibration"]
     assert written["prior_strength"] == 0.5
-    assert len(written["data_sha256"]) == 64
+    assert len(content["record"]["data_sha256"]) == 64
     assert (here / "scores" / "calibration.html").is_file()
     assert run(fit) == 1, "nothing is replaced unasked"
     assert "use --overwrite" in capsys.readouterr().err

@@ -64,8 +64,8 @@ def test_rafdb_preset_gives_the_earlier_pipelines_numbers() -> None:
     fold = ExpressionFold(calibrator, SmoothingConfig(**preset["smoothing"]))
     columns = [alphabetical.index(name) for name in EXPRESSIONS]
     for i, z in enumerate(frames):
-        # Irregular times and a long gap: the earlier pipeline counted frames and never reset.
-        result = fold.update([0.0, 0.03, 0.2, 9.0, 9.01][i], np.array([1]), np.array([z], np.float32)[:, columns])
+        # The earlier pipeline counted frames; at 30 a second, a half-life of one frame is the same.
+        result = fold.update(i / 30, np.array([1]), np.array([z], np.float32)[:, columns])
         np.testing.assert_allclose(result.probabilities[0], np.array(expected_p[i])[columns], rtol=0, atol=1e-7)
         np.testing.assert_allclose(result.smoothed[0], np.array(expected_ema[i])[columns], rtol=0, atol=1e-7)
         label = result.labels[0]
@@ -73,7 +73,7 @@ def test_rafdb_preset_gives_the_earlier_pipelines_numbers() -> None:
 
 
 def test_rafdb_numbers_by_hand() -> None:
-    # All logits 0: only prior, boosts and penalty speak. The odds, worked out by hand:
+    # All logits 0: only prior and bias speak. The odds, worked out by hand:
     # happiness 1/0.3889 = 2.5714, fear 1/(0.0229*1.05) = 41.588, anger 1.08/0.0575 = 18.783,
     # surprise 1.08/0.1051 = 10.276, disgust 17.123, sadness 6.192, neutral 4.8614; sum 101.395.
     config = CalibrationConfig(**tomllib.loads(PRESET.read_text())["calibration"])
@@ -118,8 +118,8 @@ def test_each_step_can_be_switched_off(step: str) -> None:
     assert not np.allclose(off, on)
 
 
-def test_switching_the_bias_off_also_drops_boost_and_penalty() -> None:
-    config = CalibrationConfig(use_bias=False, boost={"fear": 5.0}, penalty={"anger": 5.0})
+def test_switching_the_bias_off_also_drops_the_profile() -> None:
+    config = CalibrationConfig(use_bias=False, bias={"anger": -1.6}, bias_profile={"fear": 1.6})
     plain = Calibrator(CalibrationConfig(use_bias=False), FITTED).probabilities(LOGITS)
     np.testing.assert_array_equal(Calibrator(config, FITTED).probabilities(LOGITS), plain)
 
@@ -131,13 +131,30 @@ def test_thresholds_switched_off_are_zero_and_read_only() -> None:
         thresholds[0] = 1.0
 
 
-def test_boost_multiplies_the_odds() -> None:
-    none = Calibrator(CalibrationConfig(), FITTED).probabilities(LOGITS).astype(float)
-    boosted = Calibrator(CalibrationConfig(boost={"fear": 3.0}, penalty={"anger": 2.0}), FITTED).probabilities(LOGITS)
-    odds = boosted.astype(float) / none
+def test_a_bias_multiplies_the_odds_by_its_exponential() -> None:
+    none = Calibrator(CalibrationConfig(bias={}), FITTED).probabilities(LOGITS).astype(float)
+    config = CalibrationConfig(bias={"fear": math.log(3.0)}, bias_profile={"anger": -math.log(2.0)})
+    odds = Calibrator(config, FITTED).probabilities(LOGITS).astype(float) / none
     fear, anger, rest = EXPRESSIONS.index("fear"), EXPRESSIONS.index("anger"), EXPRESSIONS.index("neutral")
     np.testing.assert_allclose(odds[:, fear] / odds[:, rest], 3.0, rtol=1e-5)
     np.testing.assert_allclose(odds[:, anger] / odds[:, rest], 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "missing", ["classifier", "temperature", "prior_strength", "training_prior", "bias", "thresholds"]
+)
+def test_values_count_as_fitted_only_if_they_are_whole_and_for_a_named_classifier(missing: str) -> None:
+    nobodys = ClassifierCalibration.uncalibrated("mine 1")
+    whole = {
+        "classifier": "mine 1",
+        "temperature": 1.2,
+        "prior_strength": 0.5,
+        "training_prior": dict.fromkeys(EXPRESSIONS, 1 / 7),
+        "bias": {},
+        "thresholds": {},
+    }
+    assert Calibrator(CalibrationConfig(**whole), nobodys).describe()["calibrated"]
+    assert not Calibrator(CalibrationConfig(**{**whole, missing: None}), nobodys).describe()["calibrated"]
 
 
 @given(st.lists(st.floats(-80, 80, width=32), min_size=7, max_size=7), st.floats(0, 1), st.floats(0.05, 20))
@@ -177,8 +194,8 @@ def test_a_share_of_zero_stays_finite_even_without_eps() -> None:
     [
         ({"training_prior": {"fear": 1.0}}, "missing: surprise, disgust"),
         ({"target_prior": dict.fromkeys(EXPRESSIONS, 0.2)}, "sums to 1.4"),
-        ({"boost": {"happy": 1.1}}, "Input should be 'surprise'"),
-        ({"boost": {"fear": 0.9}}, "greater than or equal to 1"),
+        ({"bias": {"happy": 1.1}}, "Input should be 'surprise'"),
+        ({"bias": {"fear": 21.0}}, "less than or equal to 20"),
         ({"temperature": 0.0}, "greater than or equal to 0.05"),
         ({"temprature": 1.0}, "Extra inputs"),
     ],
@@ -189,10 +206,10 @@ def test_configurations_that_make_no_sense_are_refused(options: dict, message: s
 
 
 def test_description_is_plain_and_rebuilds_the_classifiers_own_calibration() -> None:
-    calibrator = Calibrator(CalibrationConfig(temperature=1.5, boost={"fear": 1.2}), FITTED)
+    calibrator = Calibrator(CalibrationConfig(temperature=1.5, bias={"fear": 0.2}), FITTED)
     record = json.loads(json.dumps(calibrator.describe()))
     assert record["temperature"] == 1.5
-    assert record["bias"]["fear"] == pytest.approx(math.log(1.2))
+    assert record["bias"]["fear"] == 0.2
     assert record["calibrated"] is True
     assert ClassifierCalibration.from_record(record) == FITTED
     with pytest.raises(ValueError, match="not the record of a calibration"):

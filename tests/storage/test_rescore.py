@@ -24,7 +24,7 @@ from tests.support.storage_scenes import INFO, RECORD, random_results, result, s
 
 BUNDLE = ClassifierCalibration.uncalibrated("test")
 CALM = Calibrator(CalibrationConfig(temperature=3.0), BUNDLE)
-SHARP = Calibrator(CalibrationConfig(temperature=0.5, boost={"anger": 1.2}), BUNDLE)
+SHARP = Calibrator(CalibrationConfig(temperature=0.5, bias={"anger": 0.18}), BUNDLE)
 SMOOTHING = SmoothingConfig(half_life_s=0.3, hysteresis_margin=0.05)
 
 

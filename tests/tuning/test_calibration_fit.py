@@ -23,7 +23,14 @@ from fertrack.evaluation.expression.scores import INTERVALS_NOTE, MEASURES
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, assumed_shares
 from fertrack.expression.config import CalibrationConfig
 from fertrack.models.bundle import load_bundle
-from fertrack.tuning.calibration_file import fit_facts, shortfalls, target_rows, write_calibration, write_fit_report
+from fertrack.tuning.calibration_file import (
+    fit_facts,
+    fitted_on,
+    shortfalls,
+    target_rows,
+    write_calibration,
+    write_fit_report,
+)
 from fertrack.tuning.calibration_fit import CalibrationFit, FitOptions, choose_strength, fit_calibration, fit_values
 from fertrack.tuning.precision_targets import precision_targets
 from fertrack.types import EXPRESSIONS
@@ -287,7 +294,8 @@ def test_the_file_is_read_by_what_uses_it(tmp_path: Path) -> None:
     written = write_calibration(found, path, data="faces/ (folder)", data_sha256="ab" * 32)
     text = path.read_text()
     assert text.startswith("# Calibration of mine 1, written by `fertrack calibrate`.\n# Fitted on faces/ (folder)")
-    assert tomllib.loads(text)["calibration"]["data_sha256"] == "ab" * 32
+    assert tomllib.loads(text)["record"]["data_sha256"] == "ab" * 32
+    assert fitted_on(path) == "faces/ (folder)"
     config = load_settings([path]).calibration
     assert config.temperature == written.temperature
     p = Calibrator(config, OWN).probabilities(logits)
@@ -297,7 +305,6 @@ def test_the_file_is_read_by_what_uses_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(p, expected, atol=1e-3)
     described = Calibrator(config, ClassifierCalibration.uncalibrated("mine 1")).describe()
     assert described["calibrated"] is True
-    assert described["fitted_on"] == "faces/ (folder)"
     with pytest.raises(OutputExistsError):
         write_calibration(found, path, data="x", data_sha256="y")
 
@@ -306,7 +313,7 @@ EARLIER = """[calibration]
 target_prior = {surprise=0.1, fear=0.1, disgust=0.1, happiness=0.4, sadness=0.1, anger=0.1, neutral=0.1}
 bias_profile = {anger = 1.0}
 scale = {fear = 2.0}
-boost = {fear = 2.0}
+bias = {fear = 0.7}
 use_temperature = false
 use_prior = false
 use_bias = false

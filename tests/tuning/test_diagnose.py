@@ -39,6 +39,14 @@ OWN = ClassifierCalibration(
     prior_strength=0.0,
     thresholds=(0.4,) * 7,
 )
+_PRIOR = ", ".join(f"{name} = {share}" for name, share in zip(EXPRESSIONS, OWN.training_prior, strict=True))
+WHOLE = (
+    "calibration.classifier=test 1",
+    "calibration.prior_strength=0.0",
+    f"calibration.training_prior={{ {_PRIOR} }}",
+    "calibration.bias={}",
+    "calibration.thresholds={}",
+)
 
 
 def scene(
@@ -146,7 +154,7 @@ def test_a_temperature_that_is_far_off_is_put_back(db: Database, thresholds: str
     calm = scene(logits)[0]
     overrides = (
         "calibration.temperature=8",
-        "calibration.boost={anger=2.0}",
+        "calibration.bias={anger=0.7}",
         f"calibration.use_thresholds={thresholds}",
     )
     run = stored(db, *scene(logits, overrides=overrides))
@@ -164,8 +172,7 @@ def test_a_calibration_file_that_leaves_all_as_it_is_departs_from_nothing(db: Da
     equal = ", ".join(f"{name} = {1 / 7}" for name in EXPRESSIONS)
     ones = ", ".join(f"{name} = 1.0" for name in EXPRESSIONS)
     overrides = tuple(
-        f"calibration.{name}={{ {values} }}"
-        for name, values in (("target_prior", equal), ("scale", ones), ("boost", ones), ("penalty", ones))
+        f"calibration.{name}={{ {values} }}" for name, values in (("target_prior", equal), ("scale", ones))
     )
     finding = found(diagnose(db, stored(db, *scene(CALM * 0.3, overrides=overrides))))["many_uncertain"]
     assert finding.evidence == "100% of the faces are uncertain"
@@ -492,9 +499,8 @@ def test_no_shares_are_suggested_from_a_moment(db: Database) -> None:
         (ClassifierCalibration.uncalibrated("test 1"), (), "not calibrated"),
         (OWN, ("calibration.temperature=2.0",), "set by hand, not fitted: temperature;"),
         (OWN, ("calibration.bias={fear=0.5}",), "set by hand, not fitted: bias;"),
-        (OWN, ("calibration.boost={fear=1.5}",), "set by hand, not fitted: boost;"),
         (OWN, ("calibration.bias_profile={fear=0.5}",), "set by hand, not fitted: bias profile;"),
-        (OWN, ("calibration.temperature=2.0", "calibration.fitted_on=my faces"), ""),
+        (OWN, ("calibration.temperature=2.0", *WHOLE), ""),
     ],
 )
 def test_no_shares_are_suggested_where_they_would_be_unsound(

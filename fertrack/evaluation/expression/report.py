@@ -163,7 +163,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
 
 def _calibration_sentence(calibrator: Calibrator) -> str:
     """Sentence about the calibration, so far as it is not the classifier's own."""
-    described, config = calibrator.describe(), calibrator.config
+    described = calibrator.describe()
     parts = [f"prior strength {described['prior_strength']:g}, T {described['temperature']:g}"]
     if len(set(described["target_prior"].values())) > 1 and described["prior_strength"] > 0.0:
         parts.append("target prior " + _named(described["target_prior"]))
@@ -171,7 +171,7 @@ def _calibration_sentence(calibrator: Calibrator) -> str:
         parts.append("scale " + _named(described["scale"]))
     if any(described["bias"].values()):
         parts.append("bias " + _named(described["bias"]))
-    return ", ".join(parts) + (f"; fitted on {config.fitted_on}" if config.fitted_on else "")
+    return ", ".join(parts)
 
 
 def _named(values: Mapping[Any, float]) -> str:
