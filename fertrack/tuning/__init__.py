@@ -8,9 +8,8 @@ Reading order::
     bias_fit           class biases from labelled faces
     bias_profiles      numbered files of biases
     class_shares       class prior of a run, estimated
-    signs              measures of a run's quality
-    symptoms           the problems that they show, in words
-    measures           problems in labels alone
+    checks             measures of a run's faces and labels, with limits
+    symptoms           symptoms, causes and remedies in words
     remedies           effect of other settings
     diagnose           ``fertrack diagnose``
 """

@@ -11,7 +11,7 @@ from collections.abc import Collection
 import numpy as np
 
 from fertrack.expression.calibration import by_expression, estimate_shares, in_order
-from fertrack.tuning.measures import is_worse, troubles
+from fertrack.tuning.checks import is_worse, label_checks
 from fertrack.tuning.remedies import StoredRun, quoted
 from fertrack.tuning.symptoms import Effect, PriorSuggestion
 from fertrack.types import EXPRESSIONS
@@ -46,7 +46,8 @@ def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSugg
     overrides = ("calibration.prior_strength=1.0", f"calibration.target_prior={table}")
     after = run.labels_with(overrides)
     effects = [
-        Effect(each.name, each.of(run.seen.label), each.of(after), each.limit) for each in troubles(run.seen).values()
+        Effect(each.name, each.of(run.seen.label), each.of(after), each.limit)
+        for each in label_checks(run.seen).values()
     ]
     harm = [f"{each.name} {each.before:.3g} → {each.after:.3g}" for each in effects if is_worse(each)]
     if harm:

@@ -1,6 +1,6 @@
 """Diagnosis of a stored run: problems, settings to change, and their effect; nothing is stored.
 
-Every symptom has its words once, in ``symptoms``; the README's table of troubles says the same.
+Every symptom has its words once, in ``symptoms``; the README's table of symptoms repeats them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.storage.engine import Database
 from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.run_faces import load_run_faces
-from fertrack.tuning import signs
+from fertrack.tuning import checks
 from fertrack.tuning.bias_fit import fit_bias
+from fertrack.tuning.checks import CHANGES, TOP_LABEL_SHARE, UNCERTAIN_SHARE, Measure, label_checks
 from fertrack.tuning.class_shares import suggest_shares
-from fertrack.tuning.measures import CHANGES, COMMONEST, UNCERTAIN_SHARE, Measure, troubles
 from fertrack.tuning.remedies import Attempt, StoredRun
 from fertrack.tuning.symptoms import SYMPTOMS, Change, Diagnosis, Finding
 from fertrack.types import EXPRESSIONS, IntArray
@@ -80,7 +80,7 @@ def _left_unjudged(run: StoredRun) -> set[str]:
         left_out |= {each.name for each in SYMPTOMS} - {"no_face", "lag", *_SEEN_IN_BOXES}
     if len(run.seen.label) < _MIN_SEEN:
         left_out |= _SEEN_IN_BOXES
-    if signs.landmarks_look_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
+    if checks.landmarks_look_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
         left_out |= {"one_expression", "many_uncertain", "confused_pair", "flicker", "turned_faces"}
     if _is_too_slow_to_follow(run):  # a larger image for the detector, which else finds more, would be slower still
         left_out.add("no_face")
@@ -103,13 +103,13 @@ def _no_face(run: StoredRun) -> _Found:
 
 
 def _misaligned(run: StoredRun) -> _Found:
-    if wrong := signs.landmarks_look_wrong(run.seen):
+    if wrong := checks.landmarks_look_wrong(run.seen):
         yield f"{wrong}; so labels say nothing, and were not looked at", (), ()
 
 
 def _one_expression(run: StoredRun) -> _Found:
-    label, share = signs.commonest(run.seen.label)
-    if share < signs.ONE_EXPRESSION or (run.seen.label >= 0).sum() < _MIN_FACES:
+    label, share = checks.most_frequent(run.seen.label)
+    if share < checks.ONE_EXPRESSION or (run.seen.label >= 0).sum() < _MIN_FACES:
         return
     network = float((run.seen.logits[run.estimated].argmax(axis=1) == label).mean())
     evidence = f"{EXPRESSIONS[label]} in {share:.0%} of the labels, in {network:.0%} of the network's own answers"
@@ -117,13 +117,13 @@ def _one_expression(run: StoredRun) -> _Found:
     def share_of_it(labels: IntArray) -> float:
         return float((labels[labels >= 0] == label).mean()) if (labels >= 0).any() else 0.0
 
-    same = Measure(f"share of {EXPRESSIONS[label]} in the labels", share_of_it, signs.ONE_EXPRESSION)
+    same = Measure(f"share of {EXPRESSIONS[label]} in the labels", share_of_it, checks.ONE_EXPRESSION)
     attempts = (*run.own_values(), run.prior(1.0), run.prior(0.0), run.threshold(0.6), run.sharpness(1.5))
     yield _with_departures(run, evidence), *run.tried(same, attempts)
 
 
 def _many_uncertain(run: StoredRun) -> _Found:
-    uncertain = troubles(run.seen)[UNCERTAIN_SHARE]
+    uncertain = label_checks(run.seen)[UNCERTAIN_SHARE]
     share = uncertain.of(run.seen.label)
     if share < uncertain.limit:
         return
@@ -134,16 +134,16 @@ def _many_uncertain(run: StoredRun) -> _Found:
 
 def _confused_pair(run: StoredRun) -> _Found:
     corrected = _corrections(run)
-    for pair in signs.PAIRS:
+    for pair in checks.PAIRS:
         names = " and ".join(EXPRESSIONS[k] for k in pair)
         if corrected is not None:
-            taken = signs.taken_for_each_other(corrected.estimates, corrected.labels, pair)
-            if taken >= signs.OFTEN_CONFUSED:
+            taken = checks.taken_for_each_other(corrected.estimates, corrected.labels, pair)
+            if taken >= checks.OFTEN_CONFUSED:
                 evidence = f"{taken:.0%} of the faces that you labelled {names} were taken for the other"
                 yield _by_bias(run, corrected, evidence)
             continue
-        torn = signs.torn_between(run.seen.smoothed, pair)
-        if torn >= signs.OFTEN_TORN:
+        torn = checks.torn_between(run.seen.smoothed, pair)
+        if torn >= checks.OFTEN_TORN:
             yield _torn(run, pair, f"{torn:.0%} of the faces are torn between {names}")
 
 
@@ -151,12 +151,12 @@ def _torn(run: StoredRun, pair: tuple[int, int], evidence: str) -> tuple[str, _C
     names = " and ".join(EXPRESSIONS[k] for k in pair)
     swaps = Measure(
         f"{names} swapped, per minute",
-        lambda labels: signs.swaps_per_minute(run.seen, labels, pair),
-        signs.swaps_limit(run.seen),
+        lambda labels: checks.swaps_per_minute(run.seen, labels, pair),
+        checks.swaps_limit(run.seen),
     )
     if not swaps.of(run.seen.label):
         return f"{evidence}, but no label goes from one to the other", (), ()
-    others = [measure for measure in _but_for_the_commonest(run) if not measure.name.startswith(names)]
+    others = [measure for measure in _except_most_frequent(run) if not measure.name.startswith(names)]
     held = run.hysteresis(0.15), run.half_life(0.8)
     return evidence, *run.tried(swaps, (*held, _together(*held)), others)
 
@@ -173,23 +173,23 @@ def _by_bias(run: StoredRun, corrected: CorrectedFaces, evidence: str) -> tuple[
 
 
 def _flicker(run: StoredRun) -> _Found:
-    changes = troubles(run.seen)[CHANGES]
+    changes = label_checks(run.seen)[CHANGES]
     rate = changes.of(run.seen.label)
     if rate >= changes.limit:
         held = run.half_life(0.8), run.hysteresis(0.15)
         off = "" if run.settings.smoothing.enabled else "; smoothing is switched off"
         evidence = f"{rate:.0f} changes of label per minute and person{off}"
-        yield evidence, *run.tried(changes, (run.half_life(0.25), *held, _together(*held)), _but_for_the_commonest(run))
+        yield evidence, *run.tried(changes, (run.half_life(0.25), *held, _together(*held)), _except_most_frequent(run))
 
 
 def _lag(run: StoredRun) -> _Found:
     """Latency of a run: that measured on a live display counts most; then the time between results."""
     age_s = next((stage.p95_ms / 1e3 for stage in run.facts.summary.stages if stage.stage == "age"), None)
     if age_s is not None:
-        if age_s >= signs.LAG_S:
+        if age_s >= checks.LAG_S:
             evidence = f"on one displayed picture of twenty, the result was {age_s:.2f} s old or older"
             yield evidence + _left_out(run), (), ()
-    elif run.facts.summary.dropped and (apart_s := signs.time_between_frames_s(run.faces)) >= signs.LAG_S:
+    elif run.facts.summary.dropped and (apart_s := checks.time_between_frames_s(run.faces)) >= checks.LAG_S:
         yield f"results come {apart_s:.2f} s apart" + _left_out(run), (), ()
 
 
@@ -203,30 +203,30 @@ def _left_out(run: StoredRun) -> str:
 
 
 def _small_faces(run: StoredRun) -> _Found:
-    small = signs.small(run.seen)
-    if small.mean() >= signs.MANY_FACES:
+    small = checks.small(run.seen)
+    if small.mean() >= checks.MANY_FACES:
         change = Change(
-            f"--set detection.min_face_px={signs.SMALL_PX:g}",
+            f"--set detection.min_face_px={checks.SMALL_PX:g}",
             "faces analysed",
             float(len(small)),
             float((~small).sum()),
         )
         helps = small.mean() <= 1.0 - _MIN_KEPT
-        evidence = f"{small.mean():.0%} of the faces are narrower than {signs.SMALL_PX:g} px"
+        evidence = f"{small.mean():.0%} of the faces are narrower than {checks.SMALL_PX:g} px"
         yield evidence, (change,) if helps else (), () if helps else (change,)
 
 
 def _turned_faces(run: StoredRun) -> _Found:
-    turned = signs.turned(run.seen)
-    if turned.mean() < signs.MANY_FACES:
+    turned = checks.turned(run.seen)
+    if turned.mean() < checks.MANY_FACES:
         return
     labelled = Measure(
-        "turned faces with a label", lambda labels: float((labels[turned] >= 0).mean()), signs.MANY_FACES
+        "turned faces with a label", lambda labels: float((labels[turned] >= 0).mean()), checks.MANY_FACES
     )
     attempts = (run.threshold(0.6),) if labelled.of(run.seen.label) else ()
     evidence = f"{turned.mean():.0%} of the faces are turned far to the side"
     # That turned faces become uncertain is the aim; that the others do is not.
-    yield evidence, *run.tried(labelled, attempts, troubles(run.seen, ~turned).values())
+    yield evidence, *run.tried(labelled, attempts, label_checks(run.seen, ~turned).values())
 
 
 _CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
@@ -242,12 +242,12 @@ _CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
 }
 
 
-def _but_for_the_commonest(run: StoredRun) -> tuple[Measure, ...]:
+def _except_most_frequent(run: StoredRun) -> tuple[Measure, ...]:
     """Metrics that stronger smoothing must not worsen.
 
     The most frequent label's share is exempt, because smoothing always raises it.
     """
-    return tuple(measure for name, measure in troubles(run.seen).items() if name != COMMONEST)
+    return tuple(measure for name, measure in label_checks(run.seen).items() if name != TOP_LABEL_SHARE)
 
 
 def _together(*attempts: Attempt) -> Attempt:

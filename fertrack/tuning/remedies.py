@@ -1,7 +1,7 @@
 """Remedies: the effect of other settings on a stored run's labels. Nothing is stored.
 
-Settings are tried on the stored logits. A remedy makes the symptom better and brings none of the other troubles that
-labels can show, or more of one that is there: see ``troubles``.
+Settings are tried on the stored logits. A remedy makes the symptom better and neither brings nor worsens any
+other problem that labels can show: see ``label_checks``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fertrack.expression.calibration import Calibrator, ClassifierCalibration, b
 from fertrack.storage.engine import Database
 from fertrack.storage.queries.run_faces import RunFaces, preview_labels
 from fertrack.storage.queries.timeline import RunFacts
-from fertrack.tuning import signs
-from fertrack.tuning.measures import UNCERTAIN_SHARE, Measure, is_worse, troubles
+from fertrack.tuning import checks
+from fertrack.tuning.checks import UNCERTAIN_SHARE, Measure, is_worse, label_checks
 from fertrack.tuning.symptoms import Change, Effect
 from fertrack.types import EXPRESSIONS, BoolArray, IntArray
 
@@ -72,7 +72,7 @@ class StoredRun:
     calibrator: Calibrator = field(init=False)
 
     def __post_init__(self) -> None:
-        seen = signs.confirmed_only(self.faces)
+        seen = checks.confirmed_only(self.faces)
         object.__setattr__(self, "seen", seen)
         object.__setattr__(self, "estimated", ~np.isnan(seen.logits).any(axis=1))
         object.__setattr__(self, "calibrator", Calibrator(self.settings.calibration, self.own))
@@ -143,11 +143,13 @@ class StoredRun:
         Args:
             measure: of the symptom.
             attempts: each is tried alone.
-            others: what must not get worse; None: every trouble that labels can show.
+            others: what must not get worse; None: every problem that labels can show.
         """
         before = measure.of(self.seen.label)
         compared = tuple(
-            each for each in (troubles(self.seen).values() if others is None else others) if each.name != measure.name
+            each
+            for each in (label_checks(self.seen).values() if others is None else others)
+            if each.name != measure.name
         )
         helping: list[Change] = []
         useless: list[Change] = []

@@ -9,7 +9,7 @@ __all__ = ["SYMPTOMS", "Change", "Diagnosis", "Effect", "Finding", "PriorSuggest
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """A trouble that a stored run shows: what is seen, why it may be, what to change; in Markdown, as in the README."""
+    """Symptom of a stored run: what is seen, possible causes, what to change; in Markdown, as in the README."""
 
     name: str
     seen: str
@@ -93,7 +93,7 @@ class Effect:
         name: what is measured; the less the better.
         before: as stored.
         after: as it would be.
-        limit: from here on it is a trouble.
+        limit: a problem from here on.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Change:
         before: as stored.
         after: as it would be.
         also: what else would change noticeably.
-        worse: which troubles it would bring, or make worse.
+        worse: problems that it would bring, or make worse.
     """
 
     command: str

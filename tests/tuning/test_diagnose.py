@@ -21,7 +21,7 @@ from fertrack.storage.models import Run, StageTiming
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.run_faces import RunFaces
-from fertrack.tuning import signs
+from fertrack.tuning import checks
 from fertrack.tuning.diagnose import diagnose
 from fertrack.tuning.symptoms import SYMPTOMS, Diagnosis, Finding
 from fertrack.types import EXPRESSIONS, FrameResult
@@ -229,14 +229,14 @@ def test_swaps_pass_through_uncertain() -> None:
         frames=np.arange(8),
         frame_time_s=np.arange(8) / 2.0,
     )
-    assert signs.swaps_per_minute(faces, labels, (ANGER, FEAR)) == pytest.approx(60 * 2 / 3.5)
+    assert checks.swaps_per_minute(faces, labels, (ANGER, FEAR)) == pytest.approx(60 * 2 / 3.5)
     # Nor do they happen while nobody is seen, or between two people.
     away = replace(faces, time_s=np.array([0, 0.5, 1, 9, 9.5, 10, 10.5, 11]))
-    assert signs.swaps_per_minute(away, labels, (ANGER, FEAR)) == pytest.approx(60 / 3.0)
+    assert checks.swaps_per_minute(away, labels, (ANGER, FEAR)) == pytest.approx(60 / 3.0)
     two = replace(faces, track=np.array([1, 1, 1, 2, 2, 2, 2, 3]))
-    assert signs.swaps_per_minute(two, labels, (ANGER, FEAR)) == 0.0
+    assert checks.swaps_per_minute(two, labels, (ANGER, FEAR)) == 0.0
     nobody = replace(faces, track=np.empty(0, np.int64), time_s=np.empty(0))
-    assert signs.swaps_per_minute(nobody, np.empty(0, np.int64), (ANGER, FEAR)) == 0.0
+    assert checks.swaps_per_minute(nobody, np.empty(0, np.int64), (ANGER, FEAR)) == 0.0
 
 
 LYING = np.stack([112 - FRONT[:, 1], FRONT[:, 0]], axis=1)

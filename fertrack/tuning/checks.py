@@ -1,20 +1,28 @@
-"""Signs of trouble in a run's faces, each one number: what ``diagnosis`` judges by, with the limits it judges at."""
+"""Checks of a run's faces and labels, each one number with the limit from which on it is a problem."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE, aligned_landmarks
 from fertrack.storage.queries.run_faces import RunFaces
+from fertrack.tuning.symptoms import Effect
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, IntArray
 
 __all__ = [
+    "CHANGES",
+    "TOP_LABEL_SHARE",
+    "UNCERTAIN_SHARE",
+    "Measure",
     "changes_per_minute",
-    "commonest",
     "confirmed_only",
+    "is_worse",
+    "label_checks",
     "landmarks_look_wrong",
+    "most_frequent",
     "small",
     "swaps_limit",
     "swaps_per_minute",
@@ -72,6 +80,13 @@ PAIRS = tuple(
 )
 """Expressions that classifiers are known to take for each other."""
 
+UNCERTAIN_SHARE = "share uncertain"
+TOP_LABEL_SHARE = "share of the commonest label"
+CHANGES = "changes per minute and person"
+
+_MIN_HARM = 0.05
+"""A measure at or beyond its limit must not grow by more than this share of that limit."""
+
 _BREAK_S = 1.0
 """A person unseen for longer than this begins anew."""
 
@@ -92,7 +107,7 @@ def confirmed_only(faces: RunFaces) -> RunFaces:
     )
 
 
-def commonest(labels: IntArray) -> tuple[int, float]:
+def most_frequent(labels: IntArray) -> tuple[int, float]:
     """Most frequent label and its share of all that are certain; (-1, 0) if none is."""
     certain = labels[labels >= 0]
     if not len(certain):
@@ -124,7 +139,7 @@ def swaps_per_minute(faces: RunFaces, labels: IntArray, pair: tuple[int, int]) -
 
 
 def swaps_limit(faces: RunFaces) -> float:
-    """From so many swaps per minute on they are a trouble: ``SWAPS_PER_MINUTE``, and never as few as two in all."""
+    """Limit of swaps per minute: ``SWAPS_PER_MINUTE``, and never as few as two in all."""
     seen_s = _steps(faces, faces.label)[2]
     return max(SWAPS_PER_MINUTE, 2.5 * 60.0 / seen_s) if seen_s else SWAPS_PER_MINUTE
 
@@ -210,3 +225,52 @@ def _steps(faces: RunFaces, labels: IntArray) -> tuple[IntArray, IntArray, float
     same = np.diff(stretch) == 0
     ordered = labels[order]
     return ordered[:-1][same], ordered[1:][same], float(step_s[same].sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Measure of a run's labels; the lower the better.
+
+    Attributes:
+        name: as it is shown.
+        of: takes labels, int64 (N,).
+        limit: a problem from here on.
+    """
+
+    name: str
+    of: Callable[[IntArray], float]
+    limit: float
+
+
+def label_checks(faces: RunFaces, among: BoolArray | None = None) -> dict[str, Measure]:
+    """Problems that labels alone can show, by name.
+
+    Args:
+        faces: whose labels they are.
+        among: of which of them the uncertain are counted, bool (N,); None: of all.
+    """
+    rows = np.ones(len(faces.label), np.bool_) if among is None else among
+    uncertain = UNCERTAIN_SHARE if among is None else f"{UNCERTAIN_SHARE} of the other faces"
+    found = [
+        Measure(uncertain, lambda labels: uncertain_share(labels[rows]), MANY_UNCERTAIN),
+        Measure(TOP_LABEL_SHARE, lambda labels: most_frequent(labels)[1], ONE_EXPRESSION),
+        Measure(CHANGES, lambda labels: changes_per_minute(faces, labels), FLICKER_PER_MINUTE),
+        *(_swaps(faces, pair) for pair in PAIRS),
+    ]
+    return {measure.name: measure for measure in found}
+
+
+def is_worse(effect: Effect) -> bool:
+    """Whether something becomes a problem, or is one and grows."""
+    return effect.after >= effect.limit and effect.after - effect.before > _MIN_HARM * effect.limit
+
+
+def _swaps(faces: RunFaces, pair: tuple[int, int]) -> Measure:
+    """By the time in which there is a label: more labels mean more swaps, however firm they are."""
+
+    def swaps(labels: IntArray) -> float:
+        rate = swaps_per_minute(faces, labels, pair)
+        return rate / (1.0 - uncertain_share(labels)) if rate else 0.0
+
+    names = " and ".join(EXPRESSIONS[k] for k in pair)
+    return Measure(f"{names} swapped, per minute with a label", swaps, swaps_limit(faces))
