@@ -5,7 +5,7 @@ is drawn in the colour of the person's first one, with the person's name or ``P3
 nobody's. Boxes are the detections' own.
 
 Faces can be made unrecognisable on the way: everybody's (``anonymise``), or those of some persons. In a run from which
-somebody has been erased, whoever has no rows is hidden always: see ``fertrack.anonymise.hider``.
+somebody has been erased, whoever has no rows is hidden always: see ``fertrack.anonymise.anonymiser``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fertrack.anonymise.hider import plan_hiding
+from fertrack.anonymise.anonymiser import plan_anonymisation
 from fertrack.config import Settings, load_settings
 from fertrack.errors import StorageError, VideoOpenError
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
@@ -118,7 +118,7 @@ def render_run(
             f"{facts.info.width}x{facts.info.height}: name the right one with --source"
         )
     first_track = first_track_of_person(database, number)
-    hider = plan_hiding(
+    hider = plan_anonymisation(
         database,
         number,
         everybody=anonymise,

@@ -3,6 +3,6 @@
 Reading order::
 
     mosaic        pixelates a face region for good
-    hider         which faces of a stored run to hide, and their boxes in every frame
+    anonymiser    which faces of a stored run to hide, and their boxes in every frame
     redact_video  pixelates people in a video that is drawn already, in place
 """

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fertrack.types import Image
 
-__all__ = ["CELLS", "ENLARGED", "blot_out", "conceal"]
+__all__ = ["CELLS", "ENLARGED", "black_out", "pixelate"]
 
 CELLS = 6
 """Cells along the longer side of an enlarged box."""
@@ -26,7 +26,7 @@ ENLARGED = 1.6
 _Boxes = npt.NDArray[np.floating]
 
 
-def conceal(image: Image, xyxy: _Boxes, *, enlarged: float = ENLARGED) -> None:
+def pixelate(image: Image, xyxy: _Boxes, *, enlarged: float = ENLARGED) -> None:
     """Make faces unrecognisable, in place.
 
     Args:
@@ -35,7 +35,7 @@ def conceal(image: Image, xyxy: _Boxes, *, enlarged: float = ENLARGED) -> None:
         enlarged: by how much each box is enlarged; at least 1.42, or its corners stay as they are.
 
     >>> picture = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
-    >>> conceal(picture, np.array([[30, 30, 70, 70]], np.float32))
+    >>> pixelate(picture, np.array([[30, 30, 70, 70]], np.float32))
     >>> len(np.unique(picture[50, 40:60, 0])) < 20  # neighbouring px were all different
     True
     """
@@ -55,7 +55,7 @@ def conceal(image: Image, xyxy: _Boxes, *, enlarged: float = ENLARGED) -> None:
         cv2.copyTo(cast(Image, smooth), inside, image[y1:y2, x1:x2])
 
 
-def blot_out(image: Image, xyxy: _Boxes) -> None:
+def black_out(image: Image, xyxy: _Boxes) -> None:
     """Replace rectangles, such as labels, by their mean colour, in place.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fertrack.anonymise.hider import FaceHider
-from fertrack.anonymise.mosaic import blot_out
+from fertrack.anonymise.anonymiser import FaceAnonymiser
+from fertrack.anonymise.mosaic import black_out
 from fertrack.errors import VideoReadError
 from fertrack.imaging.overlay import label_places
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
@@ -36,7 +36,7 @@ def overwrite_video(
     path: Path,
     *,
     draft: Path,
-    hider: FaceHider,
+    hider: FaceAnonymiser,
     people: Collection[int],
     options: Mapping[str, Any],
     on_progress: Callable[[int, int], None] | None = None,
@@ -91,7 +91,7 @@ def overwrite_video(
                 covered = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float64)
             if len(covered):
                 image = image.copy()
-                blot_out(image, covered)
+                black_out(image, covered)
             sink.write(_blank(frame.index, frame.timestamp_s), image)
             written += 1
             if on_progress:

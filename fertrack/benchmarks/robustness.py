@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fertrack.classifiers.onnx import OnnxClassifier
-from fertrack.evaluation.datasets.ferplus import VotedPictures, find_landmarks, load_ferplus
+from fertrack.evaluation.datasets.ferplus import VotedImages, find_landmarks, load_ferplus
 from fertrack.models.bundle import ClassifierBundle, load_bundle
 from fertrack.training.augment import crop_faces, disturbed
 from fertrack.types import EXPRESSIONS, FloatArray, Image
@@ -37,7 +37,7 @@ _RESAMPLES = 1000
 
 
 def measure_robustness(
-    voted: VotedPictures, landmarks: FloatArray, bundles: Sequence[ClassifierBundle], *, resamples: int = _RESAMPLES
+    voted: VotedImages, landmarks: FloatArray, bundles: Sequence[ClassifierBundle], *, resamples: int = _RESAMPLES
 ) -> str:
     """A Markdown table: accuracy and mean-class recall under each disturbance, with 95 % intervals.
 
@@ -78,7 +78,7 @@ def _share(right: FloatArray, resamples: int) -> str:
     return _with_interval(float(right.mean()), means)
 
 
-def _recall(right: FloatArray, voted: VotedPictures, resamples: int) -> str:
+def _recall(right: FloatArray, voted: VotedImages, resamples: int) -> str:
     rng = np.random.default_rng(_SEED)
     classes = [right[voted.labels == label] for label in range(len(EXPRESSIONS)) if (voted.labels == label).any()]
     drawn = [rows[rng.integers(0, len(rows), (resamples, len(rows)))].mean(axis=1) for rows in classes]

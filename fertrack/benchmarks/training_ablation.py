@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fertrack.detectors.centerface import Options, build
-from fertrack.evaluation.datasets.ferplus import VotedPictures, find_landmarks, load_ferplus
+from fertrack.evaluation.datasets.ferplus import VotedImages, find_landmarks, load_ferplus
 from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import crop_faces, disturbed, normalise
 from fertrack.training.config import TrainConfig, load_train_config
@@ -104,7 +104,7 @@ def compare(config: TrainConfig, changes: Sequence[Change], tested: Pictures, fo
     return outcomes
 
 
-def ablation_table(changes: Sequence[Change], outcomes: Sequence[Sequence[Outcome]], voted: VotedPictures) -> str:
+def ablation_table(changes: Sequence[Change], outcomes: Sequence[Sequence[Outcome]], voted: VotedImages) -> str:
     """A Markdown table; the differences have 95 % intervals, bootstrapped over pictures (all seeds of a run together).
 
     Args:
@@ -153,13 +153,13 @@ def _outcome(trainer: Trainer, tested: Pictures, config: TrainConfig, labels: tu
     return Outcome(settlement.apply(plain), settlement.apply(other), settlement.prior)
 
 
-def _right(logits: FloatArray, prior: FloatArray, voted: VotedPictures, shares: Any = None) -> FloatArray:
+def _right(logits: FloatArray, prior: FloatArray, voted: VotedImages, shares: Any = None) -> FloatArray:
     """float64 (N,): 1 where the label is right with the prior exchanged for ``shares``, equal ones by default."""
     assumed = np.zeros(len(prior)) if shares is None else np.log(shares)
     return np.asarray((logits - np.log(prior) + assumed).argmax(axis=1) == voted.labels, np.float64)
 
 
-def _recall(right: FloatArray, voted: VotedPictures) -> float:
+def _recall(right: FloatArray, voted: VotedImages) -> float:
     return float(np.mean([right[voted.labels == label].mean() for label in np.unique(voted.labels)]))
 
 
@@ -179,7 +179,7 @@ def _difference(gained: FloatArray, columns: np.ndarray) -> str:
     return _points(float(gained.mean()), gained[columns].mean(axis=1))
 
 
-def _recall_difference(gained: FloatArray, voted: VotedPictures) -> str:
+def _recall_difference(gained: FloatArray, voted: VotedImages) -> str:
     rng = np.random.default_rng(_SEED)
     classes = [gained[voted.labels == label] for label in np.unique(voted.labels)]
     drawn = [rows[rng.integers(0, len(rows), (_RESAMPLES, len(rows)))].mean(axis=1) for rows in classes]

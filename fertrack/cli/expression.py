@@ -172,7 +172,7 @@ def look_at_set(
             classifier,
             detector,
             not_found=not_found,
-            on_picture=lambda done: progress.update(task, completed=done),
+            on_image=lambda done: progress.update(task, completed=done),
         )
     for reason in readable.left_out.keys() - labelled.left_out.keys():
         err_console().print(f"note: left out: {readable.left_out[reason]} {reason}", markup=False, soft_wrap=True)

@@ -21,22 +21,22 @@ def can_recognise() -> bool:
     return is_available()
 
 
-def build_embedder(*, recognise: bool, apart: bool = False) -> Embedder:
+def build_embedder(*, recognise: bool, in_subprocess: bool = False) -> Embedder:
     """Build an embedder.
 
     Args:
         recognise: the face recognition network; else the stand-in that compares looks.
-        apart: run the network in a process of its own, so that other threads go on meanwhile; close it in the end.
+        in_subprocess: run the network in a process of its own, so that other threads go on; close it in the end.
 
     Raises:
         ConfigError: face recognition is not installed.
         WeightsError: its weights are not the expected file.
         ModelError: they cannot be read.
     """
-    if recognise and apart:
-        from fertrack.embedders.subprocess import EmbedderApart
+    if recognise and in_subprocess:
+        from fertrack.embedders.subprocess import SubprocessEmbedder
 
-        return EmbedderApart()
+        return SubprocessEmbedder()
     if recognise:
         from fertrack.embedders.dlib import build
 

@@ -19,9 +19,9 @@ from fertrack.errors import MissingExtraError, ModelError
 from fertrack.models.weights import find_weights, known_weights
 from fertrack.types import FloatArray, Image
 
-__all__ = ["CHIP_PX", "CHIP_TEMPLATE", "DlibEmbedder", "build", "is_available"]
+__all__ = ["CROP_PX", "CROP_TEMPLATE", "DlibEmbedder", "build", "is_available"]
 
-CHIP_PX = 150
+CROP_PX = 150
 """Side of the chip the network takes, px."""
 
 _DIMENSIONS = 128
@@ -32,9 +32,9 @@ _MEAN_SHAPE = np.array(
     [(0.225492, 0.215990), (0.754760, 0.215990), (0.490127, 0.515625), (0.254149, 0.780233), (0.726104, 0.780233)]
 )
 
-CHIP_TEMPLATE: FloatArray = ((_MEAN_SHAPE + _MARGIN) / (1.0 + 2.0 * _MARGIN) * CHIP_PX).astype(np.float32)
+CROP_TEMPLATE: FloatArray = ((_MEAN_SHAPE + _MARGIN) / (1.0 + 2.0 * _MARGIN) * CROP_PX).astype(np.float32)
 """Where left eye, right eye, nose, left and right mouth corner lie in a chip, px: float32 (5, 2)."""
-CHIP_TEMPLATE.flags.writeable = False
+CROP_TEMPLATE.flags.writeable = False
 
 
 class DlibEmbedder:
@@ -42,7 +42,7 @@ class DlibEmbedder:
 
     Attributes:
         crop_size: 150.
-        template: float32 (5, 2), ``CHIP_TEMPLATE``.
+        template: float32 (5, 2), ``CROP_TEMPLATE``.
         fingerprint: name and hash of the network.
         recognises: True.
 
@@ -53,8 +53,8 @@ class DlibEmbedder:
         ModelError: dlib cannot read it.
     """
 
-    crop_size = CHIP_PX
-    template = CHIP_TEMPLATE
+    crop_size = CROP_PX
+    template = CROP_TEMPLATE
     recognises = True
 
     def __init__(self) -> None:
@@ -85,9 +85,9 @@ class DlibEmbedder:
             ModelError: the network failed.
         """
         if not isinstance(crops, np.ndarray) or crops.dtype != np.uint8:
-            raise TypeError(f"crops must be uint8 (N, {CHIP_PX}, {CHIP_PX}, 3), got {getattr(crops, 'dtype', crops)}")
-        if crops.ndim != 4 or crops.shape[1:] != (CHIP_PX, CHIP_PX, 3):
-            raise ValueError(f"crops must be (N, {CHIP_PX}, {CHIP_PX}, 3), got {crops.shape}")
+            raise TypeError(f"crops must be uint8 (N, {CROP_PX}, {CROP_PX}, 3), got {getattr(crops, 'dtype', crops)}")
+        if crops.ndim != 4 or crops.shape[1:] != (CROP_PX, CROP_PX, 3):
+            raise ValueError(f"crops must be (N, {CROP_PX}, {CROP_PX}, 3), got {crops.shape}")
         rgb = np.ascontiguousarray(crops[..., ::-1])
         rows: list[Any] = []
         try:

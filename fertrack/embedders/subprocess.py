@@ -21,14 +21,14 @@ import numpy as np
 from fertrack.errors import ModelError, reason_of
 from fertrack.types import FloatArray, Image
 
-__all__ = ["EmbedderApart", "main"]
+__all__ = ["SubprocessEmbedder", "main"]
 
 _COUNT = struct.Struct("<I")
 _END_S = 5.0
 _MIN_PRIORITY = 10
 
 
-class EmbedderApart:
+class SubprocessEmbedder:
     """The embedder that recognises faces, in a child process. Safe from several threads; one call at a time.
 
     Attributes:
@@ -36,14 +36,14 @@ class EmbedderApart:
         template: float32 (5, 2), where the five landmarks lie in such a crop, px.
         fingerprint: name and hash of what is run.
         recognises: True.
-        is_apart: True: ``embed`` lets other threads go on.
+        in_subprocess: True: ``embed`` lets other threads go on.
 
     Raises:
         ModelError: the child could not be started.
     """
 
     recognises = True
-    is_apart = True
+    in_subprocess = True
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

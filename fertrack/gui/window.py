@@ -30,16 +30,16 @@ from fertrack.live.session import LiveSession
 from fertrack.live.state import LivePerson
 from fertrack.types import Image
 
-__all__ = ["LiveWindow", "PictureView"]
+__all__ = ["ImageView", "LiveWindow"]
 
-PICTURE_EVERY_MS = 20
+IMAGE_EVERY_MS = 20
 """How often it is looked for a new image."""
 
 NUMBERS_EVERY_MS = 250
 """How often numbers and persons are shown anew."""
 
 
-class PictureView(QLabel):
+class ImageView(QLabel):
     """The live image, as large as its place allows."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class LiveWindow(QMainWindow):
 
         self.banner = _label("banner")
         self.problem = _label("problem")
-        self.picture = PictureView()
+        self.picture = ImageView()
         self.record = QPushButton("● Start recording")
         self.record.clicked.connect(self._toggle_recording)
         self.stop = QPushButton("Stop and save (q)")
@@ -127,8 +127,8 @@ class LiveWindow(QMainWindow):
         self.setCentralWidget(self._laid_out())
         QShortcut(QKeySequence("q"), self, self.stop_session)
 
-        self._pictures = QTimer(self, interval=PICTURE_EVERY_MS)
-        self._pictures.timeout.connect(self._show_picture)
+        self._pictures = QTimer(self, interval=IMAGE_EVERY_MS)
+        self._pictures.timeout.connect(self._show_image)
         self._numbers = QTimer(self, interval=NUMBERS_EVERY_MS)
         self._numbers.timeout.connect(self._show_numbers)
         self._pictures.start()
@@ -205,7 +205,7 @@ class LiveWindow(QMainWindow):
         return frame
 
     @_guarded
-    def _show_picture(self) -> None:
+    def _show_image(self) -> None:
         view = self._session.view(self._number, 0.0)
         if view is not None:
             self._number = view.number

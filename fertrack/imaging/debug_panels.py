@@ -13,7 +13,7 @@ import numpy as np
 from fertrack.imaging.alignment import align_faces, aligned_landmarks
 from fertrack.imaging.geometry import eye_distance_px, eye_line_angle_deg, eye_mouth_distance_px
 from fertrack.imaging.label_layout import Rect
-from fertrack.imaging.text import BUILT_IN_FONT, Colour, Lettering, contrasting, line_height_px, visual_order
+from fertrack.imaging.text import BUILT_IN_FONT, Colour, TextWriter, contrasting, line_height_px, visual_order
 from fertrack.imaging.track_labels import NO_NAMES, label_text, track_colour
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, FrameResult, Image
 
@@ -69,21 +69,21 @@ class DebugPanels:
     """
 
     header: tuple[str, ...]
-    lettering: Lettering
+    writer: TextWriter
     rects: list[Rect] = field(default_factory=list)
     cards: list[tuple[Rect, _Card]] = field(default_factory=list)
-    card_lettering: Lettering | None = None
+    card_writer: TextWriter | None = None
     more: tuple[str, Rect] | None = None
 
     def draw(self, image: Image) -> None:
         """Draw them on an image, uint8 (H, W, 3), BGR, writable."""
-        _draw_lines(image, self.rects[0], self.header, self.lettering)
-        if self.card_lettering is None:
+        _draw_lines(image, self.rects[0], self.header, self.writer)
+        if self.card_writer is None:
             return
         for rect, card in self.cards:
-            _draw_card(image, rect, card, self.card_lettering)
+            _draw_card(image, rect, card, self.card_writer)
         if self.more:
-            _draw_lines(image, self.more[1], (self.more[0],), self.card_lettering)
+            _draw_lines(image, self.more[1], (self.more[0],), self.card_writer)
 
 
 class DebugOverlay:
@@ -119,16 +119,16 @@ class DebugOverlay:
         """
         height, width = image.shape[:2]
         short = min(width, height)
-        lettering = Lettering(max(12, round(short * 0.025)), font)
+        writer = TextWriter(max(12, round(short * 0.025)), font)
         header = self._header(result)
-        header_rect = _text_rect(header, lettering, width, height)
-        panels = DebugPanels(header, lettering, [header_rect])
+        header_rect = _text_rect(header, writer, width, height)
+        panels = DebugPanels(header, writer, [header_rect])
         ids = result.track_ids
         rows = [i for i in np.argsort(ids, kind="stable").tolist() if ids[i] != UNCONFIRMED]
         text_px, slots = _card_slots(width, height, len(rows), header_rect)
         if not rows or not slots:
             return panels
-        panels.card_lettering = Lettering(text_px, font)
+        panels.card_writer = TextWriter(text_px, font)
         if len(slots) < len(rows):
             left, bottom = slots[-1][0], slots[-1][3]
             rest = f"+{len(rows) - len(slots)} more"
@@ -182,11 +182,11 @@ def _number(value: float, form: str) -> str:
     return format(value, form) if np.isfinite(value) else "-"
 
 
-def _text_rect(lines: Sequence[str], lettering: Lettering, width: int, height: int) -> Rect:
+def _text_rect(lines: Sequence[str], writer: TextWriter, width: int, height: int) -> Rect:
     """Place of a block of text in the top left corner, cut to the frame."""
-    pad = lettering.size_px // 2
-    right = max(lettering.width_px(line) for line in lines) + 2 * pad
-    return 0, 0, min(width, right), min(height, len(lines) * lettering.line_px + pad)
+    pad = writer.size_px // 2
+    right = max(writer.width_px(line) for line in lines) + 2 * pad
+    return 0, 0, min(width, right), min(height, len(lines) * writer.line_px + pad)
 
 
 def _card_slots(width: int, height: int, count: int, header: Rect) -> tuple[int, list[Rect]]:
@@ -238,27 +238,27 @@ def _darken(image: Image, rect: Rect) -> None:
         region[:] = cv2.convertScaleAbs(region, alpha=_BACKGROUND_SHARE)
 
 
-def _draw_lines(image: Image, rect: Rect, lines: Sequence[str], lettering: Lettering) -> None:
+def _draw_lines(image: Image, rect: Rect, lines: Sequence[str], writer: TextWriter) -> None:
     _darken(image, rect)
-    pad = lettering.size_px // 2
+    pad = writer.size_px // 2
     for i, line in enumerate(lines):
-        lettering.write(image, line, rect[0] + pad, rect[1] + pad // 2 + i * lettering.line_px, _YELLOW)
+        writer.write(image, line, rect[0] + pad, rect[1] + pad // 2 + i * writer.line_px, _YELLOW)
 
 
-def _draw_card(image: Image, rect: Rect, card: _Card, lettering: Lettering) -> None:
+def _draw_card(image: Image, rect: Rect, card: _Card, writer: TextWriter) -> None:
     left, top, right, _ = rect
-    size, line_px = lettering.size_px, lettering.line_px
+    size, line_px = writer.size_px, writer.line_px
     _darken(image, rect)
     pad, title_px = size // 2, _title_px(line_px)
     image[top : top + title_px, left:right] = card.colour
-    title = lettering.shortened(card.title, right - left - 2 * pad)
-    lettering.write(image, title, left + pad, top + (title_px - line_px) // 2, contrasting(card.colour))
+    title = writer.shortened(card.title, right - left - 2 * pad)
+    writer.write(image, title, left + pad, top + (title_px - line_px) // 2, contrasting(card.colour))
     body = top + title_px + pad
     thumb_px = 4 * line_px - pad // 2
     _thumbnail(image, card, left + pad, body, thumb_px)
     for i, line in enumerate(card.measures):
-        lettering.write(image, line, left + pad, body + (4 + i) * line_px, _TEXT)
-    _bars(image, card, lettering, left=left + pad + round(_LEFT_COLUMN * size), top=body, right=right - pad)
+        writer.write(image, line, left + pad, body + (4 + i) * line_px, _TEXT)
+    _bars(image, card, writer, left=left + pad + round(_LEFT_COLUMN * size), top=body, right=right - pad)
 
 
 def _thumbnail(image: Image, card: _Card, left: int, top: int, side_px: int) -> None:
@@ -272,9 +272,9 @@ def _thumbnail(image: Image, card: _Card, left: int, top: int, side_px: int) -> 
     image[top : top + side_px, left : left + side_px] = thumb
 
 
-def _bars(image: Image, card: _Card, lettering: Lettering, *, left: int, top: int, right: int) -> None:
+def _bars(image: Image, card: _Card, writer: TextWriter, *, left: int, top: int, right: int) -> None:
     """The probability vector: bars of the smoothed values, a tick at this frame's own."""
-    size, line_px = lettering.size_px, lettering.line_px
+    size, line_px = writer.size_px, writer.line_px
     bar_left = left + round(_NAME_COLUMN * size)
     bar_right = right - round(_VALUE_COLUMN * size)
     inset = max(1, line_px // 6)
@@ -286,9 +286,9 @@ def _bars(image: Image, card: _Card, lettering: Lettering, *, left: int, top: in
     for i, name in enumerate(EXPRESSIONS):
         y = top + i * line_px
         ink = _TEXT if i == best else _DIM
-        lettering.write(image, name, left, y, ink)
+        writer.write(image, name, left, y, ink)
         image[y + inset : y + line_px - inset, bar_left:bar_right] = _TROUGH
         image[y + inset : y + line_px - inset, bar_left : ends[0][i]] = card.colour if i == best else _DIM
         tick = max(bar_left, ends[1][i] - max(1, size // 8))
         image[y + inset : y + line_px - inset, tick : ends[1][i]] = _YELLOW
-        lettering.write(image, f"{float(card.smoothed[i]):.2f}", bar_right + size // 3, y, ink)
+        writer.write(image, f"{float(card.smoothed[i]):.2f}", bar_right + size // 3, y, ink)

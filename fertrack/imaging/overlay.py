@@ -15,7 +15,7 @@ import numpy as np
 
 from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.label_layout import LabelLayout, Rect
-from fertrack.imaging.text import BUILT_IN_FONT, Colour, Lettering, contrasting, visual_order
+from fertrack.imaging.text import BUILT_IN_FONT, Colour, TextWriter, contrasting, visual_order
 from fertrack.imaging.track_labels import NO_NAMES, label_text, track_colour
 from fertrack.types import UNCERTAIN, UNCONFIRMED, FrameResult, Image
 
@@ -144,8 +144,8 @@ def _draw_labels(
     reserved: Sequence[Rect],
 ) -> None:
     size = (image.shape[1], image.shape[0])
-    for row, lettering, text, place in _placed(size, result, rows, names=names, font=font, reserved=reserved):
-        _label(image, lettering, text, place, row)
+    for row, writer, text, place in _placed(size, result, rows, names=names, font=font, reserved=reserved):
+        _label(image, writer, text, place, row)
 
 
 def _placed(
@@ -156,15 +156,15 @@ def _placed(
     names: Mapping[int, str],
     font: str,
     reserved: Sequence[Rect] = (),
-) -> Iterator[tuple[_Row, Lettering, str, Rect]]:
-    """Each row's label that has a place: lettering, text in visual order, and where it goes."""
+) -> Iterator[tuple[_Row, TextWriter, str, Rect]]:
+    """Each row's label that has a place: writer, text in visual order, and where it goes."""
     width, height = size
-    lettering = Lettering(max(13, round(min(width, height) * 0.028)), font)
+    writer = TextWriter(max(13, round(min(width, height) * 0.028)), font)
     layout = LabelLayout(width, height, reserved)
     boxes = np.array([row.box for row in rows], dtype=np.float64).reshape(-1, 4)
     for i, row in enumerate(rows):
         text = visual_order(label_text(result, row.index, names))
-        fitting = _fitting(lettering, text, width, font)
+        fitting = _fitting(writer, text, width, font)
         if fitting is None:
             continue
         pad = _label_pad_px(fitting)
@@ -173,24 +173,24 @@ def _placed(
             yield row, fitting, text, place
 
 
-def _fitting(lettering: Lettering, text: str, width: int, font: str) -> Lettering | None:
-    """The lettering, or a smaller one with which the text fits into the frame; None if none is legible."""
-    room, needed = width - lettering.size_px, lettering.width_px(text)
+def _fitting(writer: TextWriter, text: str, width: int, font: str) -> TextWriter | None:
+    """The writer, or a smaller one with which the text fits into the frame; None if none is legible."""
+    room, needed = width - writer.size_px, writer.width_px(text)
     if needed <= room:
-        return lettering
-    size_px = int(lettering.size_px * max(room, 0) / needed)
-    return Lettering(size_px, font) if size_px >= _SMALLEST_TEXT_PX else None
+        return writer
+    size_px = int(writer.size_px * max(room, 0) / needed)
+    return TextWriter(size_px, font) if size_px >= _SMALLEST_TEXT_PX else None
 
 
-def _label_pad_px(lettering: Lettering) -> int:
-    return max(2, lettering.size_px // 4)
+def _label_pad_px(writer: TextWriter) -> int:
+    return max(2, writer.size_px // 4)
 
 
-def _label(image: Image, lettering: Lettering, text: str, place: Rect, row: _Row) -> None:
+def _label(image: Image, writer: TextWriter, text: str, place: Rect, row: _Row) -> None:
     left, top, right, bottom = place
-    pad = _label_pad_px(lettering)
+    pad = _label_pad_px(writer)
     image[top:bottom, left:right] = _UNCERTAIN_FILL if row.is_uncertain else row.colour
     if row.is_uncertain:  # the track's colour stays visible
         image[top:bottom, left : left + max(2, pad // 2)] = row.colour
     ink = _UNCERTAIN_TEXT if row.is_uncertain else contrasting(row.colour)
-    lettering.write(image, text, left + pad, top + pad // 3, ink)
+    writer.write(image, text, left + pad, top + pad // 3, ink)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 __all__ = [
     "BUILT_IN_FONT",
     "Colour",
-    "Lettering",
+    "TextWriter",
     "contrasting",
     "is_usable_font",
     "line_height_px",
@@ -39,7 +39,7 @@ _WHITE: Colour = (255, 255, 255)
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 
 
-class Lettering:
+class TextWriter:
     """Text of one size in one font. Cheap to make; not to be shared between threads.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fertrack.imaging.geometry import corners_of, xyxy_to_uvsr
 from fertrack.imaging.overlay import draw_result
-from fertrack.imaging.text import Lettering
+from fertrack.imaging.text import TextWriter
 from fertrack.live.capture import Capture, Captured
 from fertrack.live.latency import Meter
 from fertrack.live.state import BudgetState, LiveView
@@ -321,10 +321,10 @@ def _said_of_result(pred_index: int, age_ms: float, *, is_stale: bool) -> str:
 def _write_lines(image: Image, lines: list[tuple[str, tuple[int, int, int]]]) -> None:
     """Lines of text in the lower left corner, on a darkened ground."""
     height, width = image.shape[:2]
-    lettering = Lettering(max(11, round(min(width, height) * 0.022)))
-    pad = lettering.size_px // 2
+    writer = TextWriter(max(11, round(min(width, height) * 0.022)))
+    pad = writer.size_px // 2
     for i, (text, colour) in enumerate(lines):
-        top = height - (len(lines) - i) * (lettering.line_px + pad)
-        ground = image[max(0, top) :, : lettering.width_px(text) + 2 * pad][: lettering.line_px + pad]
+        top = height - (len(lines) - i) * (writer.line_px + pad)
+        ground = image[max(0, top) :, : writer.width_px(text) + 2 * pad][: writer.line_px + pad]
         ground[:] = ground >> 2
-        lettering.write(image, text, pad, top + pad // 2, colour)
+        writer.write(image, text, pad, top + pad // 2, colour)

@@ -55,7 +55,7 @@ def export_model(
     logit_tolerance: float | None = None,
     accuracy_tolerance: float = 0.005,
     overwrite: bool = False,
-    on_picture: Callable[[int], None] | None = None,
+    on_image: Callable[[int], None] | None = None,
 ) -> ModelExport:
     """Write a classifier bundle in another format.
 
@@ -72,7 +72,7 @@ def export_model(
             share ``parity.SAME_WINNER`` of the faces compared must keep their most likely expression.
         accuracy_tolerance: largest loss of accuracy and of mean-class recall on labelled images.
         overwrite: replace an earlier export in ``out``.
-        on_picture: called with the number of labelled images looked at.
+        on_image: called with the number of labelled images looked at.
 
     Raises:
         OutputExistsError: ``out`` is there and ``overwrite`` is not set, or holds something else than a bundle.
@@ -109,7 +109,7 @@ def export_model(
         if sample.crops.shape[1:] != (source.crop_size, source.crop_size, 3) or not len(sample):
             raise ValueError(f"faces must be (N, {source.crop_size}, {source.crop_size}, 3), got {sample.crops.shape}")
     else:
-        sample = labelled_sample(data, bundle.template, source.crop_size, split=split, on_picture=on_picture)
+        sample = labelled_sample(data, bundle.template, source.crop_size, split=split, on_image=on_image)
     ranges, compared = sample.halves() if target == "onnx-int8" else (sample, sample)
     content = network.converted(target, preprocessor(bundle.card.input)(ranges.crops))
 

@@ -83,7 +83,7 @@ def builtin_sample(template: FloatArray, size_px: int) -> FaceSample:
 
 
 def labelled_sample(
-    data: Path, template: FloatArray, size_px: int, *, split: str = "", on_picture: Callable[[int], None] | None = None
+    data: Path, template: FloatArray, size_px: int, *, split: str = "", on_image: Callable[[int], None] | None = None
 ) -> FaceSample:
     """Sample of a user's labelled images, with the default detector and the alignment in the loop.
 
@@ -92,7 +92,7 @@ def labelled_sample(
         template: float32 (5, 2), where the landmarks shall lie in a crop, px.
         size_px: S, side of the crops, px.
         split: which part, for data that has parts.
-        on_picture: called with the number of images done.
+        on_image: called with the number of images done.
 
     Raises:
         EvaluationError: the data cannot be read, or no face is found in it.
@@ -108,7 +108,7 @@ def labelled_sample(
     # The images are said to be faces: what is asked of the detector are landmarks, so it may be unsure.
     small = len(pictures) and max(pictures.image(0).shape[:2]) < 128
     detector = build(Options(long_side=224 if small else 640, score_threshold=0.1, precision="fp32"))
-    answers = classify_set(pictures, collector, detector, not_found="average", on_picture=on_picture)
+    answers = classify_set(pictures, collector, detector, not_found="average", on_image=on_image)
     if not answers.found.any():
         raise EvaluationError(f"no face is found in any of the {len(pictures)} pictures of {data}")
     crops = np.stack([collector.crops[int(place)] for place in answers.logits[:, 0]])

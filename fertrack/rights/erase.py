@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fertrack.anonymise.hider import FaceHider, plan_hiding
+from fertrack.anonymise.anonymiser import FaceAnonymiser, plan_anonymisation
 from fertrack.anonymise.redact_video import overwrite_video
 from fertrack.errors import (
     ConfigError,
@@ -53,7 +53,7 @@ __all__ = ["EraseReport", "erase_person", "finish_erasing"]
 _CANNOT_DRAW = (VideoOpenError, VideoReadError, WeightsError, ModelError, ConfigError)
 """Why a video may not be drawn again from its source, so that it is overwritten in place."""
 
-_NOTHING = FaceHider(FacePaths(Sightings.empty()))
+_NOTHING = FaceAnonymiser(FacePaths(Sightings.empty()))
 
 
 @dataclass(slots=True)
@@ -224,7 +224,7 @@ class _Videos:
 
     def _overwrite(self, file: OutputFile, path: Path, draft: Path, people: set[int]) -> None:
         run = file.run or 0
-        hider = plan_hiding(self._database, run, everybody=False, subjects=people) or _NOTHING
+        hider = plan_anonymisation(self._database, run, everybody=False, subjects=people) or _NOTHING
         options = file.options if path == file.path else {**file.options, "frames": 0}
         overwrite_video(
             self._database,

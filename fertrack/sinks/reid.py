@@ -91,7 +91,7 @@ class LinkingSink:
         self._live = LivePersons(self._config, known, recognises=embedder.recognises) if live else None
         self._work_ms = array("f")
         self._asker: ThreadPoolExecutor | None = None
-        if live and getattr(embedder, "is_apart", False):
+        if live and getattr(embedder, "in_subprocess", False):
             self._asker = ThreadPoolExecutor(1, thread_name_prefix="fertrack-link")
         self._asked: tuple[int, FloatArray, Future[FloatArray]] | None = None
         self._reduced: dict[int, tuple[FloatArray, Future[FloatArray]] | None] = {}

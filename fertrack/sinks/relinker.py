@@ -124,7 +124,7 @@ def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | N
     wanted = _needs_recognition(config)
     if wanted and not recognise:
         raise MissingExtraError(f"{wanted} needs face recognition", "reid", advice=", and linking.method = auto")
-    return Relinker(build_embedder(recognise=recognise, apart=live), config)
+    return Relinker(build_embedder(recognise=recognise, in_subprocess=live), config)
 
 
 def _needs_recognition(config: LinkingConfig) -> str:

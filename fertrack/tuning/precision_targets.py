@@ -18,11 +18,11 @@ from fertrack.evaluation.expression.measures import ROUNDING, decisions
 from fertrack.evaluation.intervals import wilson
 from fertrack.types import EXPRESSIONS, Float64Array, FloatArray, IntArray
 
-__all__ = ["FEW_PICTURES", "PrecisionTarget", "Problem", "precision_targets"]
+__all__ = ["FEW_IMAGES", "PrecisionTarget", "Problem", "precision_targets"]
 
 Problem = Literal["no pictures", "few pictures", "never given", "missed", "missed held out"]
 
-FEW_PICTURES = 30
+FEW_IMAGES = 30
 """With fewer images of an expression, a share of 90 % right has an interval of more than 20 points."""
 
 
@@ -56,7 +56,7 @@ class PrecisionTarget:
         said = {
             "no pictures": "no picture shows it, so its threshold says nothing",
             "few pictures": f"only {self.pictures} picture{'s' * (self.pictures != 1)} of it, so this is uncertain "
-            f"(at least {FEW_PICTURES} are wanted)",
+            f"(at least {FEW_IMAGES} are wanted)",
             "never given": f"no face reaches its threshold {self.threshold:g}: the label would hardly ever be given",
             "missed": f"a precision of {self.wanted:g} could not be met: {self.fitted:.3f} at the highest threshold "
             f"tried, {self.threshold:g}",
@@ -102,7 +102,7 @@ def precision_targets(
         problems: list[Problem] = []
         if not pictures:
             problems.append("no pictures")
-        elif pictures < FEW_PICTURES:
+        elif pictures < FEW_IMAGES:
             problems.append("few pictures")
         if pictures and math.isnan(reached):
             problems.append("never given")

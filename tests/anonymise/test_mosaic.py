@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fertrack.anonymise import mosaic as concealment
-from fertrack.anonymise.mosaic import CELLS, blot_out, conceal
+from fertrack.anonymise.mosaic import CELLS, black_out, pixelate
 
 
 def noise(seed: int = 0, size: tuple[int, int] = (240, 320)) -> np.ndarray:
@@ -33,7 +33,7 @@ def test_only_the_means_of_a_few_cells_are_left() -> None:
             part[:] = part[::-1, ::-1].copy()
     assert np.abs(first[80:100, 120:140].astype(int) - second[80:100, 120:140]).mean() > 40
     for image in (first, second):
-        conceal(image, np.array([box]))
+        pixelate(image, np.array([box]))
     inside = (slice(70, 110), slice(110, 150))
     assert np.abs(first[inside].astype(int) - second[inside]).max() <= 2
 
@@ -41,7 +41,7 @@ def test_only_the_means_of_a_few_cells_are_left() -> None:
 def test_the_box_is_covered_to_its_corners_and_what_is_far_away_stays() -> None:
     image = noise()
     original = image.copy()
-    conceal(image, np.array([[100, 60, 160, 120]], np.float32))
+    pixelate(image, np.array([[100, 60, 160, 120]], np.float32))
     changed = (image != original).any(axis=2)
     assert changed[60:120, 100:160].mean() > 0.98
     for corner in ((61, 101), (61, 158), (118, 101), (118, 158)):
@@ -56,7 +56,7 @@ def test_the_box_is_covered_to_its_corners_and_what_is_far_away_stays() -> None:
 )
 def test_boxes_at_the_border_of_any_size_and_turned_round(box: tuple[int, int, int, int]) -> None:
     image = noise()
-    conceal(image, np.array([box], np.float32))
+    pixelate(image, np.array([box], np.float32))
     left, right = sorted((max(box[0], 0), min(box[2], 320)))
     if right - left > 15:
         top, bottom = max(box[1], 0), min(box[3], 240)
@@ -67,26 +67,26 @@ def test_boxes_at_the_border_of_any_size_and_turned_round(box: tuple[int, int, i
 def test_nothing_to_hide_changes_nothing() -> None:
     image = noise()
     original = image.copy()
-    conceal(image, np.array([[np.nan, 0, 10, 10], [500, 500, 600, 600], [-90, -90, -50, -50]]))
-    conceal(image, np.empty((0, 4)))
-    blot_out(image, np.empty((0, 4)))
+    pixelate(image, np.array([[np.nan, 0, 10, 10], [500, 500, 600, 600], [-90, -90, -50, -50]]))
+    pixelate(image, np.empty((0, 4)))
+    black_out(image, np.empty((0, 4)))
     assert (image == original).all()
 
 
 def test_overlapping_faces_are_each_made_of_the_picture_itself() -> None:
     boxes = np.array([[100, 60, 160, 120], [130, 60, 190, 120]], np.float32)
     one_way, other_way = noise(), noise()
-    conceal(one_way, boxes)
-    conceal(other_way, boxes[::-1])
+    pixelate(one_way, boxes)
+    pixelate(other_way, boxes[::-1])
     alone = noise()
-    conceal(alone, boxes[1:])
+    pixelate(alone, boxes[1:])
     assert (one_way[80:100, 150:180] == alone[80:100, 150:180]).all()
     assert (one_way[80:100, 100:110] == other_way[80:100, 100:110]).all()
 
 
 def test_a_blotted_label_is_one_colour() -> None:
     image = noise()
-    blot_out(image, np.array([[10, 10, 100, 30], [-5, 200, 50, 500]], np.float32))
+    black_out(image, np.array([[10, 10, 100, 30], [-5, 200, 50, 500]], np.float32))
     for part in (image[10:30, 10:100], image[200:240, 0:50]):
         assert len(np.unique(part.reshape(-1, 3), axis=0)) == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fertrack.evaluation.datasets.ferplus import VotedPictures
+from fertrack.evaluation.datasets.ferplus import VotedImages
 from fertrack.training.config import load_train_config
 from tests.support.paths import REPOSITORY
 
@@ -19,13 +19,13 @@ CONFIG = REPOSITORY / "configs" / "train" / "ablation.toml"
 
 
 @pytest.fixture
-def voted() -> VotedPictures:
+def voted() -> VotedImages:
     labels = np.arange(140) % 7
     votes = (0.8 * np.eye(7)[labels] + 0.2 / 7).astype(np.float32)
-    return VotedPictures(np.zeros((140, 48, 48), np.uint8), labels, votes, np.zeros(140, bool))
+    return VotedImages(np.zeros((140, 48, 48), np.uint8), labels, votes, np.zeros(140, bool))
 
 
-def outcome(voted: VotedPictures, wrong: int, prior: np.ndarray | None = None) -> Outcome:
+def outcome(voted: VotedImages, wrong: int, prior: np.ndarray | None = None) -> Outcome:
     """Sure of the right label, but for the first so many pictures."""
     prior = np.full(7, 1 / 7) if prior is None else prior
     said = voted.labels.copy()
@@ -47,7 +47,7 @@ def test_every_change_changes_what_it_says_and_nothing_else(change: Change) -> N
     assert change.config(base, 2).schedule.seed == 2
 
 
-def test_the_table_compares_with_the_first_row(voted: VotedPictures) -> None:
+def test_the_table_compares_with_the_first_row(voted: VotedImages) -> None:
     changes = (Change("base", {}, 2), Change("worse", {}), Change("same", {}))
     outcomes = [[outcome(voted, 14), outcome(voted, 14)], [outcome(voted, 28)], [outcome(voted, 14)]]
     base, worse, same = (
@@ -64,7 +64,7 @@ def test_the_table_compares_with_the_first_row(voted: VotedPictures) -> None:
     assert float(base[7]) < float(worse[7]), "further from the votes"
 
 
-def test_the_training_prior_is_exchanged(voted: VotedPictures) -> None:
+def test_the_training_prior_is_exchanged(voted: VotedImages) -> None:
     skewed = np.array([0.7, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05])
     text = ablation_table([Change("skewed", {})], [[outcome(voted, 0, skewed)]], voted)
     assert "| 1.000 | - | 1.000 |" in text

@@ -13,7 +13,7 @@ from fertrack.demo import portrait
 from fertrack.detectors import build_detector
 from fertrack.detectors.config import DetectionConfig
 from fertrack.embedders import build_embedder, can_recognise
-from fertrack.embedders.dlib import CHIP_TEMPLATE
+from fertrack.embedders.dlib import CROP_TEMPLATE
 from fertrack.errors import MissingExtraError
 from fertrack.imaging.alignment import align_faces
 from fertrack.protocols import Embedder
@@ -96,8 +96,8 @@ def test_our_chip_is_dlibs_own() -> None:
     points = dlib.points([dlib.point(round(left + side_px * x), round(top + side_px * y)) for x, y in corners])
     shape = dlib.full_object_detection(dlib.rectangle(180, 150, 420, 390), points)
     theirs = dlib.get_face_chip(picture, shape, size=150, padding=0.25).astype(np.float64)
-    landmarks = (left, top) + side_px * (CHIP_TEMPLATE / 150 * 1.5 - 0.25)
-    (ours,) = align_faces(picture, landmarks[None].astype(np.float32), CHIP_TEMPLATE, 150).astype(np.float64)
+    landmarks = (left, top) + side_px * (CROP_TEMPLATE / 150 * 1.5 - 0.25)
+    (ours,) = align_faces(picture, landmarks[None].astype(np.float32), CROP_TEMPLATE, 150).astype(np.float64)
     inner = slice(15, 135)
     here = np.corrcoef(ours[inner, inner].ravel(), theirs[inner, inner].ravel())[0, 1]
     shifted = np.corrcoef(ours[inner, 18:138].ravel(), theirs[inner, inner].ravel())[0, 1]

@@ -28,7 +28,7 @@ except ImportError as missing:
 
 from fertrack.gui import show
 from fertrack.gui.theme import Theme
-from fertrack.gui.window import LiveWindow, PictureView
+from fertrack.gui.window import ImageView, LiveWindow
 
 KEY = Qt.Key
 
@@ -94,7 +94,7 @@ def test_the_picture_moves_and_the_numbers_change(window: LiveWindow) -> None:
 
 
 def test_the_picture_keeps_its_colours_and_its_shape() -> None:
-    view = PictureView()
+    view = ImageView()
     view.resize(400, 400)
     blue = np.zeros((90, 160, 3), np.uint8)
     blue[..., 0] = 255

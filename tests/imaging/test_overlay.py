@@ -1,4 +1,4 @@
-"""Drawing: labels, colours, layout, lettering of other scripts, and the debug panels."""
+"""Drawing: labels, colours, layout, writer of other scripts, and the debug panels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fertrack.imaging.alignment import DEFAULT_TEMPLATE, align_faces
 from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.label_layout import LabelLayout
 from fertrack.imaging.overlay import draw_result
-from fertrack.imaging.text import Lettering, contrasting, is_usable_font, printable, visual_order
+from fertrack.imaging.text import TextWriter, contrasting, is_usable_font, printable, visual_order
 from fertrack.imaging.track_labels import label_text, track_colour
 from fertrack.types import EXPRESSIONS, Detections, Faces, FrameResult, Image, LookMs
 
@@ -60,10 +60,10 @@ def grey(width: int = 640, height: int = 360) -> Image:
     return np.full((height, width, 3), 100, np.uint8)
 
 
-def text_found(image: Image, text: str, lettering: Lettering, colour: tuple, background: tuple) -> float:
+def text_found(image: Image, text: str, writer: TextWriter, colour: tuple, background: tuple) -> float:
     """How well the rendered text matches somewhere in the picture: 1 = pixel for pixel."""
-    patch = np.full((lettering.line_px, lettering.width_px(text), 3), background, np.uint8)
-    lettering.write(patch, text, 0, 0, colour)
+    patch = np.full((writer.line_px, writer.width_px(text), 3), background, np.uint8)
+    writer.write(patch, text, 0, 0, colour)
     inner = patch[:, 2:-2]
     return float(cv2.matchTemplate(image, inner, cv2.TM_CCOEFF_NORMED).max())
 
@@ -77,7 +77,7 @@ def test_label_says_id_expression_and_smoothed_probability() -> None:
     image = grey()
     draw_result(image, result)
     colour = track_colour(3)
-    assert text_found(image, "ID 3 happiness 0.82", Lettering(13), contrasting(colour), colour) > 0.99
+    assert text_found(image, "ID 3 happiness 0.82", TextWriter(13), contrasting(colour), colour) > 0.99
 
 
 def test_name_replaces_the_id() -> None:
@@ -87,7 +87,7 @@ def test_name_replaces_the_id() -> None:
     image = grey()
     draw_result(image, result, names={3: "Ирина"})
     colour = track_colour(3)
-    assert text_found(image, "Ирина happiness 0.82", Lettering(13), contrasting(colour), colour) > 0.99
+    assert text_found(image, "Ирина happiness 0.82", TextWriter(13), contrasting(colour), colour) > 0.99
 
 
 def test_uncertain_is_drawn_differently() -> None:
@@ -248,7 +248,7 @@ def test_labels_keep_clear_of_panels_and_go_with_a_hidden_box() -> None:
     assert layout.place((150, 20), boxes, 1) is None
 
 
-# ---- lettering ----
+# ---- writer ----
 
 
 @pytest.mark.parametrize(
@@ -277,11 +277,11 @@ def test_names_are_made_printable() -> None:
 
 @pytest.mark.parametrize("name", ["Łukasz", "Ирина", "Ελένη", "张伟", "さくら", "김철수", "דוד", "محمد"])
 def test_scripts_of_the_built_in_font_have_letters(name: str) -> None:
-    lettering = Lettering(32)
+    writer = TextWriter(32)
 
     def drawn(text: str) -> Image:
         image = np.zeros((60, 300, 3), np.uint8)
-        lettering.write(image, text, 5, 5, (255, 255, 255))
+        writer.write(image, text, 5, 5, (255, 255, 255))
         return image
 
     assert drawn(name).any()
@@ -289,22 +289,22 @@ def test_scripts_of_the_built_in_font_have_letters(name: str) -> None:
 
 
 def test_long_lines_are_neither_wrapped_nor_crash() -> None:
-    lettering = Lettering(20)
+    writer = TextWriter(20)
     image = np.zeros((100, 80, 3), np.uint8)
-    lettering.write(image, "a long line of text", 10, 0, (255, 255, 255))
+    writer.write(image, "a long line of text", 10, 0, (255, 255, 255))
     assert image[:30].any()
     assert not image[30:].any()
-    short = lettering.shortened("a long line of text", 80)
+    short = writer.shortened("a long line of text", 80)
     assert short.endswith("…")
-    assert lettering.width_px(short) <= 80
-    assert lettering.shortened("abc", 1) == ""
+    assert writer.width_px(short) <= 80
+    assert writer.shortened("abc", 1) == ""
 
 
 def test_a_font_file_can_be_used(tmp_path) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     font = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSerif.ttf"
     assert is_usable_font(font)
-    assert Lettering(30, font).width_px("Wide") != Lettering(30).width_px("Wide")
+    assert TextWriter(30, font).width_px("Wide") != TextWriter(30).width_px("Wide")
     broken = tmp_path / "broken.ttf"
     broken.write_bytes(b"no font")
     assert not is_usable_font(str(broken))
@@ -342,15 +342,15 @@ def test_debug_card_shows_the_untouched_aligned_face_and_its_measures() -> None:
     assert card.title == "ID 1 happiness 0.82"
     draw_result(image, result, debug=DebugOverlay())
     assert np.abs(card.points - DEFAULT_TEMPLATE).max() < 0.01
-    lettering = panels.card_lettering
-    assert lettering is not None
+    writer = panels.card_writer
+    assert writer is not None
     for text in ("surprise", "neutral", "eyeR 0.375"):
-        assert text_found_in_panel(image, text, lettering) > 0.6
+        assert text_found_in_panel(image, text, writer) > 0.6
 
 
-def text_found_in_panel(image: Image, text: str, lettering: Lettering) -> float:
-    patch = np.zeros((lettering.line_px, lettering.width_px(text), 3), np.uint8)
-    lettering.write(patch, text, 0, 0, (255, 255, 255))
+def text_found_in_panel(image: Image, text: str, writer: TextWriter) -> float:
+    patch = np.zeros((writer.line_px, writer.width_px(text), 3), np.uint8)
+    writer.write(patch, text, 0, 0, (255, 255, 255))
     bright = (image.min(axis=2) > 130).astype(np.uint8) * 255
     return float(cv2.matchTemplate(bright, (patch[:, :, 0] > 130).astype(np.uint8) * 255, cv2.TM_CCOEFF_NORMED).max())
 
@@ -362,9 +362,9 @@ def test_debug_bars_are_as_long_as_the_probabilities() -> None:
     panels = overlay.prepare(image, make_result([(0, 0, 50, 50)], labels=[0], smoothed=smoothed))
     panels.draw(image)
     ((rect, card),) = panels.cards
-    assert panels.card_lettering is not None
-    line_px = panels.card_lettering.line_px
-    body = rect[1] + round(1.2 * line_px) + panels.card_lettering.size_px // 2
+    assert panels.card_writer is not None
+    line_px = panels.card_writer.line_px
+    body = rect[1] + round(1.2 * line_px) + panels.card_writer.size_px // 2
     row = image[body + line_px // 2, rect[0] : rect[2]]
     filled = int((row == card.colour).all(axis=1).sum())
     ticks = int((row == (0, 255, 255)).all(axis=1).sum())

@@ -117,7 +117,7 @@ def test_another_input_size_is_the_same_as_a_detector_built_for_it() -> None:
 
 @pytest.mark.skipif(not can_recognise(), reason="face recognition is not installed")
 def test_a_process_of_its_own_gives_the_same_vectors_and_lets_others_go_on() -> None:
-    apart, here = build_embedder(recognise=True, apart=True), build_embedder(recognise=True)
+    apart, here = build_embedder(recognise=True, in_subprocess=True), build_embedder(recognise=True)
     try:
         crops = np.random.default_rng(0).integers(0, 255, (2, apart.crop_size, apart.crop_size, 3), np.uint8)
         assert apart.fingerprint == here.fingerprint
@@ -143,7 +143,7 @@ class _SlowEmbedder:
     template = FakeClassifier().template
     fingerprint = "slow"
     recognises = True
-    is_apart = True
+    in_subprocess = True
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
@@ -194,7 +194,7 @@ def test_the_frame_loop_does_not_wait_for_recognition() -> None:
 
 
 class _AllAlike(_SlowEmbedder):
-    is_apart = False
+    in_subprocess = False
 
     def embed(self, crops: Image) -> FloatArray:
         return np.ones((len(crops), 4), np.float32) / 2

@@ -364,7 +364,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_labelled_pictures_are_aligned_as_in_the_pipeline(folder: Path) -> None:
     seen: list[int] = []
-    sample = labelled_sample(folder, load_bundle().template, SIDE, on_picture=seen.append)
+    sample = labelled_sample(folder, load_bundle().template, SIDE, on_image=seen.append)
     assert seen == [1, 2]
     assert sample.labelled
     assert [EXPRESSIONS[label] for label in sample.labels] == ["happiness", "sadness"]

@@ -399,7 +399,7 @@ def test_live_full_memory_never_makes_the_frames_wait(monkeypatch: pytest.Monkey
     asked_from: set[str] = set()
 
     class Apart(FlatEmbedder):
-        is_apart = True
+        in_subprocess = True
 
         def embed(self, crops: np.ndarray) -> np.ndarray:
             asked_from.add(threading.current_thread().name)

@@ -612,10 +612,10 @@ def test_curves_of_a_log_that_is_none(tmp_path: Path) -> None:
 
 def test_robustness_is_a_table_of_disturbances() -> None:
     from fertrack.benchmarks.robustness import DISTURBANCES, measure_robustness
-    from fertrack.evaluation.datasets.ferplus import VotedPictures
+    from fertrack.evaluation.datasets.ferplus import VotedImages
 
     images, labels = bars(14, 6)
-    voted = VotedPictures(images, labels, np.eye(7, dtype=np.float32)[labels], np.zeros(14, np.bool_))
+    voted = VotedImages(images, labels, np.eye(7, dtype=np.float32)[labels], np.zeros(14, np.bool_))
     bundle = load_bundle("default")
     lines = measure_robustness(voted, np.repeat(FACE[None], 14, axis=0), [bundle], resamples=20).splitlines()
     assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == list(DISTURBANCES)

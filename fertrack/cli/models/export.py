@@ -98,7 +98,7 @@ def export(
             logit_tolerance=tolerance,
             accuracy_tolerance=accuracy_tolerance,
             overwrite=overwrite,
-            on_picture=lambda count: bar.update(task, completed=count),
+            on_image=lambda count: bar.update(task, completed=count),
         )
     if as_json:
         print_json(done.parity.as_dict() | {"folder": str(done.folder)})

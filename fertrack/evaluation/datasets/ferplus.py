@@ -18,7 +18,7 @@ from fertrack.errors import ConfigError
 from fertrack.protocols import Detector
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
 
-__all__ = ["VotedPictures", "find_landmarks", "load_ferplus", "select_voted", "twins_among"]
+__all__ = ["VotedImages", "find_landmarks", "load_ferplus", "select_voted", "twins_among"]
 
 _ENLARGED_PX = 160
 _PADDING_PX = 32
@@ -30,7 +30,7 @@ _ARRAYS = ("images", "split", "split_names", "ferplus_votes", "ferplus_vote_name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VotedPictures:
+class VotedImages:
     """Images whose votes agree enough on one of the seven expressions.
 
     Attributes:
@@ -49,7 +49,7 @@ class VotedPictures:
         return len(self.labels)
 
 
-def load_ferplus(path: Path, split: str = "PublicTest") -> VotedPictures:
+def load_ferplus(path: Path, split: str = "PublicTest") -> VotedImages:
     """Read one split.
 
     An image counts if contempt, unknown or "not a face" did not get most votes and the seven expressions have at
@@ -96,7 +96,7 @@ def _check_arrays(path: Path, images: Any, votes: Any, names: list[str], split: 
         )
 
 
-def select_voted(images: Any, votes: IntArray, names: list[str]) -> VotedPictures:
+def select_voted(images: Any, votes: IntArray, names: list[str]) -> VotedImages:
     """The images whose votes agree enough, by the rules of ``load_ferplus``.
 
     Args:
@@ -111,7 +111,7 @@ def select_voted(images: Any, votes: IntArray, names: list[str]) -> VotedPicture
     place = np.full(len(names), -1)
     place[seven] = np.arange(len(seven))
     of_seven = votes[counts][:, seven]
-    return VotedPictures(
+    return VotedImages(
         images=images[counts],
         labels=place[first[counts]],
         votes=(of_seven / of_seven.sum(axis=1, keepdims=True)).astype(np.float32),

@@ -66,7 +66,7 @@ class Answers:
         logits: float32 (N, 7), uncalibrated; NaN where there is no answer.
         found: bool (N,), a face was found; all True without a detector.
         with_detector: whether detector and alignment were in the loop.
-        look_s: time spent on detecting and aligning (or resizing), seconds.
+        detect_s: time spent on detecting and aligning (or resizing), seconds.
         classify_s: time the classifier took, seconds.
         classifier: its fingerprint.
         detector: its fingerprint; empty without one.
@@ -75,7 +75,7 @@ class Answers:
     logits: FloatArray
     found: BoolArray
     with_detector: bool
-    look_s: float
+    detect_s: float
     classify_s: float
     classifier: str
     detector: str = ""
@@ -92,7 +92,7 @@ def classify_set(
     detector: Detector | None = None,
     *,
     not_found: NotFound = "leave-out",
-    on_picture: Callable[[int], None] | None = None,
+    on_image: Callable[[int], None] | None = None,
     unreadable: list[int] | None = None,
 ) -> Answers:
     """Run a classifier on every image; see the top of this module for how.
@@ -103,7 +103,7 @@ def classify_set(
         detector: finds the faces; None takes the images as aligned crops.
         not_found: what becomes of images without a face found. "average" lays the mean landmarks of the others of the
             same size over them, or takes the image as a crop where there is no other.
-        on_picture: called with the number of images done.
+        on_image: called with the number of images done.
         unreadable: is given the rows of images that cannot be read, which have no answer then; None: they are errors.
 
     Raises:
@@ -114,7 +114,7 @@ def classify_set(
     logits = np.full((len(labelled), len(EXPRESSIONS)), np.nan, np.float32)
     landmarks = np.full((len(labelled), 5, 2), np.nan, np.float32)
     sizes = np.zeros((len(labelled), 2), np.int64)
-    look_s = classify_s = 0.0
+    detect_s = classify_s = 0.0
     for start in range(0, len(labelled), _BATCH):
         crops, rows = [], []
         for row in range(start, min(start + _BATCH, len(labelled))):
@@ -132,9 +132,9 @@ def classify_set(
                 if np.isfinite(landmarks[row]).all():
                     crops.append(_aligned(image, landmarks[row], classifier))
                     rows.append(row)
-            look_s += time.perf_counter() - began
-            if on_picture:
-                on_picture(row + 1)
+            detect_s += time.perf_counter() - began
+            if on_image:
+                on_image(row + 1)
         if rows:
             began = time.perf_counter()
             stacked = np.stack(crops)
@@ -147,7 +147,7 @@ def classify_set(
         logits,
         np.asarray(found, np.bool_),
         detector is not None,
-        look_s,
+        detect_s,
         classify_s,
         classifier.fingerprint,
         detector.fingerprint if detector else "",
@@ -160,7 +160,7 @@ def classify_readable(
     detector: Detector | None = None,
     *,
     not_found: NotFound = "leave-out",
-    on_picture: Callable[[int], None] | None = None,
+    on_image: Callable[[int], None] | None = None,
 ) -> tuple[LabelledSet, Answers]:
     """Run as ``classify_set`` does, on the images that can be read.
 
@@ -172,7 +172,7 @@ def classify_readable(
         ModelError: the network failed.
     """
     rows: list[int] = []
-    answers = classify_set(labelled, classifier, detector, not_found=not_found, on_picture=on_picture, unreadable=rows)
+    answers = classify_set(labelled, classifier, detector, not_found=not_found, on_image=on_image, unreadable=rows)
     if not rows:
         return labelled, answers
     kept = replace(answers, logits=np.delete(answers.logits, rows, 0), found=np.delete(answers.found, rows))

@@ -112,7 +112,7 @@ def evaluate_answers(
         "calibration": _calibration_sentence(calibrator),
     }
     throughput = {
-        "pictures_looked_at_per_s": len(labelled) / answers.look_s if answers.look_s else math.nan,
+        "pictures_looked_at_per_s": len(labelled) / answers.detect_s if answers.detect_s else math.nan,
         "faces_classified_per_s": len(rows) / answers.classify_s if answers.classify_s else math.nan,
     }
     return Evaluation(facts, scores, prior_rows(logits, labels, calibrator), throughput)

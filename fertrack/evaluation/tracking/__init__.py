@@ -4,7 +4,7 @@ Reading order::
 
     mot            reader of MOTChallenge files
     scores         HOTA, IDF1 and MOTA by TrackEval
-    performers     heads cut out of single-person clips
+    actors         heads cut out of single-person clips
     scenes         composed videos with known identities
     scene_scripts  the scripts of these scenes
     face_tracking  fertrack run on the scenes, end to end

@@ -20,9 +20,9 @@ from fertrack.build import build_pipeline
 from fertrack.config import Settings
 from fertrack.detectors import build_detector
 from fertrack.errors import EvaluationError, reason_of
+from fertrack.evaluation.tracking.actors import CLIPS, Actor, load_actor
 from fertrack.evaluation.tracking.face_scores import FaceScores, SceneScores
 from fertrack.evaluation.tracking.mot import MotRows
-from fertrack.evaluation.tracking.performers import CLIPS, Performer, load_performer
 from fertrack.evaluation.tracking.scene_scripts import SCENES
 from fertrack.evaluation.tracking.scenes import Scene, Truth, compose
 from fertrack.evaluation.tracking.scores import TOGETHER, SequenceResult, TrackingScores, score
@@ -79,7 +79,7 @@ def evaluate_faces(
     """Compose the scenes, process them, and score the result.
 
     Args:
-        clips: folder with the single-person clips (``performers.CLIPS``) and, if it is to be scored,
+        clips: folder with the single-person clips (``actors.CLIPS``) and, if it is to be scored,
             ``composite_5faces.mp4`` with its ``_gt.txt``.
         settings: of fertrack; the defaults if None. Nothing is drawn or reported, whatever they say.
         only: names of scenes; all if empty.
@@ -151,7 +151,7 @@ def _quiet(settings: Settings) -> Settings:
 def _films(clips: Path, work: Path, names: Sequence[str], on_scene: Callable[[str], None] | None) -> Iterable[_Filmed]:
     """Compose one scene after another; heads are cut out when they are first needed."""
     detector = None
-    cast: dict[str, Performer] = {}
+    cast: dict[str, Actor] = {}
     for scene in SCENES:
         if scene.name not in names:
             continue
@@ -160,7 +160,7 @@ def _films(clips: Path, work: Path, names: Sequence[str], on_scene: Callable[[st
         for who in scene.cast:
             if who not in cast:
                 detector = detector or build_detector(_cast_detection())
-                cast[who] = load_performer(CLIPS[who], clips, detector)
+                cast[who] = load_actor(CLIPS[who], clips, detector)
         yield _film(scene, cast, work / f"{scene.name}.mp4")
     if COMPOSITE in names:
         if on_scene:
@@ -174,7 +174,7 @@ def _cast_detection() -> Any:
     return Settings().detection.model_copy(update={"long_side": _CAST_LONG_SIDE})
 
 
-def _film(scene: Scene, cast: dict[str, Performer], path: Path) -> _Filmed:
+def _film(scene: Scene, cast: dict[str, Actor], path: Path) -> _Filmed:
     truth = compose(scene, cast, path)
     return _Filmed(scene.name, scene.shows, len(scene.cast), scene.meets_px, scene.cuts, path, truth)
 

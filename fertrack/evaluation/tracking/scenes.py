@@ -1,6 +1,6 @@
 """Composed videos of several people whose identities are known for certain, to measure face tracking with.
 
-No public ground truth for tracking faces exists. Here, heads cut from real clips (``performers``) are moved on scripted
+No public ground truth for tracking faces exists. Here, heads cut from real clips (``actors``) are moved on scripted
 paths over a background, nearer ones covering farther ones. Who is who, where each face is and how much of it can be
 seen then follow from the script and cannot be wrong.
 """
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from fertrack.errors import VideoWriteError, reason_of
-from fertrack.evaluation.tracking.performers import CROP_H, CROP_W, FACE_PX, Performer
+from fertrack.evaluation.tracking.actors import CROP_H, CROP_W, FACE_PX, Actor
 from fertrack.types import Float64Array, FloatArray, Image, IntArray
 
 __all__ = ["FPS", "HEIGHT", "WIDTH", "Key", "Pillar", "Role", "Scene", "Shot", "Truth", "compose"]
@@ -42,7 +42,7 @@ class Role:
     """A person in a shot.
 
     Attributes:
-        who: name of the performer; the same person in every shot.
+        who: name of the actor; the same person in every shot.
         path: where the face goes, in order of time, straight and at even speed between keys. Before the first key and
             after the last one, the person is not there.
     """
@@ -136,12 +136,12 @@ class Truth:
     visible: Float64Array
 
 
-def compose(scene: Scene, performers: Mapping[str, Performer], path: Path) -> Truth:
+def compose(scene: Scene, actors: Mapping[str, Actor], path: Path) -> Truth:
     """Write a scene as H.264 video, ``WIDTH`` x ``HEIGHT``, ``FPS`` frames a second.
 
     Args:
         scene: what to show.
-        performers: everybody in its cast, by name.
+        actors: everybody in its cast, by name.
         path: file to write; one that is there is replaced.
 
     Returns:
@@ -159,7 +159,7 @@ def compose(scene: Scene, performers: Mapping[str, Performer], path: Path) -> Tr
             for shot in scene.shots:
                 ground = background(shot.ground)
                 for step in range(_frames(shot)):
-                    picture, seen = _picture(shot, step, index, ground, performers)
+                    picture, seen = _picture(shot, step, index, ground, actors)
                     rows += [(index, scene.cast.index(who) + 1, box, visible) for who, box, visible in seen]
                     frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
                     frame.pts, frame.time_base = index, Fraction(1, FPS)
@@ -189,7 +189,7 @@ def _frames(shot: Shot) -> int:
 
 
 def _picture(
-    shot: Shot, step: int, index: int, ground: FloatArray, performers: Mapping[str, Performer]
+    shot: Shot, step: int, index: int, ground: FloatArray, actors: Mapping[str, Actor]
 ) -> tuple[Image, list[tuple[str, FloatArray, float]]]:
     """One frame, and of everybody in it: name, face box, and visible share of it."""
     picture = ground.copy()
@@ -198,15 +198,15 @@ def _picture(
         key = role.place(step / FPS)
         if key is None:
             continue
-        performer = performers[role.who]
-        frame = performer.at(index)
+        actor = actors[role.who]
+        frame = actor.at(index)
         scale = key.face_px / FACE_PX
         bob = _BOB_PX * np.sin(2 * np.pi * (index / 31 + place_in_line / 3))
         corner = (key.x - scale * CROP_W / 2, key.y + bob - scale * CROP_H / 2)
-        alpha = _lay_over(picture, performer.heads[frame], performer.alpha[frame], scale, corner)
+        alpha = _lay_over(picture, actor.heads[frame], actor.alpha[frame], scale, corner)
         for _, _, kept in shown:
             np.multiply(kept, 1.0 - alpha, out=kept)
-        box = performer.boxes[frame] * np.float32(scale) + np.tile(np.array(corner, np.float32), 2)
+        box = actor.boxes[frame] * np.float32(scale) + np.tile(np.array(corner, np.float32), 2)
         shown.append((role.who, box, np.ones((HEIGHT, WIDTH), np.float32)))
     for pillar in shot.pillars:
         picture[:, pillar.left : pillar.right] = (52, 60, 66)
@@ -221,11 +221,11 @@ def _lay_over(
     picture: FloatArray, head: Image, alpha: FloatArray, scale: float, corner: tuple[float, float]
 ) -> FloatArray:
     """Blend a head onto the image (in place) at sub-pixel precision; return how much of each pixel it covers."""
-    to_picture = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]], np.float32)
+    to_image = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]], np.float32)
     if scale < 0.7:  # softened first: fine detail would flicker when every other pixel of it is picked
         head = np.asarray(cv2.GaussianBlur(head, (0, 0), 0.35 / scale), np.uint8)
-    laid = cv2.warpAffine(head, to_picture, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR).astype(np.float32)
-    cover = np.asarray(cv2.warpAffine(alpha, to_picture, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), np.float32)
+    laid = cv2.warpAffine(head, to_image, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR).astype(np.float32)
+    cover = np.asarray(cv2.warpAffine(alpha, to_image, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), np.float32)
     picture += cover[:, :, None] * (laid - picture)
     return cover
 

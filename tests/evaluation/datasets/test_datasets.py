@@ -458,7 +458,7 @@ def test_with_the_detector_pictures_are_aligned_and_faces_not_found_are_left_out
     assert filled.answered.all()
     assert filled.logits[1, 0] == 0.0, "the average landmarks were laid over the black picture"
     done: list[int] = []
-    plain = classify_set(labelled, Mirror(), on_picture=done.append)
+    plain = classify_set(labelled, Mirror(), on_image=done.append)
     assert plain.found.all()
     assert not plain.with_detector
     assert done == [1, 2, 3]

@@ -13,10 +13,10 @@ import pytest
 
 from fertrack.cli.main import main
 from fertrack.errors import EvaluationError, ReportError, VideoWriteError
-from fertrack.evaluation.tracking import face_tracking, performers
+from fertrack.evaluation.tracking import actors, face_tracking
+from fertrack.evaluation.tracking.actors import CLIPS, CROP_H, CROP_W, FACE_PX, Actor, Clip, load_actor
 from fertrack.evaluation.tracking.face_scores import FaceScores, SceneScores, to_markdown, write_quality
 from fertrack.evaluation.tracking.face_tracking import read_composite_truth
-from fertrack.evaluation.tracking.performers import CLIPS, CROP_H, CROP_W, FACE_PX, Clip, Performer, load_performer
 from fertrack.evaluation.tracking.scene_scripts import FAST, SCENES
 from fertrack.evaluation.tracking.scenes import FPS, HEIGHT, WIDTH, Key, Pillar, Role, Scene, Shot, Truth, compose
 from fertrack.types import Detections, Image
@@ -24,13 +24,13 @@ from fertrack.types import Detections, Image
 BOX = (60.0, 72.0, 148.0, 200.0)
 
 
-def disc(colour: tuple[int, int, int], frames: int = 3) -> Performer:
+def disc(colour: tuple[int, int, int], frames: int = 3) -> Actor:
     """A head that is a disc of one colour, with a face of ``FACE_PX``."""
     head = np.empty((frames, CROP_H, CROP_W, 3), np.uint8)
     head[:] = colour
     alpha = np.zeros((CROP_H, CROP_W), np.float32)
     cv2.circle(alpha, (CROP_W // 2, CROP_H // 2), 100, 1.0, -1)
-    return Performer(head, np.stack([alpha] * frames), np.tile(np.array(BOX, np.float32), (frames, 1)))
+    return Actor(head, np.stack([alpha] * frames), np.tile(np.array(BOX, np.float32), (frames, 1)))
 
 
 CAST = {"red": disc((20, 20, 230)), "blue": disc((230, 20, 20))}
@@ -160,11 +160,11 @@ def folder_of_pictures(tmp_path: Path, *, size: int, face: int, frames: int = 6)
 @pytest.mark.parametrize(("size", "face"), [(200, 60), (900, 400)])
 def test_a_head_is_cut_out_at_one_size_wherever_it_moves(tmp_path: Path, size: int, face: int) -> None:
     folder_of_pictures(tmp_path, size=size, face=face)
-    performer = load_performer(Clip("clip", first=1, count=4), tmp_path, OneFace())
-    assert performer.heads.shape == (4, CROP_H, CROP_W, 3)
-    assert performer.alpha.shape == (4, CROP_H, CROP_W)
-    np.testing.assert_allclose(performer.boxes[:, 3] - performer.boxes[:, 1], FACE_PX, rtol=0.01)
-    for head, alpha, box in zip(performer.heads, performer.alpha, performer.boxes, strict=True):
+    actor = load_actor(Clip("clip", first=1, count=4), tmp_path, OneFace())
+    assert actor.heads.shape == (4, CROP_H, CROP_W, 3)
+    assert actor.alpha.shape == (4, CROP_H, CROP_W)
+    np.testing.assert_allclose(actor.boxes[:, 3] - actor.boxes[:, 1], FACE_PX, rtol=0.01)
+    for head, alpha, box in zip(actor.heads, actor.alpha, actor.boxes, strict=True):
         x1, y1, x2, y2 = np.rint(box).astype(int)
         assert head[y1 + 3 : y2 - 3, max(0, x1 + 3) : x2 - 3].min() > 180, "the box is on the face"
         assert head[: y1 - 4].max() < 120
@@ -175,12 +175,12 @@ def test_a_head_is_cut_out_at_one_size_wherever_it_moves(tmp_path: Path, size: i
 def test_a_clip_without_one_clear_face_is_refused(tmp_path: Path) -> None:
     folder_of_pictures(tmp_path, size=200, face=60)
     with pytest.raises(EvaluationError, match="more than one face"):
-        load_performer(Clip("clip"), tmp_path, OneFace(extra=True))
+        load_actor(Clip("clip"), tmp_path, OneFace(extra=True))
     with pytest.raises(EvaluationError, match="has no frame 99"):
-        load_performer(Clip("clip", first=99), tmp_path, OneFace())
+        load_actor(Clip("clip", first=99), tmp_path, OneFace())
     cv2.imwrite(str(tmp_path / "clip" / "003.png"), np.zeros((200, 200, 3), np.uint8))
     with pytest.raises(EvaluationError, match="frame 3: no face"):
-        load_performer(Clip("clip"), tmp_path, OneFace())
+        load_actor(Clip("clip"), tmp_path, OneFace())
 
 
 def outcome(
@@ -304,7 +304,7 @@ def test_an_unknown_scene_is_named(
 
 
 def test_heads_move_with_the_person_not_with_every_nod() -> None:
-    steady = performers._steady(np.array([[0.0], [1.0]] * 20, np.float32))
+    steady = actors._steady(np.array([[0.0], [1.0]] * 20, np.float32))
     assert np.ptp(steady[8:-8]) < 0.1
     moving = np.arange(40, dtype=np.float32)[:, None]
-    np.testing.assert_allclose(performers._steady(moving)[8:-8], moving[8:-8], atol=1e-4)
+    np.testing.assert_allclose(actors._steady(moving)[8:-8], moving[8:-8], atol=1e-4)

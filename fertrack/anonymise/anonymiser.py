@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fertrack.anonymise.mosaic import conceal
+from fertrack.anonymise.mosaic import pixelate
 from fertrack.config import Settings
 from fertrack.detectors import available_detectors, build_detector
 from fertrack.errors import ConfigError
@@ -24,14 +24,14 @@ from fertrack.storage.rights.sightings import cut_times, erased_persons, load_si
 from fertrack.tracking.face_positions import NOBODY, FacePaths, Sightings, with_unclaimed
 from fertrack.types import Float64Array, Image
 
-__all__ = ["FaceHider", "plan_hiding"]
+__all__ = ["FaceAnonymiser", "plan_anonymisation"]
 
 _SAME_FACE_IOU = 0.3
 _MISSED_IOU = 0.6
 _SAME_FRAME_S = 1e-6
 
 
-class FaceHider:
+class FaceAnonymiser:
     """Anonymiser of the frames of one video.
 
     Args:
@@ -54,11 +54,11 @@ class FaceHider:
         if not len(boxes):
             return image
         hidden = image.copy()
-        conceal(hidden, boxes)
+        pixelate(hidden, boxes)
         return hidden
 
 
-def plan_hiding(
+def plan_anonymisation(
     database: Database,
     run: int,
     *,
@@ -68,7 +68,7 @@ def plan_hiding(
     location: Path | None = None,
     settings: Settings | None = None,
     trusted: str = "",
-) -> FaceHider | None:
+) -> FaceAnonymiser | None:
     """Plan the anonymisation of a run's video; None if nobody is to be hidden.
 
     Args:
@@ -95,7 +95,7 @@ def plan_hiding(
         hidden = hidden if everybody else hidden.of(subjects)
     if not everybody and not len(hidden) and not len(strangers):
         return None
-    return FaceHider(FacePaths(hidden.plus(strangers), cuts_s), clear)
+    return FaceAnonymiser(FacePaths(hidden.plus(strangers), cuts_s), clear)
 
 
 def _of_nobody_known(seen: Sightings, strange: Sightings, cuts_s: Float64Array) -> Sightings:

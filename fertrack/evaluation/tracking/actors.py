@@ -18,7 +18,7 @@ from fertrack.protocols import Detector
 from fertrack.sources import open_source
 from fertrack.types import Detections, FloatArray, Image
 
-__all__ = ["CLIPS", "CROP_H", "CROP_W", "FACE_PX", "Clip", "Performer", "load_performer"]
+__all__ = ["CLIPS", "CROP_H", "CROP_W", "FACE_PX", "Actor", "Clip", "load_actor"]
 
 FACE_PX = 128
 """Height of the face in a crop, px."""
@@ -60,7 +60,7 @@ CLIPS: dict[str, Clip] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Performer:
+class Actor:
     """One person's head, frame by frame.
 
     Attributes:
@@ -82,7 +82,7 @@ class Performer:
         return min(place, 2 * last - place)
 
 
-def load_performer(clip: Clip, folder: Path, detector: Detector) -> Performer:
+def load_actor(clip: Clip, folder: Path, detector: Detector) -> Actor:
     """Cut the head out of a clip.
 
     Args:
@@ -112,7 +112,7 @@ def load_performer(clip: Clip, folder: Path, detector: Detector) -> Performer:
         _cut_out(picture, box, centre, float(height[0]))
         for picture, box, centre, height in zip(pictures, boxes, centres, heights, strict=True)
     ]
-    return Performer(
+    return Actor(
         np.stack([head for head, _, _ in cut]),
         np.stack([alpha for _, alpha, _ in cut]),
         np.stack([box for _, _, box in cut]),
