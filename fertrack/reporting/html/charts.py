@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from fertrack.reporting.html.persons import Person
 from fertrack.reporting.html.thinning import ThinLines
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["overview", "person_chart", "rows_axis", "rows_height", "to_json"]
+__all__ = ["overview", "person_chart", "rows_axis", "rows_height", "share_arrays", "to_json"]
 
 ROW_PX = 30
 """Height of one person's row in the overview, px."""
@@ -35,6 +36,9 @@ FEW_POINTS = 60
 
 DRAWING_ORDER = ("neutral", *(name for name in EXPRESSIONS if name != "neutral"))
 """Neutral first, under the others: it is the most frequent estimate and the least telling."""
+
+_SHARED_BYTES = 64
+"""Arrays up to this size are written as often as they are used."""
 
 _PACKED = {"float64": "f8", "float32": "f4", "int32": "i4", "uint16": "u2", "uint8": "u1"}
 
@@ -178,6 +182,43 @@ def to_json(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def share_arrays(figures: dict[str, Any]) -> tuple[dict[str, Any], list[npt.NDArray[Any]]]:
+    """Figures in which an array that several traces have is named ``{"array": number}``, and those arrays by number.
+
+    A person's seven lines have one time axis; written seven times, it would be half of the page's numbers.
+    """
+
+    def mark(array: npt.NDArray[Any]) -> tuple[str, bytes]:
+        return array.dtype.str, array.tobytes()
+
+    def is_array(value: object) -> TypeGuard[npt.NDArray[Any]]:
+        return isinstance(value, np.ndarray) and value.nbytes > _SHARED_BYTES
+
+    counts = Counter(
+        mark(value)
+        for figure in figures.values()
+        for trace in figure["data"]
+        for value in trace.values()
+        if is_array(value)
+    )
+    numbers: dict[tuple[str, bytes], int] = {}
+    arrays: list[npt.NDArray[Any]] = []
+
+    def named(value: object) -> object:
+        if not is_array(value) or counts[mark(value)] == 1:
+            return value
+        number = numbers.setdefault(mark(value), len(arrays))
+        if number == len(arrays):
+            arrays.append(value)
+        return {"array": number}
+
+    shared = {
+        name: {**figure, "data": [{key: named(value) for key, value in trace.items()} for trace in figure["data"]]}
+        for name, figure in figures.items()
+    }
+    return shared, arrays
 
 
 def _packed(value: Any) -> dict[str, str]:

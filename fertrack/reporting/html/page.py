@@ -15,10 +15,14 @@ from markupsafe import Markup
 from fertrack.errors import ReportError, reason_of
 from fertrack.imaging import palette
 from fertrack.reporting.html import wording
-from fertrack.reporting.html.charts import to_json
+from fertrack.reporting.html.charts import share_arrays, to_json
 from fertrack.types import EXPRESSIONS
 
-__all__ = ["render_page"]
+__all__ = ["PLOTLY_FILE", "PLOTLY_SHA256", "render_page"]
+
+PLOTLY_FILE = "plotly-basic.min.js"
+PLOTLY_SHA256 = "99784e3abfb07b142a15e521a439e6d9addceadb3f79553fd24c72774f0649ba"
+"""Of the file as npm carries it; see ``reporting/plotly_js/README.md``."""
 
 _FILTERS = ("clock", "count", "duration", "megabytes", "percent", "plural")
 
@@ -36,7 +40,7 @@ def render_page(
         media: where videos may come from, as the policy's ``media-src``; nowhere if empty.
 
     Raises:
-        ReportError: the installed plotly package has no script in it.
+        ReportError: the charts' script is missing from the installed package.
     """
     themes = {
         "light": {"page": palette.PAGE_LIGHT, "expressions": palette.LIGHT},
@@ -45,6 +49,7 @@ def render_page(
     # Markup: what is not escaped again is our own files, Plotly, and JSON that to_json has escaped.
     own = Markup("\n").join(Markup(_text(name)) for name in ("report.js", *more))
     scripts = [_plotly_script(), own] if figures else []
+    shared, arrays = share_arrays(figures)
     return (
         _environment()
         .get_template(template)
@@ -57,7 +62,7 @@ def render_page(
             script_policy=" ".join(f"'{_digest(script)}'" for script in scripts) or "'none'",
             media_policy=f"; media-src {media}" if media else "",
             scripts=scripts,
-            payload=Markup(to_json({"themes": themes, "figures": figures})),
+            payload=Markup(to_json({"themes": themes, "figures": shared, "arrays": arrays})),
         )
     )
 
@@ -71,12 +76,12 @@ def _text(name: str) -> str:
 
 
 def _plotly_script() -> Markup:
-    """Plotly.js as the installed plotly package carries it, made safe to stand in a ``<script>`` element."""
+    """Plotly.js, of which a report has the part it needs, made safe to stand in a ``<script>`` element."""
     try:
-        text = resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+        text = resources.files("fertrack.reporting").joinpath("plotly_js", PLOTLY_FILE).read_text(encoding="utf-8")
     except OSError as error:
         raise ReportError(
-            f"plotly's script is missing from the installed package ({reason_of(error)}): reinstall plotly"
+            f"the charts' script is missing from the installed package ({reason_of(error)}): reinstall fertrack"
         ) from error
     return Markup(text.replace("</script", "<\\/script"))
 

@@ -1,6 +1,9 @@
 "use strict";
 (() => {
-  const { themes, figures } = JSON.parse(document.getElementById("report-data").textContent);
+  const { themes, figures, arrays } = JSON.parse(document.getElementById("report-data").textContent);
+  for (const trace of Object.values(figures).flatMap((figure) => figure.data)) {
+    for (const key in trace) if (trace[key]?.array !== undefined) trace[key] = arrays[trace[key].array];
+  }
   const charts = [...document.querySelectorAll(".chart[data-figure]")];
   const timed = charts.filter((element) => "timeAxis" in element.dataset);
   const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from fertrack.imaging import palette
 from fertrack.reid.linker import LinkPlan, PersonLink, PlannedPerson
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import axes, charts, presence, wording
+from fertrack.reporting.html.page import PLOTLY_FILE, PLOTLY_SHA256
 from fertrack.reporting.html.persons import persons_of
 from fertrack.reporting.html.run_facts import notices, read_calibration, source_rows
 from fertrack.reporting.html.run_page import write_html
@@ -86,7 +88,10 @@ class Page(HTMLParser):
 
     @property
     def figures(self) -> dict[str, dict]:
-        return json.loads(next(text for attrs, text in self.scripts if attrs.get("id") == "report-data"))["figures"]
+        data = json.loads(next(text for attrs, text in self.scripts if attrs.get("id") == "report-data"))
+        for trace in (trace for figure in data["figures"].values() for trace in figure["data"]):
+            trace |= {k: data["arrays"][v["array"]] for k, v in trace.items() if isinstance(v, dict) and "array" in v}
+        return data["figures"]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +140,30 @@ def test_the_policy_forbids_the_network_and_names_exactly_the_two_scripts(page: 
 
 
 def test_plotly_is_inside_once(page: Page) -> None:
-    assert sum("plotly.js v" in text[:400] for _, text in page.scripts) == 1
+    assert sum("plotly.js (basic" in text[:400] for _, text in page.scripts) == 1
+
+
+def test_the_charts_script_is_the_file_that_npm_carries_and_can_draw_all_traces(page: Page) -> None:
+    content = resources.files("fertrack.reporting").joinpath("plotly_js", PLOTLY_FILE).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == PLOTLY_SHA256
+    assert b"plotly.js (basic - minified)" in content[:100]
+    used = {trace["type"] for figure in page.figures.values() for trace in figure["data"]}
+    assert used <= {"scatter", "bar"}  # all that the file has, besides pie
+
+
+def test_the_report_of_ten_minutes_and_five_persons_has_at_most_two_megabytes(db: Database, tmp_path: Path) -> None:
+    script = [(4.0 * i, EXPRESSIONS[i % 7]) for i in range(150)]
+    persons = [ScriptedPerson([(0.0, 600.0)], script, f"Person {number}") for number in range(5)]
+    run = store_run(db, ScriptedRun(persons, frames=3000, fps=5.0))  # lines have no more points at 25 fps
+    assert write_html(db, run, tmp_path / "a.html").stat().st_size <= 2_000_000
+
+
+def test_an_array_that_traces_share_is_written_once(page: Page) -> None:
+    data = json.loads(next(text for attrs, text in page.scripts if attrs.get("id") == "report-data"))
+    lines = [trace for trace in data["figures"]["person-1"]["data"] if trace["meta"].get("kind") == "line"]
+    assert len(lines) == 7
+    assert len({trace["x"]["array"] for trace in lines}) == 1
+    assert len({json.dumps(array) for array in data["arrays"]}) == len(data["arrays"])
 
 
 def test_the_same_run_gives_the_same_bytes(db: Database, tmp_path: Path) -> None:
