@@ -14,7 +14,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from fertrack.sinks.config import Container, VideoOutputConfig
@@ -54,6 +54,7 @@ class VideoEncoder:
     def __init__(self, path: Path, info: VideoInfo, config: VideoOutputConfig, container: Container) -> None:
         self.size = (info.width, info.height)
         self._canvas = np.zeros((_padded(info.height), _padded(info.width), 3), dtype=np.uint8)
+        self._reformatter = VideoReformatter()  # one for all pictures: setting one up takes half a millisecond
         self._is_hd = info.height >= _HD_LINES
         self._time_base = info.time_base
         if info.time_base < Fraction(1, _MAX_TICKS_PER_S) or info.time_base > 1:
@@ -105,7 +106,8 @@ class VideoEncoder:
         width, height = self.size
         self._canvas[:, width:] = self._canvas[:, width - 1 : width]
         self._canvas[height:] = self._canvas[height - 1 : height]
-        frame = VideoFrame.from_numpy_buffer(self._canvas, format="bgr24").reformat(
+        frame = self._reformatter.reformat(
+            VideoFrame.from_numpy_buffer(self._canvas, format="bgr24"),
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709 if self._is_hd else Colorspace.ITU601,
             dst_color_range=ColorRange.MPEG,
