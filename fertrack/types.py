@@ -187,6 +187,9 @@ class VideoInfo:
         rotation: degrees the stored images were turned clockwise to be upright (0, 90, 180 or 270).
         has_audio: whether an audio stream is there to be kept.
         codec: name of the video codec; empty if there is none.
+        stream_index: which of the container's streams it is; -1 if that means nothing.
+        clock_jumps: places where the container's clock starts anew, filled while the source is read: the time given to
+            the first image after it, and by how far the clock jumps, seconds.
     """
 
     name: str
@@ -201,6 +204,8 @@ class VideoInfo:
     time_base: Fraction = Fraction(1, 90_000)
     has_audio: bool = False
     codec: str = ""
+    stream_index: int = -1
+    clock_jumps: list[tuple[float, float]] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ they are encoded anew, so that lips and voice belong together from start to end.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,10 +24,13 @@ from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
 
 from fertrack.errors import VideoOpenError
 from fertrack.sinks.config import Container
 from fertrack.sources.container import Timeline, open_container, video_stream
+from fertrack.sources.programmes import programmes
+from fertrack.types import VideoInfo
 
 __all__ = ["Part", "SoundChangedError", "Soundtrack", "SourceTimes"]
 
@@ -55,13 +59,20 @@ class SourceTimes:
     end_s: float | None = None
 
     @classmethod
-    def of(cls, path: Path) -> SourceTimes:
-        """Read them from a video file; of anything else nothing is known, and it starts at 0."""
+    def of(cls, path: Path, stream_index: int = -1) -> SourceTimes:
+        """Read them from a video file; of anything else nothing is known, and it starts at 0.
+
+        Args:
+            path: the file.
+            stream_index: which of its streams the video is; -1 = the one players show.
+        """
         if not path.is_file():
             return cls()
         try:
             with open_container(path) as container:
-                stream = video_stream(container, path)
+                stream = container.streams[stream_index] if stream_index >= 0 else video_stream(container, path)
+                if not isinstance(stream, VideoStream):
+                    return cls()
                 timeline = Timeline.of(container, stream)
                 start_ticks = stream.start_time - timeline.origin_ticks if stream.start_time is not None else 0
                 origin_s = timeline.origin_ticks * timeline.time_base
@@ -92,10 +103,11 @@ class SoundChangedError(Exception):
 class Soundtrack:
     """Yields the packets of one audio stream of a file, on the clock of the finished video.
 
-    Of several streams, that is the one marked as the default among those that can be decoded, else the first of them.
+    Of several streams, that is the one marked as the default among those that can be decoded, else the first of them;
+    in a file with several programmes, among those of the video's own.
 
     Args:
-        path: the source.
+        info: the source.
         container: what the finished video is.
         origin_s: container time that counts as 0 s.
         part: what is kept.
@@ -109,9 +121,10 @@ class Soundtrack:
     """
 
     def __init__(
-        self, path: Path, container: Container, origin_s: Fraction, part: Part, *, encode: bool = False
+        self, info: VideoInfo, container: Container, origin_s: Fraction, part: Part, *, encode: bool = False
     ) -> None:
-        self._input = open_container(path)
+        self._info = info
+        self._input = open_container(Path(info.path))
         self._container = container
         self._part = part
         self._encode = encode
@@ -125,6 +138,10 @@ class Soundtrack:
     def _choose(self) -> AudioStream | None:
         streams = list(self._input.streams.audio)
         readable = [stream for stream in streams if cast(object, stream.codec_context) is not None]
+        numbers = programmes(Path(self._info.path)) if len(streams) > 1 else {}
+        if len(set(numbers.values())) > 1 and self._info.stream_index >= 0:
+            own = numbers.get(self._input.streams[self._info.stream_index].id)
+            readable = [stream for stream in readable if numbers.get(stream.id) == own]
         if not readable:
             return None
         chosen = next((stream for stream in readable if stream.disposition & Disposition.default), readable[0])
@@ -176,14 +193,14 @@ class Soundtrack:
         """Packets of the part, with times on the finished video's clock that never go back."""
         time_base = cast(Fraction, stream.time_base)
         shift = round(self._shift_s / time_base)
-        jump, last_end = round(_JUMP_BACK_S / time_base), None
+        jumps, last_end = deque(by_s for _, by_s in self._info.clock_jumps), None
         try:
             for packet in self._input.demux(stream):
                 ticks = packet.pts if packet.pts is not None else packet.dts
                 if not packet.size or ticks is None:
                     continue
-                if last_end is not None and ticks < last_end - jump:  # clips joined without new times
-                    shift += ticks - last_end
+                if last_end is not None:
+                    shift += round(self._clock_jump(float((ticks - last_end) * time_base), jumps) / time_base)
                 last_end = ticks + (packet.duration or 0)
                 time_s = float((ticks - shift) * time_base)
                 if self._is_before(time_s):
@@ -195,6 +212,16 @@ class Soundtrack:
         except FFmpegError as error:
             logger.warning("reading sound stopped: %s", error)
             self.notes.append("the sound ends early: the rest of it cannot be read")
+
+    @staticmethod
+    def _clock_jump(apart_s: float, jumps: deque[float]) -> float:
+        """Jump of the clock, seconds, before a packet that begins ``apart_s`` after the end of the one before.
+
+        Where pictures were found to jump, sound moves by the same amount, so that they stay together.
+        """
+        if jumps and abs(apart_s) > _JUMP_BACK_S and abs(apart_s - jumps[0]) < abs(jumps[0]) / 2:
+            return jumps.popleft()
+        return apart_s if apart_s < -_JUMP_BACK_S else 0.0  # clips joined without new times
 
     def _is_before(self, time_s: float) -> bool:
         """Whether sound at a time on the finished video's clock is left out at the beginning."""
@@ -274,7 +301,7 @@ class _Line:
             yield from self._place(ready)
 
     def end(self) -> Iterator[Packet[Any]]:
-        """What is left, encoded."""
+        """Encode the rest."""
         yield from self._flush()
         if self._end is None:
             return

@@ -113,7 +113,7 @@ class AnnotatedVideoSink:
         """
         self._refuse_to_replace()
         if self._info.path:
-            self._times = SourceTimes.of(Path(self._info.path))
+            self._times = SourceTimes.of(Path(self._info.path), self._info.stream_index)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._part_path.open("wb").close()
@@ -318,8 +318,7 @@ class AnnotatedVideoSink:
 
     def _write_with_sound(self, finished: Path, encoder: VideoEncoder, part: Part, *, encode: bool) -> list[str]:
         """Write the finished file with the source's sound, and say what is to be known of it."""
-        source, origin_s = Path(self._info.path), self._times.origin_s
-        with Soundtrack(source, self._container, origin_s, part, encode=encode) as sound:
+        with Soundtrack(self._info, self._container, self._times.origin_s, part, encode=encode) as sound:
             track = sound if sound.is_there else None
             write_finished(self._part_path, finished, self._container, track, end_s=encoder.end_s)
             if track is None:

@@ -10,6 +10,7 @@ Reading order::
     file         video files
     images       image folders and single images
     container    containers opened and their facts read
+    programmes   programmes of a transport stream
     frame_order  decoded frames paired with packets
     pixels       decoded frame to upright BGR
     timing       time windows, frame rates and steady clocks

@@ -40,10 +40,26 @@ class InputConfig(StageConfig):
         le=1000.0,
         description="rate of a video that carries no times, such as bare H.264; unset = what its headers say, or 25",
     )
+    stream: str = Field(
+        "",
+        pattern=r"^(|\d+|program(me)? ?\d+)$",
+        description='which video of several: its number, such as "2", or "program 101"; unset = the one players show',
+    )
+    max_gap_s: float = Field(
+        60.0,
+        ge=1.0,
+        description="longest time without a picture, seconds, that is believed where a clock may start anew (MPEG-TS)",
+    )
+    deinterlace: bool = Field(True, description="turn interlaced pictures into whole ones before they are analysed")
     image_fps: float = Field(
         1.0, gt=0.0, le=1000.0, description="pictures per second that a folder of images is taken to show"
     )
     prefetch: int = Field(4, ge=1, le=64, description="decoded pictures held ready ahead of the analysis")
+
+    @field_validator("stream", mode="before")
+    @classmethod
+    def _number_may_come_as_such(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
 
     @field_validator("rotate", mode="before")
     @classmethod

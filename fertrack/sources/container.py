@@ -15,9 +15,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fertrack.errors import VideoOpenError
+from fertrack.sources.programmes import programmes
 from fertrack.sources.stream.credentials import mask_mistyped
 
-__all__ = ["Timeline", "first_picture", "open_container", "video_stream"]
+__all__ = ["Timeline", "first_picture", "open_container", "other_videos", "video_stream"]
 
 _CONTAINER_TIME_BASE = Fraction(1, 1_000_000)
 _MIN_FPS, _MAX_FPS = 1, 1000  # what a header may say
@@ -56,18 +57,25 @@ def open_container(path: Path) -> InputContainer:
         ) from error
 
 
-def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The video in a container: the one players show, never a cover picture.
+def video_stream(container: InputContainer, path: Path, which: str = "") -> VideoStream:
+    """The video in a container: the one asked for, else the one players show; never a cover picture.
+
+    Args:
+        container: the container.
+        path: its file, for messages.
+        which: number among its videos, or "program N"; empty = the one players show.
 
     Raises:
-        VideoOpenError: there is none, or no decoder for it.
+        VideoOpenError: there is none, or no decoder for it, or not the one asked for.
     """
-    candidates = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    candidates = _videos(container)
     if not candidates:
         what = "only sound" if container.streams.audio else "nothing that can be shown"
         raise VideoOpenError(f"{path} has no video in it, {what}: give a file with pictures")
     best = container.streams.best("video")
     stream = best if isinstance(best, VideoStream) and best in candidates else candidates[0]
+    if which:
+        stream = _asked_for(candidates, path, which)
     if cast(object, stream.codec_context) is None:  # typed as always there; it is None without a decoder
         raise VideoOpenError(f"{path} is encoded in a way that cannot be decoded here: convert it to H.264 first")
     if stream.codec_context.name in _TEXT_AS_PICTURES:
@@ -75,14 +83,60 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
-def first_picture(path: Path) -> tuple[VideoFrame, Fraction | None]:
+def other_videos(container: InputContainer, path: Path, chosen: VideoStream) -> str:
+    """For people: which of several videos is read, and which others there are; empty if it is the only one."""
+    candidates = _videos(container)
+    if len(candidates) < 2:
+        return ""
+    names = _names(candidates, path)
+    others = ", ".join(name for name, video in zip(names, candidates, strict=True) if video.index != chosen.index)
+    number = [video.index for video in candidates].index(chosen.index)
+    return f"video {names[number]} is read; there is also {others}: choose with --set input.stream=N"
+
+
+def _videos(container: InputContainer) -> list[VideoStream]:
+    """The videos in a container, without cover pictures and thumbnails."""
+    beside = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & beside]
+
+
+def _names(videos: list[VideoStream], path: Path) -> list[str]:
+    numbers = programmes(path)
+    names = []
+    for number, video in enumerate(videos, start=1):
+        programme = f", program {numbers[video.id]}" if video.id in numbers else ""
+        codec = cast(object, video.codec_context) and video.codec_context.codec.canonical_name
+        size = f"{video.codec_context.width}x{video.codec_context.height} " if codec else ""
+        names.append(f"{number} ({size}{codec or 'of an unknown kind'}{programme})")
+    return names
+
+
+def _asked_for(videos: list[VideoStream], path: Path, which: str) -> VideoStream:
+    if which.isdecimal():
+        if 1 <= int(which) <= len(videos):
+            return videos[int(which) - 1]
+    else:
+        numbers = programmes(path)
+        wanted = int("".join(filter(str.isdecimal, which)))
+        for video in videos:
+            if numbers.get(video.id) == wanted:
+                return video
+    there_is = ", ".join(_names(videos, path))
+    raise VideoOpenError(f"{path} has no video {which!r} (input.stream): there is {there_is}")
+
+
+def first_picture(path: Path, which: str = "") -> tuple[VideoFrame, Fraction | None]:
     """The first picture that can be decoded, and the pixel aspect the stream names.
+
+    Args:
+        path: the file.
+        which: as in ``video_stream``.
 
     Raises:
         VideoOpenError: there is none.
     """
     with open_container(path) as container:
-        stream = video_stream(container, path)
+        stream = video_stream(container, path, which)
         try:
             for packet in container.demux(stream):
                 try:
@@ -110,6 +164,7 @@ class Timeline:
         frame_count: pictures announced, 0 if not said.
         is_stamped: whether the pictures carry times; if not, they are ``fps`` apart.
         fps_from: without stamps, where that rate comes from, for people; empty if nothing says it.
+        may_restart: whether it is of a format whose clock may start anew at any place.
     """
 
     time_base: Fraction
@@ -121,6 +176,7 @@ class Timeline:
     frame_count: int
     is_stamped: bool = True
     fps_from: str = ""
+    may_restart: bool = False
 
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream, fps: float | None = None) -> Timeline:
@@ -159,6 +215,7 @@ class Timeline:
             duration_s=own if own is not None else whole,
             end_s=end_s,
             frame_count=stream.frames,
+            may_restart=bool(container.format.flags & _TS_DISCONT),
         )
 
     @classmethod

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from fertrack.errors import VideoOpenError, VideoReadError, reason_of
 from fertrack.sources.config import InputConfig
-from fertrack.sources.container import Timeline, first_picture, open_container, video_stream
+from fertrack.sources.container import Timeline, first_picture, open_container, other_videos, video_stream
 from fertrack.sources.frame_order import ByCount, ByRank, ByTime, PictureOrder
 from fertrack.sources.pixels import HDR_TRANSFERS, LARGE_PICTURE_PX, BgrConverter, Orientation
 from fertrack.sources.timing import FrameSelector, PresentationClock, Verdict
@@ -34,6 +34,7 @@ _PICTURE_PER_PACKET = frozenset({"av1", "dnxhd", "ffv1", "gif", "h264", "hevc", 
 _PROGRESSIVE_OR_UNKNOWN = (0, 1)  # AVFieldOrder; interlaced H.264 may put a field in each packet
 _HELD_BYTES = 64 << 20
 _EARLY_END_S = 1.0
+_JUMP_BACK_S = 0.5  # of decode times, which never go back by themselves
 _THREADS_LARGE = 4  # whatever the machine: damaged pictures are concealed differently with another number
 
 
@@ -70,10 +71,10 @@ class FileSource:
         self.notes: list[str] = []
         self._path = Path(path)
         self._config = config or InputConfig()
-        first, self._aspect = first_picture(self._path)
+        first, self._aspect = first_picture(self._path, self._config.stream)
         self._coded_aspect: Fraction | None = None
         self._container: InputContainer = open_container(self._path)
-        self._stream: VideoStream = video_stream(self._container, self._path)
+        self._stream: VideoStream = video_stream(self._container, self._path, self._config.stream)
         self._timeline = Timeline.of(self._container, self._stream, self._config.fps)
         self._refuse_rate()
         rotate = self._config.rotate
@@ -88,6 +89,8 @@ class FileSource:
         self._damaged = 0
         self._fault_reported = False
         self._cut_off = False
+        if others := other_videos(self._container, self._path, self._stream):
+            self.notes.append(f"{self.info.name}: {others}")
         if first.color_trc in HDR_TRANSFERS:
             self.notes.append(f"{self.info.name}: the video is HDR; it is analysed and drawn converted to SDR")
         end_s = self._timeline.end_s
@@ -148,6 +151,7 @@ class FileSource:
             time_base=self._timeline.time_base,
             has_audio=bool(self._container.streams.audio),
             codec=self._stream.codec_context.codec.canonical_name,
+            stream_index=self._stream.index,
         )
 
     def _pick_order(self) -> PictureOrder:
@@ -181,7 +185,9 @@ class FileSource:
         """Ordinal, time and pixels of the pictures asked for."""
         selector = FrameSelector(self._config)
         timeline = self._timeline
-        clock = PresentationClock(timeline.time_base, timeline.interval_ticks, timeline.origin_ticks)
+        max_gap_s = self._config.max_gap_s if timeline.may_restart else None
+        clock = PresentationClock(timeline.time_base, timeline.interval_ticks, timeline.origin_ticks, max_gap_s)
+        clock.jumps = self.info.clock_jumps
         end_s, read, to_the_end = 0.0, 0, True
         for picture, ordinal, ticks in self._ordered():
             timestamp_s = clock.stamp(ticks if timeline.is_stamped else ordinal * timeline.interval_ticks)
@@ -213,7 +219,7 @@ class FileSource:
                 f"{self.info.name}: {self._converter.resized} pictures change size or shape; shown whole at {size}"
             )
         if to_the_end:
-            self._note_early_end(end_s, read)
+            self._note_early_end(end_s + max(0.0, clock.moved_s), read)
         if not selector.taken:
             raise VideoOpenError(
                 f"{self._path} has no picture between {self._config.from_s:g} s and "
@@ -265,7 +271,7 @@ class FileSource:
             self._coded_aspect = coded
 
     def _held_back(self, packet: Packet[VideoStream] | None) -> int:
-        """How many packets the decoder may keep before it gives their pictures."""
+        """Number of packets that the decoder may keep before it gives their pictures."""
         if packet is None:
             return 0
         return self._stream.codec_context.reorder_depth + (_THREADS_LARGE - 1 if self._large else 0)
@@ -278,8 +284,14 @@ class FileSource:
             yield from packets
             return
         held: list[Packet[VideoStream] | None] = []
-        held_bytes = 0
+        held_bytes, last_dts = 0, None
         for packet in packets:
+            if packet is not None and packet.dts is not None:
+                jumped = last_dts is not None and self._is_jump(packet.dts - last_dts)
+                last_dts = packet.dts
+                if jumped:  # the clock has to see what comes before and after
+                    held.append(packet)
+                    break
             if packet is not None and packet.pts is not None and packet.is_keyframe and packet.pts <= from_ticks:
                 order.skip(sum(1 for skipped in held if skipped is not None and not skipped.is_discard))
                 held.clear()
@@ -293,6 +305,11 @@ class FileSource:
         yield from held
         held.clear()
         yield from packets
+
+    def _is_jump(self, ticks: int) -> bool:
+        """Whether a clock that goes on by so many ticks from packet to packet has started anew."""
+        seconds = float(ticks * self._timeline.time_base)
+        return self._timeline.may_restart and not -_JUMP_BACK_S < seconds < self._config.max_gap_s
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
         """The video's packets, then None to drain the decoder. A file that breaks off just ends."""

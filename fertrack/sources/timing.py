@@ -63,20 +63,31 @@ class PresentationClock:
     * no stamp: the previous time plus one frame interval;
     * a stamp equal to or less than 1 s before the previous one: the previous time plus one tick;
     * a stamp more than 1 s before the previous one (clips joined without new times): the clock goes on one frame
-      interval after the previous picture, and everything that follows is moved by the same amount.
+      interval after the previous picture, and everything that follows is moved by the same amount;
+    * a stamp more than ``max_gap_s`` after the previous one, in a format whose clock may start anew at any place
+      (MPEG-TS, MPEG-PS): likewise. In other formats a gap is a gap, however long.
 
     Args:
         time_base: seconds per tick.
         interval_ticks: about one frame, in ticks.
         origin_ticks: stamp that counts as 0 s.
+        max_gap_s: longest time without a picture that is believed; None = any.
+
+    Attributes:
+        jumps: places so far where the clock was taken to start anew: the time given to the picture after it, and by how
+            far the clock jumps, seconds.
     """
 
-    def __init__(self, time_base: Fraction, interval_ticks: int, origin_ticks: int = 0) -> None:
+    def __init__(
+        self, time_base: Fraction, interval_ticks: int, origin_ticks: int = 0, max_gap_s: float | None = None
+    ) -> None:
         self.missing = 0
         self.repaired = 0
+        self.jumps: list[tuple[float, float]] = []
         self._time_base = time_base
         self._interval = max(1, interval_ticks)
-        self._jump = math.ceil(_JUMP_BACK_S / time_base)
+        self._back = math.ceil(_JUMP_BACK_S / time_base)
+        self._ahead = None if max_gap_s is None else math.ceil(max_gap_s / time_base)
         self._shift = -origin_ticks
         self._last: int | None = None
 
@@ -90,13 +101,16 @@ class PresentationClock:
             value = ticks + self._shift
             if last is not None and value <= last:
                 self.repaired += 1
-                if last - value > self._jump:
-                    self._shift += last + self._interval - value
-                    value = last + self._interval
-                else:
-                    value = last + 1
+                value = self._go_on(last, value) if last - value > self._back else last + 1
+            elif last is not None and self._ahead is not None and value - last > self._ahead:
+                value = self._go_on(last, value)
         self._last = value
         return float(value * self._time_base)
+
+    @property
+    def moved_s(self) -> float:
+        """By how much what comes now is earlier than the container says, seconds; below 0: later."""
+        return sum(by_s for _, by_s in self.jumps)
 
     def notes(self, name: str) -> list[str]:
         """Sentences about stamps that had to be made up or moved."""
@@ -105,4 +119,19 @@ class PresentationClock:
             notes.append(f"{name}: {self.missing} pictures carry no time; they are placed one frame interval apart")
         if self.repaired:
             notes.append(f"{name}: {self.repaired} pictures are not stamped later than the one before; they were moved")
+        ahead = [jump for jump in self.jumps if jump[1] > 0]
+        if ahead:
+            more = f", and {len(ahead) - 1} times more" if len(ahead) > 1 else ""
+            notes.append(
+                f"{name}: the clock jumps ahead by {ahead[0][1]:.2f} s at {ahead[0][0]:.2f} s{more}: taken for a "
+                "new clock, so that time goes on there (a longer input.max_gap_s keeps such gaps)"
+            )
         return notes
+
+    def _go_on(self, last: int, value: int) -> int:
+        """Let the clock start anew: the picture stamped ``value`` comes one interval after the last one."""
+        moved = value - (last + self._interval)
+        self._shift -= moved
+        value -= moved
+        self.jumps.append((float(value * self._time_base), float(moved * self._time_base)))
+        return value

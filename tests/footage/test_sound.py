@@ -11,7 +11,7 @@ import pytest
 from fertrack.sinks import video
 from fertrack.sinks.config import VideoOutputConfig
 from fertrack.sinks.video import AnnotatedVideoSink
-from fertrack.sources import open_source
+from fertrack.sources import InputConfig, open_source
 from fertrack.types import Faces, FrameResult, RunSummary
 from tests.support.flash_and_beep import beeps, flashes, make_clip
 
@@ -19,9 +19,11 @@ MAX_APART_S = 0.04
 MOMENTS = (0.4, 1.2, 2.0, 2.8, 3.6)
 
 
-def annotate(source_path: Path, target: Path, codec: str = "h264") -> list[str]:
+def annotate(
+    source_path: Path, target: Path, codec: str = "h264", input_config: InputConfig | None = None
+) -> list[str]:
     """Copy a clip through the sink of annotated videos; returns its notes."""
-    source = open_source(source_path)
+    source = open_source(source_path, input_config)
     with source, AnnotatedVideoSink(target, source.info, VideoOutputConfig(codec=codec)) as sink:
         for frame in source:
             nobody = np.empty(0, np.int64)
@@ -42,11 +44,11 @@ def annotate(source_path: Path, target: Path, codec: str = "h264") -> list[str]:
     return sink.notes
 
 
-def assert_in_sync(path: Path, source: Path, count: int = len(MOMENTS)) -> None:
+def assert_in_sync(path: Path, source: Path, count: int = len(MOMENTS), exact_s: float = 0.0015) -> None:
     """Flashes are where they were in the source, up to a shift of all of them, and each has its beep."""
     lit, before = np.array(flashes(path)), np.array(flashes(source))
     assert len(lit) == count
-    assert lit - lit[0] == pytest.approx(before - before[0], abs=0.0015)
+    assert lit - lit[0] == pytest.approx(before - before[0], abs=exact_s)
     assert beeps(path) == pytest.approx(lit, abs=MAX_APART_S)
 
 

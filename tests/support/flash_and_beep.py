@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ def make_clip(
     video_codec: str = "libx264",
     silent_tracks: int = 0,
     default_track: int | None = None,
+    muxer: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a clip of ``seconds`` at 25 pictures a second with flashes and beeps at ``moments_s``.
 
@@ -43,8 +44,10 @@ def make_clip(
         video_codec: FFmpeg's encoder of the pictures.
         silent_tracks: tracks without a beep before the one with them.
         default_track: which audio track is marked as the default one.
+        muxer: more options for the container.
     """
     options = {"output_ts_offset": str(clock_start_s)} if clock_start_s else {}
+    options |= muxer or {}
     with av.open(str(path), "w", container_options=options) as output:
         video = output.add_stream(video_codec, rate=FPS, options=_options(video_codec))
         assert isinstance(video, av.VideoStream)
