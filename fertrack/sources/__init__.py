@@ -12,6 +12,7 @@ Reading order::
     container    containers opened and their facts read
     programmes   programmes of a transport stream
     frame_order  decoded frames paired with packets
+    deinterlace  interlaced pictures made whole
     pixels       decoded frame to upright BGR
     timing       time windows, frame rates and steady clocks
     buffered     another source, read ahead in a thread

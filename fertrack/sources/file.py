@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from fertrack.errors import VideoOpenError, VideoReadError, reason_of
 from fertrack.sources.config import InputConfig
 from fertrack.sources.container import Timeline, first_picture, open_container, other_videos, video_stream
+from fertrack.sources.deinterlace import Deinterlacer, OrderedPicture
 from fertrack.sources.frame_order import ByCount, ByRank, ByTime, PictureOrder
 from fertrack.sources.pixels import HDR_TRANSFERS, LARGE_PICTURE_PX, BgrConverter, Orientation
 from fertrack.sources.timing import FrameSelector, PresentationClock, Verdict
@@ -50,7 +51,8 @@ class FileSource:
     key frame before it, without losing count.
 
     *Pixels* are upright BGR with square pixels, all of one size: should the size or the pixels' aspect change within
-    the file, later pictures are shown whole in the first one's size, with black bars. HDR is converted to SDR.
+    the file, later pictures are shown whole in the first one's size, with black bars. HDR is converted to SDR, and
+    interlaced pictures are deinterlaced (see ``Deinterlacer``).
 
     *Damage*: pictures that cannot be decoded, or are decoded with errors, are counted in ``decode_failures`` and
     skipped. A file that ends before it says it does is read as far as it goes and a note says so.
@@ -189,16 +191,18 @@ class FileSource:
         clock = PresentationClock(timeline.time_base, timeline.interval_ticks, timeline.origin_ticks, max_gap_s)
         clock.jumps = self.info.clock_jumps
         end_s, read, to_the_end = 0.0, 0, True
-        for picture, ordinal, ticks in self._ordered():
-            timestamp_s = clock.stamp(ticks if timeline.is_stamped else ordinal * timeline.interval_ticks)
-            end_s = timestamp_s + float((picture.duration or timeline.interval_ticks) * timeline.time_base)
+        whole = Deinterlacer(enabled=self._config.deinterlace)
+        for item in whole.run(self._ordered()):
+            ordinal = item.ordinal
+            timestamp_s = clock.stamp(item.ticks if timeline.is_stamped else ordinal * timeline.interval_ticks)
+            end_s = timestamp_s + float((item.duration or timeline.interval_ticks) * timeline.time_base)
             read = ordinal + 1 - self.decode_failures
             verdict = selector.judge(timestamp_s)
             if verdict is Verdict.STOP:
                 to_the_end = False
                 break
             if verdict is Verdict.TAKE:
-                yield ordinal, timestamp_s, self._to_bgr(picture)
+                yield ordinal, timestamp_s, self._to_bgr(item.picture)
         if self._closing:
             return
         if timeline.is_stamped:
@@ -213,6 +217,9 @@ class FileSource:
                 f"{self.info.name}: {self._order.empty} pictures are not coded, or come before the first key picture: "
                 "nothing is analysed at their times"
             )
+        if whole.changed:
+            how = "deinterlaced" if self._config.deinterlace else "analysed as they are: input.deinterlace is off"
+            self.notes.append(f"{self.info.name}: {whole.changed} pictures are interlaced; {how}")
         if self._converter.resized:
             size = f"{self.info.width}x{self.info.height}"
             self.notes.append(
@@ -227,7 +234,7 @@ class FileSource:
                 f"({'it ends at' if to_the_end else 'nothing before'} {end_s:.2f} s): choose another part"
             )
 
-    def _ordered(self) -> Iterator[tuple[VideoFrame, int, int | None]]:
+    def _ordered(self) -> Iterator[OrderedPicture]:
         """Sound pictures in presentation order with ordinal and stamp; damage is counted here."""
         self._stream.thread_type = ThreadType.FRAME if self._large else ThreadType.NONE
         self._stream.codec_context.thread_count = _THREADS_LARGE if self._large else 1
@@ -256,7 +263,7 @@ class FileSource:
                 else:
                     if picture.key_frame:
                         self._follow_aspect()
-                    yield picture, ordinal, ticks
+                    yield OrderedPicture(picture, ordinal, ticks, picture.duration or 0)
                 self.decode_failures = order.lost + self._damaged
         if not self._closing:
             order.ended()

@@ -1,0 +1,105 @@
+"""Deinterlacing: pictures woven of two fields become whole ones, one for one and at the same times.
+
+FFmpeg's bwdif keeps the first field of each picture and fills its missing lines from that and the neighbouring
+pictures. Only pictures that are flagged as interlaced are changed; a video without any never gets here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from av.error import BlockingIOError as NothingYetError
+from av.error import EOFError as NothingMoreError
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+__all__ = ["Deinterlacer", "OrderedPicture"]
+
+_CLOCK = Fraction(1, 1000)  # of the filter alone, which wants times that increase
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedPicture:
+    """A decoded picture in presentation order.
+
+    Attributes:
+        picture: what the decoder, or a filter after it, gave.
+        ordinal: 0-based, of all pictures of the stream.
+        ticks: its stamp; None if it has none.
+        duration: how long it is shown, in ticks; 0 if that is not said.
+    """
+
+    picture: VideoFrame
+    ordinal: int
+    ticks: int | None
+    duration: int
+
+
+class Deinterlacer:
+    """Passes pictures on until the first interlaced one, and everything from there on through the filter.
+
+    Attributes:
+        changed: interlaced pictures so far.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.changed = 0
+        self._enabled = enabled
+        self._graph: Graph | None = None
+        self._form: tuple[int, int, str] | None = None
+        self._waiting: deque[OrderedPicture] = deque()
+        self._pushed = 0
+
+    def run(self, pictures: Iterator[OrderedPicture]) -> Iterator[OrderedPicture]:
+        """Yield the pictures in their order, whole.
+
+        Raises:
+            av.error.FFmpegError: their pixel format cannot be filtered.
+        """
+        for item in pictures:
+            if item.picture.interlaced_frame:
+                self.changed += 1
+                if self._enabled and self._graph is None:
+                    self._start(item.picture)
+            if self._graph is None:
+                yield item
+                continue
+            if self._form != _form(item.picture):
+                yield from self._finish()
+                self._start(item.picture)
+            self._waiting.append(item)
+            item.picture.pts, item.picture.time_base = self._pushed, _CLOCK
+            self._pushed += 1
+            self._graph.vpush(item.picture)
+            yield from self._pull()
+        yield from self._finish()
+
+    def _start(self, picture: VideoFrame) -> None:
+        width, height, pixels = self._form = _form(picture)
+        self._graph = Graph()
+        source = self._graph.add_buffer(width=width, height=height, format=pixels, time_base=_CLOCK)
+        whole = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
+        self._graph.link_nodes(source, whole, self._graph.add("buffersink")).configure()
+
+    def _finish(self) -> Iterator[OrderedPicture]:
+        if self._graph is not None:
+            self._graph.vpush(None)
+            yield from self._pull()
+
+    def _pull(self) -> Iterator[OrderedPicture]:
+        """Whatever is ready: bwdif needs the next picture to finish one."""
+        assert self._graph is not None
+        while self._waiting:
+            try:
+                picture = self._graph.vpull()
+            except (NothingYetError, NothingMoreError):
+                return
+            item = self._waiting.popleft()
+            yield OrderedPicture(picture, item.ordinal, item.ticks, item.duration)
+
+
+def _form(picture: VideoFrame) -> tuple[int, int, str]:
+    return picture.width, picture.height, picture.format.name
