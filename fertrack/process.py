@@ -26,8 +26,10 @@ from fertrack.sinks.thumbnails import ThumbnailSink
 from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import Buffered, open_source
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.people.persons import persons as ask_persons
 from fertrack.storage.people.thumbnails import store_thumbnails
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.queries.timeline import episodes as ask_episodes
+from fertrack.storage.queries.timeline import timeline as ask_timeline
 from fertrack.storage.written_files import record_output
 from fertrack.types import RunSummary
 
@@ -96,18 +98,18 @@ class ProcessResult:
 
     def persons(self) -> pd.DataFrame:
         """One row per person found: by which tracks, when seen, and the share of time per expression estimate."""
-        with open_database(self.database_url) as database:
-            return queries.persons(database, self.run)
+        with open_database(self.database_url) as database, database.run(self.run) as run:
+            return ask_persons(run)
 
     def timeline(self, track: int | None = None) -> pd.DataFrame:
         """One row per face and frame, of one person or of all."""
-        with open_database(self.database_url) as database:
-            return queries.timeline(database, self.run, track=track)
+        with open_database(self.database_url) as database, database.run(self.run) as run:
+            return ask_timeline(run, track=track)
 
     def episodes(self, track: int | None = None) -> pd.DataFrame:
         """One row per segment of time in which a person showed one expression."""
-        with open_database(self.database_url) as database:
-            return queries.episodes(database, self.run, track=track)
+        with open_database(self.database_url) as database, database.run(self.run) as run:
+            return ask_episodes(run, track=track)
 
     def person(self, who: int | str) -> PersonView:
         """One person, by the ID of a track, a name, "P3" or "ID 5": ``.timeline()``, ``.episodes()``, ``.plot()``.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,10 @@ from fertrack.errors import StorageError, VideoOpenError
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.sources import Buffered, open_source
 from fertrack.storage.engine import Database
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.replay import first_track_of_person, names_of_tracks, numbers_of_tracks, stored_results
-from fertrack.storage.rights.sightings import erased_persons
+from fertrack.storage.people.persons import tracks_of_person
+from fertrack.storage.people.subjects import Subjects
+from fertrack.storage.queries.replay import stored_results
+from fertrack.storage.stored_run import StoredRun
 from fertrack.storage.written_files import record_output
 from fertrack.types import UNCONFIRMED, FrameResult, RunSummary
 
@@ -97,19 +99,44 @@ def render_run(
         OutputExistsError: ``path`` is already there.
         FertrackError: the video cannot be read or written.
     """
+    drawing = _Drawing(path, video, source, overwrite, on_progress, anonymise, clear, without, persons, detector)
+    with database.run(run) as stored:
+        rendered, options = _draw(stored, drawing)
+    if record:
+        record_output(database, stored.number, path, "video", options)
+    return rendered
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What is asked for; see ``render_run``."""
+
+    path: Path
+    video: VideoOutputConfig | None
+    source: str | Path | None
+    overwrite: bool
+    on_progress: Callable[[int, int], None] | None
+    anonymise: bool | None
+    clear: Sequence[str]
+    without: Collection[int]
+    persons: bool
+    detector: str
+
+
+def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, dict[str, Any]]:
+    """As ``render_run``; also, with what the video was drawn."""
     started = time.perf_counter()
-    number = queries.resolve_run(database, run)
-    facts = queries.run_facts(database, number)
+    number, facts = run.number, run.facts
     if facts.status == "running":
         raise StorageError(f"run {number} is still being written: render it when it has ended")
     settings = load_settings(base=facts.config_toml)
-    config = video or _as_the_run(settings)
-    if anonymise is None:
-        anonymise = config.anonymise
-    if clear and not anonymise:
+    config = asked.video or _as_the_run(settings)
+    anonymise = config.anonymise if asked.anonymise is None else asked.anonymise
+    if asked.clear and not anonymise:
         raise ValueError("persons to be left clear are named only where the others are anonymised")
-    visible = _first_tracks(database, number, clear)
-    location = _location(number, facts.source_path, source)
+    first_track = run.subjects.first_tracks()
+    visible = {first_track[track] for who in asked.clear for track in tracks_of_person(run, who)}
+    location = _location(number, facts.source_path, asked.source)
     frames = open_source(location, settings.input)
     if (frames.info.width, frames.info.height) != (facts.info.width, facts.info.height):
         frames.close()
@@ -117,21 +144,19 @@ def render_run(
             f"{location} is {frames.info.width}x{frames.info.height}, but run {number} was of a video of "
             f"{facts.info.width}x{facts.info.height}: name the right one with --source"
         )
-    first_track = first_track_of_person(database, number)
     hider = plan_anonymisation(
-        database,
-        number,
+        run,
         everybody=anonymise,
-        clear=visible - set(without),
-        subjects=without,
+        clear=visible - set(asked.without),
+        subjects=asked.without,
         location=location,
         settings=settings,
-        trusted=detector,
+        trusted=asked.detector,
     )
-    labels = _labels(database, number, visible if anonymise else None) if persons else {}
-    sink = AnnotatedVideoSink(path, frames.info, config, overwrite=overwrite, names=labels)
+    labels = _labels(run.subjects, visible if anonymise else None) if asked.persons else {}
+    sink = AnnotatedVideoSink(asked.path, frames.info, config, overwrite=asked.overwrite, names=labels)
     drawn, total = 0, facts.summary.frames
-    results = stored_results(database, number)
+    results = stored_results(run)
     result = next(results, None)
     with Buffered(frames, settings.input.prefetch) as source_frames, sink:
         for frame in source_frames:
@@ -139,35 +164,33 @@ def render_run(
                 break
             if frame.index != result.frame_index:  # the run lost this one, or another program reads the file
                 continue
-            shown = _without(result, first_track, without)
+            shown = _without(result, first_track, asked.without)
             image = hider.hide(frame.image, frame.timestamp_s) if hider else frame.image
-            sink.write(_as_persons(shown, first_track) if persons else shown, image)
+            sink.write(_as_persons(shown, first_track) if asked.persons else shown, image)
             drawn += 1
             result = next(results, None)
-            if on_progress:
-                on_progress(drawn, total)
+            if asked.on_progress:
+                asked.on_progress(drawn, total)
         sink.finish(_summary(drawn, facts.summary, is_whole=result is None and facts.status == "complete"))
     notes = list(sink.notes)
     if anonymise and frames.info.has_audio and config.audio:
         notes.append(VOICES)
-    erased = erased_persons(database, [number]).get(number, 0)
+    erased = run.erased_persons
     if erased and not anonymise:
         notes.append(
             f"{erased} {'person was' if erased == 1 else 'persons were'} erased from run {number}: faces that are not "
             "in the database are blurred"
         )
-    if record:
-        options = {
-            "persons": persons,
-            "anonymised": anonymise,
-            "except": sorted(visible),
-            "config": config.model_dump(mode="json"),
-            "frames": drawn,
-        }
-        record_output(database, number, path, "video", options)
     if result is not None:
         notes.append(f"only {drawn} of {total} frames were drawn: {location} is not the video that was analysed")
-    return RenderResult(path, drawn, time.perf_counter() - started, tuple(notes))
+    options = {
+        "persons": asked.persons,
+        "anonymised": anonymise,
+        "except": sorted(visible),
+        "config": config.model_dump(mode="json"),
+        "frames": drawn,
+    }
+    return RenderResult(asked.path, drawn, time.perf_counter() - started, tuple(notes)), options
 
 
 def _location(run: int, stored: str, given: str | Path | None) -> Path:
@@ -183,20 +206,12 @@ def _as_the_run(settings: Settings) -> VideoOutputConfig:
     return settings.video.model_copy(update={"enabled": True})
 
 
-def _first_tracks(database: Database, run: int, people: Sequence[str]) -> set[int]:
-    """First tracks of the persons that are named."""
-    first_track = first_track_of_person(database, run)
-    tracks = [track for who in people for track in queries.tracks_of_person(database, run, who)]
-    return {first_track[track] for track in tracks}
-
-
-def _labels(database: Database, run: int, named: Collection[int] | None) -> dict[int, str]:
+def _labels(subjects: Subjects, named: Collection[int] | None) -> dict[int, str]:
     """Labels of the persons, by track: names, or ``P3`` where they are not among those who may be named."""
-    names = names_of_tracks(database, run)
+    names = subjects.full_labels()
     if named is None:
         return names
-    first_track = first_track_of_person(database, run)
-    numbers = numbers_of_tracks(database, run)
+    first_track, numbers = subjects.first_tracks(), subjects.numbers()
     return {track: name if first_track[track] in named else numbers[track] for track, name in names.items()}
 
 

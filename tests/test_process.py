@@ -21,7 +21,7 @@ from fertrack.cli.main import run
 from fertrack.config import load_settings
 from fertrack.demo import compose_demo
 from fertrack.detectors import centerface
-from fertrack.storage.queries import timeline as queries
+from tests.support import queries
 
 FRAMES = 40
 

@@ -9,9 +9,10 @@ import pytest
 from fertrack.errors import TableError
 from fertrack.reporting.exports.label_import import read_labels
 from fertrack.storage.engine import Database
-from fertrack.storage.people.corrections import corrections, store_corrections
-from fertrack.storage.queries.markers import import_markers, markers
+from fertrack.storage.people.corrections import store_corrections
+from fertrack.storage.queries.markers import import_markers
 from fertrack.tables import Row, parse_rows, read_table
+from tests.support.queries import corrections, markers
 from tests.support.storage_scenes import result, store
 
 

@@ -19,8 +19,8 @@ from fertrack.detectors import available_detectors, build_detector
 from fertrack.errors import ConfigError
 from fertrack.imaging.geometry import iou_matrix
 from fertrack.sources import open_source
-from fertrack.storage.engine import Database
-from fertrack.storage.rights.sightings import cut_times, erased_persons, load_sightings
+from fertrack.storage.rights.sightings import load_sightings
+from fertrack.storage.stored_run import StoredRun
 from fertrack.tracking.face_positions import NOBODY, FacePaths, Sightings, with_unclaimed
 from fertrack.types import Float64Array, Image
 
@@ -59,8 +59,7 @@ class FaceAnonymiser:
 
 
 def plan_anonymisation(
-    database: Database,
-    run: int,
+    run: StoredRun,
     *,
     everybody: bool,
     clear: Collection[int] = (),
@@ -72,8 +71,7 @@ def plan_anonymisation(
     """Plan the anonymisation of a run's video; None if nobody is to be hidden.
 
     Args:
-        database: the open database.
-        run: number of the run.
+        run: the run.
         everybody: hide all faces, those that no track has claimed too.
         clear: first tracks of the persons who stay visible all the same.
         subjects: first tracks of the persons who are hidden where not everybody is.
@@ -84,10 +82,9 @@ def plan_anonymisation(
     Raises:
         FertrackError: the source has to be searched, and it or the detector cannot be had.
     """
-    with database.reading() as connection:
-        seen, cuts_s = load_sightings(connection, run), cut_times(connection, run)
+    seen, cuts_s = load_sightings(run.connection, run.number), run.cuts.time_s
     strangers = Sightings.empty()
-    if location is not None and settings is not None and erased_persons(database, [run]):
+    if location is not None and settings is not None and run.erased_persons:
         strangers = _of_nobody_known(seen, _without_rows(seen, location, settings, trusted), cuts_s)
     hidden = Sightings.empty()
     if everybody or subjects:

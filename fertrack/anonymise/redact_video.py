@@ -15,9 +15,8 @@ from fertrack.errors import VideoReadError
 from fertrack.imaging.overlay import label_places
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.sources import InputConfig, open_source
-from fertrack.storage.engine import Database
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.replay import first_track_of_person, names_of_tracks, stored_results
+from fertrack.storage.queries.replay import stored_results
+from fertrack.storage.stored_run import StoredRun
 from fertrack.types import Detections, Faces, Float64Array, FrameResult, RunSummary
 
 __all__ = ["overwrite_video"]
@@ -31,8 +30,7 @@ _CAPTURED_S = 0.5  # an image that is repeated was captured at most so long afte
 
 
 def overwrite_video(
-    database: Database,
-    run: int,
+    run: StoredRun,
     path: Path,
     *,
     draft: Path,
@@ -46,8 +44,7 @@ def overwrite_video(
     Where debug panels show faces, the whole image is hidden while one of them is there.
 
     Args:
-        database: the open database, which still has their rows.
-        run: number of the run.
+        run: the run, which still has their rows.
         path: the video.
         draft: the file to write.
         hider: hides their faces.
@@ -62,7 +59,7 @@ def overwrite_video(
         VideoReadError: the video is of another size or length than the one that was drawn.
         FertrackError: it cannot be read, or the new one cannot be written.
     """
-    facts = queries.run_facts(database, run)
+    facts = run.facts
     config = VideoOutputConfig.model_validate(options.get("config", {}))
     video = open_source(path, InputConfig())
     expected = int(options.get("frames", 0))
@@ -71,9 +68,9 @@ def overwrite_video(
         raise VideoReadError(f"{path} is not the video that was drawn: it has another size")
     size, persons = (facts.info.width, facts.info.height), bool(options.get("persons", False))
     around = (_AROUND_LIVE, _WIDER_LIVE) if "offset_s" in options else (_AROUND, _WIDER)
-    labels = _Labels(database, run, people, size=size, persons=persons, font=config.font, around=around)
+    labels = _Labels(run, people, size=size, persons=persons, font=config.font, around=around)
     if not persons:
-        labels.spread(options.get("shown_alike", ()), names_of_tracks(database, run))
+        labels.spread(options.get("shown_alike", ()), run.subjects.full_labels())
     offset_s: float | None = options.get("offset_s")
     written = 0
     sink = AnnotatedVideoSink(draft, video.info, config.model_copy(update={"debug_overlay": False}), overwrite=True)
@@ -109,8 +106,7 @@ class _Labels:
 
     def __init__(
         self,
-        database: Database,
-        run: int,
+        run: StoredRun,
         people: Collection[int],
         *,
         size: tuple[int, int],
@@ -118,12 +114,12 @@ class _Labels:
         font: str,
         around: tuple[float, float],
     ) -> None:
-        first_track = first_track_of_person(database, run)
+        first_track = run.subjects.first_tracks()
         self._tracks = set(people) if persons else {track for track, first in first_track.items() if first in people}
         self._first_track = first_track if persons else {}
-        self._names = names_of_tracks(database, run) if persons else {}
+        self._names = run.subjects.full_labels() if persons else {}
         self._size, self._font, self._around = size, font, around
-        self._results = stored_results(database, run)
+        self._results = stored_results(run)
         self._result = next(self._results, None)
         self._rects: Float64Array = np.empty((0, 4))
         self.first_s = self.last_s = self._result.timestamp_s if self._result else 0.0

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ import numpy as np
 
 from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.storage.engine import Database, StorageConfig, open_database
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.latency import since_marker
 from fertrack.storage.queries.markers import import_markers
 from fertrack.storage.queries.moments import Condition, moments
@@ -31,6 +31,7 @@ from fertrack.storage.queries.person_episodes import person_episodes
 from fertrack.storage.queries.resample import resampled_timeline
 from fertrack.storage.queries.statistics import expression_stats, transitions
 from fertrack.storage.queries.synchrony import synchrony
+from fertrack.storage.queries.timeline import episodes, timeline, tracks
 from fertrack.storage.queries.timing import speed_over_time
 from fertrack.types import EXPRESSIONS, UNCERTAIN, Detections, Faces, FrameResult, LookMs, RunSummary, VideoInfo
 
@@ -65,37 +66,43 @@ def measure(database: Database) -> list[tuple[str, str, int, float, float, float
 
     The least of several, after a first one that does not count: what other programs take from this one comes on top.
     """
-    last = queries.resolve_run(database, "last")
+
+    def one(question: Callable[..., Any], *values: Any, **options: Any) -> Callable[[], Any]:
+        return lambda: _asked(database.run("last"), question, *values, **options)
+
+    def every(question: Callable[..., Any], *values: Any, **options: Any) -> Callable[[], Any]:
+        return lambda: _asked(database.runs("all"), question, *values, **options)
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "markers.csv"
         path.write_text("time_s,label\n" + "".join(f"{30 * i},cue\n" for i in range(10)), encoding="utf-8")
-        import_markers(database, last, path)
+        import_markers(database, "last", path, skip_outside=True)
     surprised = Condition("surprise", who=2, above=0.7)
     together = Condition("happiness", people=2)
     questions: list[tuple[str, str, Callable[[], Any]]] = [
-        ("one run", "timeline", lambda: queries.timeline(database, last)),
-        ("one run", "timeline, one person, 60 s", lambda: queries.timeline(database, last, track=1, to_s=60.0)),
-        ("one run", "timeline at 5 Hz", lambda: resampled_timeline(database, last, 5.0)),
-        ("one run", "timeline at 5 Hz, one person", lambda: resampled_timeline(database, last, 5.0, who=1)),
-        ("one run", "episodes of tracks, from the faces", lambda: queries.episodes(database, last)),
-        ("one run", "tracks and their shares", lambda: queries.tracks(database, last)),
-        ("one run", "episodes of persons", lambda: person_episodes(database, last)),
-        ("one run", "stats", lambda: expression_stats(database, last)),
-        ("one run", "transitions", lambda: transitions(database, last)),
-        ("one run", "latency from 10 markers", lambda: since_marker(database, last, "cue")),
-        ("one run", "synchrony of two persons", lambda: synchrony(database, last, 1, 2)),
-        ("one run", "moments: one person above 0.7 for 1 s", lambda: moments(database, last, surprised)),
-        ("one run", "moments: two people together", lambda: moments(database, last, together)),
-        ("one run", "speed over time", lambda: speed_over_time(database, last)),
-        ("all runs", "stats", lambda: expression_stats(database, "all")),
-        ("all runs", "transitions", lambda: transitions(database, "all")),
-        ("all runs", "episodes of persons", lambda: person_episodes(database, "all", min_duration_s=1.0)),
+        ("one run", "timeline", one(timeline)),
+        ("one run", "timeline, one person, 60 s", one(timeline, track=1, to_s=60.0)),
+        ("one run", "timeline at 5 Hz", one(resampled_timeline, 5.0)),
+        ("one run", "timeline at 5 Hz, one person", one(resampled_timeline, 5.0, who=1)),
+        ("one run", "episodes of tracks, from the faces", one(episodes)),
+        ("one run", "tracks and their shares", one(tracks)),
+        ("one run", "episodes of persons", one(person_episodes)),
+        ("one run", "stats", one(expression_stats)),
+        ("one run", "transitions", one(transitions)),
+        ("one run", "latency from 10 markers", one(since_marker, "cue")),
+        ("one run", "synchrony of two persons", one(synchrony, 1, 2)),
+        ("one run", "moments: one person above 0.7 for 1 s", one(moments, surprised)),
+        ("one run", "moments: two people together", one(moments, together)),
+        ("one run", "speed over time", one(speed_over_time)),
+        ("all runs", "stats", every(expression_stats)),
+        ("all runs", "transitions", every(transitions)),
+        ("all runs", "episodes of persons", every(person_episodes, min_duration_s=1.0)),
         (
             "all runs",
             "moments: one person above 0.7 for 1 s",
-            lambda: moments(database, "all", surprised, min_duration_s=1.0),
+            every(moments, surprised, min_duration_s=1.0),
         ),
-        ("all runs", "moments: two people together", lambda: moments(database, "all", together, min_duration_s=0.5)),
+        ("all runs", "moments: two people together", every(moments, together, min_duration_s=0.5)),
     ]
     rows = []
     for scope, name, ask in questions:
@@ -109,6 +116,11 @@ def measure(database: Database) -> list[tuple[str, str, int, float, float, float
         limit_s = _ONE_RUN_LIMIT_S if scope == "one run" else _ALL_RUNS_LIMIT_S
         rows.append((scope, name, len(answer), cpu, wall, limit_s))
     return rows
+
+
+def _asked(stored: AbstractContextManager[Any], question: Callable[..., Any], *values: Any, **options: Any) -> Any:
+    with stored as run:
+        return question(run, *values, **options)
 
 
 def write_table(

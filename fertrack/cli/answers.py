@@ -47,10 +47,8 @@ def episodes(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.person_episodes import person_episodes
 
-    with open_database(db) as database, misuse():
-        table = person_episodes(
-            database, run, who=person, expression=expression, **episode_rule(min_duration_s, max_gap_s)
-        )
+    with open_database(db) as database, database.runs(run) as stored, misuse():
+        table = person_episodes(stored, who=person, expression=expression, **episode_rule(min_duration_s, max_gap_s))
     print_answer(table, output_format, table.attrs["coverage"])
     print_coverage(table.attrs)
 
@@ -91,8 +89,8 @@ def moments(
 
     with misuse():
         conditions = _conditions(who or [], expression, together, people, above, meanwhile or [])
-        with open_database(db) as database:
-            table = find_moments(database, run, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
+        with open_database(db) as database, database.runs(run) as stored:
+            table = find_moments(stored, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
     print_answer(table, output_format, table.attrs["coverage"])
     print_coverage(table.attrs)
 

@@ -63,14 +63,12 @@ def fit(
         from fertrack.config import load_settings
         from fertrack.evaluation.expression.corrections import calibrator_of, corrected_faces
         from fertrack.storage.engine import open_database
-        from fertrack.storage.queries import timeline as queries
 
-        with open_database(db) as database:
-            faces = corrected_faces(database, source)
-            facts = queries.run_facts(database, faces.run)
-            in_force = load_settings(base=facts.config_toml).calibration
+        with open_database(db) as database, database.run(source) as run:
+            faces = corrected_faces(run)
+            in_force = load_settings(base=run.facts.config_toml).calibration
             base = in_force.model_copy(update={"bias_profile": None})
-            calibrator = calibrator_of(database, faces.run, base)
+            calibrator = calibrator_of(run, base)
         found = fit_bias(faces.logits, faces.labels, calibrator, groups=faces.groups)
         where, digest = f"corrections of run {faces.run}", faces.digest()  # no name: the source's may be a person's
     profile = save_profile(

@@ -19,7 +19,7 @@ def upgrade(db: Database = DEFAULT_DB) -> None:
     """Bring a database to this program's schema; rows are kept."""
     from fertrack.storage.engine import open_database
     from fertrack.storage.engine import upgrade as upgrade_database
-    from fertrack.storage.queries.episode_store import store_missing_episodes
+    from fertrack.storage.maintenance import store_missing_episodes
 
     before, after = upgrade_database(db)
     if before.revision == after.revision:

@@ -36,8 +36,8 @@ def diagnose(
     from fertrack.storage.engine import open_database
     from fertrack.tuning.diagnose import diagnose as look
 
-    with open_database(db) as database:
-        found = look(database, run)
+    with open_database(db) as database, database.run(run) as stored:
+        found = look(stored)
     if as_json:
         print_json(asdict(found))
     else:

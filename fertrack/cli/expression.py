@@ -120,8 +120,8 @@ def corrections(
     from fertrack.evaluation.expression.corrections import evaluate_corrections
     from fertrack.storage.engine import open_database
 
-    with open_database(db) as database:
-        evaluation = evaluate_corrections(database, run, resamples=resamples)
+    with open_database(db) as database, database.run(run) as stored:
+        evaluation = evaluate_corrections(stored, resamples=resamples)
     _show(evaluation, out, overwrite=overwrite, as_json=as_json)
 
 

@@ -42,8 +42,8 @@ def list_markers(run: Run, output_format: OutputFormat = Format.TABLE, db: Datab
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.markers import markers
 
-    with open_database(db) as database:
-        frame_to(markers(database, run), output_format)
+    with open_database(db) as database, database.run(run) as stored:
+        frame_to(markers(stored), output_format)
 
 
 @app.command("delete")

@@ -27,11 +27,11 @@ def list_persons(run: Run, output_format: OutputFormat = Format.TABLE, db: Datab
     who are alike, but not enough to be linked: fertrack person merge says that they are one.
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries import timeline as queries
+    from fertrack.storage.people.persons import links, persons
 
-    with open_database(db) as database:
-        persons, links = queries.persons(database, run), queries.links(database, run)
-    frame_to(_with_links(persons, links), output_format)
+    with open_database(db) as database, database.run(run) as stored:
+        found, linked = persons(stored), links(stored)
+    frame_to(_with_links(found, linked), output_format)
 
 
 @app.command("rename")
@@ -107,8 +107,8 @@ def show_log(run: Run, output_format: OutputFormat = Format.TABLE, db: Database 
     from fertrack.storage.engine import open_database
     from fertrack.storage.people import actions as person_actions
 
-    with open_database(db) as database:
-        frame_to(person_actions.actions(database, run), output_format)
+    with open_database(db) as database, database.run(run) as stored:
+        frame_to(person_actions.actions(stored), output_format)
 
 
 @app.command("forget")

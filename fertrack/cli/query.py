@@ -24,10 +24,10 @@ def register(app: typer.Typer) -> None:
 def runs(db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
     """List the runs in the database."""
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries import timeline as queries
+    from fertrack.storage.runs import runs as ask_runs
 
     with open_database(db) as database:
-        frame = queries.runs(database)
+        frame = ask_runs(database)
     if output_format is Format.TABLE:
         frame = frame[["run", "source", "status", "started_at", "frames", "tracks", "video_s"]]
         frame["started_at"] = [f"{moment:%Y-%m-%d %H:%M}" for moment in frame["started_at"]]
@@ -54,7 +54,7 @@ def timeline(
     fertrack timeline last --rate 5 --format csv
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries import timeline as queries
+    from fertrack.storage.queries.timeline import label_index
 
     if rate_hz is not None and track is not None:
         raise typer.BadParameter("gives one row per person: name one with --person, not --track", param_hint="--rate")
@@ -62,7 +62,7 @@ def timeline(
         raise typer.BadParameter(f"{from_s:g} is not before --to {to_s:g}", param_hint="--from")
     if expression is not None:
         try:
-            queries.label_index(expression)
+            label_index(expression)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--expression") from error
     if rate_hz is not None:
@@ -70,18 +70,15 @@ def timeline(
         return
     from fertrack.reporting.exports.csv_export import face_table
     from fertrack.storage.queries.batches import coverage_sentence
-    from fertrack.storage.queries.coverage import coverage_of
+    from fertrack.storage.queries.coverage import run_coverage
 
-    with open_database(db) as database:
-        number = queries.resolve_run(database, run)
-        facts = queries.run_facts(database, number)
+    with open_database(db) as database, database.run(run) as stored:
+        facts = stored.facts
         tracks: tuple[int, ...] = () if track is None else (track,)
         if person is not None:
-            tracks = queries.tracks_of_person(database, number, person)
-        rows = face_table(
-            database, number, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None
-        )
-        covered = coverage_of(database, number, tracks=tracks or None, from_s=from_s, to_s=to_s)
+            tracks = stored.subjects.tracks_of(person)
+        rows = face_table(stored, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None)
+        covered = run_coverage(stored, tracks=tracks or None, from_s=from_s, to_s=to_s)
     if person is not None:
         rows = rows[rows["track"].isin(tracks)]
     if output_format is not Format.TABLE:
@@ -92,7 +89,7 @@ def timeline(
         return
     rows = rows[["time_s", "frame_index", "track", "person", "label", "probability"]]
     rows = rows.rename(columns={"frame_index": "frame"})
-    title = f"{facts.source_name}, run {number}, from {database.name}"
+    title = f"{facts.source_name}, run {facts.id}, from {database.name}"
     frame_to(rows.head(_TABLE_ROWS), output_format, title=title)
     if rows.empty:
         err_console().print(
@@ -100,7 +97,7 @@ def timeline(
         )
     if len(rows) > _TABLE_ROWS:
         err_console().print(
-            f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, 'fertrack episodes {number}' "
+            f"{_TABLE_ROWS} of {len(rows)} rows shown: --format csv prints all of them, 'fertrack episodes {facts.id}' "
             "sums them up",
             soft_wrap=True,
         )
@@ -121,9 +118,9 @@ def _show_resampled(
     from fertrack.storage.queries.batches import coverage_sentence
     from fertrack.storage.queries.resample import resampled_timeline
 
-    with open_database(db) as database:
+    with open_database(db) as database, database.run(run) as stored:
         try:
-            rows = resampled_timeline(database, run, rate_hz, who=person, from_s=from_s, to_s=to_s)
+            rows = resampled_timeline(stored, rate_hz, who=person, from_s=from_s, to_s=to_s)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
     covered = coverage_sentence(rows.attrs["coverage"])
@@ -157,7 +154,6 @@ def rescore(
     from fertrack.config import digest, load_settings, to_toml
     from fertrack.expression.calibration import Calibrator, ClassifierCalibration
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries import timeline as queries
     from fertrack.storage.rescore import original_config
     from fertrack.storage.rescore import rescore as rescore_run
 
@@ -168,9 +164,9 @@ def rescore(
                 param_hint="--set",
             )
     with open_database(db) as database:
-        number = queries.resolve_run(database, run)
-        facts = queries.run_facts(database, number)
-        base = original_config(database, number) if original else facts.config_toml
+        with database.run(run) as stored:
+            facts = stored.facts
+            base = original_config(stored) if original else facts.config_toml
         asked = load_settings(config or (), overrides or (), base=base)
         settings = load_settings(base=base).model_copy(
             update={"calibration": asked.calibration, "smoothing": asked.smoothing}
@@ -178,10 +174,10 @@ def rescore(
         calibrator = Calibrator(settings.calibration, ClassifierCalibration.from_record(facts.calibration))
         outcome = rescore_run(
             database,
-            number,
+            facts.id,
             calibrator,
             settings.smoothing,
             config_toml=to_toml(settings),
             config_digest=digest(settings),
         )
-    typer.echo(f"run {number}: {outcome.faces} faces rescored, {outcome.labels_changed} labels changed")
+    typer.echo(f"run {facts.id}: {outcome.faces} faces rescored, {outcome.labels_changed} labels changed")

@@ -68,11 +68,10 @@ def render(
     from fertrack.render import render_run
     from fertrack.sinks.video import CONTAINERS
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries import timeline as queries
 
     with open_database(db) as database:
-        number = queries.resolve_run(database, run)
-        facts = queries.run_facts(database, number)
+        with database.run(run) as stored:
+            number, facts = stored.number, stored.facts
         video = load_settings(base=facts.config_toml).video
         changes = {"enabled": True, "debug_overlay": debug_overlay or video.debug_overlay}
         video = video.model_copy(update={**changes, "audio": video.audio and not no_audio})

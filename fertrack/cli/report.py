@@ -81,9 +81,10 @@ def report(
 def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, overwrite: bool) -> None:
     from fertrack.files import make_folder
     from fertrack.reporting.html.comparison import write_comparison
-    from fertrack.storage.queries import timeline as queries
+    from fertrack.storage.facts import find_run
 
-    numbers = list(dict.fromkeys(queries.resolve_run(database, run) for run in runs))
+    with database.reading() as connection:
+        numbers = list(dict.fromkeys(find_run(connection, database.name, run) for run in runs))
     if len(numbers) < 2:
         raise typer.BadParameter("a comparison needs at least two different runs", param_hint="RUN RUN")
     make_folder(out)
@@ -94,10 +95,9 @@ def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, o
 def _single(database: Any, run: str, out: Path, settings: Settings, *, video: Path | None, overwrite: bool) -> None:
     from fertrack.files import make_folder
     from fertrack.reporting.html.run_page import write_html
-    from fertrack.storage.queries import timeline as queries
 
-    number = queries.resolve_run(database, run)
-    stem = f"run{number}.{Path(queries.run_facts(database, number).source_name).stem}"
+    with database.run(run) as stored:
+        number, stem = stored.number, f"run{stored.number}.{Path(stored.facts.source_name).stem}"
     make_folder(out)
     path = out / f"{stem}.report.html"
     typer.echo(write_html(database, number, path, settings.report, video=video, overwrite=overwrite))

@@ -45,8 +45,8 @@ def summary(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.statistics import expression_stats
 
-    with open_database(db) as database, misuse():
-        table = expression_stats(database, run, who=person, **episode_rule(min_duration_s, max_gap_s))
+    with open_database(db) as database, database.runs(run) as stored, misuse():
+        table = expression_stats(stored, who=person, **episode_rule(min_duration_s, max_gap_s))
     attrs = dict(table.attrs)
     print_answer(table[table["seconds"] > 0.0] if output_format is Format.TABLE else table, output_format)
     print_coverage(attrs)
@@ -68,8 +68,8 @@ def transitions(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.statistics import transitions as ask_transitions
 
-    with open_database(db) as database, misuse():
-        table = ask_transitions(database, run, who=person, **episode_rule(min_duration_s, max_gap_s))
+    with open_database(db) as database, database.runs(run) as stored, misuse():
+        table = ask_transitions(stored, who=person, **episode_rule(min_duration_s, max_gap_s))
     attrs = dict(table.attrs)
     print_answer(table.reset_index(), output_format, attrs["coverage"])
     if attrs["broken"]:
@@ -94,8 +94,8 @@ def synchrony(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.synchrony import synchrony as ask_synchrony
 
-    with open_database(db) as database, misuse():
-        table = ask_synchrony(database, run, a, b, rate_hz=rate_hz, max_lag_s=lag_s)
+    with open_database(db) as database, database.run(run) as stored, misuse():
+        table = ask_synchrony(stored, a, b, rate_hz=rate_hz, max_lag_s=lag_s)
     attrs = dict(table.attrs)
     print_answer(table, output_format, attrs["coverage"])
     err_console().print(
@@ -124,10 +124,8 @@ def latency(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.latency import since_marker
 
-    with open_database(db) as database, misuse():
-        table = since_marker(
-            database, run, marker, who=person, within_s=within_s, **episode_rule(min_duration_s, max_gap_s)
-        )
+    with open_database(db) as database, database.runs(run) as stored, misuse():
+        table = since_marker(stored, marker, who=person, within_s=within_s, **episode_rule(min_duration_s, max_gap_s))
     attrs = dict(table.attrs)
     print_answer(table, output_format, attrs["coverage"])
     for sentence in attrs.get("outside", ()):
@@ -152,9 +150,9 @@ def timing(
     from fertrack.storage.queries.timing import speed_over_time
     from fertrack.storage.runs import stage_timings
 
-    with open_database(db) as database, misuse():
-        speed = speed_over_time(database, run, window_s=10.0 if window_s is None else window_s)
-        table = stage_timings(database, run) if window_s is None else speed
+    with open_database(db) as database, database.run(run) as stored, misuse():
+        speed = speed_over_time(stored, window_s=10.0 if window_s is None else window_s)
+        table = stage_timings(stored) if window_s is None else speed
     print_answer(table, output_format)
     facts = speed.attrs
     depth = facts["queue_depth"]

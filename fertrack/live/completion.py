@@ -11,7 +11,6 @@ from fertrack.sinks.reid import LinkingSink
 from fertrack.sinks.relinker import Relinker
 from fertrack.storage.engine import Database
 from fertrack.storage.people import actions as person_actions
-from fertrack.storage.queries.replay import numbers_of_tracks
 
 __all__ = ["Ending"]
 
@@ -89,7 +88,8 @@ class Ending:
         run, shown = self._store.run_id, self._people.shown_numbers()
         relinker.store(self._database, run, linking, shown=shown)
         self.persons = sum(bool(person.tracks) for person in plan.persons)
-        stored = numbers_of_tracks(self._database, run)
+        with self._database.run(run) as of_run:
+            stored = of_run.subjects.numbers()
         moved = [f"P{n} is {stored[track]}" for n, track in shown.items() if stored.get(track, f"P{n}") != f"P{n}"]
         if moved:
             more = f" and {len(moved) - _MAX_TOLD} more" if len(moved) > _MAX_TOLD else ""

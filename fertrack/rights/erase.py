@@ -36,16 +36,15 @@ from fertrack.errors import (
     reason_of,
 )
 from fertrack.render import render_run
+from fertrack.rights.erasure_plan import ErasurePlan
 from fertrack.rights.refresh_outputs import name_of_file, rewrite_stale
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.maintenance import vacuum
-from fertrack.storage.queries.replay import first_track_of_person
-from fertrack.storage.rights.data_subject import DataSubject, find_data_subject, refuse_while_running
-from fertrack.storage.rights.erasure import count_rows, erase_rows, finish_erasures, pending_erasures
+from fertrack.storage.rights.data_subject import DataSubject
+from fertrack.storage.rights.erasure import erase_rows, finish_erasures, pending_erasures
 from fertrack.storage.rights.name_redaction import is_in_file_name, name_pattern
-from fertrack.storage.runs import RunFacts, run_facts, run_of_source, runs_of_same_video
-from fertrack.storage.written_files import OutputFile, file_digest, mark_stale, outputs, will_be
+from fertrack.storage.written_files import OutputFile, file_digest, mark_stale, will_be
 from fertrack.tracking.face_positions import FacePaths, Sightings
 
 __all__ = ["EraseReport", "erase_person", "finish_erasing"]
@@ -104,11 +103,9 @@ def erase_person(
     report = EraseReport(done=not dry_run)
     if not dry_run and pending_erasures(database):
         _finish(database, report)
-    with database.reading() as connection:
-        subject = find_data_subject(connection, database.name, person, run)
-        refuse_while_running(connection, subject.runs)
-        report.rows = count_rows(connection, subject)
-    _foresee(database, subject, report) if dry_run else _erase(database, subject, report, on_progress)
+    plan = ErasurePlan.read(database, person, run)
+    report.rows = plan.rows
+    _foresee(plan, report) if dry_run else _erase(database, plan, report, on_progress)
     return report
 
 
@@ -128,16 +125,16 @@ def finish_erasing(database: Database) -> EraseReport | None:
 
 def _erase(
     database: Database,
-    subject: DataSubject,
+    plan: ErasurePlan,
     report: EraseReport,
     on_progress: Callable[[str, int, int], None] | None,
 ) -> None:
-    videos = _Videos(database, subject, report, on_progress)
-    for file in outputs(database, subject.runs, kinds=["video"]):
+    videos = _Videos(database, plan, report, on_progress)
+    for file in plan.theirs("video"):
         for path in _drafts_too(file.path):
             videos.hide_in(file, path)
-    _name_untouched(database, subject, report)
-    report.rows = erase_rows(database, subject)
+    _name_untouched(plan, report)
+    report.rows = erase_rows(database, plan.subject)
     _finish(database, report)
 
 
@@ -168,23 +165,23 @@ class _Videos:
     def __init__(
         self,
         database: Database,
-        subject: DataSubject,
+        plan: ErasurePlan,
         report: EraseReport,
         on_progress: Callable[[str, int, int], None] | None,
     ) -> None:
         self._database = database
-        self._subject = subject
+        self._plan = plan
         self._report = report
         self._on_progress = on_progress or (lambda name, done, total: None)
 
     def hide_in(self, file: OutputFile, path: Path) -> None:
         """See to one video, or raise; where it cannot be read, or is another one, say so."""
         run = file.run or 0
-        first_track = first_track_of_person(self._database, run)
-        people = {first_track[track] for track in self._subject.tracks_in(run)}
+        first_track = self._plan.runs[run].subjects.first_tracks()
+        people = {first_track[track] for track in self._plan.subject.tracks_in(run)}
         draft = path.with_name(f"{path.stem}.erasing{path.suffix}")
         is_whole = path == file.path
-        if why_not := _why_untouched(self._database, file, path):
+        if why_not := self._plan.why_untouched(file, path):
             self._report.left.append(f"{path} was not changed: {why_not}")
             self._is_unsafe(file, path)
             return
@@ -223,30 +220,29 @@ class _Videos:
             mark_stale(self._database, file, stale=True)
 
     def _overwrite(self, file: OutputFile, path: Path, draft: Path, people: set[int]) -> None:
-        run = file.run or 0
-        hider = plan_anonymisation(self._database, run, everybody=False, subjects=people) or _NOTHING
         options = file.options if path == file.path else {**file.options, "frames": 0}
-        overwrite_video(
-            self._database,
-            run,
-            path,
-            draft=draft,
-            hider=hider,
-            people=people,
-            options=options,
-            on_progress=lambda done, total: self._on_progress(path.name, done, total),
-        )
+        with self._database.run(file.run or 0) as run:
+            overwrite_video(
+                run,
+                path,
+                draft=draft,
+                hider=plan_anonymisation(run, everybody=False, subjects=people) or _NOTHING,
+                people=people,
+                options=options,
+                on_progress=lambda done, total: self._on_progress(path.name, done, total),
+            )
 
     def _draw_again(self, file: OutputFile, draft: Path, people: set[int]) -> bool:
         """Draw a video from its source, without the persons; False if that cannot be, or is not the same video."""
-        run, options = file.run or 0, file.options
-        if "offset_s" in options or not _source_of(self._database, run):
+        number, options = file.run or 0, file.options
+        run = self._plan.runs[number]
+        if "offset_s" in options or not run.source:
             return False
-        clear = set(options.get("except", ())) & first_track_of_person(self._database, run).keys() - people
+        clear = set(options.get("except", ())) & run.subjects.first_tracks().keys() - people
         try:
             drawn = render_run(
                 self._database,
-                run,
+                number,
                 draft,
                 VideoOutputConfig.model_validate(options.get("config", {})),
                 overwrite=True,
@@ -262,40 +258,22 @@ class _Videos:
         return not (expected := options.get("frames")) or drawn.frames == expected
 
 
-def _why_untouched(database: Database, file: OutputFile, path: Path) -> str:
-    """Why a video at a known path must not be written to; empty if fertrack has written it, and may do so again."""
-    with database.reading() as connection:
-        used_by = run_of_source(connection, path)
-    if used_by is not None:
-        return f"run {used_by} was made from it; delete it, or hide the person by other means, if it shows them"
-    if path != file.path:  # what a run that was cut off has left: nobody else calls a file so
-        return ""
-    if file.is_as_written and (file.digest or "frames" in file.options):
-        return ""
-    return "it is not as fertrack has written it; delete it, or hide the person by other means, if it shows them"
-
-
-def _source_of(database: Database, run: int) -> Path | None:
-    """The file or folder that a run was made from, if it is there."""
-    source = run_facts(database, run).source_path
-    return Path(source) if source and "://" not in source and Path(source).exists() else None
-
-
 def _drafts_too(path: Path) -> list[Path]:
     """The video, and what a run that was cut off has left beside it; those that are there."""
     return [each for each in (path, path.with_name(f"{path.stem}.part{path.suffix}")) if each.is_file()]
 
 
-def _name_untouched(database: Database, subject: DataSubject, report: EraseReport) -> None:
+def _name_untouched(plan: ErasurePlan, report: EraseReport) -> None:
     """Say which files are known and will not be changed."""
+    subject = plan.subject
     pattern = name_pattern(subject.names)
-    for file in outputs(database):
+    for file in plan.files:
         if file.kind == "backup" and file.is_there:
             report.left.append(
                 f"the copy {file.path} of {file.written_at:%Y-%m-%d} still holds the person: delete it, or erase them "
                 f"in it too, with --db {file.path}"
             )
-        elif file.run not in subject.runs:
+        elif file.run not in plan.runs:
             continue
         elif file.kind == "person" and file.is_there and _is_about(file, subject):
             report.left.append(
@@ -303,45 +281,37 @@ def _name_untouched(database: Database, subject: DataSubject, report: EraseRepor
             )
         elif file.kind == "video" and not _drafts_too(file.path):
             report.left.append(f"{file.path} is not there any more: if it was moved or copied, delete it there")
-    for file in outputs(database, subject.runs):
+    for file in plan.theirs():
         if file.is_there and is_in_file_name(pattern, str(file.path)):
             report.left.append(name_of_file(file.path))
-    for run in subject.runs:
-        facts = run_facts(database, run)
-        path = facts.source_path
-        if _source_of(database, run):
+    for number, run in plan.runs.items():
+        path = run.facts.source_path
+        if run.source:
             report.left.append(f"the source {path} was not changed: it is yours, and shows the person as before")
-        elif path and "://" not in path and not _is_live(facts):
+        elif path and "://" not in path and not run.is_live:
             report.left.append(f"the source {path} is not there any more: wherever it is now, it shows the person")
-        with database.reading() as connection:
-            again = runs_of_same_video(connection, run, subject.runs)
         report.left += [
             f"run {other} was made from the same video and may show the person under another ID: erase them there too"
-            for other in again
+            for other in run.same_video
         ]
         if is_in_file_name(pattern, path):
-            report.left.append(f"the path {path} names the person: rename it; run {run} does not know it any more")
+            report.left.append(f"the path {path} names the person: rename it; run {number} does not know it any more")
         elif pattern and pattern.search(path):
-            report.left.append(f"a folder of {path} names the person, and run {run} still knows it")
+            report.left.append(f"a folder of {path} names the person, and run {number} still knows it")
     report.left[:] = dict.fromkeys(report.left)
-
-
-def _is_live(facts: RunFacts) -> bool:
-    """Whether the run was of a camera or a stream, which have no path beside their name."""
-    return facts.source_path == facts.source_name
 
 
 def _is_about(file: OutputFile, subject: DataSubject) -> bool:
     return any((file.run, track) in subject.tracks for track in file.options.get("tracks", []))
 
 
-def _foresee(database: Database, subject: DataSubject, report: EraseReport) -> None:
+def _foresee(plan: ErasurePlan, report: EraseReport) -> None:
     """What would be done to which file."""
-    for file in outputs(database, subject.runs):
+    for file in plan.theirs():
         if file.kind == "video":
-            again = _source_of(database, file.run or 0) is not None and "offset_s" not in file.options
+            again = plan.runs[file.run or 0].source is not None and "offset_s" not in file.options
             for path in _drafts_too(file.path):
-                if why_not := _why_untouched(database, file, path):
+                if why_not := plan.why_untouched(file, path):
                     report.left.append(f"{path} would not be changed: {why_not}")
                     continue
                 (report.redrawn if again and path == file.path else report.overwritten).append(path)
@@ -349,6 +319,6 @@ def _foresee(database: Database, subject: DataSubject, report: EraseReport) -> N
             track = file.options.get("track")
             if track is None:
                 report.rewritten.append(file.path)
-            elif (file.run, track) in subject.tracks:
+            elif (file.run, track) in plan.subject.tracks:
                 report.deleted.append(file.path)
-    _name_untouched(database, subject, report)
+    _name_untouched(plan, report)

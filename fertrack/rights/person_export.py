@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from fertrack.errors import OutputExistsError
 from fertrack.files import drafted, replacing
 from fertrack.reporting.exports.csv_rows import defused
 from fertrack.storage.rights.personal_data import Holdings, holdings
-from fertrack.storage.written_files import outputs, record_output
+from fertrack.storage.written_files import OutputFile, outputs, record_output
 
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
@@ -75,8 +76,9 @@ def export_person(db: Database, person: str, folder: Path, run: int | str | None
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputExistsError(f"{folder} is not empty: name a new folder with -o")
-    held = holdings(db, person, run)
-    tables = {**held.tables, "files": _files(db, held)}
+    with db.reading() as connection:
+        held = holdings(connection, db.name, person, run)
+        tables = {**held.tables, "files": _files(outputs(connection, held.subject.runs), held)}
     written = []
     for name, table in tables.items():
         written.append(folder / f"{name}.csv")
@@ -111,10 +113,10 @@ def _write_texts(folder: Path, held: Holdings, tables: dict[str, pd.DataFrame]) 
     return [as_json, readme]
 
 
-def _files(db: Database, held: Holdings) -> pd.DataFrame:
+def _files(written: Sequence[OutputFile], held: Holdings) -> pd.DataFrame:
     """Files in which the person appears: those of their runs, unless they are about somebody else alone."""
     rows = []
-    for file in outputs(db, held.subject.runs):
+    for file in written:
         track = file.options.get("track")
         if track is None or (file.run, track) in held.subject.tracks:
             rows.append((file.run, file.kind, str(file.path), file.written_at, file.is_there))

@@ -13,7 +13,7 @@ from fertrack.reporting.html.comparison import write_comparison
 from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.video import find_film
 from fertrack.storage.engine import Database
-from fertrack.storage.runs import run_facts
+from fertrack.storage.stored_run import StoredRun
 from fertrack.storage.written_files import OutputFile, forget_output, outputs
 
 __all__ = ["name_of_file", "rewrite_stale"]
@@ -32,14 +32,18 @@ def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]
     deleted: list[Path] = []
     left: list[str] = []
     seen: set[Path] = set()
-    for file in outputs(database):
+    with database.reading() as connection:
+        known = outputs(connection)
+    for file in known:
         if file.stale and file.kind in _REWRITERS and file.path not in seen:
             seen.add(file.path)
             left += _see_to(database, file, rewritten, deleted)
             if file.options.get("forget") and rewritten[-1:] == [file.path]:  # writing has recorded it anew
                 forget_output(database, file.id)
                 left.append(name_of_file(file.path))
-    for file in outputs(database):
+    with database.reading() as connection:  # what was written again is no longer stale
+        known = outputs(connection)
+    for file in known:
         if file.options.get("forget") and not file.stale:
             forget_output(database, file.id)
             if file.is_there:
@@ -80,7 +84,9 @@ def _report(database: Database, file: OutputFile) -> list[str]:
     config = ReportConfig.model_validate(file.options.get("config", {}))
     video = Path(file.options.get("video") or "")
     notes = []
-    if config.video != "none" and not _can_be_played(database, file, config, video):
+    with database.run(file.run) as stored:
+        playable = config.video == "none" or _can_be_played(stored, file, config, video)
+    if not playable:
         config = config.model_copy(update={"video": "none"})
         notes.append(
             f"{file.path} plays no video any more: the one it played is gone, is not known, or would show the person "
@@ -90,15 +96,14 @@ def _report(database: Database, file: OutputFile) -> list[str]:
     return notes
 
 
-def _can_be_played(database: Database, file: OutputFile, config: ReportConfig, video: Path) -> bool:
+def _can_be_played(run: StoredRun, file: OutputFile, config: ReportConfig, video: Path) -> bool:
     """Whether the very video that the report played is still one that fertrack has drawn, and shows nobody erased.
 
     No other video takes its place: what was anonymised in one may be clear in another.
     """
-    run = file.run or 0
-    drawn = {each.path.resolve() for each in outputs(database, [run], kinds=["video"]) if not each.stale}
+    drawn = {each.path.resolve() for each in outputs(run.connection, [run.number], kinds=["video"]) if not each.stale}
     try:
-        find_film(config.video, run_facts(database, run), file.path, given=video, max_embed_mb=config.max_embed_mb)
+        find_film(config.video, run.facts, file.path, given=video, max_embed_mb=config.max_embed_mb)
     except ReportError:
         return False
     return video.resolve() in drawn

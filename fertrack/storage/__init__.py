@@ -10,8 +10,10 @@ Reading order::
     answer_models  tables of episodes and markers
     rights_models  tables of thumbnails, files and erasures
     packing        vectors as bytes
+    facts          everything known of one run
+    stored_run     one run, or all, within one read transaction
     writer         rows of a run, batch by batch
-    runs           facts about each run
+    runs           list of the runs, and what is stored with a new one
     rescore        labels computed again from stored logits
     written_files  files written from each run
     maintenance    check, compact, back up

@@ -26,6 +26,7 @@ from fertrack.storage.connection import (
     use_wal,
 )
 from fertrack.storage.schema import SchemaStatus, check, migrate, read_status
+from fertrack.storage.stored_run import ALL, AllRuns, StoredRun
 
 __all__ = ["Database", "SchemaStatus", "StorageConfig", "current", "downgrade", "open_database", "upgrade"]
 
@@ -72,6 +73,37 @@ class Database:
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with translated(self._address), engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def run(self, run: int | str = "last") -> Iterator[StoredRun]:
+        """A stored run, all of it as it is at one moment: what the questions of ``storage.queries`` are asked of.
+
+        Do not write to the database meanwhile: where SQLite keeps no write-ahead log, as in some network folders, a
+        writer waits for all who read.
+
+        Args:
+            run: its number, as int or text, or "last" for the newest run.
+
+        Raises:
+            RunNotFoundError: no such run is stored.
+            StorageError: the database cannot be read.
+        """
+        with self.reading() as connection:
+            yield StoredRun.find(connection, self.name, run)
+
+    @contextmanager
+    def runs(self, run: int | str = ALL) -> Iterator[StoredRun | AllRuns]:
+        """As ``run``; and for "all", every run of the database.
+
+        Raises:
+            RunNotFoundError: no such run, or none at all, is stored.
+            StorageError: the database cannot be read.
+        """
+        with self.reading() as connection:
+            if str(run).strip() == ALL:
+                yield AllRuns(connection, self.name)
+            else:
+                yield StoredRun.find(connection, self.name, run)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:

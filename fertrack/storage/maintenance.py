@@ -15,9 +15,10 @@ from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
 from fertrack.storage.connection import sqlite_path, translated
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Base, Face, FrameRow, Run, TrackRow
+from fertrack.storage.queries.episode_store import runs_without_episodes, store_episodes
 from fertrack.storage.rights_models import Erasure
 
-__all__ = ["CheckReport", "VacuumReport", "backup", "check_database", "vacuum"]
+__all__ = ["CheckReport", "VacuumReport", "backup", "check_database", "store_missing_episodes", "vacuum"]
 
 _MAX_SHOWN = 20
 _BACKUP_PAGES = 10_000
@@ -44,6 +45,20 @@ class VacuumReport:
 
     before: int
     after: int
+
+
+def store_missing_episodes(db: Database) -> int:
+    """Write the episodes of ended runs that have none, such as those of an earlier version; returns how many runs.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    with db.reading() as connection:
+        missing = runs_without_episodes(connection)
+    for run in missing:
+        with db.writing() as connection:
+            store_episodes(connection, run)
+    return len(missing)
 
 
 def check_database(db: Database) -> CheckReport:

@@ -17,11 +17,12 @@ from fertrack.expression.config import SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
+from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Face, Rescore, Run
 from fertrack.storage.packing import pack_rows, unpack_rows
 from fertrack.storage.queries.episode_store import store_episodes
 from fertrack.storage.queries.faces import load_frames
-from fertrack.storage.runs import find_run, run_status
+from fertrack.storage.stored_run import StoredRun
 from fertrack.storage.writer import label_probability
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
 
@@ -112,40 +113,25 @@ _UPDATE = (
 )
 
 
-def original_config(db: Database, run: int) -> str:
-    """The configuration a run was made with, as TOML, however often it was rescored since.
-
-    Raises:
-        RunNotFoundError: there is no such run.
-    """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        first = sa.select(Rescore.config_toml).where(Rescore.run_id == number).order_by(Rescore.id).limit(1)
-        now = sa.select(Run.config_toml).where(Run.id == number)
-        return str(connection.scalar(first) or connection.scalar(now))
+def original_config(run: StoredRun) -> str:
+    """The configuration a run was made with, as TOML, however often it was rescored since."""
+    first = sa.select(Rescore.config_toml).where(Rescore.run_id == run.number).order_by(Rescore.id).limit(1)
+    return str(run.connection.scalar(first) or run.facts.config_toml)
 
 
-def previous_config(db: Database, run: int) -> str | None:
+def previous_config(run: StoredRun) -> str | None:
     """The configuration a run was scored with before the one now in force, as TOML; None if there is none.
 
     Going back to it is a rescoring too, so that what is previous then is the one before: a step back from A, B, C
     gives A, B, C, B, and the one before that is A, not C.
-
-    Raises:
-        RunNotFoundError: there is no such run.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        past = connection.scalars(
-            sa.select(Rescore.config_toml).where(Rescore.run_id == number).order_by(Rescore.id)
-        ).all()
-        states = [*past, connection.scalar(sa.select(Run.config_toml).where(Run.id == number))]
+    earlier = sa.select(Rescore.config_toml).where(Rescore.run_id == run.number).order_by(Rescore.id)
     steps: list[str] = []
-    for state in states:
+    for state in (*run.connection.scalars(earlier), run.facts.config_toml):
         if len(steps) > 1 and state == steps[-2]:
             steps.pop()
         elif not steps or state != steps[-1]:
-            steps.append(str(state))
+            steps.append(state)
     return steps[-2] if len(steps) > 1 else None
 
 

@@ -154,29 +154,26 @@ def forget_output(db: Database, output: int) -> None:
         connection.execute(sa.delete(Output).where(Output.id == output))
 
 
-def outputs(db: Database, runs: Sequence[int] | None = None, *, kinds: Sequence[str] = ()) -> list[OutputFile]:
+def outputs(
+    connection: sa.Connection, runs: Sequence[int] | None = None, *, kinds: Sequence[str] = ()
+) -> list[OutputFile]:
     """The files known to have been written, in the order in which they were first written.
 
     Args:
-        db: the open database.
+        connection: an open connection.
         runs: only those of these runs; None: all, copies of the whole database included.
         kinds: only these kinds.
-
-    Raises:
-        StorageError: the database cannot be read.
     """
     statement = sa.select(Output.__table__).order_by(Output.id)
     if runs is not None:
         statement = statement.where(Output.run_id.in_(runs))
     if kinds:
         statement = statement.where(Output.kind.in_(kinds))
-    with db.reading() as connection:
-        rows = connection.execute(statement).all()
     return [
         OutputFile(
             row.id, row.run_id, row.kind, Path(row.path), dict(row.options), row.digest, row.written_at, row.stale
         )
-        for row in rows
+        for row in connection.execute(statement)
     ]
 
 

@@ -22,7 +22,7 @@ from fertrack.evaluation.expression.page import write_text
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression
 from fertrack.expression.config import CalibrationConfig
 from fertrack.storage.engine import Database
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.facts import RunFacts
 from fertrack.storage.rescore import RescoreReport, previous_config, rescore
 from fertrack.tuning.bias_fit import BiasFit
 from fertrack.types import EXPRESSIONS
@@ -121,13 +121,14 @@ def apply_profile(db: Database, run: int | str, profile: BiasProfile | None) -> 
         ConfigError: the profile is for another classifier.
         StorageError: the database cannot be written.
     """
-    number = queries.resolve_run(db, run)
-    settings = load_settings(base=queries.run_facts(db, number).config_toml)
+    with db.run(run) as stored:
+        facts = stored.facts
+    settings = load_settings(base=facts.config_toml)
     changes: dict[str, Any] = {"bias_profile": profile.bias if profile else None}
     if profile is not None:
         changes["classifier"] = profile.classifier
     calibration = CalibrationConfig.model_validate(settings.calibration.model_dump() | changes)
-    return _rescore(db, number, settings.model_copy(update={"calibration": calibration}))
+    return _rescore(db, facts, settings.model_copy(update={"calibration": calibration}))
 
 
 def undo_rescore(db: Database, run: int | str) -> RescoreReport:
@@ -138,19 +139,19 @@ def undo_rescore(db: Database, run: int | str) -> RescoreReport:
         EvaluationError: nothing was changed, or all changes are undone.
         StorageError: the database cannot be written.
     """
-    number = queries.resolve_run(db, run)
-    before = previous_config(db, number)
+    with db.run(run) as stored:
+        facts, before = stored.facts, previous_config(stored)
     if before is None:
-        raise EvaluationError(f"run {number} is as it was made: there is nothing to undo")
+        raise EvaluationError(f"run {facts.id} is as it was made: there is nothing to undo")
     # Word for word, so that it is recognised as a step back.
-    return _rescore(db, number, load_settings(base=before), before)
+    return _rescore(db, facts, load_settings(base=before), before)
 
 
-def _rescore(db: Database, run: int, settings: Settings, config_toml: str = "") -> RescoreReport:
-    own = ClassifierCalibration.from_record(queries.run_facts(db, run).calibration)
+def _rescore(db: Database, facts: RunFacts, settings: Settings, config_toml: str = "") -> RescoreReport:
+    own = ClassifierCalibration.from_record(facts.calibration)
     return rescore(
         db,
-        run,
+        facts.id,
         Calibrator(settings.calibration, own),
         settings.smoothing,
         config_toml=config_toml or to_toml(settings),

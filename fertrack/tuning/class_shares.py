@@ -12,7 +12,7 @@ import numpy as np
 
 from fertrack.expression.calibration import by_expression, estimate_shares, in_order
 from fertrack.tuning.checks import is_worse, label_checks
-from fertrack.tuning.remedies import StoredRun, quoted
+from fertrack.tuning.remedies import DiagnosedRun, quoted
 from fertrack.tuning.symptoms import Effect, PriorSuggestion
 from fertrack.types import EXPRESSIONS
 
@@ -22,7 +22,7 @@ _MIN_MOMENTS = 10
 _ALREADY = 0.005
 
 
-def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSuggestion | None, str]:
+def suggest_shares(run: DiagnosedRun, symptoms: Collection[str]) -> tuple[PriorSuggestion | None, str]:
     """The class shares under which a run's faces are most likely.
 
     Args:
@@ -61,14 +61,14 @@ def suggest_shares(run: StoredRun, symptoms: Collection[str]) -> tuple[PriorSugg
     ), ""
 
 
-def _moments(run: StoredRun) -> int:
+def _moments(run: DiagnosedRun) -> int:
     """Seconds in which a person has an estimate: frames of one second show much the same."""
     seen = run.seen
     which = np.stack([seen.track, np.floor(seen.time_s).astype(np.int64)], axis=1)[run.estimated]
     return len(np.unique(which, axis=0))
 
 
-def _unsound(run: StoredRun, symptoms: Collection[str]) -> str:
+def _unsound(run: DiagnosedRun, symptoms: Collection[str]) -> str:
     force, by_hand = run.calibrator.describe(), _set_by_hand(run)
     if not force["calibrated"]:
         return "the classifier is not calibrated (`fertrack calibrate`), so its probabilities do not tell class shares"
@@ -81,7 +81,7 @@ def _unsound(run: StoredRun, symptoms: Collection[str]) -> str:
     return ""
 
 
-def _set_by_hand(run: StoredRun) -> tuple[str, ...]:
+def _set_by_hand(run: DiagnosedRun) -> tuple[str, ...]:
     """Options that shift the probabilities away from those fitted on labelled faces.
 
     A whole calibration for a named classifier, as ``fertrack calibrate`` writes it, was fitted; whoever changes its

@@ -11,14 +11,13 @@ from fertrack.config import load_settings
 from fertrack.errors import EvaluationError
 from fertrack.evaluation.expression.corrections import CorrectedFaces, corrected_faces
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
-from fertrack.storage.engine import Database
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.run_faces import load_run_faces
+from fertrack.storage.stored_run import StoredRun
 from fertrack.tuning import checks
 from fertrack.tuning.bias_fit import fit_bias
 from fertrack.tuning.checks import CHANGES, TOP_LABEL_SHARE, UNCERTAIN_SHARE, Measure, label_checks
 from fertrack.tuning.class_shares import suggest_shares
-from fertrack.tuning.remedies import Attempt, StoredRun
+from fertrack.tuning.remedies import Attempt, DiagnosedRun
 from fertrack.tuning.symptoms import SYMPTOMS, Change, Diagnosis, Finding
 from fertrack.types import EXPRESSIONS, IntArray
 
@@ -32,20 +31,18 @@ _MIN_KEPT = 0.5
 """Leaving small faces out is a remedy where this share of the faces is left."""
 
 
-def diagnose(db: Database, run: int | str) -> Diagnosis:
+def diagnose(run: StoredRun) -> Diagnosis:
     """Look for known symptoms in a stored run and preview the effect of changes; nothing is changed.
 
     Raises:
-        RunNotFoundError: no such run is stored.
         EvaluationError: the run's record does not say how it was calibrated.
     """
-    faces = load_run_faces(db, run)
-    facts = queries.run_facts(db, faces.run)
+    faces, facts = load_run_faces(run), run.facts
     try:
         own = ClassifierCalibration.from_record(facts.calibration)
     except ValueError as error:
         raise EvaluationError(f"run {faces.run} does not say how it was calibrated: process the video again") from error
-    stored = StoredRun(db, facts, faces, load_settings(base=facts.config_toml), own)
+    stored = DiagnosedRun(run, faces, load_settings(base=facts.config_toml), own)
     left_out = _left_unjudged(stored)
     findings = []
     for symptom in SYMPTOMS:
@@ -69,11 +66,11 @@ def diagnose(db: Database, run: int | str) -> Diagnosis:
 _SEEN_IN_BOXES = frozenset({"misaligned", "small_faces", "turned_faces"})
 
 
-def _are_enough(run: StoredRun) -> bool:
+def _are_enough(run: DiagnosedRun) -> bool:
     return int(run.estimated.sum()) >= _MIN_FACES
 
 
-def _left_unjudged(run: StoredRun) -> set[str]:
+def _left_unjudged(run: DiagnosedRun) -> set[str]:
     """Symptoms about which the run says nothing."""
     left_out: set[str] = set()
     if not _are_enough(run):
@@ -87,9 +84,9 @@ def _left_unjudged(run: StoredRun) -> set[str]:
     return left_out
 
 
-def _is_too_slow_to_follow(run: StoredRun) -> bool:
+def _is_too_slow_to_follow(run: DiagnosedRun) -> bool:
     nobody = not len(run.seen.label)
-    return nobody and run.facts.summary.dropped > len(run.faces.frames) and any(True for _ in _lag(run))
+    return nobody and run.stored.facts.summary.dropped > len(run.faces.frames) and any(True for _ in _lag(run))
 
 
 _Changes = tuple[Change, ...]
@@ -97,17 +94,17 @@ _Found = Iterator[tuple[str, _Changes, _Changes]]
 """Evidence, what would help, what was tried and does not."""
 
 
-def _no_face(run: StoredRun) -> _Found:
+def _no_face(run: DiagnosedRun) -> _Found:
     if not len(run.seen.label):
         yield f"{len(run.faces.label)} faces in {len(run.faces.frames)} frames, none followed", (), ()
 
 
-def _misaligned(run: StoredRun) -> _Found:
+def _misaligned(run: DiagnosedRun) -> _Found:
     if wrong := checks.landmarks_look_wrong(run.seen):
         yield f"{wrong}; so labels say nothing, and were not looked at", (), ()
 
 
-def _one_expression(run: StoredRun) -> _Found:
+def _one_expression(run: DiagnosedRun) -> _Found:
     label, share = checks.most_frequent(run.seen.label)
     if share < checks.ONE_EXPRESSION or (run.seen.label >= 0).sum() < _MIN_FACES:
         return
@@ -122,7 +119,7 @@ def _one_expression(run: StoredRun) -> _Found:
     yield _with_departures(run, evidence), *run.tried(same, attempts)
 
 
-def _many_uncertain(run: StoredRun) -> _Found:
+def _many_uncertain(run: DiagnosedRun) -> _Found:
     uncertain = label_checks(run.seen)[UNCERTAIN_SHARE]
     share = uncertain.of(run.seen.label)
     if share < uncertain.limit:
@@ -132,7 +129,7 @@ def _many_uncertain(run: StoredRun) -> _Found:
     yield evidence, *run.tried(uncertain, attempts)
 
 
-def _confused_pair(run: StoredRun) -> _Found:
+def _confused_pair(run: DiagnosedRun) -> _Found:
     corrected = _corrections(run)
     for pair in checks.PAIRS:
         names = " and ".join(EXPRESSIONS[k] for k in pair)
@@ -147,7 +144,7 @@ def _confused_pair(run: StoredRun) -> _Found:
             yield _torn(run, pair, f"{torn:.0%} of the faces are torn between {names}")
 
 
-def _torn(run: StoredRun, pair: tuple[int, int], evidence: str) -> tuple[str, _Changes, _Changes]:
+def _torn(run: DiagnosedRun, pair: tuple[int, int], evidence: str) -> tuple[str, _Changes, _Changes]:
     names = " and ".join(EXPRESSIONS[k] for k in pair)
     swaps = Measure(
         f"{names} swapped, per minute",
@@ -161,7 +158,7 @@ def _torn(run: StoredRun, pair: tuple[int, int], evidence: str) -> tuple[str, _C
     return evidence, *run.tried(swaps, (*held, _together(*held)), others)
 
 
-def _by_bias(run: StoredRun, corrected: CorrectedFaces, evidence: str) -> tuple[str, _Changes, _Changes]:
+def _by_bias(run: DiagnosedRun, corrected: CorrectedFaces, evidence: str) -> tuple[str, _Changes, _Changes]:
     base = run.settings.calibration.model_copy(update={"bias_profile": None})
     fit = fit_bias(corrected.logits, corrected.labels, Calibrator(base, run.own), groups=corrected.groups)
     number = run.faces.run
@@ -172,7 +169,7 @@ def _by_bias(run: StoredRun, corrected: CorrectedFaces, evidence: str) -> tuple[
     return evidence, (change,), ()
 
 
-def _flicker(run: StoredRun) -> _Found:
+def _flicker(run: DiagnosedRun) -> _Found:
     changes = label_checks(run.seen)[CHANGES]
     rate = changes.of(run.seen.label)
     if rate >= changes.limit:
@@ -182,19 +179,19 @@ def _flicker(run: StoredRun) -> _Found:
         yield evidence, *run.tried(changes, (run.half_life(0.25), *held, _together(*held)), _except_most_frequent(run))
 
 
-def _lag(run: StoredRun) -> _Found:
+def _lag(run: DiagnosedRun) -> _Found:
     """Latency of a run: that measured on a live display counts most; then the time between results."""
-    age_s = next((stage.p95_ms / 1e3 for stage in run.facts.summary.stages if stage.stage == "age"), None)
+    age_s = next((stage.p95_ms / 1e3 for stage in run.stored.facts.summary.stages if stage.stage == "age"), None)
     if age_s is not None:
         if age_s >= checks.LAG_S:
             evidence = f"on one displayed picture of twenty, the result was {age_s:.2f} s old or older"
             yield evidence + _left_out(run), (), ()
-    elif run.facts.summary.dropped and (apart_s := checks.time_between_frames_s(run.faces)) >= checks.LAG_S:
+    elif run.stored.facts.summary.dropped and (apart_s := checks.time_between_frames_s(run.faces)) >= checks.LAG_S:
         yield f"results come {apart_s:.2f} s apart" + _left_out(run), (), ()
 
 
-def _left_out(run: StoredRun) -> str:
-    summary = run.facts.summary
+def _left_out(run: DiagnosedRun) -> str:
+    summary = run.stored.facts.summary
     total = summary.dropped + len(run.faces.frames)
     detect = next((stage for stage in summary.stages if stage.stage == "detect"), None)
     cost = f"; finding faces takes {detect.p50_ms:.0f} ms a frame" if detect else ""
@@ -202,7 +199,7 @@ def _left_out(run: StoredRun) -> str:
     return (f"; {summary.dropped} of {total} frames were left out" if summary.dropped else "") + cost + followed
 
 
-def _small_faces(run: StoredRun) -> _Found:
+def _small_faces(run: DiagnosedRun) -> _Found:
     small = checks.small(run.seen)
     if small.mean() >= checks.MANY_FACES:
         change = Change(
@@ -216,7 +213,7 @@ def _small_faces(run: StoredRun) -> _Found:
         yield evidence, (change,) if helps else (), () if helps else (change,)
 
 
-def _turned_faces(run: StoredRun) -> _Found:
+def _turned_faces(run: DiagnosedRun) -> _Found:
     turned = checks.turned(run.seen)
     if turned.mean() < checks.MANY_FACES:
         return
@@ -229,7 +226,7 @@ def _turned_faces(run: StoredRun) -> _Found:
     yield evidence, *run.tried(labelled, attempts, label_checks(run.seen, ~turned).values())
 
 
-_CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
+_CHECKS: dict[str, Callable[[DiagnosedRun], _Found]] = {
     "no_face": _no_face,
     "misaligned": _misaligned,
     "one_expression": _one_expression,
@@ -242,7 +239,7 @@ _CHECKS: dict[str, Callable[[StoredRun], _Found]] = {
 }
 
 
-def _except_most_frequent(run: StoredRun) -> tuple[Measure, ...]:
+def _except_most_frequent(run: DiagnosedRun) -> tuple[Measure, ...]:
     """Metrics that stronger smoothing must not worsen.
 
     The most frequent label's share is exempt, because smoothing always raises it.
@@ -254,12 +251,12 @@ def _together(*attempts: Attempt) -> Attempt:
     return Attempt(tuple(dict.fromkeys(option for attempt in attempts for option in attempt.overrides)))
 
 
-def _with_departures(run: StoredRun, evidence: str) -> str:
+def _with_departures(run: DiagnosedRun, evidence: str) -> str:
     return "; ".join((evidence, *run.departures()))
 
 
-def _corrections(run: StoredRun) -> CorrectedFaces | None:
+def _corrections(run: DiagnosedRun) -> CorrectedFaces | None:
     try:
-        return corrected_faces(run.db, run.faces.run)
+        return corrected_faces(run.stored)
     except EvaluationError:
         return None

@@ -13,15 +13,14 @@ import numpy as np
 
 from fertrack.config import Settings, load_settings, to_toml
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression, in_order
-from fertrack.storage.engine import Database
 from fertrack.storage.queries.run_faces import RunFaces, preview_labels
-from fertrack.storage.queries.timeline import RunFacts
+from fertrack.storage.stored_run import StoredRun
 from fertrack.tuning import checks
 from fertrack.tuning.checks import UNCERTAIN_SHARE, Measure, is_worse, label_checks
 from fertrack.tuning.symptoms import Change, Effect
 from fertrack.types import EXPRESSIONS, BoolArray, IntArray
 
-__all__ = ["Attempt", "StoredRun", "quoted"]
+__all__ = ["Attempt", "DiagnosedRun", "quoted"]
 
 _MIN_GAIN = 0.1
 """A symptom must fall by this share of itself."""
@@ -48,12 +47,11 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StoredRun:
+class DiagnosedRun:
     """A run as the checks see it: only faces of confirmed tracks.
 
     Attributes:
-        db: where it is stored.
-        facts: what is known of it.
+        stored: the run in the database.
         faces: all.
         settings: those in force.
         own: the classifier's own calibration.
@@ -62,8 +60,7 @@ class StoredRun:
         calibrator: what is in force.
     """
 
-    db: Database
-    facts: RunFacts
+    stored: StoredRun
     faces: RunFaces
     settings: Settings
     own: ClassifierCalibration

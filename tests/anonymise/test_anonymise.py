@@ -14,8 +14,8 @@ from fertrack.detectors.config import DetectionConfig
 from fertrack.protocols import Detector
 from fertrack.render import render_run
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.written_files import outputs
 from fertrack.types import FrameResult
+from tests.support.queries import outputs
 from tests.support.rights_scenes import FRAMES, SETTINGS, add_person, decoded, likeness, make_clip, results, store_clip
 
 HIDDEN, SEEN = 0.35, 0.9

@@ -12,7 +12,7 @@ import pytest
 from fertrack.cli.main import run
 from fertrack.models.bundle import load_bundle
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries import timeline as queries
+from tests.support import queries
 from tests.support.classifier_bundles import landmark_attention, save_torchscript, write_card
 from tests.support.storage_scenes import store
 from tests.test_readme import labelled_faces

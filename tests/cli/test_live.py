@@ -21,7 +21,7 @@ from fertrack.cli.live import _ending_by_signals, _start, parse_duration_s
 from fertrack.cli.main import run
 from fertrack.errors import install_hint
 from fertrack.storage.engine import open_database
-from fertrack.storage.queries import timeline as queries
+from tests.support import queries
 from tests.support.video_factory import make_video
 
 QUIET = ["--set", "linking.method=off", "--purpose", "test"]

@@ -40,13 +40,13 @@ from fertrack.sinks.finalise import write_finished
 from fertrack.sources import StreamConfig, StreamSource
 from fertrack.storage.engine import open_database
 from fertrack.storage.models import LookRow
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.rescore import rescore
-from fertrack.storage.written_files import outputs
 from fertrack.testing import FakeDetector, ScenePerson, SyntheticScene
 from fertrack.types import Detections, Image
 from fertrack.web.numbers import numbers
+from tests.support import queries
 from tests.support.live_scenes import FPS, PAIR, SETTINGS, LiveScene, live_pipeline
+from tests.support.queries import outputs
 from tests.support.stream_servers import Script, mjpeg_server
 
 LONG = 60.0

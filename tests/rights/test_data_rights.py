@@ -18,8 +18,9 @@ from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Base
 from fertrack.storage.rights.name_redaction import name_pattern, scrub_names
 from fertrack.storage.rights.retention import purge
-from fertrack.storage.written_files import outputs, record_output
+from fertrack.storage.written_files import record_output
 from tests.support.paths import REPOSITORY
+from tests.support.queries import outputs
 from tests.support.rights_scenes import add_person, make_clip, results, store_clip
 
 PACKAGE = REPOSITORY
@@ -148,7 +149,7 @@ def test_names_are_found_as_words_only() -> None:
 def test_settings_keep_working_when_a_name_is_taken_out(db: Database, tmp_path: Path) -> None:
     """Somebody may be called like an option's value, or like a section."""
     from fertrack.config import load_settings
-    from fertrack.storage.queries import timeline as queries
+    from tests.support import queries
 
     clip = make_clip(tmp_path / "video" / "clip.mp4")
     settings = load_settings(

@@ -33,12 +33,12 @@ from fertrack.storage.maintenance import backup, check_database, vacuum
 from fertrack.storage.models import Base, Embedding, Face
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
-from fertrack.storage.people.thumbnails import BestFace, store_thumbnails, thumbnails
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.markers import import_markers, markers
-from fertrack.storage.queries.statistics import expression_stats
-from fertrack.storage.written_files import outputs, record_output
+from fertrack.storage.people.thumbnails import BestFace, store_thumbnails
+from fertrack.storage.queries.markers import import_markers
+from fertrack.storage.written_files import record_output
+from tests.support import queries
 from tests.support.postgres_server import running_server
+from tests.support.queries import expression_stats, markers, outputs, thumbnails
 from tests.support.rights_scenes import (
     DETECTOR,
     FRAMES,
@@ -418,7 +418,7 @@ def test_names_that_others_bear_now_stay(scene: Scene) -> None:
     person_actions.rename(scene.db, scene.run, "ID 2", OTHER)
     erase_person(scene.db, NAME)
     assert queries.persons(scene.db, scene.run)["person"].tolist() == [OTHER]
-    kinds = person_actions.actions(scene.db, scene.run)["kind"].tolist()
+    kinds = queries.actions(scene.db, scene.run)["kind"].tolist()
     assert kinds == ["erased", "rename", "erased", "erased", "rename"]
 
 

@@ -18,8 +18,8 @@ from fertrack.rights import purpose
 from fertrack.rights.config import PrivacyConfig, refused_area
 from fertrack.rights.purpose import NOTICE, check_stated
 from fertrack.storage.engine import open_database
-from fertrack.storage.queries import timeline as queries
 from fertrack.types import EXPRESSIONS
+from tests.support import queries
 from tests.support.storage_scenes import RECORD, result, store
 
 

@@ -17,8 +17,9 @@ from fertrack.reporting.exports.registry import export_run
 from fertrack.reporting.html.run_page import write_html
 from fertrack.rights.erase import erase_person
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.written_files import outputs, record_output
+from fertrack.storage.written_files import record_output
+from tests.support import queries
+from tests.support.queries import outputs
 from tests.support.rights_scenes import (
     FPS,
     FRAMES,

@@ -26,8 +26,8 @@ from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.storage.engine import Database, StorageConfig, open_database
 from fertrack.storage.models import Face, FrameRow, Person, Run, Source, TrackRow
 from fertrack.storage.packing import pack_rows, unpack_rows
-from fertrack.storage.queries import timeline as queries
 from fertrack.types import Detections, Faces, FrameResult, LookMs
+from tests.support import queries
 from tests.support.paths import REPOSITORY
 from tests.support.storage_scenes import INFO, RECORD, random_results, result, store, summary
 

@@ -26,9 +26,9 @@ from fertrack.sinks.reid import LinkingSink
 from fertrack.sinks.relinker import build_relinker
 from fertrack.storage.engine import open_database
 from fertrack.storage.people.links import load_known
-from fertrack.storage.queries import timeline as queries
 from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SceneSource, SyntheticScene
 from fertrack.types import FrameResult, RunSummary
+from tests.support import queries
 from tests.support.storage_scenes import INFO, RECORD, result, store
 
 FPS, WIDTH, HEIGHT = 10, 640, 360

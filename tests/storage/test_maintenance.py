@@ -15,7 +15,7 @@ from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.maintenance import backup, check_database, vacuum
 from fertrack.storage.models import Run
-from fertrack.storage.queries import timeline as queries
+from tests.support import queries
 from tests.support.storage_scenes import random_results, result, store
 
 

@@ -20,8 +20,8 @@ from fertrack.errors import SchemaOutOfDateError, StorageError
 from fertrack.storage import schema
 from fertrack.storage.engine import current, downgrade, open_database, upgrade
 from fertrack.storage.models import NAMING_CONVENTION, Base, Face, FrameRow
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.schema import migrations_folder
+from tests.support import queries
 from tests.support.paths import REPOSITORY
 from tests.support.storage_scenes import result, store
 

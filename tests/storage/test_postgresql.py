@@ -25,21 +25,27 @@ from fertrack.storage.engine import Database, current, downgrade, open_database,
 from fertrack.storage.maintenance import backup, check_database, vacuum
 from fertrack.storage.models import Base, Face, Run, TrackRow
 from fertrack.storage.people import actions as person_actions
-from fertrack.storage.people.corrections import GivenLabel, corrections, store_corrections
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.latency import since_marker
-from fertrack.storage.queries.markers import import_markers, markers
-from fertrack.storage.queries.moments import Condition, moments
-from fertrack.storage.queries.person_episodes import person_episodes
-from fertrack.storage.queries.resample import resampled_timeline
-from fertrack.storage.queries.statistics import expression_stats, transitions
-from fertrack.storage.queries.synchrony import synchrony
-from fertrack.storage.queries.timing import speed_over_time
+from fertrack.storage.people.corrections import GivenLabel, store_corrections
+from fertrack.storage.queries.markers import import_markers
+from fertrack.storage.queries.moments import Condition
 from fertrack.storage.rescore import rescore
 from fertrack.storage.rights.retention import purge
 from fertrack.types import FrameResult
+from tests.support import queries
 from tests.support.answer_scenes import name_person, played
 from tests.support.postgres_server import running_server
+from tests.support.queries import (
+    corrections,
+    expression_stats,
+    markers,
+    moments,
+    resampled_timeline,
+    since_marker,
+    speed_over_time,
+    synchrony,
+    transitions,
+)
+from tests.support.queries import episodes_of_persons as person_episodes
 from tests.support.storage_scenes import random_results, result, store
 
 
@@ -316,7 +322,7 @@ def test_changes_of_persons_corrections_and_purge(new_url: Callable[[], str], tm
                 found.drop(columns="imported_at", errors="ignore"),
                 expected.drop(columns="imported_at", errors="ignore"),
             )
-        said = [person_actions.actions(db, 1).drop(columns="done_at") for db in (sqlite, postgresql)]
+        said = [queries.actions(db, 1).drop(columns="done_at") for db in (sqlite, postgresql)]
         pd.testing.assert_frame_equal(said[0], said[1])
         with postgresql.writing() as connection:
             connection.execute(sa.update(Run).where(Run.id == 1).values(retention_days=0))

@@ -15,15 +15,20 @@ from sqlalchemy import event
 
 from fertrack.benchmarks import queries as query_benchmark
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.latency import since_marker
-from fertrack.storage.queries.markers import import_markers, markers
-from fertrack.storage.queries.moments import Condition, moments
-from fertrack.storage.queries.person_episodes import person_episodes
-from fertrack.storage.queries.resample import resampled_timeline
-from fertrack.storage.queries.statistics import expression_stats, transitions
-from fertrack.storage.queries.synchrony import synchrony
-from fertrack.storage.queries.timing import speed_over_time
+from fertrack.storage.queries.markers import import_markers
+from fertrack.storage.queries.moments import Condition
+from tests.support import queries
+from tests.support.queries import episodes_of_persons as person_episodes
+from tests.support.queries import (
+    expression_stats,
+    markers,
+    moments,
+    resampled_timeline,
+    since_marker,
+    speed_over_time,
+    synchrony,
+    transitions,
+)
 
 GROWING = ("faces", "frames", "episodes", "tracks", "markers", "events", "stage_timings", "links")
 

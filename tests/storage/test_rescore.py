@@ -17,9 +17,9 @@ from fertrack.sinks.database import DatabaseSink
 from fertrack.storage import rescore as module
 from fertrack.storage.engine import Database, StorageConfig, open_database
 from fertrack.storage.models import Rescore
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.rescore import rescore
 from fertrack.types import FrameResult
+from tests.support import queries
 from tests.support.storage_scenes import INFO, RECORD, random_results, result, store, summary
 
 BUNDLE = ClassifierCalibration.uncalibrated("test")

@@ -12,16 +12,16 @@ import pytest
 
 from fertrack.config import Settings, digest, load_settings, to_toml
 from fertrack.errors import ConfigError, EvaluationError
-from fertrack.evaluation.expression.corrections import calibrator_of, corrected_faces, evaluate_corrections
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
-from fertrack.storage.queries import timeline as queries
 from fertrack.tuning.bias_fit import BiasFit, fit_bias
 from fertrack.tuning.bias_profiles import apply_profile, find_profile, profiles, save_profile, undo_rescore
 from fertrack.types import EXPRESSIONS
 from tests.evaluation.expression.test_measures import calibrated_world
+from tests.support import queries
+from tests.support.queries import calibrator_of, corrected_faces, evaluate_corrections
 from tests.support.storage_scenes import RECORD, result, store
 
 EQUAL = np.full(7, 1 / 7)

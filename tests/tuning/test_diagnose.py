@@ -19,13 +19,13 @@ from fertrack.expression.fold import ExpressionFold
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Run, StageTiming
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.run_faces import RunFaces
 from fertrack.tuning import checks
-from fertrack.tuning.diagnose import diagnose
 from fertrack.tuning.symptoms import SYMPTOMS, Diagnosis, Finding
 from fertrack.types import EXPRESSIONS, FrameResult
+from tests.support import queries
 from tests.support.paths import REPOSITORY
+from tests.support.queries import diagnose
 from tests.support.storage_scenes import RECORD, result, store
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -17,9 +17,8 @@ from fertrack.evaluation.expression.report import Evaluation, prior_rows
 from fertrack.evaluation.expression.scores import score_expressions
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
-from fertrack.storage.engine import Database
 from fertrack.storage.people.corrections import corrections
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, IntArray
 
 __all__ = ["CorrectedFaces", "calibrator_of", "corrected_faces", "evaluate_corrections"]
@@ -50,15 +49,13 @@ class CorrectedFaces:
         return hashlib.sha256(self.logits.tobytes() + self.labels.tobytes()).hexdigest()
 
 
-def corrected_faces(db: Database, run: int | str) -> CorrectedFaces:
+def corrected_faces(run: StoredRun) -> CorrectedFaces:
     """The corrections of a run, for evaluation and fitting.
 
     Raises:
-        RunNotFoundError: no such run is stored.
         EvaluationError: nobody has labelled any of its faces with an expression.
     """
-    table = corrections(db, run)
-    number = int(table.attrs["run"])
+    table, number = corrections(run), run.number
     named = (table["corrected"] != "uncertain").to_numpy()
     if not named.any():
         raise EvaluationError(
@@ -82,34 +79,33 @@ def corrected_faces(db: Database, run: int | str) -> CorrectedFaces:
     )
 
 
-def calibrator_of(db: Database, run: int, config: CalibrationConfig | None = None) -> Calibrator:
+def calibrator_of(run: StoredRun, config: CalibrationConfig | None = None) -> Calibrator:
     """A run's calibrator, from what is stored with it.
 
     Args:
-        db: the open database.
-        run: number of the run.
+        run: the run.
         config: another configuration; None: the one in force.
 
     Raises:
         EvaluationError: the run's record does not say how it was calibrated.
     """
-    facts = queries.run_facts(db, run)
+    facts = run.facts
     try:
         own = ClassifierCalibration.from_record(facts.calibration)
     except ValueError as error:
-        raise EvaluationError(f"run {run} does not say how it was calibrated: process the video again") from error
+        raise EvaluationError(
+            f"run {run.number} does not say how it was calibrated: process the video again"
+        ) from error
     return Calibrator(load_settings(base=facts.config_toml).calibration if config is None else config, own)
 
 
-def evaluate_corrections(db: Database, run: int | str, *, resamples: int = 1000) -> Evaluation:
+def evaluate_corrections(run: StoredRun, *, resamples: int = 1000) -> Evaluation:
     """Score a run against its corrections: each face alone, at the calibration in force, and the labels as stored.
 
     Raises:
-        RunNotFoundError: no such run is stored.
         EvaluationError: nobody has labelled any of its faces.
     """
-    faces = corrected_faces(db, run)
-    calibrator = calibrator_of(db, faces.run)
+    faces, calibrator = corrected_faces(run), calibrator_of(run)
     scores = score_expressions(
         calibrator.probabilities(faces.logits),
         faces.labels,
@@ -120,13 +116,13 @@ def evaluate_corrections(db: Database, run: int | str, *, resamples: int = 1000)
     right = faces.estimates == faces.labels
     sure = faces.estimates >= 0
     facts = {
-        "data": f"corrections of run {faces.run}, {queries.run_facts(db, faces.run).source_name}",
+        "data": f"corrections of run {faces.run}, {run.facts.source_name}",
         "SHA-256 of the data": faces.digest(),
         "faces": f"{len(faces.labels)} with an expression, in {faces.groups.max() + 1} moments (track, label, second); "
         f"{faces.undecided} called uncertain",
         "stored labels, smoothed over time": f"{_percent(right)} right, {_percent(~sure)} uncertain, "
         f"{_percent(right[sure])} of those given right",
-        "classifier": queries.run_facts(db, faces.run).classifier,
+        "classifier": run.facts.classifier,
         "mind": "people tend to label what looks wrong: of all faces of the run more may be right",
     }
     return Evaluation(facts, scores, prior_rows(faces.logits, faces.labels, calibrator), {})

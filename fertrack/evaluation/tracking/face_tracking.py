@@ -30,7 +30,7 @@ from fertrack.imaging.geometry import iou_matrix
 from fertrack.process import plan_outputs, process_planned
 from fertrack.sinks.relinker import build_relinker
 from fertrack.storage.engine import open_database
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.queries.timeline import timeline
 from fertrack.types import BoolArray, IntArray
 
 __all__ = ["COMPOSITE", "evaluate_faces", "read_composite_truth"]
@@ -108,11 +108,12 @@ def evaluate_faces(
         for filmed in _films(clips, work, [name for name in known if not only or name in only], on_scene):
             (plan,) = plan_outputs([str(filmed.video)], work, settings, overwrite=True)
             run = process_planned(plan, pipeline, database, settings, relinker=relinker, overwrite=True).run
-            outcome = _Outcome(
-                queries.timeline(database, run),
-                _person_of(queries.persons(database, run)) if relinker else None,
-                tuple(queries.events(database, run, kind="cut")["frame_index"].tolist()),
-            )
+            with database.run(run) as stored:
+                outcome = _Outcome(
+                    timeline(stored),
+                    stored.subjects.first_tracks() if relinker else None,
+                    tuple(stored.cuts.frame.tolist()),
+                )
             results.append((filmed, outcome))
     linked_by = relinker.embedder.fingerprint if relinker else ""
     return [replace(row, linked_by=linked_by) for row in _score(results)]
@@ -233,15 +234,6 @@ def _persons(outcome: _Outcome) -> IntArray:
     if outcome.person_of is None:
         return tracks
     return np.array([outcome.person_of[track] for track in tracks.tolist()], np.int64)
-
-
-def _person_of(persons: pd.DataFrame) -> dict[int, int]:
-    """Number of the person that each track is, from 1; ``persons`` as from ``queries.persons``."""
-    return {
-        int(track): number
-        for number, tracks in enumerate(persons["tracks"], start=1)
-        for track in str(tracks).split(",")
-    }
 
 
 def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: IntArray) -> SequenceResult:

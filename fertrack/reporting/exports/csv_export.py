@@ -50,12 +50,14 @@ from fertrack.files import check_free, replacing
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_rows import write_rows
 from fertrack.storage.people.corrections import corrections
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.queries.timeline import episodes as ask_episodes
+from fertrack.storage.queries.timeline import timeline
 from fertrack.storage.written_files import record_output
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
+    from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["EPISODE_COLUMNS", "FACE_COLUMNS", "csv_paths", "episode_table", "face_table", "write_csv"]
 
@@ -105,7 +107,7 @@ def csv_paths(folder: Path, stem: str) -> list[Path]:
 
 def write_csv(
     db: Database,
-    run: int,
+    run: int | str,
     folder: Path,
     stem: str,
     config: ReportConfig | None = None,
@@ -118,7 +120,7 @@ def write_csv(
 
     Args:
         db: the open database.
-        run: ID of the run.
+        run: number of the run, or "last".
         folder: where the files go; made if missing.
         stem: what both file names begin with.
         config: shortest episode and longest gap; the defaults if None.
@@ -138,20 +140,20 @@ def write_csv(
     paths = [path for path in csv_paths(folder, stem) if path.name.removeprefix(f"{stem}.") in only]
     for path in paths:
         check_free(path, overwrite=overwrite)
-    faces = face_table(db, run, track)
+    with db.run(run) as stored:
+        faces = face_table(stored, track)
+        episodes = episode_table(stored, config, faces, track) if _BOTH[1] in only else pd.DataFrame()
     for path in paths:
         is_faces = path.name == f"{stem}.{_BOTH[0]}"
-        table = faces if is_faces else episode_table(db, run, config, faces, track)
         with replacing(path, overwrite=overwrite) as file:
-            write_rows(table, file, FACE_COLUMNS if is_faces else EPISODE_COLUMNS)
+            write_rows(faces if is_faces else episodes, file, FACE_COLUMNS if is_faces else EPISODE_COLUMNS)
         options = {"stem": stem, "track": track, "config": config.model_dump(mode="json")}
-        record_output(db, run, path, "csv", options)
+        record_output(db, stored.number, path, "csv", options)
     return paths
 
 
 def face_table(
-    db: Database,
-    run: int,
+    run: StoredRun,
     track: int | None = None,
     *,
     expression: str | None = None,
@@ -162,19 +164,17 @@ def face_table(
     """The rows of ``<stem>.faces.csv``, numbers as they are stored; or some of them.
 
     Args:
-        db: the open database.
-        run: ID of the run.
+        run: the run.
         track: only this person's; all, and faces that no track has claimed, if None.
-        expression: only faces labelled so; see ``queries.timeline``.
+        expression: only faces labelled so; see ``storage.queries.timeline``.
         from_s: only frames shown at this time or later, seconds.
         to_s: only frames shown before this time, seconds.
         confirmed_only: without the faces that no track has claimed.
 
     Raises:
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
     """
-    faces = queries.timeline(
-        db,
+    faces = timeline(
         run,
         track=track,
         expression=expression,
@@ -182,25 +182,22 @@ def face_table(
         to_s=to_s,
         include_unconfirmed=track is None and not confirmed_only,
     )
-    given = corrections(db, run).set_index(["frame_index", "face_index"])["corrected"].astype("str")
+    given = corrections(run).set_index(["frame_index", "face_index"])["corrected"].astype("str")
     keys = pd.MultiIndex.from_frame(faces[["frame_index", "face_index"]])
     faces["corrected"] = given.reindex(keys).to_numpy()
     return faces[list(FACE_COLUMNS)]
 
 
-def episode_table(
-    db: Database, run: int, config: ReportConfig, faces: pd.DataFrame, track: int | None = None
-) -> pd.DataFrame:
+def episode_table(run: StoredRun, config: ReportConfig, faces: pd.DataFrame, track: int | None = None) -> pd.DataFrame:
     """The rows of ``<stem>.episodes.csv``, numbers as they are stored.
 
     Args:
-        db: the open database.
-        run: ID of the run.
+        run: the run.
         config: shortest episode and longest gap.
         faces: as from ``face_table``.
         track: only this person's; all if None.
     """
-    episodes = queries.episodes(db, run, track=track, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
+    episodes = ask_episodes(run, track=track, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
     of_track = dict(tuple(faces.groupby("track"))) if faces["corrected"].notna().any() else {}
     agreed: list[str | None] = []
     for number, start_s, end_s in zip(episodes["track"], episodes["start_s"], episodes["end_s"], strict=True):
@@ -209,5 +206,5 @@ def episode_table(
         same = len(labels) > 0 and labels.notna().all() and labels.nunique() == 1
         agreed.append(str(labels.iloc[0]) if same else None)
     episodes["corrected"] = pd.Series(agreed, index=episodes.index, dtype="str")
-    episodes["run"] = run
+    episodes["run"] = run.number
     return episodes[list(EPISODE_COLUMNS)]

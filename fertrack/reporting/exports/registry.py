@@ -74,79 +74,84 @@ def export_run(
     """
     if output_format not in FORMATS:
         raise ValueError(f"no export format {output_format!r}: it must be one of {', '.join(FORMATS)}")
-    from fertrack.storage.queries import timeline as queries
     from fertrack.storage.written_files import record_output
 
-    facts = queries.run_facts(db, run)
-    base = stem or f"run{facts.id}.{Path(facts.source_name).stem}"
-    stem = base if track is None else f"{base}.id{track}"
-    chosen = Selection(facts.id, track, config or ReportConfig(), only)
+    config = config or ReportConfig()
+    with db.run(run) as stored:
+        base = stem or f"run{stored.number}.{Path(stored.facts.source_name).stem}"
+        stem = base if track is None else f"{base}.id{track}"
+        chosen = Selection(stored, track, config, only)
+        paths = [] if output_format == "csv" else _write(chosen, output_format, folder, stem, overwrite=overwrite)
     if output_format == "csv":
         from fertrack.reporting.exports.csv_export import write_csv
 
-        return write_csv(db, chosen.run, folder, stem, chosen.config, track=track, overwrite=overwrite)
-    options = {"format": output_format, "stem": base, "track": track, "config": chosen.config.model_dump(mode="json")}
+        return write_csv(db, stored.number, folder, stem, config, track=track, overwrite=overwrite)
+    options = {"format": output_format, "stem": base, "track": track, "config": config.model_dump(mode="json")}
+    for path in paths:
+        record_output(db, stored.number, path, "export", options)
+    return paths
+
+
+def _write(chosen: Selection, output_format: str, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     if output_format in MULTI_FILE:
         module = import_module(f"fertrack.reporting.exports.tools.{output_format}")
-        paths: list[Path] = module.write(db, chosen, folder, stem, overwrite=overwrite)
-        for path in paths:
-            record_output(db, chosen.run, path, "export", options)
+        paths: list[Path] = module.write(chosen, folder, stem, overwrite=overwrite)
         return paths
     suffix, write = _WRITERS[output_format]
     path = folder / f"{stem}{suffix}"
     check_free(path, overwrite=overwrite)
-    write(db, chosen, path, overwrite)
-    record_output(db, chosen.run, path, "export", options)
+    write(chosen, path, overwrite)
     return [path]
 
 
-def _text(make: Callable[[Database, Selection], str]) -> Callable[[Database, Selection, Path, bool], None]:
+def _text(make: Callable[[Selection], str]) -> Callable[[Selection, Path, bool], None]:
     """A writer of a text that fits into memory."""
 
-    def write(db: Database, chosen: Selection, path: Path, overwrite: bool) -> None:
-        text = make(db, chosen)
+    def write(chosen: Selection, path: Path, overwrite: bool) -> None:
+        text = make(chosen)
         with replacing(path, overwrite=overwrite) as file:
             file.write(text)
 
     return write
 
 
-def _jsonl(db: Database, chosen: Selection, path: Path, overwrite: bool) -> None:
+def _jsonl(chosen: Selection, path: Path, overwrite: bool) -> None:
     from fertrack.reporting.exports.rows import write_jsonl
 
-    write_jsonl(db, chosen, path, overwrite=overwrite)
+    write_jsonl(chosen, path, overwrite=overwrite)
 
 
-def _parquet(db: Database, chosen: Selection, path: Path, overwrite: bool) -> None:
+def _parquet(chosen: Selection, path: Path, overwrite: bool) -> None:
     from fertrack.reporting.exports.rows import write_parquet
 
-    write_parquet(db, chosen, path, overwrite=overwrite)
+    write_parquet(chosen, path, overwrite=overwrite)
 
 
-def _subtitles(kind: str) -> Callable[[Database, Selection], str]:
-    def make(db: Database, chosen: Selection) -> str:
-        from fertrack.reporting.exports.subtitles import RENDERERS, cues, picture_size
+def _subtitles(kind: str) -> Callable[[Selection], str]:
+    def make(chosen: Selection) -> str:
+        from fertrack.reporting.exports.subtitles import RENDERERS, cues
 
-        return RENDERERS[kind](cues(db, chosen), picture_size(db, chosen.run))
+        info = chosen.run.facts.info
+        return RENDERERS[kind](cues(chosen), (info.width, info.height))
 
     return make
 
 
-def _elan(db: Database, chosen: Selection) -> str:
+def _elan(chosen: Selection) -> str:
     from fertrack.reporting.exports.elan import to_elan
     from fertrack.reporting.exports.subtitles import cues
 
-    return to_elan(cues(db, chosen))
+    return to_elan(cues(chosen))
 
 
-def _mot(db: Database, chosen: Selection) -> str:
+def _mot(chosen: Selection) -> str:
     from fertrack.reporting.exports.mot import to_mot
-    from fertrack.storage.queries import timeline as queries
+    from fertrack.storage.queries.timeline import timeline
 
-    return to_mot(queries.timeline(db, chosen.run, track=chosen.track))
+    return to_mot(timeline(chosen.run, track=chosen.track))
 
 
-_WRITERS: dict[str, tuple[str, Callable[[Database, Selection, Path, bool], None]]] = {
+_WRITERS: dict[str, tuple[str, Callable[[Selection, Path, bool], None]]] = {
     "jsonl": (".faces.jsonl", _jsonl),
     "parquet": (".faces.parquet", _parquet),
     "srt": (".srt", _text(_subtitles("srt"))),

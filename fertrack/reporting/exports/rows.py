@@ -38,21 +38,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["write_jsonl", "write_parquet"]
 
 _ROWS_AT_ONCE = 10_000
 
 
-def write_jsonl(db: Database, chosen: Selection, path: Path, *, overwrite: bool) -> None:
+def write_jsonl(chosen: Selection, path: Path, *, overwrite: bool) -> None:
     """Write the faces as JSON Lines.
 
     Raises:
         OutputExistsError: ``path`` is already there and ``overwrite`` is False.
         ReportError: the file could not be written.
     """
-    faces = face_table(db, chosen.run, chosen.track)
+    faces = face_table(chosen.run, chosen.track)
     with replacing(path, overwrite=overwrite) as file:
         for start in range(0, len(faces), _ROWS_AT_ONCE):
             columns = _plain_columns(faces.iloc[start : start + _ROWS_AT_ONCE])
@@ -61,7 +60,7 @@ def write_jsonl(db: Database, chosen: Selection, path: Path, *, overwrite: bool)
                 file.write(json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n")
 
 
-def write_parquet(db: Database, chosen: Selection, path: Path, *, overwrite: bool) -> None:
+def write_parquet(chosen: Selection, path: Path, *, overwrite: bool) -> None:
     """Write the faces as Parquet.
 
     Raises:
@@ -74,7 +73,7 @@ def write_parquet(db: Database, chosen: Selection, path: Path, *, overwrite: boo
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingExtraError("Parquet needs the package pyarrow", "parquet") from error
-    faces = face_table(db, chosen.run, chosen.track)
+    faces = face_table(chosen.run, chosen.track)
     units = faces.attrs.get("units", {})
     table = pa.Table.from_pandas(faces, preserve_index=False)
     # A column without a single value has Arrow's type null, and files of other runs could not be read together with it.
@@ -83,7 +82,7 @@ def write_parquet(db: Database, chosen: Selection, path: Path, *, overwrite: boo
         for field in table.schema
     ]
     fields = [field.with_metadata({"unit": units[field.name]}) if field.name in units else field for field in fields]
-    about = {"fertrack_version": version("fertrack"), "run": str(chosen.run)}
+    about = {"fertrack_version": version("fertrack"), "run": str(chosen.run.number)}
     table = table.cast(pa.schema(fields, metadata={**(table.schema.metadata or {}), **about}))
     with drafted(path, overwrite=overwrite) as draft:
         pq.write_table(table, draft, compression="zstd")

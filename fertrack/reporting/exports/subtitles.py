@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
-__all__ = ["RENDERERS", "Cue", "cues", "picture_size", "to_ass", "to_srt", "to_vtt"]
+__all__ = ["RENDERERS", "Cue", "cues", "to_ass", "to_srt", "to_vtt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +41,21 @@ class Cue:
     end_s: float
 
 
-def cues(db: Database, chosen: Selection) -> list[Cue]:
+def cues(chosen: Selection) -> list[Cue]:
     """The chosen episodes in order of time, then of track.
 
     Raises:
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
     """
-    from fertrack.reporting.html.persons import first_tracks
-    from fertrack.storage.queries import timeline as queries
+    from fertrack.storage.queries.timeline import episodes as ask_episodes
 
-    episodes = queries.episodes(
-        db,
+    episodes = ask_episodes(
         chosen.run,
         track=chosen.track,
         min_duration_s=chosen.config.min_episode_s,
         max_gap_s=chosen.config.max_gap_s,
     )
-    first = first_tracks(queries.persons(db, chosen.run))
+    first = chosen.run.subjects.first_tracks()
     ordered = episodes.sort_values(["start_s", "track"], kind="stable")
     return [
         Cue(
@@ -70,14 +67,6 @@ def cues(db: Database, chosen: Selection) -> list[Cue]:
         )
         for row in ordered.to_dict("records")
     ]
-
-
-def picture_size(db: Database, run: int) -> tuple[int, int]:
-    """Width and height of the run's pictures, px."""
-    from fertrack.storage.queries import timeline as queries
-
-    info = queries.run_facts(db, run).info
-    return info.width, info.height
 
 
 def to_srt(lines: Sequence[Cue], _size: tuple[int, int] = (0, 0)) -> str:

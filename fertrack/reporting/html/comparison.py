@@ -16,6 +16,7 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html.comparison_facts import RunSide, different_settings, fact_rows, read_side, warnings
 from fertrack.reporting.html.page import render_page
 from fertrack.reporting.html.wording import plural
+from fertrack.storage.stored_run import StoredRun
 from fertrack.storage.written_files import record_output
 from fertrack.types import EXPRESSIONS
 
@@ -83,7 +84,8 @@ def write_comparison(
         raise ValueError(f"a comparison needs at least two different runs, got {runs}")
     check_free(path, overwrite=overwrite)
     config = config or ReportConfig()
-    sides = [read_side(db, run, config) for run in runs]
+    with db.reading() as connection:
+        sides = [read_side(StoredRun.find(connection, db.name, run), config) for run in runs]
     groups = groups_of(sides)
     together = [group for group in groups if len({row.run for row in group.rows}) > 1]
     page = render_page(

@@ -12,12 +12,10 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html.persons import Person, load_persons, uncertain_share
 from fertrack.reporting.html.run_facts import Calibration, Notice, read_calibration
 from fertrack.reporting.html.wording import count, duration, percent
-from fertrack.storage.people.subjects import identities
-from fertrack.storage.queries import timeline as queries
 
 if TYPE_CHECKING:
-    from fertrack.storage.engine import Database
-    from fertrack.storage.queries.timeline import RunFacts
+    from fertrack.storage.facts import RunFacts
+    from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["FactRow", "RunSide", "different_settings", "fact_rows", "read_side", "warnings"]
 
@@ -69,19 +67,17 @@ class FactRow:
         return len(set(self.values)) > 1
 
 
-def read_side(db: Database, run: int, config: ReportConfig) -> RunSide:
-    """Read one run.
-
-    Raises:
-        RunNotFoundError: there is no such run.
-    """
-    facts = queries.run_facts(db, run)
-    persons, _ = load_persons(db, run, config)
+def read_side(run: StoredRun, config: ReportConfig) -> RunSide:
+    """Read one run."""
+    facts, subjects = run.facts, run.subjects
+    persons, _ = load_persons(run, config)
     return RunSide(
-        run=run,
+        run=run.number,
         facts=facts,
         persons=persons,
-        identities=identities(db, run),
+        identities=dict(
+            zip(subjects.track.tolist(), zip(subjects.person_id.tolist(), subjects.name, strict=True), strict=True)
+        ),
         calibration=read_calibration(facts.calibration),
         uncertain=uncertain_share(persons),
         settings=_flat(facts.config_toml),

@@ -11,12 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from fertrack.reporting.config import ReportConfig
-from fertrack.storage.people.persons import full_label
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.people.persons import persons as ask_persons
+from fertrack.storage.people.subjects import full_label
+from fertrack.storage.queries.timeline import episodes as ask_episodes
+from fertrack.storage.queries.timeline import timeline as ask_timeline
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
-    from fertrack.storage.engine import Database
+    from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["Person", "first_tracks", "load_persons", "most_visible", "persons_of", "uncertain_share"]
 
@@ -63,17 +65,13 @@ class Person:
         return f"{ids} · {self.name}" if self.name else ids
 
 
-def load_persons(db: Database, run: int, config: ReportConfig) -> tuple[list[Person], float]:
-    """Everybody in a stored run, in order of their first ID; and how long a frame is shown, seconds.
-
-    Raises:
-        RunNotFoundError: there is no such run.
-    """
-    summary = queries.run_facts(db, run).summary
+def load_persons(run: StoredRun, config: ReportConfig) -> tuple[list[Person], float]:
+    """Everybody in a stored run, in order of their first ID; and how long a frame is shown, seconds."""
+    summary = run.facts.summary
     interval_s = summary.video_s / summary.frames if summary.frames else 0.0
-    timeline = queries.timeline(db, run)
-    episodes = queries.episodes(db, run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
-    persons = queries.persons(db, run)
+    timeline = ask_timeline(run)
+    episodes = ask_episodes(run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
+    persons = ask_persons(run)
     found = persons_of(persons, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s)
     for person in found:  # grouping loses what the answers say of themselves
         person.rows.attrs.update(timeline.attrs)
@@ -93,9 +91,9 @@ def persons_of(
     """Everybody in a run, in order of their first ID.
 
     Args:
-        persons: as from ``queries.persons``.
-        timeline: as from ``queries.timeline``, confirmed rows only.
-        episodes: as from ``queries.episodes``.
+        persons: as from ``storage.people.persons.persons``.
+        timeline: as from ``storage.queries.timeline``, confirmed rows only.
+        episodes: as from ``storage.queries.timeline.episodes``.
         gap_s: longest time without a face that does not break a stretch, seconds.
         interval_s: how long a frame is shown, seconds.
     """
@@ -130,7 +128,7 @@ def first_tracks(persons: pd.DataFrame) -> dict[int, int]:
     """For each track the first track of its person, by which the person is coloured and told from others.
 
     Args:
-        persons: as from ``queries.persons``.
+        persons: as from ``storage.people.persons.persons``.
     """
     together = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
     return {int(track): first for first, tracks in together for track in tracks.split(", ")}

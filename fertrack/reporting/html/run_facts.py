@@ -12,7 +12,7 @@ from fertrack.reporting.html.wording import count, duration, percent, plural
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
-    from fertrack.storage.queries.timeline import RunFacts
+    from fertrack.storage.facts import RunFacts
 
 __all__ = [
     "Calibration",

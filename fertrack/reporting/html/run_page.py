@@ -30,14 +30,14 @@ from fertrack.reporting.html.run_speed import Speed, read_speed
 from fertrack.reporting.html.thinning import ThinLines, thin_lines
 from fertrack.reporting.html.transition_table import TransitionTable, read_transitions
 from fertrack.reporting.html.video import Film, find_film
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.rights.sightings import erased_persons
+from fertrack.storage.people.thumbnails import thumbnails
 from fertrack.storage.written_files import outputs, record_output
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
-    from fertrack.storage.queries.timeline import RunFacts
+    from fertrack.storage.facts import RunFacts
+    from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["write_html"]
 
@@ -56,7 +56,7 @@ _BAND_SHARE = 4
 
 def write_html(
     db: Database,
-    run: int,
+    run: int | str,
     path: Path,
     config: ReportConfig | None = None,
     *,
@@ -67,7 +67,7 @@ def write_html(
 
     Args:
         db: the open database.
-        run: ID of the run.
+        run: number of the run, or "last".
         path: the file to write; its folder is made if missing.
         config: what is drawn and listed, and whether the video and pictures of faces are in it; the defaults if None.
         video: the video to link or embed, where ``config.video`` asks for one; if None, the annotated one beside
@@ -84,12 +84,23 @@ def write_html(
     """
     config = config or ReportConfig()
     check_free(path, overwrite=overwrite)
-    facts = queries.run_facts(db, run)
-    persons, interval_s = load_persons(db, run, config)
-    speed = read_speed(db, run)
+    with db.run(run) as stored:
+        page, film = _read_page(stored, path, config, video)
+    with replacing(path, overwrite=overwrite) as file:
+        file.write(page)
+    options = {"config": config.model_dump(mode="json"), "video": None if film is None else str(film.path.absolute())}
+    record_output(db, stored.number, path, "report", options)
+    return path
+
+
+def _read_page(run: StoredRun, path: Path, config: ReportConfig, video: Path | None) -> tuple[str, Film | None]:
+    """The page of one run as it is stored at one moment, and the video that it plays."""
+    facts = run.facts
+    persons, interval_s = load_persons(run, config)
+    speed = read_speed(run)
     start_s, end_s = _time_range(facts, persons, speed.first_s)
     charted = most_visible(persons, config.max_charts)
-    drawn = _drawn_videos(db, run)
+    drawn = _drawn_videos(run)
     film = find_film(
         config.video,
         facts,
@@ -99,10 +110,11 @@ def write_html(
         begins_s=speed.first_s if _asked_from_s(facts.config_toml) > 0.0 else 0.0,
         recorded=drawn,
     )
-    if film is not None and erased_persons(db, [run]) and film.path.resolve() not in {each.resolve() for each in drawn}:
+    if film is not None and run.erased_persons and film.path.resolve() not in {each.resolve() for each in drawn}:
         raise ReportError(
-            f"somebody was erased from run {run}, and {film.name} shows them as before: name a video that fertrack has "
-            f"drawn since with --video-file (`fertrack render {run}` draws one), or use --video none"
+            f"somebody was erased from run {run.number}, and {film.name} shows them as before: name a video that "
+            f"fertrack has drawn since with --video-file (`fertrack render {run.number}` draws one), or use "
+            "--video none"
         )
     page = _render(
         facts,
@@ -111,18 +123,14 @@ def write_html(
         start_s=start_s,
         end_s=end_s,
         interval_s=interval_s,
-        cuts_s=queries.events(db, run, kind="cut")["time_s"].to_numpy(np.float64),
+        cuts_s=run.cuts.time_s,
         speed=speed,
-        transitions=read_transitions(db, run, [person.track for person in charted], config),
-        thumbnails=_thumbnails(db, run) if config.thumbnails else {},
+        transitions=read_transitions(run, [person.track for person in charted], config),
+        thumbnails=_thumbnails(run) if config.thumbnails else {},
         film=film,
         config=config,
     )
-    with replacing(path, overwrite=overwrite) as file:
-        file.write(page)
-    options = {"config": config.model_dump(mode="json"), "video": None if film is None else str(film.path.absolute())}
-    record_output(db, run, path, "report", options)
-    return path
+    return page, film
 
 
 def _render(
@@ -229,13 +237,11 @@ def _without_home(config_toml: str) -> str:
     return config_toml.replace(home, "~") if len(home) > 1 else config_toml
 
 
-def _drawn_videos(db: Database, run: int) -> dict[Path, float | None]:
+def _drawn_videos(run: StoredRun) -> dict[Path, float | None]:
     """The videos drawn from a run that show nobody who was erased since, each with where in the source it begins."""
-    drawn = [file for file in outputs(db, [run], kinds=["video"]) if not file.stale]
+    drawn = [file for file in outputs(run.connection, [run.number], kinds=["video"]) if not file.stale]
     return {file.path: file.options.get("offset_s") for file in drawn}
 
 
-def _thumbnails(db: Database, run: int) -> dict[int, str]:
-    from fertrack.storage.people.thumbnails import thumbnails
-
-    return {track: base64.b64encode(jpeg).decode("ascii") for track, jpeg in thumbnails(db, run).items()}
+def _thumbnails(run: StoredRun) -> dict[int, str]:
+    return {track: base64.b64encode(jpeg).decode("ascii") for track, jpeg in thumbnails(run).items()}

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fertrack.reporting.html.wording import plural
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.timing import speed_over_time
+from fertrack.storage.runs import stage_timings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fertrack.storage.engine import Database
+    from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["Speed", "read_speed"]
 
@@ -46,18 +46,14 @@ class Speed:
     sentence: str
 
 
-def read_speed(db: Database, run: int) -> Speed:
-    """The times of a run.
-
-    Raises:
-        RunNotFoundError: there is no such run.
-    """
-    video_s = queries.run_facts(db, run).summary.video_s
+def read_speed(run: StoredRun) -> Speed:
+    """The times of a run."""
+    video_s = run.facts.summary.video_s
     window_s = float(max(1, -int(-video_s // _WINDOWS)))
-    table = speed_over_time(db, run, window_s=window_s)
+    table = speed_over_time(run, window_s=window_s)
     rows = table.to_dict("records") if len(table) >= _MIN_WINDOWS else []
     return Speed(
-        stages=_stages(queries.stage_timings(db, run)),
+        stages=_stages(stage_timings(run)),
         table=table,
         rows=[{str(name): value for name, value in row.items()} for row in rows],
         window_s=window_s,

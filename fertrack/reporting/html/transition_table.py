@@ -13,7 +13,7 @@ from fertrack.storage.queries.statistics import transitions
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fertrack.storage.engine import Database
+    from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["TransitionRow", "TransitionTable", "read_transitions"]
 
@@ -46,7 +46,7 @@ class TransitionTable:
 
 
 def read_transitions(
-    db: Database, run: int, tracks: Sequence[int], config: ReportConfig
+    run: StoredRun, tracks: Sequence[int], config: ReportConfig
 ) -> tuple[TransitionTable, dict[int, TransitionTable]]:
     """Transitions of everybody in a run, and of some persons, by the ID of a track.
 
@@ -55,7 +55,6 @@ def read_transitions(
 
     def read(who: str | None) -> TransitionTable:
         found = transitions(
-            db,
             run,
             who=who,
             min_duration_s=config.min_episode_s,

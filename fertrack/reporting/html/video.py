@@ -14,7 +14,7 @@ from urllib.parse import quote
 from fertrack.errors import ReportError
 
 if TYPE_CHECKING:
-    from fertrack.storage.queries.timeline import RunFacts
+    from fertrack.storage.facts import RunFacts
 
 __all__ = ["Film", "FilmMode", "find_film"]
 

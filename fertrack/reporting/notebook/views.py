@@ -15,20 +15,21 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import charts
 from fertrack.reporting.html.axes import plotly_text
 from fertrack.reporting.html.bands import spread_bands
-from fertrack.reporting.html.persons import Person, first_tracks, load_persons
+from fertrack.reporting.html.persons import Person, load_persons
 from fertrack.reporting.html.thinning import thin_lines
 from fertrack.reporting.html.wording import clock, count, duration, percent, plural
-from fertrack.storage.engine import Database, open_database
-from fertrack.storage.people.persons import full_label
-from fertrack.storage.people.subjects import load_subjects
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.coverage import coverage_of
+from fertrack.storage.engine import open_database
+from fertrack.storage.people.persons import persons as ask_persons
+from fertrack.storage.queries.coverage import run_coverage
+from fertrack.storage.queries.timeline import episodes as ask_episodes
+from fertrack.storage.queries.timeline import timeline as ask_timeline
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fertrack.reporting.notebook.figure import OfflineFigure
+    from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["PersonView", "RunView", "open_run", "run_html"]
 
@@ -59,22 +60,21 @@ class PersonView:
         Raises:
             RunNotFoundError: the run has no such track or person.
         """
-        with open_database(database_url) as db:
-            if isinstance(who, str):
-                with db.reading() as connection:
-                    subjects = load_subjects(connection, [run])
-                return cls(database_url, run, int(subjects.track[subjects.find(who)[0]]))
-            owner = first_tracks(queries.persons(db, run)).get(who)
+        with open_database(database_url) as db, db.run(run) as stored:
+            subjects = stored.subjects
+        if isinstance(who, str):
+            return cls(database_url, run, int(subjects.track[subjects.find(who)[0]]))
+        owner = subjects.first_tracks().get(who)
         if owner is None:
             raise RunNotFoundError(f"run {run} has no person with ID {who}: result.persons() lists them")
         return cls(database_url, run, owner)
 
     def timeline(self) -> pd.DataFrame:
-        """One row per frame in which the person was seen; columns as from ``queries.timeline``."""
+        """One row per frame in which the person was seen; columns as from ``storage.queries.timeline``."""
         return self._person().rows
 
     def episodes(self) -> pd.DataFrame:
-        """One row per stretch of time with one expression; columns as from ``queries.episodes``."""
+        """One row per stretch of time with one expression; columns as from ``storage.queries.timeline.episodes``."""
         return self._person().episodes
 
     def plot(self) -> OfflineFigure:
@@ -82,9 +82,9 @@ class PersonView:
         from fertrack.reporting.notebook.figure import painted
 
         config = ReportConfig()
-        with open_database(self._database_url) as db:
-            person, interval_s = _load(db, self.run, self.track, config)
-            cuts_s = queries.events(db, self.run, kind="cut")["time_s"].to_numpy(np.float64)
+        with open_database(self._database_url) as db, db.run(self.run) as stored:
+            person, interval_s = _load(stored, self.track, config)
+            cuts_s = stored.cuts.time_s
         rows = person.rows
         time_s = rows["time_s"].to_numpy(np.float64)
         smoothed, single = (
@@ -100,8 +100,8 @@ class PersonView:
         return figure
 
     def _person(self) -> Person:
-        with open_database(self._database_url) as db:
-            return _load(db, self.run, self.track, ReportConfig())[0]
+        with open_database(self._database_url) as db, db.run(self.run) as stored:
+            return _load(stored, self.track, ReportConfig())[0]
 
     def _repr_html_(self) -> str:
         person = self._person()
@@ -137,19 +137,19 @@ class RunView:
     run: int
 
     def persons(self) -> pd.DataFrame:
-        """One row per person; columns as from ``queries.persons``."""
-        with open_database(self._database_url) as db:
-            return queries.persons(db, self.run)
+        """One row per person; columns as from ``storage.people.persons.persons``."""
+        with open_database(self._database_url) as db, db.run(self.run) as stored:
+            return ask_persons(stored)
 
     def timeline(self, track: int | None = None) -> pd.DataFrame:
-        """One row per face and frame, of one person or of all; columns as from ``queries.timeline``."""
-        with open_database(self._database_url) as db:
-            return queries.timeline(db, self.run, track=track)
+        """One row per face and frame, of one person or of all; columns as from ``storage.queries.timeline``."""
+        with open_database(self._database_url) as db, db.run(self.run) as stored:
+            return ask_timeline(stored, track=track)
 
     def episodes(self, track: int | None = None) -> pd.DataFrame:
-        """One row per stretch of time with one expression; columns as from ``queries.episodes``."""
-        with open_database(self._database_url) as db:
-            return queries.episodes(db, self.run, track=track)
+        """One row per stretch of time with one expression; columns as from ``storage.queries.timeline.episodes``."""
+        with open_database(self._database_url) as db, db.run(self.run) as stored:
+            return ask_episodes(stored, track=track)
 
     def person(self, who: int | str) -> PersonView:
         """One person, by the ID of a track; or, as on the command line, by a name, "P3" or "ID 5".
@@ -167,9 +167,9 @@ class RunView:
         """
         from fertrack.reporting.notebook.figure import painted
 
-        with open_database(self._database_url) as db:
-            persons, _ = load_persons(db, self.run, ReportConfig())
-            cuts_s = queries.events(db, self.run, kind="cut")["time_s"].to_numpy(np.float64)
+        with open_database(self._database_url) as db, db.run(self.run) as stored:
+            persons, _ = load_persons(stored, ReportConfig())
+            cuts_s = stored.cuts.time_s
         if not persons:
             raise RunNotFoundError(f"nobody was followed in run {self.run}: there is nothing to draw")
         start_s = min(person.first_s for person in persons)
@@ -191,8 +191,8 @@ def open_run(run: int | str = "last", database: str | Path = "fertrack-out/fertr
         RunNotFoundError: no such run is stored.
         StorageError: the database cannot be opened.
     """
-    with open_database(str(database)) as db:
-        return RunView(db.url, queries.resolve_run(db, run))
+    with open_database(str(database)) as db, db.run(run) as stored:
+        return RunView(db.url, stored.number)
 
 
 def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
@@ -203,10 +203,8 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
         run: ID of the run.
         files: what was written besides the database.
     """
-    with open_database(database_url) as db:
-        facts = queries.run_facts(db, run)
-        persons = queries.persons(db, run)
-        name = db.name
+    with open_database(database_url) as db, db.run(run) as stored:
+        facts, persons, called, name = stored.facts, ask_persons(stored), stored.subjects.full_labels(), db.name
     summary = facts.summary
     lines = [
         ("source", facts.source_name),
@@ -220,7 +218,7 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
     rows = [
         (
             f"ID {row['tracks']}",
-            full_label(row["person"], row["number"]) if isinstance(row["person"], str) else "",
+            called.get(row["track"], ""),
             clock(row["first_s"]),
             clock(row["last_s"]),
             _shares({name: row[f"share_{name}"] for name in EXPRESSIONS}, row["share_uncertain"]),
@@ -231,13 +229,13 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
     return _titled(f"Run {facts.id}, {facts.status}", lines) + _table(columns, rows)
 
 
-def _load(db: Database, run: int, track: int, config: ReportConfig) -> tuple[Person, float]:
+def _load(run: StoredRun, track: int, config: ReportConfig) -> tuple[Person, float]:
     """A person with all tracks of theirs, and how long a frame is shown, seconds."""
-    persons, interval_s = load_persons(db, run, config)
-    owner = first_tracks(queries.persons(db, run))[track]
+    persons, interval_s = load_persons(run, config)
+    owner = run.subjects.first_tracks()[track]
     person = next(person for person in persons if person.track == owner)
     tracks = [int(number) for number in person.tracks.split(", ")]
-    covered = coverage_of(db, run, tracks=tracks)
+    covered = run_coverage(run, tracks=tracks)
     for table in (person.rows, person.episodes):
         table.attrs.update(coverage=covered)
     return person, interval_s

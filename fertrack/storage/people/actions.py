@@ -14,11 +14,12 @@ import sqlalchemy as sa
 
 from fertrack.errors import StorageError
 from fertrack.storage.engine import Database
+from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.people.audit import recorded, sync_embeddings, take_back
 from fertrack.storage.people.persons import PersonRow, check_name, find_person, persons_of_run
 from fertrack.storage.rights_models import Thumbnail
-from fertrack.storage.runs import find_run, run_status
+from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["actions", "forget", "merge", "rename", "split", "undo"]
 
@@ -185,21 +186,15 @@ def forget(db: Database, run: int | str, person: str) -> str:
     return sentence
 
 
-def actions(db: Database, run: int | str) -> pd.DataFrame:
+def actions(run: StoredRun) -> pd.DataFrame:
     """The audit log of a run's persons, oldest first.
 
     Returns:
         Columns action (its number), done_at (UTC), kind ("link", "rename", "merge", "split", "undo", "forget",
         "forgotten" or "erased"), what (a sentence), undone (whether it was taken back).
-
-    Raises:
-        RunNotFoundError: no such run.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        rows = connection.execute(
-            sa.select(PersonAction).where(PersonAction.run_id == number).order_by(PersonAction.id)
-        ).all()
+    of_run = sa.select(PersonAction).where(PersonAction.run_id == run.number).order_by(PersonAction.id)
+    rows = run.connection.execute(of_run).all()
     undone = {row.undoes for row in rows}
     table = pd.DataFrame(
         {
@@ -210,7 +205,7 @@ def actions(db: Database, run: int | str) -> pd.DataFrame:
             "undone": np.array([row.id in undone for row in rows], np.bool_),
         }
     )
-    table.attrs.update(run=number, units={"done_at": "UTC"})
+    table.attrs.update(run=run.number, units={"done_at": "UTC"})
     return table
 
 

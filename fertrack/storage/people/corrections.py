@@ -18,11 +18,12 @@ import sqlalchemy as sa
 
 from fertrack.errors import LabelsError
 from fertrack.storage.engine import Database
+from fertrack.storage.facts import find_run
 from fertrack.storage.models import Correction, Face, FrameRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.faces import frame_spans, load_frames
-from fertrack.storage.runs import find_run
+from fertrack.storage.queries.faces import frame_times, load_frames
+from fertrack.storage.stored_run import StoredRun
 from fertrack.tables import rows_sentence
 from fertrack.types import EXPRESSIONS, UNCERTAIN, UNCONFIRMED
 
@@ -157,55 +158,49 @@ def store_corrections(
     return ImportReport(number, len(given), len(rows), changed, replaced, tuple(unmatched))
 
 
-def corrections(db: Database, run: int | str) -> pd.DataFrame:
+def corrections(run: StoredRun) -> pd.DataFrame:
     """One row per corrected face, by frame, then by face: what people say it shows, and what the network answered.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
 
     Returns:
         Columns run, frame_index, face_index (which of the frame's faces, from 0), time_s (s), track (-1: no confirmed
         one), label (the estimate; categorical: an expression or "uncertain"), corrected (likewise; "uncertain": no
         expression can be told), author (empty if not said), imported_at (UTC), logit_<expression> (uncalibrated, as
         the network gave them; seven).
-
-    Raises:
-        RunNotFoundError: no such run is stored.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        rows = connection.execute(
-            sa.select(
-                Correction.frame_index,
-                Correction.face_index,
-                FrameRow.time_s,
-                Face.track,
-                Face.label,
-                Correction.label.label("corrected"),
-                Correction.author,
-                Correction.imported_at,
-                Face.logits,
-            )
-            .join(
-                Face,
-                sa.and_(
-                    Face.run_id == Correction.run_id,
-                    Face.frame_index == Correction.frame_index,
-                    Face.face_index == Correction.face_index,
-                ),
-            )
-            .join(
-                FrameRow,
-                sa.and_(FrameRow.run_id == Correction.run_id, FrameRow.frame_index == Correction.frame_index),
-            )
-            .where(Correction.run_id == number)
-            .order_by(Correction.frame_index, Correction.face_index)
-        ).all()
+    rows = run.connection.execute(
+        sa.select(
+            Correction.frame_index,
+            Correction.face_index,
+            FrameRow.time_s,
+            Face.track,
+            Face.label,
+            Correction.label.label("corrected"),
+            Correction.author,
+            Correction.imported_at,
+            Face.logits,
+        )
+        .join(
+            Face,
+            sa.and_(
+                Face.run_id == Correction.run_id,
+                Face.frame_index == Correction.frame_index,
+                Face.face_index == Correction.face_index,
+            ),
+        )
+        .join(
+            FrameRow,
+            sa.and_(FrameRow.run_id == Correction.run_id, FrameRow.frame_index == Correction.frame_index),
+        )
+        .where(Correction.run_id == run.number)
+        .order_by(Correction.frame_index, Correction.face_index)
+    ).all()
     logits = unpack_rows([row.logits for row in rows], (len(EXPRESSIONS),))
     table = pd.DataFrame(
         {
-            "run": np.full(len(rows), number, np.int64),
+            "run": np.full(len(rows), run.number, np.int64),
             "frame_index": np.array([row.frame_index for row in rows], np.int64),
             "face_index": np.array([row.face_index for row in rows], np.int64),
             "time_s": np.array([row.time_s for row in rows], np.float64),
@@ -218,7 +213,7 @@ def corrections(db: Database, run: int | str) -> pd.DataFrame:
         }
     )
     units = {"time_s": "s", "imported_at": "UTC", **{f"logit_{name}": "1" for name in EXPRESSIONS}}
-    table.attrs.update(run=number, units=units)
+    table.attrs.update(run=run.number, units=units)
     return note_columns(table)
 
 
@@ -263,10 +258,12 @@ def _refuse_outside(connection: sa.Connection, run: int, given: Sequence[GivenLa
     A spreadsheet that takes the point for a thousands mark turns 0.400000 s into 400000, and one label into one for
     all the rest of the video.
     """
-    frames, starts_s, ends_s = frame_spans(connection, run)
+    times = frame_times(connection, run)
+    frames = times.frame
     if not len(frames):
         return
-    begin_s, end_s = float(starts_s.min()) - _TIME_TOLERANCE_S, float(ends_s.max()) + _TIME_TOLERANCE_S
+    first_s, last_s = times.span_s()
+    begin_s, end_s = first_s - _TIME_TOLERANCE_S, last_s + _TIME_TOLERANCE_S
     mistakes = []
     for label in given:
         if label.run not in (None, run):
@@ -281,7 +278,7 @@ def _refuse_outside(connection: sa.Connection, run: int, given: Sequence[GivenLa
     if mistakes:
         raise LabelsError(
             f"nothing was imported: {rows_sentence(mistakes)}; run {run} has the frames {frames[0]} to {frames[-1]}, "
-            f"of {starts_s.min():.2f} s to {ends_s.max():.2f} s: is it the right run, and did a spreadsheet change the "
+            f"of {first_s:.2f} s to {last_s:.2f} s: is it the right run, and did a spreadsheet change the "
             "decimal marks?"
         )
 

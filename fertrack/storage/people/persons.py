@@ -12,21 +12,19 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.engine import Database
 from fertrack.storage.models import Link, Person, TrackRow
+from fertrack.storage.people.subjects import person_label
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.faces import load_labels, shown
+from fertrack.storage.queries.faces import load_labels
 from fertrack.storage.queries.spans import label_seconds
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS
 
 __all__ = [
     "PersonRow",
     "check_name",
     "find_person",
-    "full_label",
     "links",
-    "person_label",
     "persons",
     "persons_of_run",
     "tracks_of_person",
@@ -69,26 +67,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name!r} cannot be a name, as it means the person or track of that number: choose another")
 
 
-def full_label(name: str, number: int) -> str:
-    """A person as reports and drawn videos write it: the name with the number that commands and notes may use.
-
-    >>> full_label("", 3), full_label("李雷", 3), full_label("P3", 3), full_label("李雷", 0)
-    ('P3', '李雷 (P3)', 'P3', '李雷')
-    """
-    short = person_label("", number)
-    return f"{name} ({short})" if name and number and name != short else name or short
-
-
-def person_label(name: str, number: int) -> str:
-    """What a person is called: the name given, else ``P`` and the number.
-
-    >>> person_label("", 3), person_label("李雷", 3)
-    ('P3', '李雷')
-    """
-    return name or f"P{number}"
-
-
-def persons(db: Database, run: int | str) -> pd.DataFrame:
+def persons(run: StoredRun) -> pd.DataFrame:
     """One row per person of a run: which tracks, when seen, and what share of that time each label took.
 
     A track that is linked to nobody counts as a person of its own. Shares are as in ``tracks``, over all of the
@@ -98,18 +77,12 @@ def persons(db: Database, run: int | str) -> pd.DataFrame:
         Columns track (the first one), tracks (all, as text such as "1, 4"), person (display name, or ``P3``; missing
         where no person is recorded), number (the number in ``P3``; 0 where no person is recorded), first_s, last_s
         (s), frames, share_<expression> (seven), share_uncertain; in the order in which the persons were first seen.
-
-    Raises:
-        RunNotFoundError: no such run is stored.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        stored = {
-            row.number: row for row in connection.execute(sa.select(TrackRow).where(TrackRow.run_id == number)).all()
-        }
-        found = [person for person in persons_of_run(connection, number) if person.tracks]
-        rows = load_labels(connection, number, None)
-        start_s, end_s = shown(connection, number, rows.frame_index)
+    of_run = sa.select(TrackRow).where(TrackRow.run_id == run.number)
+    stored = {row.number: row for row in run.connection.execute(of_run).all()}
+    found = [person for person in persons_of_run(run.connection, run.number) if person.tracks]
+    rows = load_labels(run.connection, run.number)
+    start_s, end_s = run.frames.of(rows.frame_index)
     found.sort(key=lambda person: (min(stored[track].first_s for track in person.tracks), person.tracks))
     place = {track: row for row, person in enumerate(found) for track in person.tracks}
     group = np.array([place[track] for track in rows.track.tolist()], np.int64)
@@ -133,29 +106,24 @@ def persons(db: Database, run: int | str) -> pd.DataFrame:
         }
     )
     units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
-    table.attrs.update(run=number, units=units)
+    table.attrs.update(run=run.number, units=units)
     return note_columns(table)
 
 
-def links(db: Database, run: int | str) -> pd.DataFrame:
+def links(run: StoredRun) -> pd.DataFrame:
     """Which track was found, proposed, said or denied to be which person.
 
     Returns:
         Columns track, person (label), similarity (1 minus distance; missing where people said so), state ("accepted",
         "suggested", "rejected" or "manual"), embedder, created_at (UTC); by track.
-
-    Raises:
-        RunNotFoundError: no such run is stored.
     """
     columns = (Link.track, Person.display_name, Person.number, Link.similarity, Link.state, Link.embedder)
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        rows = connection.execute(
-            sa.select(*columns, Link.created_at)
-            .join(Person, Person.id == Link.person_id)
-            .where(Link.run_id == number)
-            .order_by(Link.track, Link.id)
-        ).all()
+    rows = run.connection.execute(
+        sa.select(*columns, Link.created_at)
+        .join(Person, Person.id == Link.person_id)
+        .where(Link.run_id == run.number)
+        .order_by(Link.track, Link.id)
+    ).all()
     table = pd.DataFrame(
         {
             "track": np.array([row.track for row in rows], np.int64),
@@ -166,23 +134,21 @@ def links(db: Database, run: int | str) -> pd.DataFrame:
             "created_at": pd.Series(pd.to_datetime([row.created_at for row in rows], utc=True)).dt.as_unit("us"),
         }
     )
-    table.attrs.update(run=number, units={"similarity": "1", "created_at": "UTC"})
+    table.attrs.update(run=run.number, units={"similarity": "1", "created_at": "UTC"})
     return note_columns(table)
 
 
-def tracks_of_person(db: Database, run: int | str, person: str) -> tuple[int, ...]:
+def tracks_of_person(run: StoredRun, person: str) -> tuple[int, ...]:
     """IDs of the tracks by which somebody was followed in a run.
 
     Args:
-        db: the open database.
-        run: number of a run, or "last".
+        run: the run.
         person: who: a name, ``P3``, or ``ID 5`` for whoever that track is.
 
     Raises:
-        RunNotFoundError: no such run, or no such person in it.
+        RunNotFoundError: there is no such person in the run.
     """
-    with db.reading() as connection:
-        return find_person(connection, find_run(connection, db.name, run), person).tracks
+    return find_person(run.connection, run.number, person).tracks
 
 
 def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,9 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.engine import Database
 from fertrack.storage.models import Person, TrackRow
 
-__all__ = ["Subjects", "identities", "load_subjects", "subject_columns"]
+__all__ = ["Subjects", "full_label", "load_subjects", "person_label", "subject_columns"]
 
 _Ints = npt.NDArray[np.int64]
 _NUMBER = re.compile(r"p?\s*(\d+)", re.IGNORECASE)
@@ -36,6 +35,7 @@ class Subjects:
         label: what each is called: a name, ``P3``, or ``ID 5`` for a track that is nobody's.
         tracks: the IDs of each one's tracks, ascending.
         number: int64 (S,), the number in ``P3``; 0 where ``person_id`` is.
+        name: the display name of each; empty if none was given.
     """
 
     run: _Ints
@@ -44,6 +44,7 @@ class Subjects:
     label: npt.NDArray[np.object_]
     tracks: tuple[tuple[int, ...], ...]
     number: _Ints
+    name: tuple[str, ...]
     _keys: _Ints
     _subject_of_key: _Ints
 
@@ -54,6 +55,26 @@ class Subjects:
         """Index of the subject of each track; all tracks must be confirmed ones of these runs."""
         found: _Ints = self._subject_of_key[np.searchsorted(self._keys, run * np.int64(_MAX_TRACKS) + track)]
         return found
+
+    def first_tracks(self) -> dict[int, int]:
+        """Of one run: for each track the first track of its person; itself, where it is the only one or nobody's."""
+        return {track: tracks[0] for tracks in self.tracks for track in tracks}
+
+    def labels(self) -> dict[int, str]:
+        """Of one run: what the persons are called, by track; nothing for tracks that are nobody's."""
+        return {track: str(self.label[each]) for each, track in self._of_persons()}
+
+    def full_labels(self) -> dict[int, str]:
+        """Of one run: ``Ada (P3)`` or ``P3``, by track; nothing for tracks that are nobody's."""
+        return {track: full_label(self.name[each], int(self.number[each])) for each, track in self._of_persons()}
+
+    def numbers(self) -> dict[int, str]:
+        """Of one run: ``P3``, whatever the person is called, by track; nothing for tracks that are nobody's."""
+        return {track: f"P{self.number[each]}" for each, track in self._of_persons()}
+
+    def _of_persons(self) -> Iterator[tuple[int, int]]:
+        """Index of the subject, and track."""
+        return ((each, track) for each in np.flatnonzero(self.person_id).tolist() for track in self.tracks[each])
 
     def find(self, who: str | int) -> _Ints:
         """Indexes of the subjects somebody means, at most one a run.
@@ -73,6 +94,14 @@ class Subjects:
             twice = [f"ID {self.track[each]}" for each in found if np.sum(self.run[found] == self.run[each]) > 1]
             raise RunNotFoundError(f"{text!r} can mean {' or '.join(twice)}: name one by its track")
         return found
+
+    def tracks_of(self, who: str | int) -> tuple[int, ...]:
+        """Of one run: IDs of the tracks of whoever is meant; see ``find``.
+
+        Raises:
+            RunNotFoundError: nobody is called so, or several are.
+        """
+        return self.tracks[int(self.find(who)[0])]
 
     def knows(self, who: str | int) -> bool:
         """Whether anybody in these runs is called so."""
@@ -103,6 +132,25 @@ class Subjects:
         return f": there are {', '.join(labels[:12])}{' and others' if len(labels) > 12 else ''}"
 
 
+def full_label(name: str, number: int) -> str:
+    """A person as reports and drawn videos write it: the name with the number that commands and notes may use.
+
+    >>> full_label("", 3), full_label("李雷", 3), full_label("P3", 3), full_label("李雷", 0)
+    ('P3', '李雷 (P3)', 'P3', '李雷')
+    """
+    short = person_label("", number)
+    return f"{name} ({short})" if name and number and name != short else name or short
+
+
+def person_label(name: str, number: int) -> str:
+    """What a person is called: the name given, else ``P`` and the number.
+
+    >>> person_label("", 3), person_label("李雷", 3)
+    ('P3', '李雷')
+    """
+    return name or f"P{number}"
+
+
 def load_subjects(connection: sa.Connection, runs: Sequence[int]) -> Subjects:
     """The people of some runs, given by their numbers, ascending."""
     rows: Sequence[Any] = []
@@ -121,14 +169,14 @@ def load_subjects(connection: sa.Connection, runs: Sequence[int]) -> Subjects:
         ).all()
     wanted = set(runs)
     tracks_of: dict[tuple[int, int, int], list[int]] = {}  # run, person, and the track where there is no person
-    called: dict[tuple[int, int, int], tuple[str, int]] = {}
+    called: dict[tuple[int, int, int], tuple[str, int, str]] = {}
     subject_of: list[tuple[int, tuple[int, int, int]]] = []
     for run, track, person_id, number, name in rows:
         if run not in wanted:
             continue
         key = (run, person_id or 0, 0 if person_id else track)
         tracks_of.setdefault(key, []).append(track)
-        called[key] = (name or f"P{number}", number) if person_id else (f"ID {track}", 0)
+        called[key] = (name or f"P{number}", number, name) if person_id else (f"ID {track}", 0, "")
         subject_of.append((run * _MAX_TRACKS + track, key))
     place = {key: index for index, key in enumerate(tracks_of)}
     labels = np.empty(len(place), object)
@@ -140,6 +188,7 @@ def load_subjects(connection: sa.Connection, runs: Sequence[int]) -> Subjects:
         label=labels,
         tracks=tuple(tuple(tracks_of[key]) for key in place),
         number=np.array([called[key][1] for key in place], np.int64),
+        name=tuple(called[key][2] for key in place),
         _keys=np.array([packed for packed, _ in subject_of], np.int64),
         _subject_of_key=np.array([place[key] for _, key in subject_of], np.int64),
     )
@@ -152,30 +201,3 @@ def subject_columns(subjects: Subjects, index: npt.NDArray[Any]) -> dict[str, An
         "person": pd.Series(subjects.label[index], dtype="str"),
         "track": subjects.track[index],
     }
-
-
-def identities(db: Database, run: int) -> dict[int, tuple[int, str]]:
-    """Who is behind each person's first track: the person's key in the database, and the name given.
-
-    Returns:
-        By the ID of the first track: the key, the same in all runs the person is in (0 for a track that is nobody's),
-        and the display name (empty if none was given).
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
-    statement = (
-        sa.select(TrackRow.number, TrackRow.person_id, Person.display_name)
-        .join(Person, Person.id == TrackRow.person_id, isouter=True)
-        .where(TrackRow.run_id == run)
-        .order_by(TrackRow.number)
-    )
-    with db.reading() as connection:
-        rows = connection.execute(statement).all()
-    found: dict[int, tuple[int, str]] = {}
-    known: set[int] = set()
-    for track, person_id, name in rows:
-        if person_id is None or person_id not in known:
-            found[track] = (person_id or 0, name or "")
-            known.add(person_id or 0)
-    return found

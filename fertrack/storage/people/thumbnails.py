@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from fertrack.storage.engine import Database
-from fertrack.storage.rights.sightings import first_tracks
+from fertrack.storage.people.subjects import load_subjects
 from fertrack.storage.rights_models import Thumbnail
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["BestFace", "store_thumbnails", "thumbnails"]
 
@@ -47,7 +47,7 @@ def store_thumbnails(db: Database, run: int, best: Mapping[int, BestFace]) -> in
         StorageError: none was stored.
     """
     with db.writing() as connection:
-        owner = first_tracks(connection, run)
+        owner = load_subjects(connection, [run]).first_tracks()
         chosen: dict[int, int] = {}
         for track, face in best.items():
             person = owner.get(track)
@@ -69,27 +69,21 @@ def store_thumbnails(db: Database, run: int, best: Mapping[int, BestFace]) -> in
     return len(rows)
 
 
-def thumbnails(db: Database, run: int | str) -> dict[int, bytes]:
+def thumbnails(run: StoredRun) -> dict[int, bytes]:
     """The stored picture of each person of a run; empty unless the run was told to keep them.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
 
     Returns:
-        JPEG files, upright and square, by the person's first track: the column ``track`` of ``queries.persons``.
+        JPEG files, upright and square, by the person's first track: the column ``track`` of ``persons``.
         Persons of whom none is stored are missing. Of persons who were merged, the better one.
-
-    Raises:
-        RunNotFoundError: no such run is stored.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        owner = first_tracks(connection, number)
-        rows = connection.execute(
-            sa.select(Thumbnail.track, Thumbnail.picture)
-            .where(Thumbnail.run_id == number)
-            .order_by(Thumbnail.quality, Thumbnail.track)
-        ).all()
+    owner = run.subjects.first_tracks()
+    rows = run.connection.execute(
+        sa.select(Thumbnail.track, Thumbnail.picture)
+        .where(Thumbnail.run_id == run.number)
+        .order_by(Thumbnail.quality, Thumbnail.track)
+    ).all()
     found = {owner[row.track]: bytes(row.picture) for row in rows}  # the best of a person comes last
     return dict(sorted(found.items()))

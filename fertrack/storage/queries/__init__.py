@@ -1,4 +1,16 @@
-"""Questions about stored runs, answered as DataFrames.
+"""Questions about stored runs, answered as DataFrames: the one public place for them.
+
+Each is a function of a ``StoredRun``, those of ``statistics``, ``person_episodes``, ``moments`` and ``latency`` also of
+all runs, as ``Database.run`` and ``Database.runs`` open them::
+
+    from fertrack.storage.queries.statistics import transitions
+    from fertrack.storage.queries.timeline import episodes, timeline
+
+    with fertrack.open_database("fertrack.db") as database:
+        with database.run("last") as run:    # all of it as it is at one moment
+            rows, kept = timeline(run), episodes(run)
+        with database.runs("all") as runs:
+            followed = transitions(runs)
 
 Reading order::
 

@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.engine import Database
 from fertrack.storage.people.subjects import Subjects, load_subjects
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.episode_store import load_stretches, runs_in_batches
+from fertrack.storage.queries.episode_store import RunStretches, load_stretches, runs_in_batches
 from fertrack.storage.queries.segments import Stretches
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN
 
 __all__ = [
-    "ALL",
     "LABELS",
     "STATES",
     "SubjectStretches",
@@ -32,9 +29,6 @@ __all__ = [
     "each_batch",
     "joined_answer",
 ]
-
-ALL = "all"
-"""Given as the run: every run of the database."""
 
 LABELS = (*EXPRESSIONS, "uncertain")
 STATES = (*LABELS, "no face")
@@ -75,28 +69,27 @@ class SubjectStretches:
         return np.column_stack([summed, unseen])
 
 
-def each_batch(connection: sa.Connection, database: str, run: int | str) -> Iterator[SubjectStretches]:
-    """The stretches asked for: of one run, or of ``"all"``, some runs at a time.
+def each_batch(stored: StoredRun | AllRuns) -> Iterator[SubjectStretches]:
+    """The stretches of one run, or of all, some runs at a time."""
+    if isinstance(stored, StoredRun):
+        yield _of_subjects([stored.number], stored.stretches, stored.subjects)
+        return
+    for runs in runs_in_batches(stored.connection):
+        yield _of_subjects(runs, load_stretches(stored.connection, runs), load_subjects(stored.connection, runs))
 
-    Raises:
-        RunNotFoundError: no such run is stored.
-    """
-    one = None if str(run).strip() == ALL else find_run(connection, database, run)
-    for runs in runs_in_batches(connection) if one is None else [[one]]:
-        loaded = load_stretches(connection, runs)
-        subjects = load_subjects(connection, runs)
-        yield SubjectStretches(
-            runs=tuple(runs),
-            subjects=subjects,
-            rows=loaded.rows,
-            subject=subjects.of(loaded.run, loaded.rows.track) if len(loaded.rows) else np.empty(0, np.int64),
-            shown_s=np.array([loaded.shown_s[int(number)] for number in subjects.run], np.float64),
-        )
+
+def _of_subjects(runs: Sequence[int], loaded: RunStretches, subjects: Subjects) -> SubjectStretches:
+    return SubjectStretches(
+        runs=tuple(runs),
+        subjects=subjects,
+        rows=loaded.rows,
+        subject=subjects.of(loaded.run, loaded.rows.track) if len(loaded.rows) else np.empty(0, np.int64),
+        shown_s=np.array([loaded.shown_s[int(number)] for number in subjects.run], np.float64),
+    )
 
 
 def joined_answer(
-    db: Database,
-    run: int | str,
+    stored: StoredRun | AllRuns,
     who: str | int | None,
     part: Callable[[SubjectStretches, _Ints], pd.DataFrame],
     *,
@@ -105,37 +98,30 @@ def joined_answer(
     """Put the parts of an answer together, batch by batch; units and coverage go into ``.attrs``.
 
     Args:
-        db: the open database.
-        run: a number, "last" or "all".
+        stored: one run, or all.
         who: whom it is about, as ``Subjects.find`` takes it; everybody if None.
         part: makes the rows of one batch, for the subjects of the given indexes.
         units: unit of each column that has one.
 
     Raises:
-        RunNotFoundError: no such run is stored, or there is nobody of that name.
+        RunNotFoundError: there is nobody of that name.
     """
-    everywhere = str(run).strip() == ALL
+    everywhere = isinstance(stored, AllRuns)
     parts, sums, anybody = [], [], False
-    with db.reading() as connection:
-        for batch in each_batch(connection, db.name, run):
-            if who is None:
-                asked = np.arange(len(batch.subjects), dtype=np.int64)
-            elif everywhere and not batch.subjects.knows(who):  # who is in one run need not be in another
-                asked = np.empty(0, np.int64)
-            else:
-                asked = batch.subjects.find(who)
-            anybody |= len(asked) > 0
-            parts.append(part(batch, asked))
-            sums.append(coverage(batch.seconds()[asked]))
-            number = batch.runs[0]
-        if not parts:
-            find_run(connection, db.name, "last")  # says that there are no runs yet
+    for batch in each_batch(stored):
+        if who is None:
+            asked = np.arange(len(batch.subjects), dtype=np.int64)
+        elif everywhere and not batch.subjects.knows(who):  # who is in one run need not be in another
+            asked = np.empty(0, np.int64)
+        else:
+            asked = batch.subjects.find(who)
+        anybody |= len(asked) > 0
+        parts.append(part(batch, asked))
+        sums.append(coverage(batch.seconds()[asked]))
     if who is not None and not anybody:
         raise RunNotFoundError(f"there is nobody called {str(who)!r} in any run")
     table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
-    table.attrs.update(
-        run=ALL if everywhere else number, units=units, coverage={key: sum(s[key] for s in sums) for key in sums[0]}
-    )
+    table.attrs.update(run=stored.number, units=units, coverage={key: sum(s[key] for s in sums) for key in sums[0]})
     return note_columns(table)
 
 

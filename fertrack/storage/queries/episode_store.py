@@ -11,13 +11,12 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
-from fertrack.storage.engine import Database
 from fertrack.storage.models import Face, Run, TrackRow
 from fertrack.storage.packing import fetch_tuples
-from fertrack.storage.queries.faces import frame_spans
+from fertrack.storage.queries.faces import FrameTimes, frame_times
 from fertrack.storage.queries.segments import Stretches, find_stretches
 
-__all__ = ["RunStretches", "load_stretches", "runs_in_batches", "store_episodes", "store_missing_episodes"]
+__all__ = ["RunStretches", "load_stretches", "runs_in_batches", "runs_without_episodes", "store_episodes"]
 
 _ROWS_AT_ONCE = 20_000
 _FACES_AT_ONCE = 500_000
@@ -54,9 +53,9 @@ def store_episodes(connection: sa.Connection, run: int) -> int:
     """Write a run's episodes, in place of those it had; returns how many. Memory is bounded by the longest track."""
     connection.execute(sa.delete(EpisodeRow).where(EpisodeRow.run_id == run))
     connection.execute(sa.delete(EpisodeSet).where(EpisodeSet.run_id == run))
-    frames, starts_s, ends_s = frame_spans(connection, run)
+    frames = frame_times(connection, run)
     stored = 0
-    for part in _parts_by_track(connection, run, frames, starts_s, ends_s):
+    for part in _parts_by_track(connection, run, frames):
         names = [column.key for column in _STORED]
         columns = [getattr(part, field.name).tolist() for field in fields(part)]
         rows = [{"run_id": run, **dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
@@ -64,29 +63,16 @@ def store_episodes(connection: sa.Connection, run: int) -> int:
             connection.execute(sa.insert(EpisodeRow), rows)
         stored += len(rows)
     connection.execute(
-        sa.insert(EpisodeSet).values(
-            run_id=run, shown_s=float((ends_s - starts_s).sum()), stored_at=dt.datetime.now(dt.UTC)
-        )
+        sa.insert(EpisodeSet).values(run_id=run, shown_s=frames.shown_s, stored_at=dt.datetime.now(dt.UTC))
     )
     return stored
 
 
-def store_missing_episodes(db: Database) -> int:
-    """Write the episodes of ended runs that have none, such as those of an earlier version; returns how many runs.
-
-    Raises:
-        StorageError: the database cannot be written.
-    """
-    with db.reading() as connection:
-        missing = connection.scalars(
-            sa.select(Run.id)
-            .where(Run.status != "running", Run.id.not_in(sa.select(EpisodeSet.run_id)))
-            .order_by(Run.id)
-        ).all()
-    for run in missing:
-        with db.writing() as connection:
-            store_episodes(connection, run)
-    return len(missing)
+def runs_without_episodes(connection: sa.Connection) -> list[int]:
+    """Ended runs whose episodes are not stored, such as those of an earlier version."""
+    stored = sa.select(EpisodeSet.run_id)
+    missing = sa.select(Run.id).where(Run.status != "running", Run.id.not_in(stored)).order_by(Run.id)
+    return list(connection.scalars(missing))
 
 
 def load_stretches(connection: sa.Connection, runs: Sequence[int]) -> RunStretches:
@@ -141,13 +127,7 @@ def runs_in_batches(connection: sa.Connection) -> Iterator[list[int]]:
         yield batch
 
 
-def _parts_by_track(
-    connection: sa.Connection,
-    run: int,
-    frames: npt.NDArray[np.int64],
-    starts_s: npt.NDArray[np.float64],
-    ends_s: npt.NDArray[np.float64],
-) -> Iterator[Stretches]:
+def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> Iterator[Stretches]:
     """The stretches of the run's tracks, computed from the faces: several short tracks, or one long one, at a time."""
     counted = connection.execute(
         sa.select(TrackRow.number, TrackRow.faces).where(TrackRow.run_id == run).order_by(TrackRow.number)
@@ -163,22 +143,22 @@ def _parts_by_track(
         )
         table = np.array(fetch_tuples(connection, labels), np.float64).reshape(-1, 4)
         track, frame_index, label = (table[:, column].astype(np.int64) for column in range(3))
-        position = np.searchsorted(frames, frame_index)
+        start_s, end_s = frames.of(frame_index)
         yield find_stretches(
             track=track,
             frame_index=frame_index,
             label=label,
-            start_s=starts_s[position],
-            end_s=ends_s[position],
+            start_s=start_s,
+            end_s=end_s,
             probability=table[:, 3],
         )
         start = stop
 
 
 def _computed(connection: sa.Connection, run: int) -> tuple[Stretches, float]:
-    frames, starts_s, ends_s = frame_spans(connection, run)
-    parts = list(_parts_by_track(connection, run, frames, starts_s, ends_s))
-    shown_s = float((ends_s - starts_s).sum())
+    frames = frame_times(connection, run)
+    parts = list(_parts_by_track(connection, run, frames))
+    shown_s = frames.shown_s
     if not parts:
         return Stretches.empty(), shown_s
     return Stretches(

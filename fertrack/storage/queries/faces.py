@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.models import Face, FrameRow, Person, Run, TrackRow
+from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, TrackRow
 from fertrack.storage.packing import PACKED, fetch_columns, unpack_joined
 from fertrack.storage.queries.spans import frame_ends
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray
 
 __all__ = [
+    "Cuts",
     "FaceColumns",
+    "FrameTimes",
     "LabelColumns",
     "check_track",
-    "frame_spans",
+    "frame_times",
+    "load_cuts",
     "load_faces",
     "load_frames",
     "load_labels",
-    "person_names",
-    "persons_by_track",
-    "shown",
 ]
 
 _Floats = npt.NDArray[np.float64]
@@ -65,24 +66,68 @@ def load_frames(
     return frames, time_s
 
 
-def shown(connection: sa.Connection, run: int, frame_index: _Ints) -> tuple[_Floats, _Floats]:
-    """From when to when each row's frame is shown, seconds."""
-    frames, start_s, end_s = frame_spans(connection, run)
-    position = np.searchsorted(frames, frame_index)
-    return start_s[position], end_s[position]
+class FrameTimes(NamedTuple):
+    """Every frame of a run, in order, with when it is shown. F of them.
 
-
-def frame_spans(connection: sa.Connection, run: int) -> tuple[_Ints, _Floats, _Floats]:
-    """Index of each of a run's frames, in order, and from when to when it is shown, seconds; (F,) each.
-
-    The last frame of a finished run is not shown longer than the video lasts.
+    Attributes:
+        frame: int64 (F,), number of the frame.
+        start_s: (F,), from when it is shown, seconds.
+        end_s: (F,), until when.
     """
+
+    frame: _Ints
+    start_s: _Floats
+    end_s: _Floats
+
+    def of(self, frame_index: _Ints) -> tuple[_Floats, _Floats]:
+        """From when to when each row's frame is shown, seconds."""
+        position = np.searchsorted(self.frame, frame_index)
+        return self.start_s[position], self.end_s[position]
+
+    @property
+    def shown_s(self) -> float:
+        """For how long frames are shown altogether, seconds."""
+        return float((self.end_s - self.start_s).sum())
+
+    def shown_between(self, from_s: float, to_s: float) -> float:
+        """For how long frames are shown between two moments, seconds."""
+        return float(np.maximum(np.minimum(self.end_s, to_s) - np.maximum(self.start_s, from_s), 0.0).sum())
+
+    def span_s(self) -> tuple[float, float]:
+        """When the first frame is shown, and when the last one stops being shown, seconds; 0, 0 without any."""
+        return (float(self.start_s.min()), float(self.end_s.max())) if len(self.frame) else (0.0, 0.0)
+
+
+def frame_times(connection: sa.Connection, run: int) -> FrameTimes:
+    """The frames of a run. The last frame of a finished run is not shown longer than the video lasts."""
     fps, video_s = connection.execute(sa.select(Run.fps, Run.video_s).where(Run.id == run)).one_or_none() or (0.0, 0.0)
     frames, start_s = load_frames(connection, run)
     end_s = frame_ends(start_s, fps)
     if video_s > 0.0 and len(end_s):
         end_s[-1] = max(start_s[-1], min(end_s[-1], start_s[0] + video_s))
-    return frames, start_s, end_s
+    return FrameTimes(frames, start_s, end_s)
+
+
+class Cuts(NamedTuple):
+    """Beginnings of new shots, in order. C of them.
+
+    Attributes:
+        frame: int64 (C,), number of the first frame of the new shot.
+        time_s: (C,), when it is shown, seconds.
+    """
+
+    frame: _Ints
+    time_s: _Floats
+
+
+def load_cuts(connection: sa.Connection, run: int) -> Cuts:
+    """The cuts of a run, given by its number."""
+    statement = (
+        sa.select(EventRow.frame_index, EventRow.time_s)
+        .where(EventRow.run_id == run, EventRow.kind == CUT)
+        .order_by(EventRow.frame_index)
+    )
+    return Cuts(*fetch_columns(connection, statement, (np.int64, np.float64)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,18 +194,3 @@ def load_labels(connection: sa.Connection, run: int, track: int | None = None) -
         Face.run_id == run, Face.track.is_not(None) if track is None else Face.track == track
     )
     return LabelColumns(*fetch_columns(connection, statement, (np.int64, np.int64, np.int64, np.float64)))
-
-
-def person_names(connection: sa.Connection, run: int) -> dict[int, str]:
-    """What the persons of a run's tracks are called, by track: their names, or ``P3`` for those without one."""
-    return {track: name or f"P{number}" for track, (name, number) in persons_by_track(connection, run).items()}
-
-
-def persons_by_track(connection: sa.Connection, run: int) -> dict[int, tuple[str, int]]:
-    """Name (empty if none was given) and number of the persons of a run's tracks, by track."""
-    statement = (
-        sa.select(TrackRow.number, Person.display_name, Person.number.label("person"))
-        .join(Person)
-        .where(TrackRow.run_id == run)
-    )
-    return {row.number: (row.display_name, row.person) for row in connection.execute(statement)}

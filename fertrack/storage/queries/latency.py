@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from fertrack.errors import StorageError
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
-from fertrack.storage.engine import Database
 from fertrack.storage.people.subjects import subject_columns
-from fertrack.storage.queries.batches import ALL, STATES, SubjectStretches, categories, check_durations, joined_answer
+from fertrack.storage.queries.batches import STATES, SubjectStretches, categories, check_durations, joined_answer
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.markers import outside_sentence, run_span
+from fertrack.storage.queries.faces import frame_times
+from fertrack.storage.queries.markers import outside_sentence
 from fertrack.storage.queries.segments import JoinedEpisodes, join_episodes
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN
 
 __all__ = ["since_marker"]
@@ -26,8 +26,7 @@ _UNCERTAIN, _NO_FACE = STATES.index("uncertain"), STATES.index("no face")
 
 
 def since_marker(
-    db: Database,
-    run: int | str,
+    run: StoredRun | AllRuns,
     label: str | None = None,
     *,
     who: str | int | None = None,
@@ -43,8 +42,7 @@ def since_marker(
     marker is a stretch, its beginning counts.
 
     Args:
-        db: the open database.
-        run: number of the run, "last", or "all".
+        run: one run, or all: see ``Database.runs``.
         label: only markers of this name; all if None.
         who: only this person; see ``Subjects.find``.
         within_s: how long after the marker to look, seconds.
@@ -59,12 +57,12 @@ def since_marker(
         the whole runs. ``.attrs["outside"]``: a sentence for each run with markers before or after its frames.
 
     Raises:
-        RunNotFoundError: no such run, or nobody of that name.
+        RunNotFoundError: there is nobody of that name.
         StorageError: no such marker is stored.
         ValueError: a negative duration.
     """
     check_durations(within_s=within_s, min_duration_s=min_duration_s, max_gap_s=max_gap_s)
-    marked, spans, outside = _marked(db, run, label)
+    marked, spans, outside = _marked(run, label)
 
     def part(batch: SubjectStretches, asked: npt.NDArray[np.int64]) -> pd.DataFrame:
         found = join_episodes(batch.rows, batch.subject, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
@@ -91,7 +89,7 @@ def since_marker(
             }
         )
 
-    table = joined_answer(db, run, who, part, units=dict(_UNITS))
+    table = joined_answer(run, who, part, units=dict(_UNITS))
     attrs = dict(table.attrs)
     table = table.sort_values(["run", "time_s", "marker", "track"], ignore_index=True)
     table.attrs.update({**attrs, "outside": outside})
@@ -99,18 +97,17 @@ def since_marker(
 
 
 def _marked(
-    db: Database, run: int | str, label: str | None
+    run: StoredRun | AllRuns, label: str | None
 ) -> tuple[dict[int, list[tuple[str, float]]], dict[int, tuple[float, float]], list[str]]:
     """By run, name and time of the markers asked for, and its first and last moment; sentences on those outside."""
     statement = sa.select(Marker.run_id, Marker.label, Marker.time_s).order_by(Marker.run_id, Marker.time_s)
     where = "any run"
-    with db.reading() as connection:
-        if str(run).strip() != ALL:
-            number = find_run(connection, db.name, run)
-            statement = statement.where(Marker.run_id == number)
-            where = f"run {number}"
-        rows = connection.execute(statement).all()
-        spans = {number: run_span(connection, number) for number in dict.fromkeys(row.run_id for row in rows)}
+    if isinstance(run, StoredRun):
+        statement = statement.where(Marker.run_id == run.number)
+        where = f"run {run.number}"
+    rows = run.connection.execute(statement).all()
+    numbers = dict.fromkeys(row.run_id for row in rows)
+    spans = {number: frame_times(run.connection, number).span_s() for number in numbers}
     found: dict[int, list[tuple[str, float]]] = {}
     for row in rows:
         if label is None or row.label == label:

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from fertrack.errors import TableError
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database
+from fertrack.storage.facts import find_run
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.faces import frame_spans
-from fertrack.storage.runs import find_run
+from fertrack.storage.queries.faces import frame_times
+from fertrack.storage.stored_run import StoredRun
 from fertrack.tables import Row, parse_rows, read_table, rows_sentence
 
-__all__ = ["ImportReport", "delete_markers", "import_markers", "markers", "outside_sentence", "run_span"]
+__all__ = ["ImportReport", "delete_markers", "import_markers", "markers", "outside_sentence"]
 
 _COLUMNS = ("time_s", "label", "end_s", "note")
 _REQUIRED = ("time_s", "label")
@@ -66,7 +67,7 @@ def import_markers(db: Database, run: int | str, path: str | Path, *, skip_outsi
     rows = _read(path)
     with db.writing() as connection:
         number = find_run(connection, db.name, run)
-        span_s = run_span(connection, number)
+        span_s = frame_times(connection, number).span_s()
         outside = [found for found in rows if span_s != (0.0, 0.0) and not _is_inside(found[1], span_s)]
         if outside and not skip_outside:
             raise TableError(_refusal(path, number, outside, span_s))
@@ -101,12 +102,6 @@ def _refusal(path: Path, run: int, outside: Sequence[tuple[int, _Row]], span_s: 
     )
 
 
-def run_span(connection: sa.Connection, run: int) -> tuple[float, float]:
-    """When the first of a run's frames is shown, and when the last one stops being shown, seconds; 0, 0 without any."""
-    _, starts_s, ends_s = frame_spans(connection, run)
-    return (float(starts_s.min()), float(ends_s.max())) if len(starts_s) else (0.0, 0.0)
-
-
 def outside_sentence(run: int, times_s: Sequence[float], span_s: tuple[float, float]) -> str:
     """For people: how many of these times lie before or after the run's frames; empty if none does.
 
@@ -123,36 +118,30 @@ def _outside(run: int, count: int, total: int, span_s: tuple[float, float]) -> s
     return f"{count} of {total} markers {lie} outside run {run}, whose frames are of {where}"
 
 
-def markers(db: Database, run: int | str, *, label: str | None = None) -> pd.DataFrame:
+def markers(run: StoredRun, *, label: str | None = None) -> pd.DataFrame:
     """The markers of a run, in order of time.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
         label: only those of this name.
 
     Returns:
         Columns run, time_s (s), end_s (s; NaN for a moment), label, note.
-
-    Raises:
-        RunNotFoundError: no such run is stored.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        statement = _select(number)
-        if label is not None:
-            statement = statement.where(Marker.label == label)
-        rows = connection.execute(statement).all()
+    statement = _select(run.number)
+    if label is not None:
+        statement = statement.where(Marker.label == label)
+    rows = run.connection.execute(statement).all()
     table = pd.DataFrame(
         {
-            "run": np.full(len(rows), number, np.int64),
+            "run": np.full(len(rows), run.number, np.int64),
             "time_s": np.array([row.time_s for row in rows], np.float64),
             "end_s": np.array([np.nan if row.end_s is None else row.end_s for row in rows], np.float64),
             "label": pd.Series([row.label for row in rows], dtype="str"),
             "note": pd.Series([row.note for row in rows], dtype="str"),
         }
     )
-    table.attrs.update(run=number, units={"time_s": "s", "end_s": "s"})
+    table.attrs.update(run=run.number, units={"time_s": "s", "end_s": "s"})
     return note_columns(table)
 
 

@@ -11,15 +11,14 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.engine import Database
 from fertrack.storage.models import Face
 from fertrack.storage.packing import fetch_tuples
-from fertrack.storage.queries.batches import ALL, SubjectStretches, check_durations, coverage, each_batch
+from fertrack.storage.queries.batches import SubjectStretches, check_durations, coverage, each_batch
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.faces import frame_spans
+from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.queries.intervals import Intervals, at_least, closed
 from fertrack.storage.queries.timeline import label_index
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import AllRuns, StoredRun
 
 __all__ = ["Condition", "moments"]
 
@@ -55,8 +54,7 @@ class Condition:
 
 
 def moments(
-    db: Database,
-    run: int | str,
+    run: StoredRun | AllRuns,
     conditions: Condition | Sequence[Condition],
     *,
     min_duration_s: float = 0.0,
@@ -68,8 +66,7 @@ def moments(
     anybody alone can meet, there is a row for each person who met it.
 
     Args:
-        db: the open database.
-        run: number of the run, "last", or "all".
+        run: one run, or all: see ``Database.runs``.
         conditions: what must hold, all at the same time.
         min_duration_s: for at least this long, seconds.
         max_gap_s: a person may stop meeting a condition for this long without ending the moment, seconds.
@@ -81,34 +78,29 @@ def moments(
         ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s of the persons asked about: when nobody can know.
 
     Raises:
-        RunNotFoundError: no such run, or nobody of a name in any of the runs.
+        RunNotFoundError: there is nobody of a name in any of the runs.
         ValueError: no condition, or a negative duration.
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
     asked = [conditions] if isinstance(conditions, Condition) else list(conditions)
     if not asked:
         raise ValueError("at least one condition must be given")
-    everywhere = str(run).strip() == ALL
+    everywhere = isinstance(run, AllRuns)
     parts, covered, missing = [], [], {each.who for each in asked if each.who is not None}
-    number = 0
-    with db.reading() as connection:
-        for batch in each_batch(connection, db.name, run):
-            number = batch.runs[0]
-            whom = [_whom(batch, each, everywhere=everywhere) for each in asked]
-            missing -= {each.who for each, who in zip(asked, whom, strict=True) if len(who)}
-            met = [
-                closed(_meeting(connection, batch, each, who), max_gap_s) for each, who in zip(asked, whom, strict=True)
-            ]
-            parts.append(_rows(batch, asked, met, min_duration_s))
-            concerned = np.unique(np.concatenate(whom))
-            covered.append(coverage(batch.seconds()[concerned]))
-        if not parts:
-            find_run(connection, db.name, "last")  # says that there are no runs yet
+    for batch in each_batch(run):
+        whom = [_whom(batch, each, everywhere=everywhere) for each in asked]
+        missing -= {each.who for each, who in zip(asked, whom, strict=True) if len(who)}
+        met = [
+            closed(_meeting(run.connection, batch, each, who), max_gap_s) for each, who in zip(asked, whom, strict=True)
+        ]
+        parts.append(_rows(batch, asked, met, min_duration_s))
+        concerned = np.unique(np.concatenate(whom))
+        covered.append(coverage(batch.seconds()[concerned]))
     if missing:
         raise RunNotFoundError(f"there is nobody called {sorted(map(str, missing))[0]!r} in any run")
     table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     table.attrs.update(
-        run=ALL if everywhere else number,
+        run=run.number,
         units={"persons_s": "s", "start_s": "s", "end_s": "s", "duration_s": "s"},
         coverage={key: sum(each[key] for each in covered) for key in covered[0]},
     )
@@ -137,10 +129,8 @@ def _meeting(connection: sa.Connection, batch: SubjectStretches, condition: Cond
     for run in np.unique(track_run[candidates]).tolist():
         tracks = np.unique(rows.track[candidates & (track_run == run)])
         frame, track = _faces_above(connection, run, tracks, label, condition.above)
-        frames, starts_s, ends_s = frame_spans(connection, run)
-        position = np.searchsorted(frames, frame)
         subject = batch.subjects.of(run, track)
-        parts.append(Intervals(np.full(len(frame), run), subject, starts_s[position], ends_s[position]))
+        parts.append(Intervals(np.full(len(frame), run), subject, *frame_times(connection, run).of(frame)))
     return Intervals.joined(parts)
 
 

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
-from fertrack.storage.engine import Database
 from fertrack.storage.people.subjects import subject_columns
 from fertrack.storage.queries.batches import SubjectStretches, categories, check_durations, joined_answer
 from fertrack.storage.queries.segments import join_episodes
 from fertrack.storage.queries.timeline import label_index
+from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN
 
 __all__ = ["person_episodes"]
@@ -21,8 +21,7 @@ _UNITS = {**dict.fromkeys(_SECONDS, "s"), "mean_probability": "1", "peak_probabi
 
 
 def person_episodes(
-    db: Database,
-    run: int | str,
+    run: StoredRun | AllRuns,
     *,
     who: str | int | None = None,
     expression: str | None = None,
@@ -36,8 +35,7 @@ def person_episodes(
     being shown.
 
     Args:
-        db: the open database.
-        run: number of the run, "last", or "all".
+        run: one run, or all: see ``Database.runs``.
         who: only this person: a name, "P3", "ID 5" or a number; see ``Subjects.find``.
         expression: only this one of ``EXPRESSIONS``.
         min_duration_s: leave out shorter ones (after joining), seconds.
@@ -50,7 +48,7 @@ def person_episodes(
         ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s of all the time asked about.
 
     Raises:
-        RunNotFoundError: no such run, or nobody of that name.
+        RunNotFoundError: there is nobody of that name.
         ValueError: a negative duration or gap, or no such expression.
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
@@ -82,4 +80,4 @@ def person_episodes(
             }
         )
 
-    return joined_answer(db, run, who, part, units=dict(_UNITS))
+    return joined_answer(run, who, part, units=dict(_UNITS))

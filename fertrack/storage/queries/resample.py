@@ -10,14 +10,11 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.engine import Database
 from fertrack.storage.models import Face
 from fertrack.storage.packing import PACKED, fetch_columns, unpack_joined
-from fertrack.storage.people.subjects import Subjects, load_subjects
 from fertrack.storage.queries.batches import LABELS, STATES, categories
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.faces import frame_spans
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray
 
 __all__ = ["PersonRows", "bin_edges", "binned", "load_person_rows", "resampled_timeline"]
@@ -30,8 +27,7 @@ _Ints = npt.NDArray[np.int64]
 
 
 def resampled_timeline(
-    db: Database,
-    run: int | str,
+    run: StoredRun,
     rate_hz: float,
     *,
     who: str | int | None = None,
@@ -44,8 +40,7 @@ def resampled_timeline(
     and rates above it are as good as those below.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
         rate_hz: rows per second and person.
         who: only this person; see ``Subjects.find``.
         from_s: where the first interval begins, seconds; the first frame if None.
@@ -59,18 +54,16 @@ def resampled_timeline(
         ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s. By person, then by time.
 
     Raises:
-        RunNotFoundError: no such run, or nobody of that name.
+        RunNotFoundError: there is nobody of that name.
         ValueError: an impossible rate, an empty range of time, or more than five million rows.
     """
     if not (np.isfinite(rate_hz) and rate_hz > 0.0):
         raise ValueError(f"rate_hz must be above 0, got {rate_hz}")
     if from_s is not None and to_s is not None and from_s >= to_s:
         raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        subjects = load_subjects(connection, [number])
-        asked = np.arange(len(subjects)) if who is None else subjects.find(who)
-        rows = load_person_rows(connection, number, subjects, asked, from_s=from_s, to_s=to_s)
+    subjects = run.subjects
+    asked = np.arange(len(subjects)) if who is None else subjects.find(who)
+    rows = load_person_rows(run, asked, from_s=from_s, to_s=to_s)
     edges = bin_edges(rows, rate_hz, from_s, to_s)
     if (len(edges) - 1) * len(asked) > _MAX_ROWS:
         raise ValueError(f"{(len(edges) - 1) * len(asked):,} rows are too many: lower the rate, or ask for less time")
@@ -81,7 +74,7 @@ def resampled_timeline(
     means = np.concatenate([means for means, _ in parts]) if parts else np.empty((0, len(EXPRESSIONS)))
     table = pd.DataFrame(
         {
-            "run": np.full(len(who_of), number, np.int64),
+            "run": np.full(len(who_of), run.number, np.int64),
             "person": pd.Series(subjects.label[who_of], dtype="str"),
             "track": subjects.track[who_of],
             "time_s": np.tile(edges[:-1], len(asked)),
@@ -94,7 +87,7 @@ def resampled_timeline(
     units = {"time_s": "s", **{name: "1" for name in table.columns if name.startswith(("p_", "share_"))}}
     seconds = states.sum(axis=0)
     table.attrs.update(
-        run=number,
+        run=run.number,
         rate_hz=rate_hz,
         units=units,
         coverage={
@@ -144,35 +137,29 @@ class PersonRows:
 
 
 def load_person_rows(
-    connection: sa.Connection,
-    run: int,
-    subjects: Subjects,
-    asked: _Ints,
-    *,
-    from_s: float | None = None,
-    to_s: float | None = None,
+    run: StoredRun, asked: _Ints, *, from_s: float | None = None, to_s: float | None = None
 ) -> PersonRows:
     """The faces of some persons that are shown within a range of time.
 
     Raises:
         RunNotFoundError: nothing was shown then.
     """
-    frames, start_s, ends_s = frame_spans(connection, run)
+    subjects, (frames, start_s, ends_s) = run.subjects, run.frames
     inside = np.flatnonzero(
         (ends_s > (-np.inf if from_s is None else from_s)) & (start_s < (np.inf if to_s is None else to_s))
     )
     if not len(inside):
-        raise RunNotFoundError(f"run {run} shows nothing at the time asked about")
-    conditions = [Face.run_id == run]
+        raise RunNotFoundError(f"run {run.number} shows nothing at the time asked about")
+    conditions = [Face.run_id == run.number]
     if len(inside) < len(frames):
         conditions.append(Face.frame_index.between(int(frames[inside].min()), int(frames[inside].max())))
     tracks = [track for subject in asked.tolist() for track in subjects.tracks[subject]]
     everybody = len(asked) == len(subjects) or len(tracks) > _MANY_TRACKS
     conditions.append(Face.track.is_not(None) if everybody else Face.track.in_(tracks))
     statement = sa.select(Face.track, Face.frame_index, Face.label, Face.smoothed).where(*conditions)
-    track, frame_index, label, packed = fetch_columns(connection, statement, (np.int64, np.int64, np.int64, PACKED))
+    track, frame_index, label, packed = fetch_columns(run.connection, statement, (np.int64, np.int64, np.int64, PACKED))
     smoothed = unpack_joined(packed, len(track), (len(EXPRESSIONS),))
-    subject = subjects.of(run, track) if len(track) else track
+    subject = subjects.of(run.number, track) if len(track) else track
     position = np.searchsorted(frames, frame_index)
     order = np.lexsort((start_s[position], subject))
     keep = np.isin(subject[order], asked) & np.isin(position[order], inside)

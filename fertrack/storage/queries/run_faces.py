@@ -11,10 +11,9 @@ import sqlalchemy as sa
 from fertrack.expression.calibration import Calibrator
 from fertrack.expression.config import SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
-from fertrack.storage.engine import Database
 from fertrack.storage.models import Face, FrameRow
 from fertrack.storage.packing import unpack_rows
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
 
 __all__ = ["RunFaces", "load_run_faces", "preview_labels"]
@@ -56,31 +55,28 @@ class RunFaces:
         return np.asarray(self.track != UNCONFIRMED, np.bool_)
 
 
-def load_run_faces(db: Database, run: int | str) -> RunFaces:
+def load_run_faces(run: StoredRun) -> RunFaces:
     """Read all faces of a run; about 250 bytes each.
 
     Raises:
-        RunNotFoundError: no such run is stored.
         StorageError: the database cannot be read.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        shown = connection.execute(
-            sa.select(FrameRow.frame_index, FrameRow.time_s)
-            .where(FrameRow.run_id == number)
-            .order_by(FrameRow.frame_index)
-        ).all()
-        rows = connection.execute(
-            sa.select(Face.frame_index, Face.track, Face.label, Face.logits, Face.smoothed, Face.xyxy, Face.landmarks)
-            .where(Face.run_id == number)
-            .order_by(Face.frame_index, Face.face_index)
-        ).all()
+    shown = run.connection.execute(
+        sa.select(FrameRow.frame_index, FrameRow.time_s)
+        .where(FrameRow.run_id == run.number)
+        .order_by(FrameRow.frame_index)
+    ).all()
+    rows = run.connection.execute(
+        sa.select(Face.frame_index, Face.track, Face.label, Face.logits, Face.smoothed, Face.xyxy, Face.landmarks)
+        .where(Face.run_id == run.number)
+        .order_by(Face.frame_index, Face.face_index)
+    ).all()
     frames = np.array([row[0] for row in shown], np.int64)
     frame_time_s = np.array([row[1] for row in shown], np.float64)
     frame_index = np.array([row[0] for row in rows], np.int64)
     classes = (len(EXPRESSIONS),)
     return RunFaces(
-        run=number,
+        run=run.number,
         frame_index=frame_index,
         time_s=frame_time_s[np.searchsorted(frames, frame_index)],
         track=np.array([UNCONFIRMED if row[1] is None else row[1] for row in rows], np.int64),

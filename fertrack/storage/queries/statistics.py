@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from fertrack.storage.config import LONGEST_BREAK_S, LONGEST_GAP_S, SHORTEST_EPISODE_S
-from fertrack.storage.engine import Database
 from fertrack.storage.people.subjects import subject_columns
 from fertrack.storage.queries.batches import STATES, SubjectStretches, categories, check_durations, joined_answer
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.segments import join_episodes
+from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import EXPRESSIONS
 
 __all__ = ["expression_stats", "transitions"]
@@ -29,8 +29,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 def expression_stats(
-    db: Database,
-    run: int | str,
+    run: StoredRun | AllRuns,
     *,
     who: str | int | None = None,
     min_duration_s: float = SHORTEST_EPISODE_S,
@@ -39,8 +38,7 @@ def expression_stats(
     """One row per run, person and state: the seven expressions, "uncertain" and "no face".
 
     Args:
-        db: the open database.
-        run: number of the run, "last", or "all".
+        run: one run, or all: see ``Database.runs``.
         who: only this person; see ``Subjects.find``.
         min_duration_s: shorter episodes are not counted (their time is), seconds.
         max_gap_s: longest interruption of an episode, as in ``person_episodes``, seconds.
@@ -52,7 +50,7 @@ def expression_stats(
         per_minute (episodes per minute with a face). ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s.
 
     Raises:
-        RunNotFoundError: no such run, or nobody of that name.
+        RunNotFoundError: there is nobody of that name.
         ValueError: a negative duration or gap.
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
@@ -78,12 +76,11 @@ def expression_stats(
             }
         )
 
-    return joined_answer(db, run, who, part, units=dict(_UNITS))
+    return joined_answer(run, who, part, units=dict(_UNITS))
 
 
 def transitions(
-    db: Database,
-    run: int | str,
+    run: StoredRun | AllRuns,
     *,
     who: str | int | None = None,
     min_duration_s: float = SHORTEST_EPISODE_S,
@@ -99,8 +96,7 @@ def transitions(
     that comes back sooner, since a shorter episode between was passed over, just goes on.
 
     Args:
-        db: the open database.
-        run: number of the run, "last", or "all".
+        run: one run, or all: see ``Database.runs``.
         who: only this person; see ``Subjects.find``.
         min_duration_s: shorter episodes are passed over, seconds.
         max_gap_s: longest interruption of an episode, seconds.
@@ -113,7 +109,7 @@ def transitions(
         ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s; ``.attrs["broken"]``: pairs with a longer break.
 
     Raises:
-        RunNotFoundError: no such run, or nobody of that name.
+        RunNotFoundError: there is nobody of that name.
         ValueError: a negative duration.
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s, max_break_s=max_break_s)
@@ -132,7 +128,7 @@ def transitions(
         )
         return pd.DataFrame({"count": np.append(counted, np.count_nonzero(pair & ~near & ~goes_on))})
 
-    table = joined_answer(db, run, who, part, units={})
+    table = joined_answer(run, who, part, units={})
     cells = len(EXPRESSIONS) ** 2 + 1
     summed = table["count"].to_numpy(np.int64).reshape(-1, cells).sum(axis=0)
     square = summed[:-1].reshape(len(EXPRESSIONS), -1)

@@ -13,12 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fertrack.storage.engine import Database
-from fertrack.storage.people.subjects import load_subjects
 from fertrack.storage.queries.batches import categories, coverage
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.resample import bin_edges, binned, load_person_rows
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS
 
 __all__ = ["lagged_correlation", "synchrony"]
@@ -30,8 +28,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 def synchrony(
-    db: Database,
-    run: int | str,
+    run: StoredRun,
     a: str | int,
     b: str | int,
     *,
@@ -48,8 +45,7 @@ def synchrony(
     did not meet, and take no p-value from it.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
         a: one person; see ``Subjects.find``.
         b: the other.
         rate_hz: intervals per second.
@@ -66,20 +62,18 @@ def synchrony(
         and of both persons' time, ``coverage``: certain_s, uncertain_s, no_face_s.
 
     Raises:
-        RunNotFoundError: no such run, or nobody of that name.
+        RunNotFoundError: there is nobody of that name.
         ValueError: twice the same person, an impossible rate or lag, or an empty range of time.
     """
     if not (np.isfinite(rate_hz) and rate_hz > 0.0) or not (np.isfinite(max_lag_s) and max_lag_s >= 0.0):
         raise ValueError(f"rate_hz must be above 0 and max_lag_s 0 or more, got {rate_hz} and {max_lag_s}")
     if from_s is not None and to_s is not None and from_s >= to_s:
         raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        subjects = load_subjects(connection, [number])
-        pair = [int(subjects.find(who)[0]) for who in (a, b)]
-        if pair[0] == pair[1]:
-            raise ValueError(f"{a} and {b} are the same person: synchrony needs two")
-        rows = load_person_rows(connection, number, subjects, np.array(sorted(pair)), from_s=from_s, to_s=to_s)
+    subjects = run.subjects
+    pair = [int(subjects.find(who)[0]) for who in (a, b)]
+    if pair[0] == pair[1]:
+        raise ValueError(f"{a} and {b} are the same person: synchrony needs two")
+    rows = load_person_rows(run, np.array(sorted(pair)), from_s=from_s, to_s=to_s)
     edges = bin_edges(rows, rate_hz, from_s, to_s)
     (sums_a, label_a), (sums_b, label_b) = (binned(rows.of(subject), edges) for subject in pair)
     seen_a, seen_b = label_a.sum(axis=1), label_b.sum(axis=1)
@@ -110,7 +104,7 @@ def synchrony(
     unseen = [np.maximum(1.0 / rate_hz - seen, 0.0) for seen in (seen_a, seen_b)]
     states = np.vstack([np.column_stack([label_a, unseen[0]]), np.column_stack([label_b, unseen[1]])])
     table.attrs.update(
-        run=number,
+        run=run.number,
         a=str(subjects.label[pair[0]]),
         b=str(subjects.label[pair[1]]),
         rate_hz=rate_hz,

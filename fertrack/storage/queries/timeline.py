@@ -1,7 +1,12 @@
 """Questions to the database, answered as DataFrames. Columns are documented here; units are in ``.attrs["units"]``.
 
-Every function takes a run as a number or as "last", sees one moment of the database even while a run is being
-written, and raises ``StorageError`` if the database cannot be read.
+Every function asks one ``StoredRun``, as ``Database.run`` opens it::
+
+    with open_database("fertrack.db") as database, database.run("last") as run:
+        rows, kept = timeline(run), episodes(run, min_duration_s=0.5)
+
+so that all of them see the same moment, even while a run is being written. They raise ``StorageError`` if the database
+cannot be read.
 """
 
 from __future__ import annotations
@@ -15,41 +20,22 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
-from fertrack.storage.engine import Database
 from fertrack.storage.models import Face, TrackRow
-from fertrack.storage.people.persons import links, persons, tracks_of_person
 from fertrack.storage.queries.batches import categories
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.coverage import run_coverage
-from fertrack.storage.queries.events import events
 from fertrack.storage.queries.faces import (
     FaceColumns,
     check_track,
     load_faces,
     load_frames,
     load_labels,
-    person_names,
-    shown,
 )
 from fertrack.storage.queries.spans import find_spans, label_seconds
-from fertrack.storage.runs import RunFacts, find_run, resolve_run, run_facts, runs, stage_timings
+from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN
 
-__all__ = [
-    "RunFacts",
-    "episodes",
-    "events",
-    "label_index",
-    "links",
-    "persons",
-    "resolve_run",
-    "run_facts",
-    "runs",
-    "stage_timings",
-    "timeline",
-    "tracks",
-    "tracks_of_person",
-]
+__all__ = ["episodes", "label_index", "timeline", "tracks"]
 
 _LABELS = (*EXPRESSIONS, "uncertain")
 _Floats = npt.NDArray[np.float64]
@@ -57,8 +43,7 @@ _Ints = npt.NDArray[np.int64]
 
 
 def timeline(
-    db: Database,
-    run: int | str,
+    run: StoredRun,
     *,
     track: int | None = None,
     expression: str | None = None,
@@ -69,8 +54,7 @@ def timeline(
     """One row per face and frame, by frame, then by track.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
         track: only this one.
         expression: only faces labelled so; one of ``EXPRESSIONS``, or "uncertain".
         from_s: only frames shown at this time or later, seconds.
@@ -86,39 +70,36 @@ def timeline(
         no_face_s of the persons and the time asked about, whatever ``expression`` leaves out.
 
     Raises:
-        RunNotFoundError: no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ValueError: no such expression, or an empty range of time.
     """
     label = None if expression is None else label_index(expression)
     if from_s is not None and to_s is not None and from_s >= to_s:
         raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        check_track(connection, number, track)
-        frames, time_s = load_frames(connection, number, from_s, to_s)
-        conditions = [Face.run_id == number]
-        if (from_s is not None or to_s is not None) and len(frames):
-            conditions.append(Face.frame_index.between(int(frames[0]), int(frames[-1])))
-        if track is not None:
-            conditions.append(Face.track == track)
-        elif not include_unconfirmed:
-            conditions.append(Face.track.is_not(None))
-        if label is not None:
-            conditions.append(Face.label == label)
-        faces = load_faces(connection, *conditions) if len(frames) else load_faces(connection, sa.false())
-        names = person_names(connection, number)
-        covered = run_coverage(connection, number, tracks=_only(track), from_s=from_s, to_s=to_s)
+    check_track(run.connection, run.number, track)
+    frames, time_s = load_frames(run.connection, run.number, from_s, to_s)
+    conditions = [Face.run_id == run.number]
+    if (from_s is not None or to_s is not None) and len(frames):
+        conditions.append(Face.frame_index.between(int(frames[0]), int(frames[-1])))
+    if track is not None:
+        conditions.append(Face.track == track)
+    elif not include_unconfirmed:
+        conditions.append(Face.track.is_not(None))
+    if label is not None:
+        conditions.append(Face.label == label)
+    faces = load_faces(run.connection, *conditions) if len(frames) else load_faces(run.connection, sa.false())
+    names = run.subjects.labels()
     order = np.lexsort((faces.track, faces.frame_index))
     order = order[np.isin(faces.frame_index[order], frames)]  # if times ever went back, the range holds other frames
     position = np.minimum(np.searchsorted(frames, faces.frame_index), len(frames) - 1)
-    table = _timeline_table(number, faces, time_s[position], names, order)
-    table.attrs.update(run=number, units=_timeline_units(), coverage=covered)
+    table = _timeline_table(run.number, faces, time_s[position], names, order)
+    covered = run_coverage(run, tracks=_only(track), from_s=from_s, to_s=to_s)
+    table.attrs.update(run=run.number, units=_timeline_units(), coverage=covered)
     return note_columns(table)
 
 
 def episodes(
-    db: Database,
-    run: int | str,
+    run: StoredRun,
     *,
     track: int | None = None,
     min_duration_s: float = SHORTEST_EPISODE_S,
@@ -131,8 +112,7 @@ def episodes(
     being shown, so an episode of a single frame lasts one frame interval.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
         track: only this one.
         min_duration_s: leave out shorter ones (after joining), seconds.
         max_gap_s: longest interruption, seconds.
@@ -143,18 +123,15 @@ def episodes(
         ``.attrs["coverage"]``: certain_s, uncertain_s and no_face_s of the whole run, of all persons or of ``track``.
 
     Raises:
-        RunNotFoundError: no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ValueError: a negative duration or gap.
     """
     if min_duration_s < 0.0 or max_gap_s < 0.0:
         raise ValueError(f"durations must not be negative, got min {min_duration_s} s and gap {max_gap_s} s")
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        check_track(connection, number, track)
-        rows = load_labels(connection, number, track)
-        start_s, end_s = shown(connection, number, rows.frame_index)
-        names = person_names(connection, number)
-        covered = run_coverage(connection, number, tracks=_only(track))
+    check_track(run.connection, run.number, track)
+    rows = load_labels(run.connection, run.number, track)
+    start_s, end_s = run.frames.of(rows.frame_index)
+    names = run.subjects.labels()
     spans = find_spans(
         track=rows.track,
         label=rows.label,
@@ -179,11 +156,11 @@ def episodes(
         }
     )
     units = {"start_s": "s", "end_s": "s", "duration_s": "s", "mean_probability": "1", "peak_probability": "1"}
-    table.attrs.update(run=number, units=units, coverage=covered)
+    table.attrs.update(run=run.number, units=units, coverage=run_coverage(run, tracks=_only(track)))
     return note_columns(table)
 
 
-def tracks(db: Database, run: int | str) -> pd.DataFrame:
+def tracks(run: StoredRun) -> pd.DataFrame:
     """One row per confirmed track: when the person was seen, and what share of that time each label took.
 
     Shares are of the time in which the person's face was seen: each frame counts for as long as it is shown, at most
@@ -192,20 +169,15 @@ def tracks(db: Database, run: int | str) -> pd.DataFrame:
     Returns:
         Columns track, person, first_s, last_s (times of the first and last frame with the face, s), frames,
         share_<expression> (seven), share_uncertain.
-
-    Raises:
-        RunNotFoundError: no such run is stored.
     """
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        stored = connection.execute(
-            sa.select(TrackRow.number, TrackRow.first_s, TrackRow.last_s, TrackRow.faces)
-            .where(TrackRow.run_id == number)
-            .order_by(TrackRow.number)
-        ).all()
-        rows = load_labels(connection, number, None)
-        start_s, end_s = shown(connection, number, rows.frame_index)
-        names = person_names(connection, number)
+    stored = run.connection.execute(
+        sa.select(TrackRow.number, TrackRow.first_s, TrackRow.last_s, TrackRow.faces)
+        .where(TrackRow.run_id == run.number)
+        .order_by(TrackRow.number)
+    ).all()
+    rows = load_labels(run.connection, run.number)
+    start_s, end_s = run.frames.of(rows.frame_index)
+    names = run.subjects.labels()
     ids = np.array([row.number for row in stored], np.int64)
     group = np.searchsorted(ids, rows.track)
     lasts_s = end_s - start_s
@@ -225,7 +197,7 @@ def tracks(db: Database, run: int | str) -> pd.DataFrame:
         }
     )
     units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
-    table.attrs.update(run=number, units=units)
+    table.attrs.update(run=run.number, units=units)
     return note_columns(table)
 
 

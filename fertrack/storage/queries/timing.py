@@ -7,11 +7,10 @@ import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
-from fertrack.storage.engine import Database
-from fertrack.storage.models import FrameRow, Run
+from fertrack.storage.models import FrameRow
 from fertrack.storage.packing import fetch_tuples
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.runs import find_run
+from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["speed_over_time"]
 
@@ -19,12 +18,11 @@ _Floats = npt.NDArray[np.float64]
 _STAGES = ("read", "detect", "align", "classify", "track")
 
 
-def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> pd.DataFrame:
+def speed_over_time(run: StoredRun, *, window_s: float = 10.0) -> pd.DataFrame:
     """One row per window of the video that shows a frame: how many frames were analysed, and what they took.
 
     Args:
-        db: the open database.
-        run: number of the run, or "last".
+        run: the run.
         window_s: length of a window, seconds of the video.
 
     Returns:
@@ -39,20 +37,15 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
         where it is not known).
 
     Raises:
-        RunNotFoundError: no such run is stored.
         ValueError: an impossible window.
     """
     if not (np.isfinite(window_s) and window_s > 0.0):
         raise ValueError(f"window_s must be above 0, got {window_s}")
     stages = [getattr(FrameRow, f"{stage}_us") for stage in _STAGES]
     columns = [FrameRow.frame_index, FrameRow.time_s, *stages, FrameRow.queue_depth]
-    with db.reading() as connection:
-        number = find_run(connection, db.name, run)
-        facts = connection.execute(
-            sa.select(Run.dropped, Run.decode_failures, Run.frames, Run.elapsed_s).where(Run.id == number)
-        ).one()
-        statement = sa.select(*columns).where(FrameRow.run_id == number).order_by(FrameRow.frame_index)
-        table = np.array(fetch_tuples(connection, statement), np.float64).reshape(-1, len(columns))
+    statement = sa.select(*columns).where(FrameRow.run_id == run.number).order_by(FrameRow.frame_index)
+    table = np.array(fetch_tuples(run.connection, statement), np.float64).reshape(-1, len(columns))
+    facts = run.facts.summary
     frame_index, time_s, stages_ms, waiting = table[:, 0], table[:, 1], table[:, 2:-1] / 1e3, table[:, -1]
     start_s = float(time_s.min()) if len(time_s) else 0.0
     window = np.floor((time_s - start_s) / window_s + 1e-9).astype(np.int64)
@@ -91,7 +84,7 @@ def speed_over_time(db: Database, run: int | str, *, window_s: float = 10.0) -> 
     units = {"time_s": "s", "fps": "1/s", "work_fps": "1/s"}
     units |= {name: "ms" for name in result.columns if name.endswith("_ms")}
     result.attrs.update(
-        run=number,
+        run=run.number,
         window_s=window_s,
         units=units,
         dropped=int(facts.dropped),

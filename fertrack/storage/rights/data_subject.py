@@ -11,10 +11,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError, StorageError
+from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Person, PersonAction, Run, TrackRow
 from fertrack.storage.people.persons import PersonRow, find_person
-from fertrack.storage.rights.sightings import cut_times, face_keys, load_sightings
-from fertrack.storage.runs import find_run, run_status
+from fertrack.storage.queries.faces import load_cuts
+from fertrack.storage.rights.sightings import face_keys, load_sightings
 from fertrack.tracking.face_positions import NOBODY, with_unclaimed
 
 __all__ = ["DataSubject", "action_concerns", "find_data_subject", "refuse_while_running", "unclaimed_keys"]
@@ -97,7 +98,7 @@ def unclaimed_keys(connection: sa.Connection, subject: DataSubject, run: int) ->
     """Frame and number of the faces that no track has claimed and that lie where the subject was about then."""
     seen = load_sightings(connection, run)
     own = _own_subjects(connection, subject, run)
-    likely = with_unclaimed(seen, cut_times(connection, run))
+    likely = with_unclaimed(seen, load_cuts(connection, run).time_s)
     theirs = (seen.subject == NOBODY) & np.isin(likely, list(own))
     return [(int(frame), int(face)) for frame, face in face_keys(connection, run)[theirs].tolist()]
 

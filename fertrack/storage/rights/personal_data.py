@@ -11,7 +11,6 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.storage.answer_models import EpisodeRow, Marker
-from fertrack.storage.engine import Database
 from fertrack.storage.models import (
     Correction,
     Embedding,
@@ -25,7 +24,7 @@ from fertrack.storage.models import (
     TrackRow,
 )
 from fertrack.storage.packing import unpack_rows
-from fertrack.storage.people.persons import person_label
+from fertrack.storage.people.subjects import person_label
 from fertrack.storage.rights.data_subject import DataSubject, action_concerns, find_data_subject, unclaimed_keys
 from fertrack.storage.rights.name_redaction import name_pattern
 from fertrack.storage.rights_models import Thumbnail
@@ -52,37 +51,37 @@ class Holdings:
     thumbnails: dict[tuple[int, int], bytes]
 
 
-def holdings(db: Database, person: str, run: int | str | None = None) -> Holdings:
+def holdings(connection: sa.Connection, database: str, person: str, run: int | str | None = None) -> Holdings:
     """Gather everything that is held about a person, in all runs, as it stands at one moment.
 
     Faces that no track has claimed but that lie where the person was about then are among the faces, marked so.
 
     Args:
-        db: the open database.
+        connection: in a transaction that sees one moment of the database.
+        database: its name, for messages.
         person: a name, ``P3``, or ``ID 5`` for whoever that track is.
         run: number of the run in which they are called that, or "last"; None: any, if they are the only one.
 
     Raises:
         RunNotFoundError: no such run or person, or several go by that name.
     """
-    with db.reading() as connection:
-        subject = find_data_subject(connection, db.name, person, run)
-        tables = {
-            "runs": _runs(connection, subject),
-            "tracks": _of_tracks(connection, subject, TrackRow, "number", ("person_id",)),
-            "faces": _faces(connection, subject),
-            "episodes": _labelled(_of_tracks(connection, subject, EpisodeRow, "track", ())),
-            "corrections": _corrections(connection, subject),
-            "links": _links(connection, subject),
-            "embeddings": _embeddings(connection, subject),
-            "log": _log(connection, subject),
-            "markers": _markers(connection, subject),
-        }
-        pictures = connection.execute(
-            sa.select(Thumbnail.run_id, Thumbnail.track, Thumbnail.picture).where(
-                _theirs(Thumbnail.run_id, Thumbnail.track, subject)
-            )
-        ).all()
+    subject = find_data_subject(connection, database, person, run)
+    tables = {
+        "runs": _runs(connection, subject),
+        "tracks": _of_tracks(connection, subject, TrackRow, "number", ("person_id",)),
+        "faces": _faces(connection, subject),
+        "episodes": _labelled(_of_tracks(connection, subject, EpisodeRow, "track", ())),
+        "corrections": _corrections(connection, subject),
+        "links": _links(connection, subject),
+        "embeddings": _embeddings(connection, subject),
+        "log": _log(connection, subject),
+        "markers": _markers(connection, subject),
+    }
+    pictures = connection.execute(
+        sa.select(Thumbnail.run_id, Thumbnail.track, Thumbnail.picture).where(
+            _theirs(Thumbnail.run_id, Thumbnail.track, subject)
+        )
+    ).all()
     return Holdings(subject, tables, {(row.run_id, row.track): bytes(row.picture) for row in pictures})
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from fertrack.storage.engine import Database
+from fertrack.storage.facts import run_status
 from fertrack.storage.maintenance import vacuum
 from fertrack.storage.models import Embedding, Link, Person, Run, Source, TrackRow
-from fertrack.storage.runs import run_status
 from fertrack.storage.written_files import outputs
 
 __all__ = ["ExpiredRun", "PurgeReport", "purge"]
@@ -72,8 +72,8 @@ def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False
         StorageError: nothing was deleted; or everything was, and the file could not be compacted.
     """
     now = now or dt.datetime.now(dt.UTC)
-    written = [file for file in outputs(db) if file.is_there]
     with db.reading() if dry_run else db.writing() as connection:
+        written = outputs(connection)
         expired = _expired(connection, now)
         numbers = [each.run for each in expired]
         persons = _only_in(connection, numbers)
@@ -82,7 +82,7 @@ def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False
         if not dry_run:
             connection.execute(sa.delete(Embedding).where(stale))
             _delete(connection, numbers, persons)
-    files = tuple(dict.fromkeys(file.path for file in written if file.run in numbers))
+    files = tuple(dict.fromkeys(file.path for file in written if file.run in numbers and file.is_there))
     report = PurgeReport(tuple(expired), len(persons), embeddings, deleted=not dry_run, files=files)
     if report.deleted and (report.runs or report.embeddings):
         vacuum(db, forget=True)

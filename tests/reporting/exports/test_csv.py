@@ -18,8 +18,8 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.csv_rows import write_rows
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries import timeline as queries
 from fertrack.types import EXPRESSIONS
+from tests.support import queries
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 RUN = ScriptedRun(

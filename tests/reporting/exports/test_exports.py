@@ -30,7 +30,7 @@ from fertrack.reporting.exports.subtitles import RENDERERS, Cue
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import TrackRow
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
-from fertrack.storage.queries import timeline as queries
+from tests.support import queries
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 AWKWARD = 'Ana <i>{\\b1}"Ö" & 李 --> x'

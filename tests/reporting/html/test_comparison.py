@@ -15,10 +15,11 @@ from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html.comparison import write_comparison
-from fertrack.reporting.html.comparison_facts import RunSide, different_settings, read_side, warnings
+from fertrack.reporting.html.comparison_facts import RunSide, different_settings, warnings
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Run, TrackRow
 from tests.reporting.html.test_run_page import HOSTILE, Page
+from tests.support.queries import read_side
 from tests.support.reporting_runs import CALIBRATED, ScriptedPerson, ScriptedRun, store_run
 
 CONFIG = "[input]\nfrom_s = 0.0\n\n[smoothing]\nhalf_life_s = 0.25\n\n[storage]\nbatch_rows = 100\n"

@@ -260,7 +260,7 @@ def test_the_time_axis_begins_with_the_first_picture(db: Database, tmp_path: Pat
 
 def test_drawn_videos_show_the_name_and_the_number(db: Database) -> None:
     from fertrack.storage.people import persons
-    from fertrack.storage.queries.replay import names_of_tracks
+    from tests.support.queries import names_of_tracks
 
     assert names_of_tracks(db, store_run(db, RUN))[1] == "Ana (P1)"
     assert doctest.testmod(persons).failed == 0

@@ -34,8 +34,8 @@ from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.thinning import thin_lines
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.links import store_plan
-from fertrack.storage.queries import timeline as queries
 from fertrack.types import EXPRESSIONS
+from tests.support import queries
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 TWO_PERSONS = ScriptedRun(

@@ -15,9 +15,9 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.video import find_film
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.timeline import RunFacts
+from fertrack.storage.facts import RunFacts
 from tests.reporting.html.test_run_page import Page
+from tests.support import queries
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 RUN = ScriptedRun([ScriptedPerson([(0, 2)], [(0, "neutral"), (1, "happiness")])], cuts=(20,))

@@ -23,9 +23,10 @@ from fertrack.reporting.notebook.figure import PLOTLY_CONFIG
 from fertrack.reporting.notebook.views import run_html
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Run, TrackRow
-from fertrack.storage.people.corrections import GivenLabel, corrections, store_corrections
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.types import EXPRESSIONS, RunSummary
+from tests.support import queries
+from tests.support.queries import corrections
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 RUN = ScriptedRun(

@@ -15,9 +15,10 @@ from fertrack.errors import LabelsError, RunNotFoundError, TableError
 from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.label_import import read_labels
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.people.corrections import GivenLabel, corrections, store_corrections
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.types import EXPRESSIONS
+from tests.support import queries
+from tests.support.queries import corrections
 from tests.support.storage_scenes import result, store
 
 # ten frames: track 1 angry, track 2 fearful from frame 5 on, and a face nobody has claimed in frame 3

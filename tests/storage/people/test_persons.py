@@ -18,7 +18,7 @@ from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Embedding, Link, Person, PersonAction, TrackRow
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.links import delete_expired, load_known, store_embeddings, store_plan
-from fertrack.storage.queries import timeline as queries
+from tests.support import queries
 from tests.support.storage_scenes import INFO, RECORD, result, store
 
 NET = "net sha256:1234"
@@ -149,7 +149,7 @@ def test_everything_is_undone_step_by_step_and_logged(database: Database) -> Non
     assert rows(database) == before
     with pytest.raises(StorageError, match="nothing to undo in run 1"):
         person_actions.undo(database, "last")
-    log = person_actions.actions(database, "last")
+    log = queries.actions(database, "last")
     assert log["kind"].tolist() == ["link", "rename", "split", "merge", "undo", "rename", "undo", "undo", "undo"]
     assert log["undone"].tolist() == [False, True, True, True, False, True, False, False, False]
     assert log["what"].iloc[4] == "undid: P3 merged into P2"
@@ -194,7 +194,7 @@ def test_who_is_seen_in_one_frame_is_never_one_person(database: Database) -> Non
 def test_what_cannot_be_done_is_one_sentence(database: Database, change: object, sentence: str) -> None:
     with pytest.raises((RunNotFoundError, StorageError), match=sentence):
         change(database)  # type: ignore[operator]  # a lambda from the list above
-    assert len(person_actions.actions(database, 1)) == 1
+    assert len(queries.actions(database, 1)) == 1
 
 
 def test_a_name_belongs_to_one_person_of_a_run(database: Database) -> None:

@@ -19,10 +19,11 @@ from fertrack.sinks.thumbnails import THUMBNAIL_PX, ThumbnailSink
 from fertrack.storage.engine import open_database
 from fertrack.storage.maintenance import vacuum
 from fertrack.storage.people import actions as person_actions
-from fertrack.storage.people.thumbnails import BestFace, store_thumbnails, thumbnails
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.people.thumbnails import BestFace, store_thumbnails
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.types import Detections, Faces, FloatArray, FrameResult
+from tests.support import queries
+from tests.support.queries import thumbnails
 from tests.support.storage_scenes import result, store
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG"

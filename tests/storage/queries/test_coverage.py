@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Face
 from fertrack.storage.packing import PACKED, fetch_columns, fetch_tuples
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.coverage import coverage_of
+from tests.support import queries
 from tests.support.answer_scenes import name_person, stored
+from tests.support.queries import run_coverage as coverage_of
 
 SCRIPT = [
     (0.0, 2.0, 1, "happiness", 0.9),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.engine import open_database
 from fertrack.storage.models import EventRow, Run
-from fertrack.storage.queries import timeline as queries
+from tests.support import queries
 from tests.support.storage_scenes import result, store
 
 

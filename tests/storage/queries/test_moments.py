@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries.intervals import Intervals, at_least, closed
-from fertrack.storage.queries.moments import Condition, moments
-from fertrack.storage.queries.synchrony import lagged_correlation, synchrony
-from fertrack.storage.queries.timing import speed_over_time
+from fertrack.storage.queries.moments import Condition
+from fertrack.storage.queries.synchrony import lagged_correlation
 from fertrack.types import EXPRESSIONS
 from tests.support.answer_scenes import name_person, played, stored, waves
+from tests.support.queries import moments, speed_over_time, synchrony
 from tests.support.storage_scenes import result, store
 
 SCRIPT = [

@@ -17,14 +17,15 @@ from fertrack.expression.config import CalibrationConfig, SmoothingConfig
 from fertrack.sinks.database import DatabaseSink
 from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.maintenance import store_missing_episodes
 from fertrack.storage.models import Person, TrackRow
 from fertrack.storage.queries import episode_store
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.batches import coverage_sentence
-from fertrack.storage.queries.episode_store import load_stretches, store_missing_episodes
-from fertrack.storage.queries.person_episodes import person_episodes
+from fertrack.storage.queries.episode_store import load_stretches
 from fertrack.storage.rescore import rescore
 from fertrack.types import FrameResult
+from tests.support import queries
+from tests.support.queries import episodes_of_persons as person_episodes
 from tests.support.storage_scenes import INFO, RECORD, random_results, result, store
 
 # 10 frames a second, two seconds. Track 1 is happy, leaves, and comes back as track 3, still happy, then angry.

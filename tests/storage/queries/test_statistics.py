@@ -10,18 +10,23 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError, StorageError, TableError
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.exports.csv_export import episode_table, face_table
-from fertrack.reporting.html.transition_table import read_transitions
+from fertrack.reporting.exports.csv_export import episode_table
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries import timeline as queries
-from fertrack.storage.queries.latency import since_marker
-from fertrack.storage.queries.markers import delete_markers, import_markers, markers
-from fertrack.storage.queries.person_episodes import person_episodes
-from fertrack.storage.queries.resample import resampled_timeline
-from fertrack.storage.queries.statistics import expression_stats, transitions
+from fertrack.storage.queries.markers import delete_markers, import_markers
 from fertrack.types import EXPRESSIONS
+from tests.support import queries
 from tests.support.answer_scenes import name_person, stored
+from tests.support.queries import episodes_of_persons as person_episodes
+from tests.support.queries import (
+    expression_stats,
+    face_table,
+    markers,
+    read_transitions,
+    resampled_timeline,
+    since_marker,
+    transitions,
+)
 from tests.support.storage_scenes import random_results, result, store
 
 # Ten seconds at 10 Hz. Track 1: happy 3 s, uncertain 1 s, happy 1 s, sad 2 s, gone 2 s, angry 1 s. Track 2: calm, 5 s.

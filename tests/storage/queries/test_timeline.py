@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Face, Person, TrackRow
-from fertrack.storage.queries import timeline as queries
 from fertrack.storage.queries.faces import load_labels
 from fertrack.types import EXPRESSIONS
+from tests.support import queries
 from tests.support.storage_scenes import INFO, RECORD, random_results, result, store, summary
 
 # 10 frames a second. Track 1 is happy, uncertain for 0.2 s, happy, then sad; track 2 comes, goes for 1 s, comes back.

@@ -15,10 +15,11 @@ from fertrack.errors import StorageError
 from fertrack.sinks.database import DatabaseSink
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Base, Embedding, Person, Run, TrackRow
-from fertrack.storage.people.corrections import GivenLabel, corrections, store_corrections
-from fertrack.storage.queries import timeline as queries
+from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.rights.retention import purge
+from tests.support import queries
 from tests.support.postgres_server import running_server
+from tests.support.queries import corrections
 from tests.support.storage_scenes import INFO, RECORD, result, store
 
 SCENE = [result(i, i / 25, [(1, "anger", 0.5), (2, "fear", 0.6)]) for i in range(5)]

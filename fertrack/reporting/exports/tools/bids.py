@@ -27,22 +27,21 @@ from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["to_events_json", "to_events_tsv", "write"]
 
 _COLUMNS = ("onset", "duration", "trial_type", "person", "value", "marker")
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         OutputExistsError: a file is already there and ``overwrite`` is False; none is written.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
-    content = run_content(db, chosen)
+    content = run_content(chosen)
     texts = {f"{stem}_events.tsv": to_events_tsv(content), f"{stem}_events.json": to_events_json(content)}
     return write_texts(folder, texts, overwrite=overwrite, only=chosen.only)
 

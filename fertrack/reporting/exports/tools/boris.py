@@ -27,7 +27,6 @@ from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["MARKER_SUBJECT", "boris_events", "to_boris", "write", "write_boris_sheet"]
 
@@ -40,15 +39,15 @@ SHEET_COLUMNS = ("TIME", "SUBJECT", "CODE", "MODIFIER", "COMMENT")
 _KEYS = dict(zip(EXPRESSIONS, "ufdhsan", strict=True))
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         OutputExistsError: a file is already there and ``overwrite`` is False; none is written.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
-    content = run_content(db, chosen)
+    content = run_content(chosen)
     sheet = folder / f"{stem}.boris_events.xlsx"
     has_sheet = find_spec("xlsxwriter") is not None and chosen.only in {"", sheet.name}
     if has_sheet:

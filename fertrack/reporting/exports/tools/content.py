@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["MarkerContent", "PersonContent", "RunContent", "Segment", "run_content"]
 
@@ -104,27 +103,23 @@ class RunContent:
         return max([self.duration_s, *ends])
 
 
-def run_content(db: Database, chosen: Selection) -> RunContent:
+def run_content(chosen: Selection) -> RunContent:
     """Read the chosen run, or one person of it.
 
     Raises:
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
     """
-    from fertrack.reporting.html.persons import first_tracks
-    from fertrack.storage.queries import timeline
-    from fertrack.storage.queries.events import events
+    from fertrack.storage.people.persons import persons
     from fertrack.storage.queries.markers import markers
     from fertrack.storage.queries.person_episodes import person_episodes
 
-    facts = timeline.run_facts(db, chosen.run)
+    facts = chosen.run.facts
     who = None if chosen.track is None else f"ID {chosen.track}"
     episodes = person_episodes(
-        db, chosen.run, who=who, min_duration_s=chosen.config.min_episode_s, max_gap_s=chosen.config.max_gap_s
+        chosen.run, who=who, min_duration_s=chosen.config.min_episode_s, max_gap_s=chosen.config.max_gap_s
     )
-    tracks: dict[int, list[int]] = {}
-    for track, first in first_tracks(timeline.persons(db, chosen.run)).items():
-        tracks.setdefault(first, []).append(track)
-    named = timeline.persons(db, chosen.run)
+    tracks = {each[0]: each for each in chosen.run.subjects.tracks}
+    named = persons(chosen.run)
     names = {
         int(row["track"]): " ".join(row["person"].split()) if isinstance(row["person"], str) else f"ID {row['track']}"
         for row in named.to_dict("records")
@@ -136,7 +131,7 @@ def run_content(db: Database, chosen: Selection) -> RunContent:
             Segment(str(row["expression"]), onset_s, max(onset_s, offset_s), float(row["mean_probability"]))
         )
     asked = [first for first in names if chosen.track is None or chosen.track in tracks[first]]
-    stored = markers(db, chosen.run).to_dict("records")
+    stored = markers(chosen.run).to_dict("records")
     return RunContent(
         run=facts.id,
         source_name=facts.source_name,
@@ -144,9 +139,7 @@ def run_content(db: Database, chosen: Selection) -> RunContent:
         started_at=facts.started_at,
         fps=facts.info.fps,
         duration_s=facts.summary.video_s,
-        persons=tuple(
-            PersonContent(names[first], first, tuple(sorted(tracks[first])), tuple(segments[first])) for first in asked
-        ),
+        persons=tuple(PersonContent(names[first], first, tracks[first], tuple(segments[first])) for first in asked),
         markers=tuple(
             MarkerContent(
                 str(row["label"]),
@@ -156,6 +149,6 @@ def run_content(db: Database, chosen: Selection) -> RunContent:
             )
             for row in stored
         ),
-        cuts_s=tuple(events(db, chosen.run, kind="cut")["time_s"].tolist()),
+        cuts_s=tuple(chosen.run.cuts.time_s.tolist()),
         program=f"fertrack {facts.fertrack_version}",
     )

@@ -32,7 +32,6 @@ from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["curves_csv", "to_eaf", "to_tsconf", "write"]
 
@@ -46,19 +45,19 @@ _Tier = tuple[str, str, Sequence[_Span]]
 _MIME = {".mp4": "video/mp4", ".mov": "video/quicktime", ".mkv": "video/x-matroska", ".avi": "video/x-msvideo"}
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         OutputExistsError: a file is already there and ``overwrite`` is False; none is written.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
     from fertrack.storage.queries.resample import resampled_timeline
 
-    content = run_content(db, chosen)
+    content = run_content(chosen)
     who = None if chosen.track is None else f"ID {chosen.track}"
-    curves = resampled_timeline(db, chosen.run, CURVES_HZ, who=who, from_s=0.0)
+    curves = resampled_timeline(chosen.run, CURVES_HZ, who=who, from_s=0.0)
     date = content.started_at.isoformat(timespec="seconds")
     texts = {
         f"{stem}.eaf": to_eaf(content, folder, stem),

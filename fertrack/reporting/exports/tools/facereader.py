@@ -30,7 +30,6 @@ from fertrack.reporting.exports.tools.text_files import write_texts
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["COLUMNS", "UNKNOWN", "to_detailed_log", "to_state_log", "write"]
 
@@ -50,21 +49,19 @@ UNKNOWN = "Unknown"
 _NAMES = {ours: theirs for theirs, ours in COLUMNS.items()}
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         OutputExistsError: a file is already there and ``overwrite`` is False; none is written.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
     from fertrack.reporting.exports.csv_export import face_table
-    from fertrack.storage.queries.faces import frame_spans
 
-    content = run_content(db, chosen)
-    faces = face_table(db, chosen.run, chosen.track, confirmed_only=True)
-    with db.reading() as connection:
-        _, times_s, _ = frame_spans(connection, chosen.run)
+    content = run_content(chosen)
+    faces = face_table(chosen.run, chosen.track, confirmed_only=True)
+    times_s = chosen.run.frames.start_s
     texts = {}
     for person in content.persons:
         theirs = faces[faces["track"].isin(person.tracks)]

@@ -30,22 +30,21 @@ from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["to_openface", "write"]
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         OutputExistsError: a file is already there and ``overwrite`` is False; none is written.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
     from fertrack.reporting.exports.csv_export import face_table
 
-    text = to_openface(face_table(db, chosen.run, chosen.track))
+    text = to_openface(face_table(chosen.run, chosen.track))
     return write_texts(folder, {f"{stem}.openface.csv": text}, overwrite=overwrite, only=chosen.only)
 
 

@@ -19,22 +19,21 @@ from fertrack.reporting.exports.tools.text_files import write_texts
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["to_textgrid", "write"]
 
 _Interval = tuple[float, float, str]
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         OutputExistsError: a file is already there and ``overwrite`` is False; none is written.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
-    text = to_textgrid(run_content(db, chosen))
+    text = to_textgrid(run_content(chosen))
     return write_texts(folder, {f"{stem}.TextGrid": text}, overwrite=overwrite, only=chosen.only)
 
 

@@ -28,25 +28,23 @@ from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["to_wide", "wide_csv", "write", "write_feather"]
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         OutputExistsError: a file is already there and ``overwrite`` is False; none is written.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
-    from fertrack.storage.queries import timeline
     from fertrack.storage.queries.resample import resampled_timeline
 
-    rate_hz = chosen.config.wide_hz or timeline.run_facts(db, chosen.run).info.fps or 25.0
+    rate_hz = chosen.config.wide_hz or chosen.run.facts.info.fps or 25.0
     who = None if chosen.track is None else f"ID {chosen.track}"
-    table = to_wide(resampled_timeline(db, chosen.run, rate_hz, who=who))
+    table = to_wide(resampled_timeline(chosen.run, rate_hz, who=who))
     feather = folder / f"{stem}.wide.feather"
     has_feather = find_spec("pyarrow") is not None and chosen.only in {"", feather.name}
     if has_feather:

@@ -29,7 +29,6 @@ from fertrack.reporting.exports.tools.content import RunContent, run_content
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
-    from fertrack.storage.engine import Database
 
 __all__ = ["MAX_ROWS", "write", "write_xlsx"]
 
@@ -38,27 +37,27 @@ MAX_ROWS = 1_048_576
 _WARNING = "Expression estimates say how a face looks, not what a person feels."
 
 
-def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
+def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
     """Write the chosen run.
 
     Raises:
         MissingExtraError: XlsxWriter is not installed.
         OutputExistsError: the file is already there and ``overwrite`` is False.
-        RunNotFoundError: there is no such run, or no such track in it.
+        RunNotFoundError: there is no such track in the run.
         ReportError: a table is too long for Excel, or the file could not be written.
     """
     from fertrack.reporting.exports.csv_export import episode_table, face_table
-    from fertrack.storage.queries import timeline
+    from fertrack.storage.people.persons import persons
     from fertrack.storage.queries.column_docs import COLUMN_NOTES
     from fertrack.storage.queries.markers import markers
 
     path = folder / f"{stem}.xlsx"
     check_free(path, overwrite=overwrite)
-    faces = face_table(db, chosen.run, chosen.track)
+    faces = face_table(chosen.run, chosen.track)
     sheets = {
-        "episodes": episode_table(db, chosen.run, chosen.config, faces, chosen.track),
-        "persons": timeline.persons(db, chosen.run),
-        "markers": markers(db, chosen.run),
+        "episodes": episode_table(chosen.run, chosen.config, faces, chosen.track),
+        "persons": persons(chosen.run),
+        "markers": markers(chosen.run),
         "faces": faces,
     }
     if chosen.track is not None:
@@ -66,7 +65,7 @@ def write(db: Database, chosen: Selection, folder: Path, stem: str, *, overwrite
     named = dict.fromkeys(str(name) for table in sheets.values() for name in table.columns)
     units = {str(name): str(unit) for table in sheets.values() for name, unit in table.attrs.get("units", {}).items()}
     meanings = [(name, units.get(name, ""), COLUMN_NOTES.get(name, "")) for name in named]
-    write_xlsx(run_content(db, chosen), sheets, meanings, path, overwrite=overwrite)
+    write_xlsx(run_content(chosen), sheets, meanings, path, overwrite=overwrite)
     return [path]
 
 

@@ -1,0 +1,104 @@
+"""One read snapshot: a stored run, or all of them, as they are at one moment; what every question is asked of."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Self
+
+import sqlalchemy as sa
+
+from fertrack.errors import RunNotFoundError
+from fertrack.storage.facts import RunFacts, find_run, load_facts
+from fertrack.storage.models import Run
+from fertrack.storage.people.subjects import Subjects, load_subjects
+from fertrack.storage.queries.episode_store import RunStretches, load_stretches
+from fertrack.storage.queries.faces import Cuts, FrameTimes, frame_times, load_cuts
+from fertrack.storage.rights_models import RunErasure
+
+__all__ = ["ALL", "AllRuns", "StoredRun"]
+
+ALL = "all"
+"""Given as the run: every run of the database."""
+
+
+class StoredRun:
+    """A stored run within one read transaction: all that is read through it is of the same moment.
+
+    Made by ``Database.run``. What several questions need is read once, when it is first asked for.
+
+    Args:
+        connection: open, in a transaction that sees one moment of the database.
+        database: the database's name, as people may see it.
+        number: of the run, which is stored.
+    """
+
+    def __init__(self, connection: sa.Connection, database: str, number: int) -> None:
+        self.connection = connection
+        self.database = database
+        self.number = number
+
+    @classmethod
+    def find(cls, connection: sa.Connection, database: str, run: int | str) -> Self:
+        """The run of a number, as int or text, or the newest one for "last".
+
+        Raises:
+            RunNotFoundError: no such run is stored.
+        """
+        return cls(connection, database, find_run(connection, database, run))
+
+    def __repr__(self) -> str:
+        return f"StoredRun({self.number}, {self.database!r})"
+
+    @cached_property
+    def facts(self) -> RunFacts:
+        """What was read, with what, how the run ended and what it came to."""
+        return load_facts(self.connection, self.number)
+
+    @cached_property
+    def subjects(self) -> Subjects:
+        """The people of the run."""
+        return load_subjects(self.connection, [self.number])
+
+    @cached_property
+    def frames(self) -> FrameTimes:
+        """Every frame, with when it is shown."""
+        return frame_times(self.connection, self.number)
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """Beginnings of new shots."""
+        return load_cuts(self.connection, self.number)
+
+    @cached_property
+    def stretches(self) -> RunStretches:
+        """Stretches of one label, by track."""
+        return load_stretches(self.connection, [self.number])
+
+    @cached_property
+    def erased_persons(self) -> int:
+        """How many persons were erased from the run."""
+        counted = sa.select(RunErasure.persons).where(RunErasure.run_id == self.number)
+        return int(self.connection.scalar(counted) or 0)
+
+
+class AllRuns:
+    """All stored runs within one read transaction. Made by ``Database.runs``; their ``number`` is "all".
+
+    Args:
+        connection: open, in a transaction that sees one moment of the database.
+        database: the database's name, as people may see it.
+
+    Raises:
+        RunNotFoundError: no run is stored.
+    """
+
+    number = ALL
+
+    def __init__(self, connection: sa.Connection, database: str) -> None:
+        if connection.scalar(sa.select(Run.id).limit(1)) is None:
+            raise RunNotFoundError(f"there are no runs in {database} yet: `fertrack process` makes one")
+        self.connection = connection
+        self.database = database
+
+    def __repr__(self) -> str:
+        return f"AllRuns({self.database!r})"
