@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 from fertrack.reid.clustering import cluster_distances, constrained_average_linkage
 from fertrack.reid.config import LinkingConfig
@@ -162,7 +161,8 @@ def _distances(centres: Sequence[_Floats]) -> _Floats:
     rows = [row for row, centre in enumerate(centres) if len(centre)]
     if rows:
         stacked = np.stack([centres[row] for row in rows])
-        distance[np.ix_(rows, rows)] = cdist(stacked, stacked)
+        # Row by row, so that memory stays small; loading SciPy for it would take longer.
+        distance[np.ix_(rows, rows)] = [np.linalg.norm(stacked - centre, axis=1) for centre in stacked]
     return distance
 
 

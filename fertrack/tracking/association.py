@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from fertrack.imaging.geometry import iou_of_proper
 from fertrack.tracking.config import TrackerConfig
@@ -113,9 +112,19 @@ class _Frame:
             weights = weights + _FIRST * self.has_id.take(tracks)[:, None]
         if self.config.gating == "before":
             weights = np.where(allowed, weights, 0.0)
+        if self.config.gating == "before" and _is_undisputed(allowed):
+            chosen, of_rows = np.nonzero(allowed)
+            return tracks[chosen], rows[of_rows]
+        from scipy.optimize import linear_sum_assignment  # loads in a quarter of a second, and is seldom needed
+
         chosen, of_rows = linear_sum_assignment(weights, maximize=True)
         kept = allowed[chosen, of_rows]
         return tracks[chosen[kept]], rows[of_rows[kept]]
+
+
+def _is_undisputed(allowed: Mask) -> bool:
+    """Whether no track may take two detections and no detection two tracks: then all that may be, is."""
+    return bool((allowed.sum(axis=0) <= 1).all() and (allowed.sum(axis=1) <= 1).all())
 
 
 def _part(matrix: npt.NDArray[Any], tracks: Indices, rows: Indices) -> npt.NDArray[Any]:

@@ -300,3 +300,8 @@ def test_a_run_stored_before_purposes_were_is_kept_and_states_none(tmp_path: Pat
     assert statements(path) == GOLDEN.read_text(encoding="utf-8")
     with open_database(path) as database:
         assert queries.timeline(database, run).equals(timeline)
+
+
+def test_the_revisions_read_from_text_are_those_that_alembic_finds() -> None:
+    script = ScriptDirectory(str(migrations_folder()))
+    assert schema._revisions() == {known.revision: str(known.down_revision) for known in script.walk_revisions()}

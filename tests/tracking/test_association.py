@@ -12,7 +12,8 @@ from fertrack.build import _detection
 from fertrack.config import load_settings
 from fertrack.protocols import Detector
 from fertrack.testing import FakeDetector, ScenePerson, SceneSource, SyntheticScene
-from fertrack.tracking.association import grown
+from fertrack.tracking import association
+from fertrack.tracking.association import Candidates, associate, grown
 from fertrack.tracking.tracker import PLAIN_SORT, SortTracker, TrackerConfig, TrackUpdate
 from fertrack.types import Detections, Image
 from tests.pipeline.test_pipeline import Collector, pipeline_for
@@ -36,6 +37,24 @@ def tracked(**options: Any) -> SortTracker:
     tracker = SortTracker(TrackerConfig(**options))
     assert follow(tracker, [[(100, 0.9)]] * 5)[-1].track_ids.tolist() == [1]
     return tracker
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_undisputed_pairs_are_those_that_the_assignment_finds(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, 900, (random.integers(1, 9), 2))
+    boxes = np.concatenate([corner, corner + 60], axis=1)
+    candidates = Candidates(
+        boxes + random.normal(0, 12, boxes.shape),
+        random.random(len(boxes)) < 0.7,
+        np.zeros(len(boxes), np.int64),
+    )
+    order = random.permutation(len(boxes))
+    arguments = (candidates, boxes[order], random.random(len(boxes)) < 0.8, None, TrackerConfig())
+    quick = associate(*arguments)
+    monkeypatch.setattr(association, "_is_undisputed", lambda allowed: False)
+    for ours, hungarian in zip(quick, associate(*arguments), strict=True):
+        assert np.array_equal(ours, hungarian)
 
 
 class TestSecondLook:
