@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("build", "anonymise", "doctor"),
     ("render",),
     ("rights",),
+    ("outputs",),
     ("process",),
     ("live", "evaluation"),
     ("model_export", "tuning", "web", "gui"),

@@ -95,7 +95,7 @@ def test_a_password_in_a_database_url_is_not_stored(clip: Path, tmp_path: Path) 
 
 
 def test_videos_of_the_same_name_get_names_of_their_own(tmp_path: Path) -> None:
-    from fertrack.process import plan_outputs
+    from fertrack.outputs.plan import plan_outputs
 
     locations = ["day1/a.mov", "day2/a.mov", "day2/a.mp4", "b.mp4", "x/day1/a.mov"]
     plans = plan_outputs([str(tmp_path / name) for name in locations], tmp_path, fertrack.Settings(), overwrite=False)

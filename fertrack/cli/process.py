@@ -115,7 +115,8 @@ def demo(
 def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
     from fertrack.build import build_pipeline
     from fertrack.errors import FertrackError
-    from fertrack.process import database_url, plan_outputs, process_planned
+    from fertrack.outputs.plan import database_url, plan_outputs
+    from fertrack.process import process_planned
     from fertrack.rights.purpose import UNSTATED
     from fertrack.sinks.relinker import build_relinker
     from fertrack.sources import expand_inputs

@@ -13,8 +13,8 @@ from fertrack.files import make_folder
 from fertrack.live.budget import BudgetController, LookSchedule, input_sizes
 from fertrack.live.capture import Capture
 from fertrack.live.config import LiveConfig
+from fertrack.outputs.plan import database_url
 from fertrack.pipeline.pipeline import Pipeline
-from fertrack.process import database_url
 from fertrack.protocols import VideoSource
 from fertrack.sinks.reid import LinkingSink
 from fertrack.sinks.relinker import Relinker, build_relinker
