@@ -63,9 +63,7 @@ def tracking(
 
 @app.command("faces")
 def faces(
-    clips: Annotated[
-        Path, typer.Argument(metavar="CLIPS", help="Folder with the single-person clips that scenes are composed of.")
-    ],
+    clips: Annotated[Path, typer.Argument(metavar="CLIPS", help="Folder of two or more clips, each of one person.")],
     scene: Annotated[list[str] | None, typer.Option("--scene", help="Only this scene; may be repeated.")] = None,
     work: Annotated[
         Path | None, typer.Option("--work", help="Keep the composed videos and their database in this folder.")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from fertrack.evaluation.tracking.face_scores import SceneScores
-from fertrack.evaluation.tracking.face_tracking import COMPOSITE, evaluate_faces
+from fertrack.evaluation.tracking.face_tracking import evaluate_faces
+from fertrack.evaluation.tracking.films import COMPOSITE
 from fertrack.evaluation.tracking.scene_scripts import FAST, SCENES
 from fertrack.evaluation.tracking.scores import TOGETHER
 from tests.support.paths import REPOSITORY

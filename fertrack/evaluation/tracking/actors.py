@@ -28,6 +28,7 @@ _FACE_CENTRE = (104.0, 136.0)
 _HEAD_AXES = (84.0, 108.0)
 _SOFT_PX = 10.0
 _STEADY_FRAMES = 15
+_MIN_FRAMES = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class Clip:
 
     Attributes:
         file: name of the video.
-        first: first frame.
-        count: frames taken.
+        first: first frame; None: from the first on that shows one face, and as long as the following do.
+        count: frames taken, at most.
     """
 
     file: str
-    first: int = 0
+    first: int | None = 0
     count: int = 120
 
 
@@ -56,7 +57,7 @@ CLIPS: dict[str, Clip] = {
     "neutral": Clip("pyfeat_single_face.mp4", count=72),
     "laughing": Clip("pyfeat_WolfgangLanger_Pexels.mp4", first=260),
 }
-"""Who can play: nine different people."""
+"""The clips that the scripts were written for: nine different people."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,19 +93,32 @@ def load_actor(clip: Clip, folder: Path, detector: Detector) -> Actor:
 
     Raises:
         VideoOpenError: the video is missing.
-        EvaluationError: in some frame, no face or more than one plausible face was found.
+        EvaluationError: no face or more than one plausible face was found, in one of the frames that are named, or,
+            where none are, in so many that too few are left.
     """
     pictures: list[Image] = []
     faces: list[FloatArray] = []
     with open_source(folder / clip.file) as source:
         for frame in source:
-            if frame.index >= clip.first + clip.count:
+            if len(pictures) == clip.count:
                 break
-            if frame.index >= clip.first:
-                pictures.append(frame.image)
-                faces.append(_only_face(detector.detect([frame.image])[0], clip, frame.index))
-    if not pictures:
+            if clip.first is not None and frame.index < clip.first:
+                continue
+            try:
+                face = _only_face(detector.detect([frame.image])[0], clip, frame.index)
+            except EvaluationError:
+                if clip.first is not None:
+                    raise
+                if len(pictures) >= _MIN_FRAMES:
+                    break
+                pictures, faces = [], []
+                continue
+            pictures.append(frame.image)
+            faces.append(face)
+    if not pictures and clip.first is not None:
         raise EvaluationError(f"{clip.file} has no frame {clip.first}")
+    if clip.first is None and len(pictures) < _MIN_FRAMES:
+        raise EvaluationError(f"{clip.file} shows exactly one face in fewer than {_MIN_FRAMES} frames in a row")
     boxes = np.array(faces, np.float32)
     centres = _steady(((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32))
     heights = _steady(boxes[:, 3:] - boxes[:, 1:2])

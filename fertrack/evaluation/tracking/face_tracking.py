@@ -8,42 +8,33 @@ wrong, and none is not missed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
-from fertrack.detectors import build_detector
-from fertrack.errors import EvaluationError, reason_of
-from fertrack.evaluation.tracking.actors import CLIPS, Actor, load_actor
 from fertrack.evaluation.tracking.face_scores import FaceScores, SceneScores
+from fertrack.evaluation.tracking.films import Filmed, films_in
 from fertrack.evaluation.tracking.mot import MotRows
-from fertrack.evaluation.tracking.scene_scripts import SCENES
-from fertrack.evaluation.tracking.scenes import Scene, Truth, compose
 from fertrack.evaluation.tracking.scores import TOGETHER, SequenceResult, TrackingScores, score
 from fertrack.imaging.geometry import iou_matrix
-from fertrack.process import plan_outputs, process_planned
+from fertrack.outputs.plan import plan_outputs
+from fertrack.process import process_planned
 from fertrack.sinks.relinker import build_relinker
 from fertrack.storage.engine import open_database
 from fertrack.storage.queries.timeline import timeline
 from fertrack.types import BoolArray, IntArray
 
-__all__ = ["COMPOSITE", "evaluate_faces", "read_composite_truth"]
-
-COMPOSITE = "composite_5faces"
-"""A composed video that exists as a file, with its ground truth beside it."""
+__all__ = ["evaluate_faces"]
 
 _SEEN = 0.5
 """Share of a face that must be visible for it to count."""
 _SAME = 0.3
 """Overlap (IoU) from which on a box is taken to be on a face that does not count."""
-_CAST_LONG_SIDE = 320
-"""Detector input for cutting out heads: they are large in their clips."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,19 +44,6 @@ class _Outcome:
     rows: pd.DataFrame
     person_of: dict[int, int] | None = None
     cuts: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Filmed:
-    """A video with its truth."""
-
-    scene: str
-    shows: str
-    people: int
-    meets_px: float
-    cuts: tuple[int, ...]
-    video: Path
-    truth: Truth
 
 
 def evaluate_faces(
@@ -79,10 +57,10 @@ def evaluate_faces(
     """Compose the scenes, process them, and score the result.
 
     Args:
-        clips: folder with the single-person clips (``actors.CLIPS``) and, if it is to be scored,
-            ``composite_5faces.mp4`` with its ``_gt.txt``.
+        clips: folder with two or more single-person clips, which scenes are composed of (see ``films.castings``);
+            ``composite_5faces.mp4`` with its ``_gt.txt``, where it is there, is scored too.
         settings: of fertrack; the defaults if None. Nothing is drawn or reported, whatever they say.
-        only: names of scenes; all if empty.
+        only: names of scenes; all that there are enough clips for if empty.
         work: folder for the videos and the database; a temporary one, removed afterwards, if None.
         on_scene: told the name of each scene before it begins.
 
@@ -90,22 +68,19 @@ def evaluate_faces(
         One entry for each scene; with more than one, a last one for all ``TOGETHER``.
 
     Raises:
-        EvaluationError: there is no scene of that name, or a clip shows no face where it should.
-        VideoOpenError: a clip is missing.
+        EvaluationError: there is no scene of that name, there are too few clips, or a clip shows no face where it
+            should.
+        VideoOpenError: a clip cannot be read.
         ConfigError: TrackEval is not installed.
     """
-    known = [*(scene.name for scene in SCENES), COMPOSITE]
-    for name in only:
-        if name not in known:
-            raise EvaluationError(f"no scene {name!r}: there are {', '.join(known)}")
     if work is None:
         with tempfile.TemporaryDirectory(prefix="fertrack-scenes-") as folder:
             return evaluate_faces(clips, settings, only=only, work=Path(folder), on_scene=on_scene)
     settings = _quiet(settings or Settings())
     pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
-    results: list[tuple[_Filmed, _Outcome]] = []
+    results: list[tuple[Filmed, _Outcome]] = []
     with open_database(work / "scenes.db", create=True) as database:
-        for filmed in _films(clips, work, [name for name in known if not only or name in only], on_scene):
+        for filmed in films_in(clips, work, only, on_scene):
             (plan,) = plan_outputs([str(filmed.video)], work, settings, overwrite=True)
             run = process_planned(plan, pipeline, database, settings, relinker=relinker, overwrite=True).run
             with database.run(run) as stored:
@@ -119,27 +94,6 @@ def evaluate_faces(
     return [replace(row, linked_by=linked_by) for row in _score(results)]
 
 
-def read_composite_truth(path: Path) -> Truth:
-    """Read the ground truth of ``composite_5faces``: MOT16 text; the ninth column is the visible share.
-
-    Raises:
-        EvaluationError: it cannot be read.
-    """
-    try:
-        table = np.loadtxt(path, delimiter=",", ndmin=2)
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read: {reason_of(error)}") from error
-    if table.shape[1] < 9:
-        raise EvaluationError(f"{path} has {table.shape[1]} columns instead of 9: it does not say what is visible")
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    return Truth(
-        table[:, 0].astype(np.int64) - 1,
-        table[:, 1].astype(np.int64),
-        np.hstack([table[:, 2:4], table[:, 2:4] + table[:, 4:6]]),
-        table[:, 8],
-    )
-
-
 def _quiet(settings: Settings) -> Settings:
     return settings.model_copy(
         update={
@@ -149,38 +103,7 @@ def _quiet(settings: Settings) -> Settings:
     )
 
 
-def _films(clips: Path, work: Path, names: Sequence[str], on_scene: Callable[[str], None] | None) -> Iterable[_Filmed]:
-    """Compose one scene after another; heads are cut out when they are first needed."""
-    detector = None
-    cast: dict[str, Actor] = {}
-    for scene in SCENES:
-        if scene.name not in names:
-            continue
-        if on_scene:
-            on_scene(scene.name)
-        for who in scene.cast:
-            if who not in cast:
-                detector = detector or build_detector(_cast_detection())
-                cast[who] = load_actor(CLIPS[who], clips, detector)
-        yield _film(scene, cast, work / f"{scene.name}.mp4")
-    if COMPOSITE in names:
-        if on_scene:
-            on_scene(COMPOSITE)
-        truth = read_composite_truth(clips / f"{COMPOSITE}_gt.txt")
-        shows = "five faces: two cross with one hidden, one enters and is covered, one leaves, one appears"
-        yield _Filmed(COMPOSITE, shows, 5, 90.0, (), clips / f"{COMPOSITE}.mp4", truth)
-
-
-def _cast_detection() -> Any:
-    return Settings().detection.model_copy(update={"long_side": _CAST_LONG_SIDE})
-
-
-def _film(scene: Scene, cast: dict[str, Actor], path: Path) -> _Filmed:
-    truth = compose(scene, cast, path)
-    return _Filmed(scene.name, scene.shows, len(scene.cast), scene.meets_px, scene.cuts, path, truth)
-
-
-def _score(results: Sequence[tuple[_Filmed, _Outcome]]) -> list[SceneScores]:
+def _score(results: Sequence[tuple[Filmed, _Outcome]]) -> list[SceneScores]:
     linked = all(outcome.person_of is not None for _, outcome in results)
     by_track = score(_sequence(filmed, outcome.rows, _tracks(outcome)) for filmed, outcome in results)
     by_person = score(_sequence(filmed, outcome.rows, _persons(outcome)) for filmed, outcome in results)
@@ -236,7 +159,7 @@ def _persons(outcome: _Outcome) -> IntArray:
     return np.array([outcome.person_of[track] for track in tracks.tolist()], np.int64)
 
 
-def _sequence(filmed: _Filmed, rows: pd.DataFrame, ids: IntArray) -> SequenceResult:
+def _sequence(filmed: Filmed, rows: pd.DataFrame, ids: IntArray) -> SequenceResult:
     """Faces and boxes that are scored: visible faces, and boxes that are not on faces that do not count."""
     truth = filmed.truth
     faces = MotRows(truth.frame_index + 1, truth.identity, truth.xyxy, truth.visible)

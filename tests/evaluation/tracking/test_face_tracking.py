@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fertrack.cli.main import main
+from fertrack.cli.main import main, run
+from fertrack.demo import portrait
 from fertrack.errors import EvaluationError, ReportError, VideoWriteError
 from fertrack.evaluation.tracking import actors, face_tracking
 from fertrack.evaluation.tracking.actors import CLIPS, CROP_H, CROP_W, FACE_PX, Actor, Clip, load_actor
 from fertrack.evaluation.tracking.face_scores import FaceScores, SceneScores, to_markdown, write_quality
-from fertrack.evaluation.tracking.face_tracking import read_composite_truth
+from fertrack.evaluation.tracking.films import COMPOSITE, Filmed, castings, read_composite_truth
 from fertrack.evaluation.tracking.scene_scripts import FAST, SCENES
 from fertrack.evaluation.tracking.scenes import FPS, HEIGHT, WIDTH, Key, Pillar, Role, Scene, Shot, Truth, compose
 from fertrack.types import Detections, Image
+from tests.support.video_factory import make_video
 
 BOX = (60.0, 72.0, 148.0, 200.0)
 
@@ -201,13 +203,13 @@ def outcome(
     return face_tracking._Outcome(table, person_of, cuts)
 
 
-def filmed(visible: list[float], name: str = "one", cuts: tuple[int, ...] = ()) -> face_tracking._Filmed:
+def filmed(visible: list[float], name: str = "one", cuts: tuple[int, ...] = ()) -> Filmed:
     """One person who stands still, as visible in each frame as said."""
     n = len(visible)
     truth = Truth(
         np.arange(n), np.ones(n, np.int64), np.tile([100.0, 10.0, 140.0, 50.0], (n, 1)), np.array(visible, np.float64)
     )
-    return face_tracking._Filmed(name, "one person", 1, 0.0, cuts, Path("one.mp4"), truth)
+    return Filmed(name, "one person", 1, 0.0, cuts, Path("one.mp4"), truth)
 
 
 def test_a_track_that_breaks_is_two_persons_until_it_is_linked() -> None:
@@ -308,3 +310,59 @@ def test_heads_move_with_the_person_not_with_every_nod() -> None:
     assert np.ptp(steady[8:-8]) < 0.1
     moving = np.arange(40, dtype=np.float32)[:, None]
     np.testing.assert_allclose(actors._steady(moving)[8:-8], moving[8:-8], atol=1e-4)
+
+
+def test_any_two_clips_play_the_scenes_that_they_are_enough_for(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="has 0 video clips"):
+        castings(tmp_path)
+    for name in ("b.mp4", "a.MOV", "notes.txt", f"{COMPOSITE}.mp4"):
+        (tmp_path / name).touch()
+    played = castings(tmp_path)
+    assert [scene.name for scene, _ in played] == [scene.name for scene in SCENES if len(scene.cast) <= 2]
+    for scene, cast in played:
+        assert tuple(cast) == scene.cast
+        files = [clip.file for clip in cast.values()]
+        assert set(files) <= {"a.MOV", "b.mp4"}
+        assert len(set(files)) == len(files), "nobody meets himself"
+    (tmp_path / "c.mkv").touch()
+    more = castings(tmp_path)
+    assert len(more) > len(played)
+    assert {clip.file for _, cast in more for clip in cast.values()} == {"a.MOV", "b.mp4", "c.mkv"}
+
+
+def test_the_nine_clips_of_the_scripts_play_their_own_parts(tmp_path: Path) -> None:
+    for clip in CLIPS.values():
+        (tmp_path / clip.file).touch()
+    played = castings(tmp_path)
+    assert [scene for scene, _ in played] == list(SCENES)
+    assert all(cast == {role: CLIPS[role] for role in scene.cast} for scene, cast in played)
+
+
+def test_a_clip_of_which_no_frames_are_named_begins_where_one_face_is_shown(tmp_path: Path) -> None:
+    folder = folder_of_pictures(tmp_path, size=300, face=60, frames=60)
+    for index in (0, 10, 50):
+        cv2.imwrite(str(folder / f"{index:03}.png"), np.full((300, 300, 3), 40, np.uint8))
+    assert len(load_actor(Clip("clip", first=None), tmp_path, OneFace()).heads) == 39
+    assert len(load_actor(Clip("clip", first=None, count=30), tmp_path, OneFace()).heads) == 30
+    with pytest.raises(EvaluationError, match="in fewer than 25 frames in a row"):
+        load_actor(Clip("clip", first=None), tmp_path, OneFace(extra=True))
+
+
+def test_two_clips_of_anybody_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("trackeval")
+    for name in ("astronaut", "hopper"):
+        head = cv2.resize(portrait(name), (110, 140))
+
+        def draw(index: int, size: tuple[int, int], head: Image = head) -> Image:
+            canvas = np.full((size[1], size[0], 3), 120, np.uint8)
+            canvas[40:180, 100 + index % 4 : 210 + index % 4] = head
+            return canvas
+
+        make_video(tmp_path / f"{name}.mp4", 30, 25, (320, 240), draw=draw)
+    options = ["--scene", "crossing_small", "--json", "--set", "linking.method=off"]
+    assert run(["evaluate", "faces", str(tmp_path), *options]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["scene"], row["people"]) == ("crossing_small", 2)
+    assert row["tracks"]["mota"] > 0.5
+    assert run(["evaluate", "faces", str(tmp_path), "--scene", "crossing_three"]) == 1
+    assert "needs more clips" in capsys.readouterr().err
