@@ -22,7 +22,7 @@ $(VENV)/.base: $(VENV)/.python pyproject.toml .ci/constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(PIP) --editable '.[demo,torch,keras,export,eval,reid,parquet,xlsx,postgres,web,gui,dev]'
+	$(PIP) --editable '.[demo,torch,keras,export,eval,reid,parquet,xlsx,lsl,postgres,web,gui,dev]'
 	@touch $@
 
 demo: $(VENV)/.base

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fertrack.errors import TableError
+from fertrack.imports.marker_import import import_markers
 from fertrack.reporting.exports.label_import import read_labels
 from fertrack.storage.engine import Database
 from fertrack.storage.people.corrections import store_corrections
-from fertrack.storage.queries.markers import import_markers
 from fertrack.tables import Row, parse_rows, read_table
 from tests.support.queries import corrections, markers
 from tests.support.storage_scenes import result, store

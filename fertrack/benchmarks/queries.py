@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from fertrack.imports.marker_import import import_markers
 from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.storage.engine import Database, StorageConfig, open_database
 from fertrack.storage.queries.latency import since_marker
-from fertrack.storage.queries.markers import import_markers
 from fertrack.storage.queries.moments import Condition, moments
 from fertrack.storage.queries.person_episodes import person_episodes
 from fertrack.storage.queries.resample import resampled_timeline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,25 +16,86 @@ __all__ = ["app"]
 app = typer.Typer(help="Named times of a run, such as stimuli: import, list, delete.", no_args_is_help=True)
 
 
+class MarkerFormat(StrEnum):
+    """Format of a file of markers."""
+
+    CSV = "csv"
+    BIDS = "bids"
+    PSYCHOPY = "psychopy"
+    BORIS = "boris"
+    EAF = "eaf"
+    TEXTGRID = "textgrid"
+    WEBVTT = "webvtt"
+    XDF = "xdf"
+
+
 @app.command("import")
 def import_markers(
     run: Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Columns time_s, label, and if wanted end_s, note.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A table with time_s and label, BIDS events, PsychoPy, BORIS, ELAN, Praat, WebVTT or XDF.",
+        ),
+    ],
+    file_format: Annotated[
+        MarkerFormat | None, typer.Option("--format", help="What the file is, where that is not recognised.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="Which column is time_s, label, end_s, duration_s, note."),
+    ] = None,
+    tier: Annotated[str, typer.Option(metavar="NAME", help="Only this tier, stream, subject or observation.")] = "",
+    offset: Annotated[
+        float, typer.Option(metavar="S", help="Seconds to add: when the file's time 0 is in the video.")
+    ] = 0.0,
+    sync: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MARKER=TIME", help="When a marker is in the video, seconds; twice or more takes out drift, too."
+        ),
+    ] = None,
     skip_outside: Annotated[
         bool, typer.Option("--skip-outside", help="Leave out markers that lie outside the run, instead of refusing.")
     ] = False,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Add the markers of a CSV file to a run; importing a file again adds nothing."""
-    from fertrack.storage.engine import open_database
-    from fertrack.storage.queries.markers import import_markers as import_file
+    """Add the markers of a file to a run; importing a file again adds nothing, 'markers undo' takes it back.
 
+    Examples: fertrack markers import last events.csv · fertrack markers import last sub-01_events.tsv --offset 12.5 ·
+    fertrack markers import last trials.csv --sync start=3.20 --sync end=1803.28
+    """
+    from fertrack.imports.marker_import import Reading
+    from fertrack.imports.marker_import import import_markers as import_file
+    from fertrack.storage.engine import open_database
+
+    reading = Reading(
+        file_format.value if file_format else "",
+        dict(_pair(text, "--map", "onset=time_s") for text in columns or ()) or None,
+        tier,
+        offset,
+        [(name, _seconds(text, time)) for text in sync or () for name, time in [_pair(text, "--sync", "start=3.2")]],
+    )
+    if reading.sync and offset:
+        raise typer.BadParameter("--sync says the offset, too: give one of the two")
     with open_database(db) as database:
-        report = import_file(database, run, file, skip_outside=skip_outside)
+        report = import_file(database, run, file, reading, skip_outside=skip_outside)
     known = f", {report.known} known already" if report.known else ""
     typer.echo(f"run {report.run}: {report.added} markers added{known}")
-    if report.outside:
-        err_console().print(f"note: {report.outside}", soft_wrap=True)
+    for note in filter(None, (report.clock, report.outside)):
+        err_console().print(f"note: {note}", soft_wrap=True)
+
+
+@app.command("undo")
+def undo_import(run: Run, db: Database = DEFAULT_DB) -> None:
+    """Take back the latest import of markers."""
+    from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.markers import undo_import as undo
+
+    with open_database(db) as database:
+        name, count = undo(database, run)
+    typer.echo(f"undone: the import of {name}, {count} markers deleted" if name else "there is no import to undo")
 
 
 @app.command("list")
@@ -58,3 +120,24 @@ def delete_markers(
 
     with open_database(db) as database:
         typer.echo(f"{delete(database, run, label=label)} markers deleted")
+
+
+def _pair(text: str, option: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not equals or not name or not value:
+        raise typer.BadParameter(
+            f"{text!r} must be two names with = between them, such as {example}", param_hint=option
+        )
+    return name, value
+
+
+def _seconds(text: str, time: str) -> float:
+    from fertrack.tables import Row
+
+    try:
+        seconds = Row(0, {"time": time}).seconds("time")
+    except ValueError:
+        seconds = None
+    if seconds is None:
+        raise typer.BadParameter(f"{text!r}: {time!r} is no time such as 12.5 or 0:12.5", param_hint="--sync")
+    return seconds

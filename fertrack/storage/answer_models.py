@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from fertrack.storage.models import Base, UtcDateTime
 
-__all__ = ["EpisodeRow", "EpisodeSet", "Marker"]
+__all__ = ["EpisodeRow", "EpisodeSet", "Marker", "MarkerImport"]
 
 
 class EpisodeRow(Base):
@@ -57,6 +57,20 @@ class EpisodeSet(Base):
     stored_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
+class MarkerImport(Base):
+    """An import of markers: from which file, and how its times became times of the video."""
+
+    __tablename__ = "marker_imports"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    file_name: Mapped[str] = mapped_column(sa.Text)
+    file_format: Mapped[str] = mapped_column(sa.Text)
+    offset_s: Mapped[float] = mapped_column(sa.Double)
+    stretch: Mapped[float] = mapped_column(sa.Double)
+    imported_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
 class Marker(Base):
     """A moment or a stretch of a run that somebody named, such as when a stimulus was shown; a reference time."""
 
@@ -69,3 +83,4 @@ class Marker(Base):
     end_s: Mapped[float | None] = mapped_column(sa.Double)
     label: Mapped[str] = mapped_column(sa.Text)
     note: Mapped[str] = mapped_column(sa.Text)
+    import_id: Mapped[int | None] = mapped_column(sa.ForeignKey("marker_imports.id", ondelete="CASCADE"), index=True)

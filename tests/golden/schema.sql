@@ -139,15 +139,29 @@ CONSTRAINT fk_looks_run_id_frame_index_frames FOREIGN KEY(run_id, frame_index) R
 WITHOUT ROWID
 ;
 
-CREATE TABLE markers (
+CREATE TABLE marker_imports (
+id INTEGER NOT NULL,
+run_id INTEGER NOT NULL,
+file_name TEXT NOT NULL,
+file_format TEXT NOT NULL,
+offset_s DOUBLE NOT NULL,
+stretch DOUBLE NOT NULL,
+imported_at DATETIME NOT NULL,
+CONSTRAINT pk_marker_imports PRIMARY KEY (id),
+CONSTRAINT fk_marker_imports_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+);
+
+CREATE TABLE "markers" (
 id INTEGER NOT NULL,
 run_id INTEGER NOT NULL,
 time_s DOUBLE NOT NULL,
 end_s DOUBLE,
 label TEXT NOT NULL,
 note TEXT NOT NULL,
+import_id INTEGER,
 CONSTRAINT pk_markers PRIMARY KEY (id),
-CONSTRAINT fk_markers_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+CONSTRAINT fk_markers_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+CONSTRAINT fk_markers_import_id_marker_imports FOREIGN KEY(import_id) REFERENCES marker_imports (id) ON DELETE CASCADE
 );
 
 CREATE TABLE outputs (
@@ -299,6 +313,10 @@ CREATE INDEX ix_embeddings_person_id ON embeddings (person_id);
 CREATE INDEX ix_faces_run_id_track_label_probability ON faces (run_id, track, label, probability);
 
 CREATE INDEX ix_links_person_id ON links (person_id);
+
+CREATE INDEX ix_marker_imports_run_id ON marker_imports (run_id);
+
+CREATE INDEX ix_markers_import_id ON markers (import_id);
 
 CREATE INDEX ix_markers_run_id_time_s ON markers (run_id, time_s);
 

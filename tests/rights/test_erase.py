@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from fertrack.cli.main import run as fertrack
 from fertrack.config import load_settings
 from fertrack.errors import ConfigError, ReportError, RunNotFoundError, StorageError, VideoWriteError
+from fertrack.imports.marker_import import import_markers
 from fertrack.render import render_run
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import write_csv
@@ -34,7 +35,6 @@ from fertrack.storage.models import Base, Embedding, Face
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.people.thumbnails import BestFace, store_thumbnails
-from fertrack.storage.queries.markers import import_markers
 from fertrack.storage.written_files import record_output
 from tests.support import queries
 from tests.support.postgres_server import running_server

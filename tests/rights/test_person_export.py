@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import OutputExistsError, RunNotFoundError
+from fertrack.imports.marker_import import import_markers
 from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.registry import export_run
 from fertrack.rights.person_export import export_person
@@ -22,7 +23,6 @@ from fertrack.storage.packing import unpack_rows
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.people.thumbnails import BestFace, store_thumbnails
-from fertrack.storage.queries.markers import import_markers
 from fertrack.types import EXPRESSIONS
 from tests.support.rights_scenes import FRAMES, add_person, results, store_clip
 

@@ -17,6 +17,7 @@ from fertrack.demo import compose_demo
 from fertrack.errors import RunNotFoundError, StorageError
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig, SmoothingConfig
+from fertrack.imports.marker_import import import_markers
 from fertrack.sinks.database import RunRecord
 from fertrack.storage import schema
 from fertrack.storage.answer_models import Marker
@@ -26,7 +27,6 @@ from fertrack.storage.maintenance import backup, check_database, vacuum
 from fertrack.storage.models import Base, Face, Run, TrackRow
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
-from fertrack.storage.queries.markers import import_markers
 from fertrack.storage.queries.moments import Condition
 from fertrack.storage.rescore import rescore
 from fertrack.storage.rights.retention import purge

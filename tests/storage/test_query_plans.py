@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from fertrack.benchmarks import queries as query_benchmark
+from fertrack.imports.marker_import import import_markers
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries.markers import import_markers
 from fertrack.storage.queries.moments import Condition
 from tests.support import queries
 from tests.support.queries import episodes_of_persons as person_episodes

@@ -1,9 +1,10 @@
-"""Markers: moments and stretches of a run that people named, imported from CSV and used as reference times."""
+"""Markers: moments and stretches of a run that people named, and which other times refer to."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,28 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import TableError
-from fertrack.storage.answer_models import Marker
+from fertrack.storage.answer_models import Marker, MarkerImport
 from fertrack.storage.engine import Database
 from fertrack.storage.facts import find_run
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.stored_run import StoredRun
-from fertrack.tables import Row, parse_rows, read_table, rows_sentence
+from fertrack.tables import rows_sentence
 
-__all__ = ["ImportReport", "delete_markers", "import_markers", "markers", "outside_sentence"]
+__all__ = [
+    "ImportReport",
+    "MarkerRow",
+    "Origin",
+    "delete_markers",
+    "markers",
+    "outside_sentence",
+    "store_markers",
+    "undo_import",
+]
 
-_COLUMNS = ("time_s", "label", "end_s", "note")
-_REQUIRED = ("time_s", "label")
-_LONGEST_TEXT = 10_000
 _TIME_TOLERANCE_S = 1e-6  # exports round times to this
-_Row = tuple[float, float | None, str, str]
+MarkerRow = tuple[float, float | None, str, str]
+"""Time (s), end (s; None for a moment), label, note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +46,62 @@ class ImportReport:
         known: rows of the file that were stored before, or stand in it twice.
         outside: a sentence on those of the file that were left out, because they lie before or after the run's frames;
             empty if none does.
+        clock: what was done to the file's times; empty if nothing was.
     """
 
     run: int
     added: int
     known: int
     outside: str = ""
+    clock: str = ""
 
 
-def import_markers(db: Database, run: int | str, path: str | Path, *, skip_outside: bool = False) -> ImportReport:
-    """Add the markers of a CSV file to a run; all of them, or none. Importing a file again adds nothing.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where markers come from, and how their times became times of the video: ``time * stretch + offset_s``."""
 
-    The first line names the columns, in any order: ``time_s`` (time in the video) and ``label``, and where wanted
-    ``end_s`` (the marker is a stretch that ends then) and ``note``. Other columns are refused. ``fertrack.tables``
-    tells which CSV files are read, and how times may be written.
+    file_name: str
+    file_format: str
+    offset_s: float = 0.0
+    stretch: float = 1.0
+
+
+def store_markers(
+    db: Database,
+    run: int | str,
+    rows: Sequence[tuple[int, MarkerRow]],
+    origin: Origin,
+    *,
+    path: Path,
+    skip_outside: bool = False,
+    clock: str = "",
+) -> ImportReport:
+    """Add markers to a run; all of them, or none. Those that are stored already are left out.
 
     Args:
         db: the open database.
         run: number of the run, or "last".
-        path: the file.
-        skip_outside: leave out markers that lie before or after the run's frames, instead of refusing the file.
+        rows: where each marker stands in its file, and the marker at its time in the video.
+        origin: kept with the markers, so that one import can be undone.
+        path: the file, for messages.
+        skip_outside: leave out markers that lie before or after the run's frames, instead of refusing all.
+        clock: what was done to the times, for the report.
 
     Raises:
         RunNotFoundError: no such run is stored.
-        TableError: the file cannot be read, or rows of it are wrong or lie outside the run; it names them.
+        TableError: markers lie outside the run; it names them.
     """
-    path = Path(path)
-    rows = _read(path)
     with db.writing() as connection:
         number = find_run(connection, db.name, run)
         span_s = frame_times(connection, number).span_s()
         outside = [found for found in rows if span_s != (0.0, 0.0) and not _is_inside(found[1], span_s)]
         if outside and not skip_outside:
             raise TableError(_refusal(path, number, outside, span_s))
-        known: set[_Row] = {(row.time_s, row.end_s, row.label, row.note) for row in connection.execute(_select(number))}
-        inside = [marker for row, marker in rows if (row, marker) not in outside]
+        known: set[MarkerRow] = {
+            (row.time_s, row.end_s, row.label, row.note) for row in connection.execute(_select(number))
+        }
+        left_out = set(outside)
+        inside = [marker for row, marker in rows if (row, marker) not in left_out]
         new = []
         for marker in inside:
             if marker not in known:
@@ -80,18 +109,41 @@ def import_markers(db: Database, run: int | str, path: str | Path, *, skip_outsi
                 time_s, end_s, label, note = marker
                 new.append({"run_id": number, "time_s": time_s, "end_s": end_s, "label": label, "note": note})
         if new:
-            connection.execute(sa.insert(Marker), new)
+            given = {"run_id": number, "imported_at": dt.datetime.now(dt.UTC), **asdict(origin)}
+            statement = sa.insert(MarkerImport).values(**given).returning(MarkerImport.id)
+            import_id = connection.execute(statement).scalar_one()
+            connection.execute(sa.insert(Marker), [{**row, "import_id": import_id} for row in new])
         told = f"{_outside(number, len(outside), len(rows), span_s)}: left out" if outside else ""
-    return ImportReport(number, len(new), len(inside) - len(new), told)
+    return ImportReport(number, len(new), len(inside) - len(new), told, clock)
 
 
-def _is_inside(marker: _Row, span_s: tuple[float, float]) -> bool:
+def undo_import(db: Database, run: int | str) -> tuple[str, int]:
+    """Delete the markers of a run's latest import.
+
+    Returns:
+        The file's name, and how many markers went; "" and 0 if there was no import.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+    """
+    with db.writing() as connection:
+        number = find_run(connection, db.name, run)
+        statement = sa.select(MarkerImport.id, MarkerImport.file_name).where(MarkerImport.run_id == number)
+        latest = connection.execute(statement.order_by(MarkerImport.id.desc()).limit(1)).one_or_none()
+        if latest is None:
+            return "", 0
+        gone = connection.execute(sa.delete(Marker).where(Marker.import_id == latest.id)).rowcount
+        connection.execute(sa.delete(MarkerImport).where(MarkerImport.id == latest.id))
+    return str(latest.file_name), int(gone)
+
+
+def _is_inside(marker: MarkerRow, span_s: tuple[float, float]) -> bool:
     """Whether all of a marker lies within a run's frames."""
     begin_s, end_s = span_s[0] - _TIME_TOLERANCE_S, span_s[1] + _TIME_TOLERANCE_S
     return begin_s <= marker[0] <= end_s and (marker[1] is None or marker[1] <= end_s)
 
 
-def _refusal(path: Path, run: int, outside: Sequence[tuple[int, _Row]], span_s: tuple[float, float]) -> str:
+def _refusal(path: Path, run: int, outside: Sequence[tuple[int, MarkerRow]], span_s: tuple[float, float]) -> str:
     mistakes = rows_sentence(
         (row, f"{marker[0] if marker[1] is None or marker[0] < span_s[0] else marker[1]:g} s is outside the run")
         for row, marker in outside
@@ -165,28 +217,3 @@ def _select(run: int) -> sa.Select[float, float | None, str, str]:
         .where(Marker.run_id == run)
         .order_by(Marker.time_s, Marker.id)
     )
-
-
-def _read(path: Path) -> list[tuple[int, _Row]]:
-    """The markers in a file, each with the number of its row."""
-    table = read_table(path)
-    for name in _REQUIRED:
-        if name not in table.columns:
-            raise TableError(f"{path} has no column {name!r}: its first line must name time_s and label")
-    if not set(table.columns) <= set(_COLUMNS):
-        raise TableError(f"{path} may have the columns {', '.join(_COLUMNS)}, not {', '.join(table.columns)}")
-    return parse_rows(table, _marker)
-
-
-def _marker(row: Row) -> tuple[int, _Row]:
-    time_s, end_s = row.seconds("time_s"), row.seconds("end_s")
-    label, note = row.text("label"), row.text("note")
-    if time_s is None:
-        raise ValueError("a marker needs a time_s")
-    if end_s is not None and end_s < time_s:
-        raise ValueError(f"end_s {end_s:g} is before time_s {time_s:g}")
-    if not label:
-        raise ValueError("a marker needs a label")
-    if len(label) > _LONGEST_TEXT or len(note) > _LONGEST_TEXT:
-        raise ValueError(f"label and note must be text of at most {_LONGEST_TEXT} characters")
-    return row.number, (time_s, end_s, label, note)

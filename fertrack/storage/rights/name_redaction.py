@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fertrack.storage.answer_models import Marker
+from fertrack.storage.answer_models import Marker, MarkerImport
 from fertrack.storage.models import Correction, PersonAction, Rescore, Run, Source
 
 __all__ = ["ERASED", "is_in_file_name", "name_pattern", "scrub_names"]
@@ -84,6 +84,7 @@ def scrub_names(connection: sa.Connection, names: Sequence[str], runs: Collectio
     for model, columns in (
         (Run, ("notes", "error", "purpose", "consent")),
         (Marker, ("label", "note")),
+        (MarkerImport, ("file_name",)),
         (PersonAction, ("sentence",)),
     ):
         changed += _replace(connection, model, columns, clean)

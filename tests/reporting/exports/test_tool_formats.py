@@ -18,6 +18,7 @@ from pyarrow import feather
 from pympi import Elan
 
 from fertrack.errors import MissingExtraError, OutputExistsError, ReportError
+from fertrack.imports.marker_import import import_markers
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.registry import MULTI_FILE, export_run
 from fertrack.reporting.exports.tools import facereader, xlsx
@@ -25,7 +26,6 @@ from fertrack.reporting.exports.tools.content import MarkerContent, PersonConten
 from fertrack.reporting.exports.tools.eaf import to_eaf
 from fertrack.reporting.exports.tools.textgrid import to_textgrid
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries.markers import import_markers
 from fertrack.types import EXPRESSIONS
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 

@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError, StorageError, TableError
+from fertrack.imports.marker_import import import_markers
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import episode_table
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries.markers import delete_markers, import_markers
+from fertrack.storage.queries.markers import delete_markers
 from fertrack.types import EXPRESSIONS
 from tests.support import queries
 from tests.support.answer_scenes import name_person, stored
@@ -267,7 +268,7 @@ def test_markers_are_imported_once(database: Database, tmp_path: Path) -> None:
     [
         ("", "no column 'time_s'"),
         ("time_s\n1\n", "no column 'label'"),
-        ("time_s,label,colour\n1,a,red\n", "may have the columns time_s, label, end_s, note, not"),
+        ("time_s,label,colour\n1,a,red\n", "may have the columns time_s, label, end_s, note, duration_s, not"),
         ("time_s,label,label\n1,a,b\n", "each column once, not 'label' twice"),
         ("time_s,label\nsoon,a\n", r"row 2: time_s must be seconds such as 12\.5, or m:ss, not 'soon'"),
         ("time_s,label\n1,a\ninf,a\n", "row 3: time_s must be a finite number"),

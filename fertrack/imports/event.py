@@ -1,0 +1,56 @@
+"""An event that another program wrote: a moment, or a stretch of time, with a label."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fertrack.errors import TableError
+
+__all__ = ["MAX_TEXT", "Event", "checked"]
+
+MAX_TEXT = 10_000
+"""Characters of a label or note, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a file.
+
+    Attributes:
+        row: where it stands in the file, for messages: row, line or number of the annotation.
+        time_s: when it begins, seconds of the file's own clock.
+        end_s: when it ends; None for a moment.
+        label: what it is called.
+        note: whatever else the file says of it.
+        tier: tier, stream or subject that it belongs to; empty if the file has none.
+    """
+
+    row: int
+    time_s: float
+    end_s: float | None
+    label: str
+    note: str = ""
+    tier: str = ""
+
+
+def checked(event: Event) -> Event:
+    """The event, if it can be a marker.
+
+    Raises:
+        ValueError: it has no label, no finite time, ends before it begins, or holds an immense text.
+    """
+    if not math.isfinite(event.time_s) or (event.end_s is not None and not math.isfinite(event.end_s)):
+        raise ValueError("a time must be a finite number of seconds")
+    if event.end_s is not None and event.end_s < event.time_s:
+        raise ValueError(f"end_s {event.end_s:g} is before time_s {event.time_s:g}")
+    if not event.label.strip():
+        raise ValueError("a marker needs a label")
+    if len(event.label) > MAX_TEXT or len(event.note) > MAX_TEXT:
+        raise ValueError(f"label and note must be text of at most {MAX_TEXT} characters")
+    return event
+
+
+def damaged(path: object, kind: str, reason: object) -> TableError:
+    """The error for a file that begins like one of its kind and is not readable as such."""
+    return TableError(f"{path} cannot be read as {kind}: {reason}")
