@@ -19,6 +19,8 @@ __all__ = [
     "LABELS",
     "UNCERTAIN",
     "UNCONFIRMED",
+    "AnalysisMs",
+    "AnalysisRequest",
     "BoolArray",
     "Detections",
     "Device",
@@ -30,8 +32,6 @@ __all__ = [
     "FrameResult",
     "Image",
     "IntArray",
-    "Look",
-    "LookMs",
     "RunSummary",
     "StageStats",
     "VideoInfo",
@@ -127,17 +127,17 @@ def check_image(name: str, image: Any) -> Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AnalysisRequest:
     """Request to the stateless half for one frame. The defaults are those of a file.
 
-    A live schedule decides this anew for every frame and writes it on the frame, so that the look itself needs no
-    memory. Frames that the schedule leaves out are not looked at at all.
+    A live schedule decides this anew for every frame and writes it on the frame, so that the analysis itself needs no
+    memory. Frames that the schedule leaves out are not analysed at all.
 
     Attributes:
         classify: whether expressions are estimated; if not, the faces' logits are NaN, "no estimate".
         long_side: longer side of the detector's input, px; 0 = the detector's own.
-        detect_every: one frame in so many is looked at for now; 0 = there is no schedule.
-        classify_hz: estimates a second aimed at; 0 = with every look.
+        detect_every: one frame in so many is analysed for now; 0 = there is no schedule.
+        classify_hz: estimates a second aimed at; 0 = with every analysis.
     """
 
     classify: bool = True
@@ -156,7 +156,7 @@ class Frame:
         image: uint8 (H, W, 3), BGR, upright.
         read_ms: CPU-side time spent decoding and converting this image, milliseconds.
         waiting: frames that were read and waited behind this one when it was taken; -1 where nothing reads ahead.
-        look: what is asked of the stateless half.
+        request: of the stateless half.
     """
 
     index: int
@@ -164,7 +164,7 @@ class Frame:
     image: Image
     read_ms: float = 0.0
     waiting: int = -1
-    look: Look = field(default_factory=Look)
+    request: AnalysisRequest = field(default_factory=AnalysisRequest)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", check_image("image", self.image))
@@ -271,7 +271,7 @@ class Faces:
 
 
 @dataclass(frozen=True, slots=True)
-class LookMs:
+class AnalysisMs:
     """Milliseconds the stateless half spent on one frame; and ``waiting``, as in ``Frame``, a number of frames."""
 
     read: float = 0.0
@@ -291,17 +291,17 @@ class FrameFaces:
         faces: the faces and their raw network outputs.
         image: uint8 (H, W, 3) BGR, kept only where a sink needs pixels, else None.
         ms: time spent per stage.
-        signature: float32 (S,), what shot cuts are found with (``shots.signature``); S = 0 where none are looked for.
-        look: what was asked of the stateless half.
+        signature: float32 (S,), what shot cuts are found with (``shots.signature``); S = 0 where none are searched.
+        request: to the stateless half.
     """
 
     frame_index: int
     timestamp_s: float
     faces: Faces
     image: Image | None = None
-    ms: LookMs = field(default_factory=LookMs)
+    ms: AnalysisMs = field(default_factory=AnalysisMs)
     signature: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-    look: Look = field(default_factory=Look)
+    request: AnalysisRequest = field(default_factory=AnalysisRequest)
 
     def __post_init__(self) -> None:
         size = self.signature.size if isinstance(self.signature, np.ndarray) else 0
@@ -327,7 +327,7 @@ class FrameResult:
         is_cut: whether a new shot begins with this frame; no track is carried across.
         track_velocity: float32 (N, 3), the track's motion per frame: of the box's centre, px, and of its area, px²;
             zeros where the track is -1, or where nothing is known of it.
-        look: what was asked of the stateless half.
+        request: to the stateless half.
     """
 
     frame_index: int
@@ -338,11 +338,11 @@ class FrameResult:
     probabilities: FloatArray
     smoothed: FloatArray
     labels: IntArray
-    ms: LookMs = field(default_factory=LookMs)
+    ms: AnalysisMs = field(default_factory=AnalysisMs)
     track_ms: float = 0.0
     is_cut: bool = False
     track_velocity: FloatArray = field(default_factory=lambda: np.empty((0, 3), np.float32))
-    look: Look = field(default_factory=Look)
+    request: AnalysisRequest = field(default_factory=AnalysisRequest)
 
     def __post_init__(self) -> None:
         n, classes = len(self.faces), len(EXPRESSIONS)

@@ -33,7 +33,7 @@ from fertrack.storage.queries.statistics import expression_stats, transitions
 from fertrack.storage.queries.synchrony import synchrony
 from fertrack.storage.queries.timeline import episodes, timeline, tracks
 from fertrack.storage.queries.timing import speed_over_time
-from fertrack.types import EXPRESSIONS, UNCERTAIN, Detections, Faces, FrameResult, LookMs, RunSummary, VideoInfo
+from fertrack.types import EXPRESSIONS, UNCERTAIN, AnalysisMs, Detections, Faces, FrameResult, RunSummary, VideoInfo
 
 __all__ = ["build_database", "main", "measure", "write_table"]
 
@@ -211,7 +211,7 @@ def _results(seed: int, frames: int, people: int) -> Iterator[FrameResult]:
             probabilities=smoothed,
             smoothed=smoothed,
             labels=np.where(level > 0.43, shown, UNCERTAIN),
-            ms=LookMs(2.0, 20.0, 0.5, 3.0),
+            ms=AnalysisMs(2.0, 20.0, 0.5, 3.0),
             track_ms=0.2,
         )
 

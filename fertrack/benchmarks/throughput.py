@@ -91,7 +91,7 @@ def stage_cpu(clip: Path, settings: Settings) -> tuple[dict[str, float], int]:
     """
     spent = {"decode": _cpu_of(lambda: sum(1 for _ in _frames(clip, settings)))}
     results: list[FrameResult] = []
-    for stage, seconds in _look_costs(clip, settings, results).items():
+    for stage, seconds in _analysis_costs(clip, settings, results).items():
         spent[stage] = seconds
     spent["draw, encode"] = _cpu_of(lambda: _write_video(clip, settings, results)) - spent["decode"]
     return spent, len(results)
@@ -108,7 +108,7 @@ def _cpu_of(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def _look_costs(clip: Path, settings: Settings, results: list[FrameResult]) -> dict[str, float]:
+def _analysis_costs(clip: Path, settings: Settings, results: list[FrameResult]) -> dict[str, float]:
     """Thread CPU seconds of detect, align, classify and track; fills ``results``."""
     pipeline = build_pipeline(settings)
     detector, classifier = pipeline.analyzer.detector, pipeline.analyzer.classifier

@@ -98,7 +98,7 @@ class BundleClassifier(ABC):
             count = len(block)
             if count < self._block:
                 block, points = _filled(block, self._block), _filled(points, self._block)
-            logits[start : start + count] = self._as_logits(self._look(block, points))[:count, self._columns]
+            logits[start : start + count] = self._as_logits(self._infer(block, points))[:count, self._columns]
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"{self.fingerprint}: the network's output is not a finite number; its weights are damaged"
@@ -117,7 +117,7 @@ class BundleClassifier(ABC):
         """
         self._block = block
         pixels = np.zeros((block, *tensor_shape(self.bundle.card.input)), np.float32)
-        answer = self._look(pixels, _filled(self.template[None], block))
+        answer = self._infer(pixels, _filled(self.template[None], block))
         likely = bool((answer >= 0.0).all()) and bool(np.allclose(answer.sum(axis=1), 1.0, atol=1e-3))
         stated = self.bundle.card.output
         if likely != (stated == "probabilities") and np.isfinite(answer).all():
@@ -126,7 +126,7 @@ class BundleClassifier(ABC):
                 f"{self.bundle.model_path} answers with {answers}, but its card says output = {stated!r}; correct that"
             )
 
-    def _look(self, pixels: FloatArray, landmarks: FloatArray) -> FloatArray:
+    def _infer(self, pixels: FloatArray, landmarks: FloatArray) -> FloatArray:
         """Logits of one block, computed through the feature head if there is one."""
         if self._head is None:
             return self._run(pixels)

@@ -59,10 +59,10 @@ class PytorchClassifier(BundleClassifier):
             self.wants_landmarks = True
         self._ready(1)
 
-    def _look(self, pixels: FloatArray, landmarks: FloatArray) -> FloatArray:
+    def _infer(self, pixels: FloatArray, landmarks: FloatArray) -> FloatArray:
         if self._head is None and self._looks_at_landmarks:
             return self._checked(self._guarded(partial(self._forward, pixels, landmarks)), len(pixels))
-        return super()._look(pixels, landmarks)
+        return super()._infer(pixels, landmarks)
 
     def _answer(self, block: FloatArray) -> Any:
         return self._forward(block)

@@ -48,7 +48,7 @@ class OnnxDetector(ABC):
         """
         # One run per image, whatever the batch: a batch in one run is slower (its feature maps do not fit into the
         # cache together), and this way an image's result cannot depend on its neighbours.
-        return [self._look(image) for image in images]
+        return [self._detect_one(image) for image in images]
 
     def smallest_face_px(self, width: int, height: int) -> float:
         """About the smallest face (shorter side of its box), in px of a ``width`` x ``height`` frame, that is found."""
@@ -61,5 +61,5 @@ class OnnxDetector(ABC):
         return other
 
     @abstractmethod
-    def _look(self, image: Image) -> Detections:
+    def _detect_one(self, image: Image) -> Detections:
         """The faces of one image."""

@@ -64,7 +64,7 @@ class CenterFace(OnnxDetector):
     smallest_face_network_px = 10.0
     """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
 
-    def _look(self, image: Image) -> Detections:
+    def _detect_one(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=True)
         maps = [output[0] for output in run(self._session, box.pixels, NAME, OUTPUTS)]
         return finish(decode(maps, self.options.score_threshold), box, self.options)

@@ -51,7 +51,7 @@ class RetinaFace(OnnxDetector):
     smallest_face_network_px = 16.0
     """Its smallest anchor; not measured, for want of the weights."""
 
-    def _look(self, image: Image) -> Detections:
+    def _detect_one(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=True)
         pixels = np.ascontiguousarray(box.pixels.transpose(0, 2, 3, 1))
         return finish(decode(run(self._session, pixels, NAME), self.options.score_threshold), box, self.options)

@@ -46,7 +46,7 @@ class RetinaFaceMobileNet(OnnxDetector):
     smallest_face_network_px = 14.0
     """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
 
-    def _look(self, image: Image) -> Detections:
+    def _detect_one(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=True, mean=MEAN)
         score, boxes, landmarks = run(self._session, box.pixels, NAME, OUTPUTS)
         height, width = box.pixels.shape[2:]

@@ -39,7 +39,7 @@ class YuNet(OnnxDetector):
     smallest_face_network_px = 8.0
     """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
 
-    def _look(self, image: Image) -> Detections:
+    def _detect_one(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=False)
         outputs = run(self._session, box.pixels, NAME, OUTPUTS)
         maps = {name: output[0] for name, output in zip(OUTPUTS, outputs, strict=True)}

@@ -1,6 +1,6 @@
-"""Decides how often and how closely to look, so that the display keeps its rate: measured cost in, a decision out.
+"""Analysis budget of a live run, such that the display keeps its rate: measured cost in, a decision out.
 
-Nothing here looks at pictures or clocks, so the same measurements always give the same decisions.
+Nothing here reads images or clocks, so the same measurements always give the same decisions.
 
 What can be given up, in this order: how often expressions are estimated, then the size of the detector's input (both
 while analysis alone is slower than ``results_hz``); and which frames are looked at at all (while the display is slower
@@ -13,20 +13,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fertrack.types import Look
+from fertrack.types import AnalysisRequest
 
-__all__ = ["Budget", "BudgetController", "CostMeter", "Costs", "LookSchedule", "input_sizes"]
+__all__ = ["AnalysisSchedule", "Budget", "BudgetController", "CostMeter", "Costs", "input_sizes"]
 
 
 _ASKED_EVERY_S = 1.0
 _SMOOTHING = 0.2
-"""Weight of the newest look in the running means."""
+"""Weight of the newest analysis in the running means."""
 
 
 class CostMeter:
-    """Running means of what looks cost, and frame rates since the last time they were asked for.
+    """Running means of the cost of analysis, and frame rates since they were last asked for.
 
-    Looks at no clock: whoever enters or asks says what time it is.
+    Reads no clock: callers pass the time.
 
     >>> meter = CostMeter()
     >>> meter.add(30.0, 10.0, 2)
@@ -42,7 +42,7 @@ class CostMeter:
         self._asked: tuple[float, int, int] | None = None
 
     def add(self, detect_ms: float, classify_ms: float | None, faces: int) -> None:
-        """Take one look.
+        """Add one analysis.
 
         Args:
             detect_ms: of its detection.
@@ -76,7 +76,7 @@ class CostMeter:
 
 
 _SLOW_ESTIMATES_HZ = (8.0, 5.0)
-"""How often expressions are estimated when there is no time to do it with every look."""
+"""How often expressions are estimated when there is no time to do it with every analysis."""
 _ROOM = 1.3
 """What is given up is taken back only when it would cost this much less than there is."""
 _PATIENCE_S = 3.0
@@ -91,9 +91,9 @@ class Budget:
     """Budget of the analysis.
 
     Attributes:
-        detect_every: look at one captured frame in so many, at most.
+        detect_every: analyse one captured frame in so many, at most.
         long_side: longer side of the detector's input, px; 0 = the detector's own.
-        classify_hz: expression estimates a second; 0 = with every look.
+        classify_hz: expression estimates a second; 0 = with every analysis.
     """
 
     detect_every: int = 1
@@ -179,12 +179,12 @@ class BudgetController:
     def _step(self, costs: Costs, now_s: float) -> None:
         """Down the ladder as far as needed, up by one rung after some time with room to spare."""
         allowed_ms = self._share * 1e3 / self._results_hz
-        if self._look_ms(self._rung, costs) > allowed_ms:
+        if self._analysis_ms(self._rung, costs) > allowed_ms:
             self._room_since_s = None
-            while self._rung + 1 < len(self._ladder) and self._look_ms(self._rung, costs) > allowed_ms:
+            while self._rung + 1 < len(self._ladder) and self._analysis_ms(self._rung, costs) > allowed_ms:
                 self._rung += 1
             return
-        has_room = self._rung > 0 and _ROOM * self._look_ms(self._rung - 1, costs) <= allowed_ms
+        has_room = self._rung > 0 and _ROOM * self._analysis_ms(self._rung - 1, costs) <= allowed_ms
         if not has_room:
             self._room_since_s = None
         elif self._room_since_s is None:
@@ -196,18 +196,18 @@ class BudgetController:
     def _every(self, costs: Costs) -> int:
         """One frame in so many, so that analysis keeps to its share of the time; all of them while it may use it all.
 
-        A thread that looks as fast as it can takes the newest frame each time, which is better than any fixed step.
+        A thread that analyses as fast as it can takes the newest frame each time, which is better than any fixed step.
         """
         if self._share >= 1.0 or not costs.source_fps:
             return 1
-        exact = costs.source_fps * self._look_ms(self._rung, costs) / (self._share * 1e3)
+        exact = costs.source_fps * self._analysis_ms(self._rung, costs) / (self._share * 1e3)
         slowest = max(1, math.floor(costs.source_fps / self._results_hz))
         held = self.budget.detect_every
         if math.ceil(exact) < held and exact * _ROOM > held - 1:
             return min(held, slowest)
         return min(max(1, math.ceil(exact)), slowest)
 
-    def _look_ms(self, rung: int, costs: Costs) -> float:
+    def _analysis_ms(self, rung: int, costs: Costs) -> float:
         """Expected time of one inference, ms; a detector's time goes with the area of its input."""
         side, hz = self._ladder[rung]
         measured_at = self.budget.long_side  # the size in force while the costs were measured
@@ -226,10 +226,10 @@ def input_sizes(own: int) -> tuple[int, ...]:
     return (own, *dict.fromkeys(size for size in smaller if size < own))
 
 
-class LookSchedule:
+class AnalysisSchedule:
     """Says what is asked of each frame: the budget in force, and whether an estimate is due.
 
-    While a face is not followed yet, every look makes an estimate, so that no person is shown without one.
+    While a face is not followed yet, every analysis makes an estimate, so that no person is shown without one.
 
     Args:
         controller: what decides; None: nothing is adapted.
@@ -258,11 +258,11 @@ class LookSchedule:
         """Take note of a result: whether it has faces that no confirmed track has claimed."""
         self._unsettled = unsettled
 
-    def look(self, now_s: float) -> Look:
+    def request(self, now_s: float) -> AnalysisRequest:
         """Request for the frame that is taken now."""
         budget = self.budget
         due = not budget.classify_hz or now_s - self._last_estimate_s >= 1.0 / budget.classify_hz - 1e-3
         classify = due or self._unsettled
         if classify:
             self._last_estimate_s = now_s
-        return Look(classify, budget.long_side, budget.detect_every, budget.classify_hz)
+        return AnalysisRequest(classify, budget.long_side, budget.detect_every, budget.classify_hz)

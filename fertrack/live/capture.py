@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from fertrack.protocols import VideoSource
-from fertrack.types import Frame, Look, VideoInfo
+from fertrack.types import AnalysisRequest, Frame, VideoInfo
 
 __all__ = ["Capture", "Captured", "LiveFeed"]
 
@@ -159,7 +159,7 @@ class LiveFeed:
         capture: where frames come from; closed with this.
         info: the source, with the size of its frames.
         source: for its counters and notes.
-        look: decides what is asked of each frame; its ``detect_every`` says how many frames on the next one is due.
+        request: decides what is asked of each frame; its ``detect_every`` says how many frames on the next one is due.
         on_broken: called when the source breaks off, or nothing was taken, before the feed ends.
         until_s: ``time.monotonic`` at which it ends, though not before one frame that is there; None: not by itself.
     """
@@ -170,7 +170,7 @@ class LiveFeed:
         info: VideoInfo,
         source: VideoSource,
         *,
-        look: Callable[[], Look] = Look,
+        request: Callable[[], AnalysisRequest] = AnalysisRequest,
         on_broken: Callable[[], None] = lambda: None,
         until_s: float | None = None,
     ) -> None:
@@ -180,7 +180,7 @@ class LiveFeed:
         self._taken = 0
         self._capture = capture
         self._source = source
-        self._look = look
+        self._request = request
         self._on_broken = on_broken
         self._until_s = until_s
         self._captured_s: dict[int, float] = {}
@@ -194,10 +194,10 @@ class LiveFeed:
             captured = self._capture.newest(last + step - 1, left_s) if is_time else None
             if captured is None:
                 break
-            look = self._look()
-            last, step = captured.frame.index, max(1, look.detect_every)
+            request = self._request()
+            last, step = captured.frame.index, max(1, request.detect_every)
             self._note_capture(captured)
-            yield replace(captured.frame, look=look, waiting=0)
+            yield replace(captured.frame, request=request, waiting=0)
             del captured
         self._capture.close()  # only a source that is closed has counted everything, and noted its outages
         self._count()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from fertrack.errors import sentence_of
-from fertrack.live.budget import LookSchedule
+from fertrack.live.budget import AnalysisSchedule
 from fertrack.live.capture import Capture
 from fertrack.live.display import Display
 from fertrack.live.latency import Meter
@@ -48,7 +48,7 @@ class Observed:
         self.capture: Capture | None = None
         self.display: Display | None = None
         self.people = PeopleSink()
-        self.schedule = LookSchedule()
+        self.schedule = AnalysisSchedule()
         self.following: FollowWatch | None = None
         self.latency, self.age, self.results = Meter(), Meter(), Meter()
         self._source = source

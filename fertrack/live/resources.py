@@ -10,7 +10,7 @@ from pathlib import Path
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
 from fertrack.files import make_folder
-from fertrack.live.budget import BudgetController, LookSchedule, input_sizes
+from fertrack.live.budget import AnalysisSchedule, BudgetController, input_sizes
 from fertrack.live.capture import Capture
 from fertrack.live.config import LiveConfig
 from fertrack.outputs.plan import database_url
@@ -38,7 +38,7 @@ class Opened:
     """
 
     pipeline: Pipeline
-    schedule: LookSchedule
+    schedule: AnalysisSchedule
     source: VideoSource
     capture: Capture
     relinker: Relinker | None
@@ -109,7 +109,7 @@ def open_live_run(
                 location, realtime=realtime, config=settings.stream, input_config=settings.input, closing=closing
             )
             undo.callback(source.close)
-        schedule = LookSchedule(None if fixed else _controller(settings.live, pipeline))
+        schedule = AnalysisSchedule(None if fixed else _controller(settings.live, pipeline))
         opened = Opened(pipeline, schedule, source, Capture(source), relinker, database)
         undo.pop_all()
     return opened

@@ -96,7 +96,7 @@ class LiveRun:
             self._capture,
             info,
             opened.source,
-            look=lambda: opened.schedule.look(time.monotonic()),
+            request=lambda: opened.schedule.request(time.monotonic()),
             on_broken=opened.pipeline.stop,
             until_s=None if self._duration_s is None else time.monotonic() + self._duration_s,
         )
@@ -201,7 +201,7 @@ class LiveRun:
         if observed.display is None:
             observed.latency.add(now_s, (now_s - shown.at_s) * 1e3)
         schedule.saw(unsettled=bool((result.track_ids == UNCONFIRMED).any()))
-        classify_ms = result.ms.align + result.ms.classify if result.look.classify else None
+        classify_ms = result.ms.align + result.ms.classify if result.request.classify else None
         self._costs.add(result.ms.detect, classify_ms, len(result.faces))
         captured = self._capture.frames
         displayed = captured if observed.display is None else observed.displayed

@@ -1,6 +1,6 @@
 """The stateless half: what one picture shows, with no memory of any other.
 
-Because nothing here remembers, frames may be looked at in any order, in batches, on several threads or machines; the
+Because nothing here has memory, frames may be analysed in any order, in batches, on several threads or machines; the
 rows are the same. Faces are classified frame by frame, never pooled across frames, so that the batch a frame travels
 in cannot change its numbers.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from fertrack.imaging.alignment import align_faces, aligned_landmarks
 from fertrack.pipeline.shots import signature
 from fertrack.protocols import Classifier, Detector, LandmarkClassifier
-from fertrack.types import EXPRESSIONS, Detections, Faces, FloatArray, Frame, FrameFaces, Image, LookMs
+from fertrack.types import EXPRESSIONS, AnalysisMs, Detections, Faces, FloatArray, Frame, FrameFaces, Image
 
 __all__ = ["FaceAnalyzer", "crop_logits"]
 
@@ -35,8 +35,8 @@ class FaceAnalyzer:
         self.sign = sign
         self._resized: dict[int, Detector] = {}
 
-    def look(self, frames: Sequence[Frame], *, keep_images: bool = False) -> list[FrameFaces]:
-        """Look at a batch of frames.
+    def analyse(self, frames: Sequence[Frame], *, keep_images: bool = False) -> list[FrameFaces]:
+        """Detect, align and classify the faces of a batch of frames.
 
         Args:
             frames: any number of frames, of any sizes.
@@ -50,10 +50,10 @@ class FaceAnalyzer:
         started = time.perf_counter()
         detected = self._detect(frames)
         detect_ms = (time.perf_counter() - started) * 1e3 / len(frames)
-        looked = []
+        analysed = []
         for frame, detections in zip(frames, detected, strict=True):
             started = time.perf_counter()
-            if len(detections) and not frame.look.classify:
+            if len(detections) and not frame.request.classify:
                 aligned = started
                 no_estimate = np.full((len(detections), len(EXPRESSIONS)), np.nan, np.float32)
                 faces = Faces(detections, no_estimate)
@@ -68,14 +68,14 @@ class FaceAnalyzer:
                 aligned = started
                 faces = Faces.empty()
             classified = time.perf_counter()
-            ms = LookMs(
+            ms = AnalysisMs(
                 read=frame.read_ms,
                 detect=detect_ms,
                 align=(aligned - started) * 1e3,
                 classify=(classified - aligned) * 1e3,
                 waiting=frame.waiting,
             )
-            looked.append(
+            analysed.append(
                 FrameFaces(
                     frame.index,
                     frame.timestamp_s,
@@ -83,20 +83,20 @@ class FaceAnalyzer:
                     frame.image if keep_images else None,
                     ms,
                     signature(frame.image) if self.sign else np.empty(0, np.float32),
-                    frame.look,
+                    frame.request,
                 )
             )
-        return looked
+        return analysed
 
     @property
     def resizable(self) -> bool:
-        """Whether ``Look.long_side`` has an effect: whether the detector can be had for another input size."""
+        """Whether ``AnalysisRequest.long_side`` has an effect: the detector is available for other input sizes."""
         return hasattr(self.detector, "resized")
 
     def _detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        if not any(frame.look.long_side for frame in frames):
+        if not any(frame.request.long_side for frame in frames):
             return self.detector.detect([frame.image for frame in frames])
-        return [self._sized(frame.look.long_side).detect([frame.image])[0] for frame in frames]
+        return [self._sized(frame.request.long_side).detect([frame.image])[0] for frame in frames]
 
     def _sized(self, long_side: int) -> Detector:
         """The detector for an input size; the same network, so it costs nothing to have several."""

@@ -1,8 +1,8 @@
-"""The only frame loop: look, then remember, then hand on.
+"""The only frame loop: analyse, then update the state, then hand on.
 
 ::
 
-    source -> look_in_order (stateless, several frames at once) -> find cuts, track -> calibrate, smooth -> sinks
+    source -> analyse_in_order (stateless, several frames at once) -> find cuts, track -> calibrate, smooth -> sinks
 
 Offline, results are held back by ``min_hits - 1`` frames, so that the rows a track had before it was confirmed carry
 its ID too, are smoothed with it and drawn with it.
@@ -26,7 +26,7 @@ from fertrack.expression.config import SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
 from fertrack.pipeline.analyzer import FaceAnalyzer
 from fertrack.pipeline.config import EngineConfig, ShotConfig
-from fertrack.pipeline.scheduler import look_at_once, look_in_order
+from fertrack.pipeline.scheduler import analyse_at_once, analyse_in_order
 from fertrack.pipeline.shots import CutDetector
 from fertrack.pipeline.stage_clock import StageClock
 from fertrack.protocols import Sink, VideoSource
@@ -65,9 +65,9 @@ class _Fold:
         self._lookback = 0 if pipeline.live else pipeline.tracking.lookback
         self._held: deque[tuple[FrameFaces, TrackUpdate, bool, float]] = deque()
 
-    def push(self, looked: FrameFaces) -> list[tuple[FrameFaces, FrameResult]]:
+    def push(self, analysed: FrameFaces) -> list[tuple[FrameFaces, FrameResult]]:
         """Take one frame; return the frames whose track IDs are now settled."""
-        self._follow(self._cuts.push, looked)
+        self._follow(self._cuts.push, analysed)
         return self._release(self._lookback)
 
     def flush(self) -> list[tuple[FrameFaces, FrameResult]]:
@@ -75,10 +75,10 @@ class _Fold:
         self._follow(self._cuts.flush)
         return self._release(0)
 
-    def _follow(self, find_cuts: Callable[..., list[tuple[FrameFaces, bool]]], *looked: FrameFaces) -> None:
+    def _follow(self, find_cuts: Callable[..., list[tuple[FrameFaces, bool]]], *analysed: FrameFaces) -> None:
         """Track the frames that the cut detector lets pass, from nothing where a new shot begins."""
         started = time.perf_counter()
-        for seen, is_cut in find_cuts(*looked):
+        for seen, is_cut in find_cuts(*analysed):
             if is_cut:
                 self.tracker.cut()
             update = self.tracker.update(seen.faces.detections, seen.frame_index)
@@ -90,30 +90,30 @@ class _Fold:
     def _release(self, keep: int) -> list[tuple[FrameFaces, FrameResult]]:
         settled = []
         while len(self._held) > keep:
-            looked, update, is_cut, track_s = self._held.popleft()
+            analysed, update, is_cut, track_s = self._held.popleft()
             started = time.perf_counter()
             track_ids = update.track_ids
             if self._lookback:  # a track confirmed since then claims this row too
                 track_ids = np.fromiter(map(self.tracker.track_id, update.keys.tolist()), np.int64, len(update.keys))
-            folded = self._expressions.update(looked.timestamp_s, track_ids, looked.faces.logits)
+            folded = self._expressions.update(analysed.timestamp_s, track_ids, analysed.faces.logits)
             result = FrameResult(
-                frame_index=looked.frame_index,
-                timestamp_s=looked.timestamp_s,
-                faces=looked.faces,
+                frame_index=analysed.frame_index,
+                timestamp_s=analysed.timestamp_s,
+                faces=analysed.faces,
                 track_ids=track_ids,
                 track_xyxy=np.where(
-                    (track_ids == UNCONFIRMED)[:, None], looked.faces.detections.xyxy, update.xyxy
+                    (track_ids == UNCONFIRMED)[:, None], analysed.faces.detections.xyxy, update.xyxy
                 ).astype(np.float32),
                 probabilities=folded.probabilities,
                 smoothed=folded.smoothed,
                 labels=folded.labels,
-                ms=looked.ms,
+                ms=analysed.ms,
                 track_ms=(track_s + time.perf_counter() - started) * 1e3,
                 is_cut=is_cut,
                 track_velocity=update.velocity,
-                look=looked.look,
+                request=analysed.request,
             )
-            settled.append((looked, result))
+            settled.append((analysed, result))
         return settled
 
 
@@ -127,7 +127,7 @@ class Pipeline:
         smoothing: smoothing and hysteresis per track.
         shots: how shot cuts are found; an analyzer that does not sign its frames finds none.
         engine: threads and batch size; without effect on a live run.
-        live: look at each frame in the calling thread as soon as it comes, and emit it at once instead of holding back
+        live: analyse each frame in the calling thread as soon as it comes, and emit it at once instead of holding back
             ``min_hits - 1`` frames for earlier rows' IDs. Only where a cut is suspected, a frame waits for the next
             one. Tracks age by frames of the source, also those left out, so ``max_age`` is the same time as offline.
     """
@@ -222,27 +222,27 @@ class _Run:
         pipeline = self._pipeline
         keep_images = any(sink.needs_image for sink in self._sinks)
         if pipeline.live:
-            looked_frames = look_at_once(pipeline.analyzer, self._source, keep_images=keep_images)
+            frames = analyse_at_once(pipeline.analyzer, self._source, keep_images=keep_images)
         else:
-            looked_frames = look_in_order(pipeline.analyzer, self._source, pipeline.engine, keep_images=keep_images)
+            frames = analyse_in_order(pipeline.analyzer, self._source, pipeline.engine, keep_images=keep_images)
         try:
-            for looked in looked_frames:
-                self._emit(self._fold.push(looked))
+            for analysed in frames:
+                self._emit(self._fold.push(analysed))
                 if pipeline._stop.is_set():
                     break
         finally:
-            looked_frames.close()
+            frames.close()
         self._interrupted = pipeline._stop.is_set()
         self._emit(self._fold.flush())
         if not self._frames and not self._interrupted:
             raise VideoReadError(f"{self._source.info.name}: no frame could be decoded")
 
     def _emit(self, settled: Sequence[tuple[FrameFaces, FrameResult]]) -> None:
-        for looked, result in settled:
+        for analysed, result in settled:
             for sink in self._sinks:
                 started = time.perf_counter()
                 self._writing = True
-                sink.write(result, looked.image if sink.needs_image else None)
+                sink.write(result, analysed.image if sink.needs_image else None)
                 self._writing = False
                 self._clock.add(sink.name, (time.perf_counter() - started) * 1e3)
             self._count(result)

@@ -11,7 +11,7 @@ from fertrack.pipeline.analyzer import FaceAnalyzer
 from fertrack.pipeline.config import EngineConfig
 from fertrack.types import Frame, FrameFaces
 
-__all__ = ["available_cores", "look_at_once", "look_in_order"]
+__all__ = ["analyse_at_once", "analyse_in_order", "available_cores"]
 
 
 def available_cores() -> int:
@@ -21,10 +21,10 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def look_in_order(
+def analyse_in_order(
     analyzer: FaceAnalyzer, frames: Iterable[Frame], config: EngineConfig, *, keep_images: bool
 ) -> Generator[FrameFaces, None, None]:
-    """Look at frames on a few threads and yield what was found, in the order the frames came.
+    """Analyse frames on a few threads and yield the results in the order in which the frames came.
 
     At most ``workers + 1`` batches are in flight, so memory is bounded by that many batches of frames. Closing the
     generator cancels what has not started and waits for what has. If the source breaks, the frames it gave before come
@@ -39,11 +39,11 @@ def look_in_order(
     workers = config.workers or available_cores()
     remaining = iter(frames)
     pending: deque[Future[list[FrameFaces]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="fertrack-look")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fertrack-analyse")
     broken: list[Exception] = []
     try:
         while batch := _next_batch(remaining, config.batch, broken):
-            pending.append(pool.submit(analyzer.look, batch, keep_images=keep_images))
+            pending.append(pool.submit(analyzer.analyse, batch, keep_images=keep_images))
             if len(pending) > workers:
                 yield from pending.popleft().result()
         while pending:
@@ -54,12 +54,12 @@ def look_in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def look_at_once(
+def analyse_at_once(
     analyzer: FaceAnalyzer, frames: Iterable[Frame], *, keep_images: bool
 ) -> Generator[FrameFaces, None, None]:
-    """Look at each frame in the calling thread as soon as it comes, and yield what was found before taking the next.
+    """Analyse each frame in the calling thread as soon as it comes, and yield the result before taking the next.
 
-    For live sources: no frame waits for another, so what is yielded is as new as one look is long.
+    For live sources: no frame waits for another, so a result is as new as one analysis takes.
 
     Args:
         analyzer: the stateless half.
@@ -67,7 +67,7 @@ def look_at_once(
         keep_images: hand the pixels on with the results.
     """
     for frame in frames:
-        yield from analyzer.look([frame], keep_images=keep_images)
+        yield from analyzer.analyse([frame], keep_images=keep_images)
 
 
 def _next_batch(frames: Iterator[Frame], size: int, broken: list[Exception]) -> list[Frame]:

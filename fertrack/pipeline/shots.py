@@ -6,7 +6,7 @@ Stateful half: ``CutDetector`` compares each signature with the one before. A cu
 there are, by clearly more than the video's own motion did lately. Gain and offset of the light drop out of the
 correlation, so a flash or a lamp switched on is no cut; black pictures are passed over, and the pictures before and
 after them compared. A single odd picture (a glitch, a dropped block) is told from a cut by the picture after it, which
-is why a suspected cut, and only that, is decided one frame later. Dissolves and fades between shots are not looked for.
+is why a suspected cut, and only that, is decided one frame later. Dissolves and fades between shots are not detected.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class CutDetector:
     """Marks the first frame of every shot but the first. Frames pass through it in order.
 
     Args:
-        config: threshold, and whether to look at all.
+        config: threshold, and whether to search for cuts at all.
 
     Example:
         >>> detector = CutDetector(ShotConfig())
@@ -121,51 +121,51 @@ class CutDetector:
         self._usual: deque[float] = deque(maxlen=_HISTORY)
         self._steps_s: deque[float] = deque(maxlen=_HISTORY)
 
-    def push(self, looked: FrameFaces) -> list[tuple[FrameFaces, bool]]:
+    def push(self, analysed: FrameFaces) -> list[tuple[FrameFaces, bool]]:
         """Take the next frame.
 
         A frame without a signature is never a cut.
 
         Args:
-            looked: a frame, later than the one before.
+            analysed: a frame, later than the one before.
 
         Returns:
             The frames about which it is settled now whether a new shot begins with them, in order: mostly just this
             one; none while a cut is suspected; two when that is resolved.
         """
-        if not self.config.enabled or not _says_anything(looked):
-            return [*self.flush(), (looked, False)]
+        if not self.config.enabled or not _says_anything(analysed):
+            return [*self.flush(), (analysed, False)]
         if self._suspect is not None:
-            return self._resolve(self._suspect, looked)
-        return self._judge(looked)
+            return self._resolve(self._suspect, analysed)
+        return self._judge(analysed)
 
     def flush(self) -> list[tuple[FrameFaces, bool]]:
         """The frame still waiting when the video ends, if any; there, a cut cannot be told from a glitch."""
         suspect, self._suspect = self._suspect, None
         return [] if suspect is None else [(suspect, False)]
 
-    def _judge(self, looked: FrameFaces) -> list[tuple[FrameFaces, bool]]:
+    def _judge(self, analysed: FrameFaces) -> list[tuple[FrameFaces, bool]]:
         reference = self._reference
         if reference is not None:
-            found = difference(reference.signature, looked.signature)
-            if self._stands_out(found, looked.timestamp_s - reference.timestamp_s):
-                self._suspect = looked
+            found = difference(reference.signature, analysed.signature)
+            if self._stands_out(found, analysed.timestamp_s - reference.timestamp_s):
+                self._suspect = analysed
                 return []
-            self._remember(found.total, looked.timestamp_s - reference.timestamp_s)
-        self._reference = looked
-        return [(looked, False)]
+            self._remember(found.total, analysed.timestamp_s - reference.timestamp_s)
+        self._reference = analysed
+        return [(analysed, False)]
 
-    def _resolve(self, suspect: FrameFaces, looked: FrameFaces) -> list[tuple[FrameFaces, bool]]:
+    def _resolve(self, suspect: FrameFaces, analysed: FrameFaces) -> list[tuple[FrameFaces, bool]]:
         """Is the suspect the first frame of a shot that goes on, or unlike the frames on both sides of it?"""
-        since_s = looked.timestamp_s - suspect.timestamp_s
-        found = difference(suspect.signature, looked.signature)
+        since_s = analysed.timestamp_s - suspect.timestamp_s
+        found = difference(suspect.signature, analysed.signature)
         odd = self._stands_out(found, since_s)
         self._remember(found.total, since_s)
         self._suspect = None
         if odd:
-            return [(suspect, False), *self._judge(looked)]  # against the frame before the suspect
-        self._reference = looked
-        return [(suspect, True), (looked, False)]
+            return [(suspect, False), *self._judge(analysed)]  # against the frame before the suspect
+        self._reference = analysed
+        return [(suspect, True), (analysed, False)]
 
     def _stands_out(self, found: Difference, step_s: float) -> bool:
         return (
@@ -188,8 +188,8 @@ class CutDetector:
         self._steps_s.append(step_s)
 
 
-def _says_anything(looked: FrameFaces) -> bool:
-    return len(looked.signature) == SIGNATURE_LENGTH and float(looked.signature[:_CELLS].std()) >= _FLAT
+def _says_anything(analysed: FrameFaces) -> bool:
+    return len(analysed.signature) == SIGNATURE_LENGTH and float(analysed.signature[:_CELLS].std()) >= _FLAT
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:

@@ -268,13 +268,13 @@ def _look_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, An
         {
             "run_id": run_id,
             "frame_index": result.frame_index,
-            "classified": result.look.classify,
-            "detect_every": result.look.detect_every,
-            "long_side": result.look.long_side,
-            "classify_hz": result.look.classify_hz,
+            "classified": result.request.classify,
+            "detect_every": result.request.detect_every,
+            "long_side": result.request.long_side,
+            "classify_hz": result.request.classify_hz,
         }
         for result in results
-        if result.look.detect_every
+        if result.request.detect_every
     ]
 
 

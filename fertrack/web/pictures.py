@@ -46,14 +46,14 @@ class Pictures:
         self._session = session
         self._patience_s = patience_s
         self._newest = Picture(-1, b"")
-        self._look: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     async def newer_than(self, number: int) -> Picture | None:
         """The newest image, waiting up to ``patience_s`` for one newer than ``number``; None if there is none."""
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._renew())
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew())
         # Shielded: a browser that goes away while it waits must not take the image from the others.
-        await asyncio.shield(self._look)
+        await asyncio.shield(self._renewal)
         return self._newest if self._newest.number > number else None
 
     async def _renew(self) -> None:

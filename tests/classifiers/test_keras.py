@@ -152,7 +152,7 @@ def test_the_hybrid_pipeline_is_head_then_four_stack_then_keras(here: Path) -> N
     tokens = np.concatenate([np.mean(dumped, axis=0), *dumped], axis=3).transpose(0, 3, 1, 2).reshape(2, 64, 4)
     weights = np.load(here / "tokens_weights.npz")
     expected = tokens.reshape(2, -1) @ weights["kernel"] + weights["bias"]
-    found = np.concatenate([classifier._look(row[None], classifier.template[None]) for row in pixels])
+    found = np.concatenate([classifier._infer(row[None], classifier.template[None]) for row in pixels])
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert classifier.logits(crops(2, 64)).shape == (2, 7)
     classifier.close()

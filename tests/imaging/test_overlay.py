@@ -17,7 +17,7 @@ from fertrack.imaging.label_layout import LabelLayout
 from fertrack.imaging.overlay import draw_result
 from fertrack.imaging.text import TextWriter, contrasting, is_usable_font, printable, visual_order
 from fertrack.imaging.track_labels import label_text, track_colour
-from fertrack.types import EXPRESSIONS, Detections, Faces, FrameResult, Image, LookMs
+from fertrack.types import EXPRESSIONS, AnalysisMs, Detections, Faces, FrameResult, Image
 
 HAPPINESS = EXPRESSIONS.index("happiness")
 
@@ -52,7 +52,7 @@ def make_result(
         probabilities=smoothed.astype(np.float32),
         smoothed=smoothed.astype(np.float32),
         labels=np.array(labels if labels is not None else [HAPPINESS] * n, np.int64),
-        ms=LookMs(detect=detect_ms),
+        ms=AnalysisMs(detect=detect_ms),
     )
 
 

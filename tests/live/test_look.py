@@ -23,7 +23,7 @@ from fertrack.reid.config import LinkingConfig
 from fertrack.sinks.reid import LinkingSink
 from fertrack.sinks.relinker import Relinker
 from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SyntheticScene
-from fertrack.types import EXPRESSIONS, FloatArray, Frame, FrameResult, Image, Look
+from fertrack.types import EXPRESSIONS, AnalysisRequest, FloatArray, Frame, FrameResult, Image
 from tests.support.live_scenes import PAIR, SETTINGS, LiveScene, live_pipeline
 from tests.support.paths import REPOSITORY
 
@@ -48,13 +48,13 @@ class _CountingClassifier(FakeClassifier):
 def test_a_look_without_estimates_finds_the_same_faces() -> None:
     classifier = _CountingClassifier()
     analyzer = FaceAnalyzer(FakeDetector(PAIR), classifier)
-    frames = [Frame(5, 0.1, PAIR.image(5)), Frame(5, 0.1, PAIR.image(5), look=Look(classify=False))]
-    asked, spared = analyzer.look(frames)
+    frames = [Frame(5, 0.1, PAIR.image(5)), Frame(5, 0.1, PAIR.image(5), request=AnalysisRequest(classify=False))]
+    asked, spared = analyzer.analyse(frames)
     assert_array_equal(asked.faces.detections.xyxy, spared.faces.detections.xyxy)
     assert np.isnan(spared.faces.logits).all()
     assert classifier.calls == 1
     assert not np.isnan(asked.faces.logits).any()
-    assert spared.look == Look(classify=False)
+    assert spared.request == AnalysisRequest(classify=False)
 
 
 def test_a_track_keeps_its_estimate_until_the_next_one() -> None:
@@ -105,9 +105,9 @@ def test_another_input_size_is_the_same_as_a_detector_built_for_it() -> None:
     analyzer = FaceAnalyzer(large, FakeClassifier())
     assert analyzer.resizable
     small = build(Options(long_side=320, score_threshold=0.01)).detect([image])[0]
-    (looked,) = analyzer.look([Frame(0, 0.0, image, look=Look(long_side=320))])
+    (looked,) = analyzer.analyse([Frame(0, 0.0, image, request=AnalysisRequest(long_side=320))])
     assert_array_equal(looked.faces.detections.xyxy, small.xyxy)
-    (own,) = analyzer.look([Frame(0, 0.0, image)])
+    (own,) = analyzer.analyse([Frame(0, 0.0, image)])
     assert_array_equal(own.faces.detections.xyxy, large.detect([image])[0].xyxy)
     assert not FaceAnalyzer(FakeDetector(PAIR), FakeClassifier()).resizable
 

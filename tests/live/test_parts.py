@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from fertrack.live.budget import Budget, BudgetController, Costs, LookSchedule, input_sizes
+from fertrack.live.budget import AnalysisSchedule, Budget, BudgetController, Costs, input_sizes
 from fertrack.live.capture import Capture, LiveFeed
 from fertrack.live.display import predicted_xyxy
 from fertrack.live.latency import Measured, Meter
@@ -19,7 +19,7 @@ from fertrack.live.state import Percentiles
 from fertrack.live.watchdog import FollowWatch
 from fertrack.tracking.kalman import BoxKalman
 from fertrack.tracking.tracker import SortTracker, TrackerConfig
-from fertrack.types import EXPRESSIONS, UNCERTAIN, Detections, Faces, Frame, FrameResult, Look
+from fertrack.types import EXPRESSIONS, UNCERTAIN, AnalysisRequest, Detections, Faces, Frame, FrameResult
 from tests.support.live_scenes import FPS, LiveScene
 
 # Prediction --------------------------------------------------------------------------------------------------------
@@ -162,21 +162,21 @@ def test_sizes_are_multiples_of_32_and_smaller_than_the_own() -> None:
 def test_estimates_come_at_their_rate_and_at_once_for_somebody_new() -> None:
     budget = BudgetController(display_fps=25, results_hz=15)
     budget.budget = Budget(1, 0, 5.0)
-    schedule = LookSchedule(budget)
-    assert schedule.look(0.0).classify, "the first"
+    schedule = AnalysisSchedule(budget)
+    assert schedule.request(0.0).classify, "the first"
     schedule.saw(unsettled=False)
-    asked = [schedule.look(0.05 * i).classify for i in range(1, 21)]
+    asked = [schedule.request(0.05 * i).classify for i in range(1, 21)]
     assert sum(asked) == 5
     schedule.saw(unsettled=True)
-    assert [schedule.look(2.0 + 0.01 * i).classify for i in range(3)] == [True] * 3
-    assert schedule.look(3.0) == Look(classify=True, long_side=0, detect_every=1, classify_hz=5.0)
+    assert [schedule.request(2.0 + 0.01 * i).classify for i in range(3)] == [True] * 3
+    assert schedule.request(3.0) == AnalysisRequest(classify=True, long_side=0, detect_every=1, classify_hz=5.0)
 
 
 def test_fixed_means_that_nothing_is_adapted() -> None:
-    schedule = LookSchedule(None)
+    schedule = AnalysisSchedule(None)
     schedule.adapt(costs(900.0, display_fps=1.0), 5.0)
     assert schedule.fixed
-    assert schedule.look(9.0) == Look(classify=True, long_side=0, detect_every=1, classify_hz=0.0)
+    assert schedule.request(9.0) == AnalysisRequest(classify=True, long_side=0, detect_every=1, classify_hz=0.0)
 
 
 # Following people ---------------------------------------------------------------------------------------------------
@@ -397,7 +397,11 @@ def test_a_slow_taker_gets_the_newest_frame_and_the_rest_is_counted(capture: Cap
 
 def test_the_budget_says_how_many_frames_on_the_next_one_is_due(capture: Capture) -> None:
     feed = LiveFeed(
-        capture, LiveScene().info, LiveScene(), look=lambda: Look(detect_every=4), until_s=time.monotonic() + 0.8
+        capture,
+        LiveScene().info,
+        LiveScene(),
+        request=lambda: AnalysisRequest(detect_every=4),
+        until_s=time.monotonic() + 0.8,
     )
     taken = [frame.index for frame in feed]
     assert len(taken) > 3

@@ -18,7 +18,7 @@ from fertrack.expression.config import CalibrationConfig
 from fertrack.pipeline.analyzer import FaceAnalyzer
 from fertrack.pipeline.config import EngineConfig, ShotConfig
 from fertrack.pipeline.pipeline import Pipeline, Progress
-from fertrack.pipeline.scheduler import look_in_order
+from fertrack.pipeline.scheduler import analyse_in_order
 from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SceneSource, SyntheticScene
 from fertrack.tracking.tracker import TrackerConfig
 from fertrack.types import EXPRESSIONS, Frame, FrameResult, Image, RunSummary
@@ -280,7 +280,7 @@ class CountingSource(SceneSource):
 def test_frames_in_flight_are_bounded() -> None:
     source = CountingSource(TWO_PEOPLE)
     analyzer = FaceAnalyzer(FakeDetector(TWO_PEOPLE), FakeClassifier())
-    looked = look_in_order(analyzer, source, EngineConfig(workers=2, batch=3), keep_images=False)
+    looked = analyse_in_order(analyzer, source, EngineConfig(workers=2, batch=3), keep_images=False)
     next(looked)
     assert source.taken <= 9
     looked.close()
@@ -293,14 +293,14 @@ def test_closing_early_waits_for_what_was_started() -> None:
             return super().detect(images)
 
     analyzer = FaceAnalyzer(SlowDetector(TWO_PEOPLE), FakeClassifier())
-    looked = look_in_order(analyzer, SceneSource(TWO_PEOPLE), EngineConfig(workers=4), keep_images=False)
+    looked = analyse_in_order(analyzer, SceneSource(TWO_PEOPLE), EngineConfig(workers=4), keep_images=False)
     next(looked)
     looked.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fertrack-look")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fertrack-analyse")]
 
 
 def test_an_empty_batch_is_nothing() -> None:
-    assert FaceAnalyzer(FakeDetector(TWO_PEOPLE), FakeClassifier()).look([]) == []
+    assert FaceAnalyzer(FakeDetector(TWO_PEOPLE), FakeClassifier()).analyse([]) == []
 
 
 class CutScene(SceneSource):

@@ -26,7 +26,7 @@ from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.storage.engine import Database, StorageConfig, open_database
 from fertrack.storage.models import Face, FrameRow, Person, Run, Source, TrackRow
 from fertrack.storage.packing import pack_rows, unpack_rows
-from fertrack.types import Detections, Faces, FrameResult, LookMs
+from fertrack.types import AnalysisMs, Detections, Faces, FrameResult
 from tests.support import queries
 from tests.support.paths import REPOSITORY
 from tests.support.storage_scenes import INFO, RECORD, random_results, result, store, summary
@@ -69,7 +69,7 @@ def test_every_fact_comes_back_bit_for_bit(database: Database) -> None:
         probabilities=probabilities,
         smoothed=smoothed,
         labels=np.array([0, 3, -1]),  # 3 is held by hysteresis although 4 is ahead by a hair
-        ms=LookMs(read=1.2345, detect=20.0, align=0.0004, classify=1.0, waiting=3),
+        ms=AnalysisMs(read=1.2345, detect=20.0, align=0.0004, classify=1.0, waiting=3),
         track_ms=0.5,
     )
     info = replace(INFO, time_base=Fraction(1001, 30_000), rotation=90, fps=29.97, frame_count=2**40, duration_s=12.5)

@@ -11,10 +11,10 @@ from fertrack.storage.engine import Database, StorageConfig
 from fertrack.types import (
     EXPRESSIONS,
     UNCERTAIN,
+    AnalysisMs,
     Detections,
     Faces,
     FrameResult,
-    LookMs,
     RunSummary,
     StageStats,
     VideoInfo,
@@ -54,7 +54,7 @@ def result(index: int, time_s: float, faces: Sequence[tuple[int, str, float]] = 
         probabilities=np.full((n, 7), 1 / 7, np.float32),
         smoothed=smoothed,
         labels=labels,
-        ms=LookMs(read=2.0, detect=20.0, align=0.5, classify=1.25),
+        ms=AnalysisMs(read=2.0, detect=20.0, align=0.5, classify=1.25),
         track_ms=0.25,
     )
 
@@ -77,7 +77,7 @@ def random_results(frames: int, faces: int, *, fps: float = 25.0, seed: int = 0)
             probabilities=probabilities,
             smoothed=probabilities,
             labels=np.where(probabilities.max(axis=1) > 0.4, probabilities.argmax(axis=1), UNCERTAIN),
-            ms=LookMs(2.3456, 22.5, 0.4, 1.2),
+            ms=AnalysisMs(2.3456, 22.5, 0.4, 1.2),
             track_ms=0.2,
         )
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fertrack.storage.models import Face, FrameRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS, UNCONFIRMED, Detections, Faces, FrameResult, LookMs
+from fertrack.types import EXPRESSIONS, UNCONFIRMED, AnalysisMs, Detections, Faces, FrameResult
 
 __all__ = ["stored_results"]
 
@@ -64,6 +64,6 @@ def _result(frame: sa.Row[Any], faces: Sequence[Any]) -> FrameResult:
         probabilities=unpack_rows([face.probabilities for face in faces], classes),
         smoothed=unpack_rows([face.smoothed for face in faces], classes),
         labels=np.array([face.label for face in faces], np.int64),
-        ms=LookMs(*(value / 1e3 for value in (frame.read_us, frame.detect_us, frame.align_us, frame.classify_us))),
+        ms=AnalysisMs(*(value / 1e3 for value in (frame.read_us, frame.detect_us, frame.align_us, frame.classify_us))),
         track_ms=frame.track_us / 1e3,
     )

@@ -495,7 +495,7 @@ def test_a_classifier_that_looks_at_landmarks_is_asked_as_in_the_pipeline(side: 
         np.testing.assert_allclose(answers.logits[row], crop_logits(classifier, cut, points)[0], atol=0.003)
         assert np.abs(answers.logits[row] - classifier.logits(cut)[0]).max() > 0.005
     if side == 300:
-        looked = FaceAnalyzer(detector, classifier).look([Frame(0, 0.0, labelled.image(0))])
+        looked = FaceAnalyzer(detector, classifier).analyse([Frame(0, 0.0, labelled.image(0))])
         np.testing.assert_array_equal(looked[0].faces.logits[0], answers.logits[0])
     taken_as_crops = classify_set(labelled, classifier)
     whole = as_crop(labelled.image(0), labelled.xyxy[0], 224)
