@@ -267,7 +267,7 @@ def test_the_worker_ends_with_the_program_that_asked(tmp_path: Path) -> None:
 
 def test_what_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras_process.importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(FertrackError, match=r"a Keras file needs Keras; .*fertrack\[tensorflow\]"):
+    with pytest.raises(FertrackError, match=r"a Keras file needs Keras: .*\[tensorflow\]"):
         KerasProcess(tmp_path / "net.keras", "keras")
     with pytest.raises(FertrackError, match=r"a SavedModel needs TensorFlow"):
         KerasProcess(tmp_path / "net", "saved-model")
