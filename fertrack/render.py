@@ -109,7 +109,7 @@ def render_run(
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """What is asked for; see ``render_run``."""
+    """Options of a rendering; see ``render_run``."""
 
     path: Path
     video: VideoOutputConfig | None

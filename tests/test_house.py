@@ -39,8 +39,8 @@ MORE_FAN_OUT = {"cli.main", "config", "live.run", "process", "reporting.html.run
 MAX_SMALL_HELPERS = 12  # modules under 60 lines with one importer
 MAX_SHARED_BASENAMES = 25
 MAX_PROGRAMS = 17  # modules with a ``__main__`` part
-MAX_ODD_MODULE_DOCSTRINGS = 25
-MAX_ODD_DOCSTRINGS = 60
+MAX_ODD_MODULE_DOCSTRINGS = 3
+MAX_ODD_DOCSTRINGS = 12
 
 ODD_OPENING = re.compile(r"(What|Who|Whose|Whom|How|Which|That)\b")
 ENTRY = re.compile(r"^ {4}([a-z_]\w*/?)  +\S", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""How far labels carry: classifiers on faces from other cameras than those they learned from, in one table.
+"""Generalisation of classifiers: faces from other cameras than those they learned from, in one table.
 
 ``python -m fertrack.benchmarks generalisation OUT.md --ferplus PICTURES.npz --faces FOLDER [BUNDLE...]``: FER+'s
 PublicTest, and every labelled set in FOLDER (``NAME/labels.csv``; see ``generalisation_sets``), with detector and
@@ -41,7 +41,7 @@ _RESAMPLES = 300
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one bundle is worth on one set at one assumption of class shares.
+    """Scores of one bundle on one set at one assumption of class shares.
 
     Attributes:
         faces: judged.

@@ -1,4 +1,4 @@
-"""Which arithmetic a detector runs in where it may choose: 8-bit integers if this processor is good at them, else FP32.
+"""Arithmetic of a detector that has a choice: 8-bit integers if this processor is good at them, else FP32.
 
 Good at them is a processor that multiplies bytes without overflow (x86 before VNNI adds pairs of products in 16 bits,
 which is too few), that finds the same faces with them in a picture drawn here, and that is clearly faster with them.
@@ -42,7 +42,7 @@ _SAME_LANDMARK = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found out about 8-bit integers on this processor.
+    """Result of trying 8-bit integers on this processor.
 
     Attributes:
         right: whether they find the faces that FP32 finds.

@@ -98,7 +98,7 @@ class CalibrationConfig(StageConfig):
 
 
 class SmoothingConfig(StageConfig):
-    """How a track's probabilities are smoothed over time."""
+    """Smoothing of a track's probabilities over time."""
 
     enabled: bool = Field(True, description="Smooth and hold labels over time; off: every frame stands alone.")
     half_life_s: float = Field(

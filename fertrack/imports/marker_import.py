@@ -20,7 +20,7 @@ __all__ = ["Reading", "import_markers"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a file is to be read.
+    """Options of reading a file.
 
     Attributes:
         file_format: one of ``imports.recognise.FORMATS``; recognised if empty.

@@ -22,7 +22,7 @@ MAX_DRIFT_PPM = 2000.0
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How a file's times become times of the video: ``time * stretch + offset_s``.
+    """Mapping of a file's times to times of the video: ``time * stretch + offset_s``.
 
     Attributes:
         offset_s: seconds added.
@@ -45,7 +45,7 @@ class Clock:
         return replace(event, time_s=event.time_s * self.stretch + self.offset_s, end_s=end_s)
 
     def sentence(self) -> str:
-        """What was done, for people; empty if nothing was.
+        """Sentence about the mapping, for people; empty if it changes nothing.
 
         >>> Clock(2.5, 1.00002).sentence()
         'times moved by +2.500 s, drift +20.0 ppm'

@@ -1,4 +1,4 @@
-"""Reports and exports of stored runs: HTML pages, tables, notebooks.
+"""Reports: the HTML report and the CSV files of one run.
 
 Reading order::
 

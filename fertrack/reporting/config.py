@@ -1,4 +1,4 @@
-"""What is written besides the annotated video and the database."""
+"""Options of the files written besides the annotated video and the database."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def refused_area(purpose: str) -> str:
 
 
 class PrivacyConfig(StageConfig):
-    """What a run is for, on what consent, and for how long it is kept. Stored with the run, shown in its report."""
+    """Purpose, consent and retention of a run. Stored with the run, shown in its report."""
 
     # Before purpose: whether a purpose is refused depends on it.
     override: Literal["", "medical", "safety"] = Field(

@@ -57,7 +57,7 @@ _NOTHING = FaceAnonymiser(FacePaths(Sightings.empty()))
 
 @dataclass(slots=True)
 class EraseReport:
-    """What an erasure did, or would do.
+    """Result of an erasure, or of its dry run.
 
     Attributes:
         rows: rows deleted, by kind.
@@ -306,7 +306,7 @@ def _is_about(file: OutputFile, subject: DataSubject) -> bool:
 
 
 def _foresee(plan: ErasurePlan, report: EraseReport) -> None:
-    """What would be done to which file."""
+    """Adds to a report what would happen to each file."""
     for file in plan.theirs():
         if file.kind == "video":
             again = plan.runs[file.run or 0].source is not None and "offset_s" not in file.options

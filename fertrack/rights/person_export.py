@@ -1,4 +1,4 @@
-"""What is held about one person as a folder of readable files, to be handed to that person (GDPR, Art. 15 and 20)."""
+"""Everything held about one person, as a folder of readable files to hand over (GDPR, Art. 15 and 20)."""
 
 from __future__ import annotations
 

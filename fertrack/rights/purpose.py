@@ -1,4 +1,4 @@
-"""What a run is for, and for how long it may be kept: what has to be stated, what is refused, what people must be told.
+"""Purpose and retention of a run: what must be stated, what is refused, what people must be told.
 
 The law meant here is Regulation (EU) 2024/1689, the AI Act: Article 5(1)(f) prohibits inferring emotions of persons at
 work and in education, except for medical or safety reasons; Article 50(3) makes whoever runs such a system elsewhere
@@ -50,7 +50,7 @@ _VECTORS = "[Vectors by which faces are recognised again: yes / no]"
 
 
 def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = None) -> str:
-    """What the people filmed must be told, with blanks in brackets, and what is kept of their faces filled in.
+    """Notice for the people filmed, with blanks in brackets, and what is kept of their faces filled in.
 
     Args:
         thumbnails: whether a small picture of each face is kept.

@@ -52,7 +52,7 @@ def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]
 
 
 def name_of_file(path: Path) -> str:
-    """What to say of a file that is called like the person."""
+    """Sentence about a file that is named like the person."""
     return f"the name of the file {path} names the person: rename it"
 
 

@@ -46,7 +46,7 @@ class EpisodeRow(Base):
 
 
 class EpisodeSet(Base):
-    """That the episodes of a run are stored and fit its faces; with the time its frames were shown, seconds."""
+    """Record that a run's episodes are stored and fit its faces; with the time its frames were shown, seconds."""
 
     __tablename__ = "episode_sets"
 

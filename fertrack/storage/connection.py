@@ -1,4 +1,4 @@
-"""How the database is reached: addresses, engines, and library errors turned into one clear sentence."""
+"""Connection to the database: addresses, engines, and library errors turned into one clear sentence."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def open_database(url: str | Path, *, create: bool = False, busy_timeout_s: floa
 
 
 def current(url: str | Path) -> SchemaStatus:
-    """How a database's schema compares with this program's; changes nothing.
+    """Schema status of a database, compared with this program's; changes nothing.
 
     Raises:
         StorageError: the database is missing, not a database, or out of reach.

@@ -1,4 +1,4 @@
-"""What is known of one run: which one is meant, how it was made, how it ended, and what its stages took."""
+"""Facts about one run: its number, settings, end, and time per stage."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _BACKUP_PAGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
         problems: one sentence each; empty if the database is whole.

@@ -190,7 +190,7 @@ class FrameRow(Base):
 
 
 class LookRow(Base):
-    """What the schedule of a live run asked for in a frame: whether estimates, one frame in how many, input size.
+    """Schedule of a live run for a frame: whether estimates, one frame in how many, input size.
 
     ``long_side`` in px, 0: the detector's own; ``classify_hz`` 0: with every look.
     """
@@ -271,7 +271,7 @@ class Face(Base):
 
 
 class Correction(Base):
-    """What a person says a face shows, imported from a file; ``label`` as in ``faces``. Estimates stay as they are."""
+    """Label given to a face by a person, imported from a file; ``label`` as in ``faces``. Estimates stay."""
 
     __tablename__ = "corrections"
     __table_args__ = (
@@ -329,7 +329,7 @@ class StageTiming(Base):
 
 
 class Rescore(Base):
-    """What a run's labels were made with before they were recomputed; the run itself holds what is in force."""
+    """Settings of a run's labels before they were recomputed; the run itself holds those in force."""
 
     __tablename__ = "rescores"
 
@@ -342,7 +342,7 @@ class Rescore(Base):
 
 
 class Link(Base):
-    """That a track was found, proposed, said or denied to be a person. ``similarity`` is NULL where people said so.
+    """Link between a track and a person: accepted, suggested, manual or rejected.
 
     ``state`` is "accepted" or "suggested" by the program, "rejected" or "manual" by people.
     """

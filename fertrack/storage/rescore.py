@@ -33,7 +33,7 @@ _FRAMES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class RescoreReport:
-    """What rescoring came to.
+    """Result of rescoring.
 
     Attributes:
         run: number of the run.

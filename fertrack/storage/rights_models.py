@@ -62,7 +62,7 @@ class Output(Base):
 
 
 class Erasure(Base):
-    """That somebody was erased: when, and how many rows and files; ``finished_at`` is NULL until all of it is done."""
+    """Erasure of a person: when, and how many rows and files; ``finished_at`` is NULL until all of it is done."""
 
     __tablename__ = "erasures"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -74,7 +74,7 @@ class Erasure(Base):
 
 
 class RunErasure(Base):
-    """How many persons were erased from a run; its source video, if it is still there, shows them as before."""
+    """Number of persons erased from a run; its source video, if it is still there, shows them as before."""
 
     __tablename__ = "run_erasures"
 

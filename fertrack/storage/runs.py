@@ -1,4 +1,4 @@
-"""The runs of a database: their list, those of one video, times per stage, and with what a run is made."""
+"""Facts stored about runs: the list of runs, one run's facts, and its times per stage."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _OWN_TABLES = {"runs", "frames", "faces"}
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """How a database's schema compares with this program's.
+    """Schema status of a database, compared with this program's.
 
     Attributes:
         database: the database, as people may see it.
@@ -40,7 +40,7 @@ class SchemaStatus:
 
     @property
     def sentence(self) -> str:
-        """What is the matter and what to do about it."""
+        """Problem and remedy in one sentence."""
         return {
             "current": f"{self.database} has the current schema ({self.head})",
             "older": f"{self.database} has an older schema ({self.revision}, this program needs {self.head}): "

@@ -51,7 +51,7 @@ class StoredRun:
 
     @cached_property
     def facts(self) -> RunFacts:
-        """What was read, with what, how the run ended and what it came to."""
+        """Facts about the run: source, networks, end and summary."""
         return load_facts(self.connection, self.number)
 
     @cached_property
@@ -76,7 +76,7 @@ class StoredRun:
 
     @cached_property
     def erased_persons(self) -> int:
-        """How many persons were erased from the run."""
+        """Number of persons erased from the run."""
         counted = sa.select(RunErasure.persons).where(RunErasure.run_id == self.number)
         return int(self.connection.scalar(counted) or 0)
 

@@ -168,7 +168,7 @@ class RunWriter:
             logger.warning("run %d: its episodes are computed whenever they are asked for: %s", self.run_id, error)
 
     def so_far(self, status: str, error: str = "") -> RunSummary:
-        """What has been written, for a run whose own summary is missing or says more than was stored."""
+        """Summary of the rows written, for a run whose own is missing or claims more than was stored."""
         return RunSummary(
             status=status,
             frames=self._frames,

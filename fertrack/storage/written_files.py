@@ -1,4 +1,4 @@
-"""Which files were written from which run, and with what: so that they can be written again without somebody.
+"""Files written from each run, and their options: so that they can be written again without a person.
 
 Kinds and their ``options``:
 

@@ -86,7 +86,7 @@ def write_calibration(
 
 
 def fitted_on(path: Path) -> str:
-    """Which labelled faces a calibration file says it was fitted on; empty if it says nothing, or is none."""
+    """Labelled faces that a calibration file was fitted on, as it states; empty if it does not, or is none."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return str(content["record"]["fitted_on"]) if "temperature" in content["calibration"] else ""

@@ -1,4 +1,4 @@
-"""How much the single frames disagree with the smoothed line: the bands around the lines of a person's timeline.
+"""Bands around the lines of a person's timeline: spread of the single frames around the smoothed line.
 
 At every moment the band reaches from the smoothed probability minus to plus the root mean square of what the single
 frames' calibrated probabilities differ from it, over a window of ``WINDOW_S`` around that moment. It is wide where

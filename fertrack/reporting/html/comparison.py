@@ -28,7 +28,7 @@ __all__ = ["Group", "Share", "groups_of", "write_comparison"]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one person, or everybody, showed in one run.
+    """Share of time of each expression for one person, or everybody, in one run.
 
     Attributes:
         run: number of the run; 0 where the person is not in it.

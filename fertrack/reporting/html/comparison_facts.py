@@ -122,7 +122,7 @@ def different_settings(sides: Sequence[RunSide]) -> list[FactRow]:
 
 
 def warnings(sides: Sequence[RunSide], *, matched: int) -> list[Notice]:
-    """What must not be concluded from these runs, most serious first; never empty.
+    """Conclusions that these runs do not support, most serious first; never empty.
 
     Args:
         sides: the runs.

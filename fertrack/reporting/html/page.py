@@ -1,4 +1,4 @@
-"""What every page of a report is made of: templates, style, scripts, and the policy that shuts the network out."""
+"""Page frame of every report: templates, style, scripts, and the policy that shuts the network out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report says about each person: when seen, for how long, and which expression estimates won."""
+"""Facts about each person for the report: when seen, for how long, and which expression estimates won."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who was in the picture when, as stretches and the gaps between them."""
+"""Presence of each person in view, as segments and the gaps between them."""
 
 from __future__ import annotations
 

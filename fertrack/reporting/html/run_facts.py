@@ -190,7 +190,7 @@ def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
 
 
 def calibration_rows(calibration: Calibration, uncertain: float | None) -> list[tuple[str, str]]:
-    """What turned logits into probabilities, as name and value.
+    """Facts about the calibration, as name and value.
 
     Args:
         calibration: the one in force.
@@ -210,7 +210,7 @@ def calibration_rows(calibration: Calibration, uncertain: float | None) -> list[
 
 
 def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> list[tuple[str, str]]:
-    """What was analysed, when and with what, as name and value. Folders are left out: reports are handed on."""
+    """Facts about source and analysis, as name and value. Folders are left out: reports are handed on."""
     info, summary = facts.info, facts.summary
     picture = f"{info.width} × {info.height} px"
     if info.rotation:

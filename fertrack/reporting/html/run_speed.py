@@ -1,4 +1,4 @@
-"""How fast a run went, for the report: per stage, and over the time of the video."""
+"""Speed of a run for the report: per stage, and over the time of the video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which expression followed which, as the report's heat maps show it."""
+"""Transitions between expressions for the report's heat maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["TransitionRow", "TransitionTable", "read_transitions"]
 
 @dataclass(frozen=True, slots=True)
 class TransitionRow:
-    """What followed one expression: how often, in ``EXPRESSIONS`` order."""
+    """Expressions that followed one, with counts in ``EXPRESSIONS`` order."""
 
     name: str
     counts: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a run and a person show of themselves in a notebook: small tables, and a timeline in one call."""
+"""Notebook views of a run and a person: small tables, and a timeline in one call."""
 
 from __future__ import annotations
 

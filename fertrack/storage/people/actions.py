@@ -1,4 +1,4 @@
-"""What people may say of persons: rename, merge, split, undo, forget. All is logged; all but forget can be undone."""
+"""Actions on persons: rename, merge, split, undo, forget. All is logged; all but forget can be undone."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _snapshot(connection: sa.Connection, run: int, persons: set[int]) -> _Rows:
 
 
 def _current(connection: sa.Connection, rows: dict[_Key, dict[str, Any] | None]) -> dict[_Key, dict[str, Any] | None]:
-    """What is stored now under the keys of ``rows``."""
+    """Rows stored now under the keys of ``rows``."""
     found: _Rows = {}
     for table, key in rows:
         found |= _read(connection, table, _is(table, key))

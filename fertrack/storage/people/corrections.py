@@ -64,7 +64,7 @@ class GivenLabel:
 
     @property
     def place(self) -> str:
-        """Which face or faces it is about, for people."""
+        """Face or faces that the label is about, for people."""
         run = "" if self.run is None else f"run {self.run}, "
         if self.frame_index is None:
             return f"{run}track {self.track}, {self.from_s:g} s to {self.to_s:g} s"
@@ -74,7 +74,7 @@ class GivenLabel:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import came to.
+    """Result of an import.
 
     Attributes:
         run: the run.

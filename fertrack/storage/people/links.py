@@ -156,7 +156,7 @@ def load_known(db: Database, embedder: str) -> list[KnownPerson]:
 
 
 def names_of(db: Database, persons: Sequence[int]) -> dict[int, str]:
-    """What persons are called, by their key; without those who have no name."""
+    """Names of persons, by their key; without those who have none."""
     statement = sa.select(Person.id, Person.display_name).where(Person.id.in_(persons), Person.display_name != "")
     with db.reading() as connection:
         return {row.id: row.display_name for row in connection.execute(statement)}

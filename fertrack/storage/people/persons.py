@@ -1,4 +1,4 @@
-"""Who is in a run: persons, the tracks they were followed by, and how sure the links between them are."""
+"""Persons of a run: their tracks, and how sure the links between them are."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def persons(run: StoredRun) -> pd.DataFrame:
 
 
 def links(run: StoredRun) -> pd.DataFrame:
-    """Which track was found, proposed, said or denied to be which person.
+    """Links between tracks and persons: accepted, suggested, manual or rejected.
 
     Returns:
         Columns track, person (label), similarity (1 minus distance; missing where people said so), state ("accepted",

@@ -1,4 +1,4 @@
-"""Whom the answers are about: tracks that are one person count as one; a track that is nobody's counts by itself."""
+"""Subjects of the answers: the tracks of one person count as one; a track without a person counts by itself."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def full_label(name: str, number: int) -> str:
 
 
 def person_label(name: str, number: int) -> str:
-    """What a person is called: the name given, else ``P`` and the number.
+    """Label of a person: the name given, else ``P`` and the number.
 
     >>> person_label("", 3), person_label("李雷", 3)
     ('P3', '李雷')

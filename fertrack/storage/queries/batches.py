@@ -1,4 +1,4 @@
-"""What all answers share: which runs are meant, whose stretches these are, and how much of the time is not known."""
+"""Parts that all answers share: the runs asked about, their subjects' segments, and the coverage."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def joined_answer(
 
 
 def coverage(seconds: _Floats) -> dict[str, float]:
-    """How much of the time asked about is known, uncertain, or without a face; person-seconds.
+    """Coverage of the time asked about: known, uncertain, or without a face; person-seconds.
 
     Args:
         seconds: (..., 9), as from ``SubjectStretches.seconds``.

@@ -1,4 +1,4 @@
-"""What the columns of the answers mean, for people: ``.attrs["columns"]`` of every DataFrame."""
+"""Meaning of the answers' columns, for people: ``.attrs["columns"]`` of every DataFrame."""
 
 from __future__ import annotations
 

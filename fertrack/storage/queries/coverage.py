@@ -1,4 +1,4 @@
-"""How much of the time asked about is certain, uncertain or without a face: for questions about one run's frames."""
+"""Coverage of one run's frames: time that is certain, uncertain or without a face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened at single frames of a run, such as cuts between shots."""
+"""Events at single frames of a run, such as cuts between shots."""
 
 from __future__ import annotations
 

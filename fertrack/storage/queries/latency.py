@@ -1,4 +1,4 @@
-"""How long after a marker each person's expression changed first."""
+"""Latency of each person's first change of expression after a marker."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ MarkerRow = tuple[float, float | None, str, str]
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import came to.
+    """Result of an import.
 
     Attributes:
         run: number of the run.

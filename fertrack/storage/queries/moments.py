@@ -28,7 +28,7 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """That somebody, or a number of people at once, show an expression.
+    """Condition that somebody, or a number of people at once, show an expression.
 
     Attributes:
         expression: one of ``EXPRESSIONS``, or "uncertain".

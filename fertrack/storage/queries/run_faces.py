@@ -51,7 +51,7 @@ class RunFaces:
 
     @property
     def confirmed(self) -> npt.NDArray[np.bool_]:
-        """Which faces belong to a track, bool (N,)."""
+        """Mask of the faces that belong to a track, bool (N,)."""
         return np.asarray(self.track != UNCONFIRMED, np.bool_)
 
 

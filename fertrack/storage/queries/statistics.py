@@ -88,7 +88,7 @@ def transitions(
     max_break_s: float = LONGEST_BREAK_S,
     as_probability: bool = False,
 ) -> pd.DataFrame:
-    """How often each expression was followed by which; a square table of the seven, summed over all persons asked for.
+    """Transitions between expressions: a square table of the seven, summed over all persons asked for.
 
     A transition is two episodes of one person, one after the other, with at most ``max_break_s`` between them in
     which the person was *uncertain* or not seen, or showed something too shortly. After a longer break nobody knows

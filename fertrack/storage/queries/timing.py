@@ -1,4 +1,4 @@
-"""How fast a run went, over time: from what every stored frame took."""
+"""Speed of a run over time, from the time that every stored frame took."""
 
 from __future__ import annotations
 

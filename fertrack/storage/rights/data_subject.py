@@ -1,4 +1,4 @@
-"""Who somebody is, over all runs: the person or track that is meant, and everything the database holds about them."""
+"""Data subject, over all runs: the person or track that is meant, and everything the database holds about them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class DataSubject:
 
 
 def find_data_subject(connection: sa.Connection, database: str, person: str, run: int | str | None) -> DataSubject:
-    """Who is meant, in all runs the person is in.
+    """Data subject that a name or ID refers to, in all runs the person is in.
 
     Args:
         connection: an open connection.

@@ -43,7 +43,7 @@ _BLANK = {"kind": "erased", "sentence": "a change, erased since", "before": [], 
 
 
 def count_rows(connection: sa.Connection, subject: DataSubject) -> dict[str, int]:
-    """How many rows are held about somebody, by kind; kinds of which there are none are missing."""
+    """Number of rows held about a data subject, by kind; kinds of which there are none are missing."""
     counts = {
         name: connection.scalar(sa.select(sa.func.count()).select_from(model).where(_is_theirs(run, track, subject)))
         for name, (model, run, track) in _OF_TRACKS.items()

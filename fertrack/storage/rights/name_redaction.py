@@ -25,7 +25,7 @@ _FREE_TEXT_KEYS = ("purpose", "consent")
 
 
 def name_pattern(names: Sequence[str]) -> re.Pattern[str] | None:
-    """What finds these names as whole words, in any case, also as ``ann_lee`` or ``Ann-Lee``; None without names.
+    """Pattern of these names as whole words, in any case, also ``ann_lee`` or ``Ann-Lee``; None without names.
 
     >>> name_pattern(["Ann Lee"]).sub("...", "ann_lee.mp4, Ann Lee's, Annie Lee")
     "....mp4, ...'s, Annie Lee"

@@ -38,7 +38,7 @@ _LABELS = (*EXPRESSIONS, "uncertain")  # indexed by label: -1 is uncertain
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holdings:
-    """What is held about one person.
+    """Personal data held about one person.
 
     Attributes:
         subject: who it is.

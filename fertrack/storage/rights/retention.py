@@ -38,7 +38,7 @@ class ExpiredRun:
 
 @dataclass(frozen=True, slots=True)
 class PurgeReport:
-    """What a purge deleted, or would delete.
+    """Result of a purge, or of its dry run.
 
     Attributes:
         runs: the runs, oldest first, each with all of its rows.
