@@ -65,7 +65,8 @@ original_config, previous_config = asked(rescore.original_config), asked(rescore
 diagnose = asked(diagnosis.diagnose)
 corrected_faces, calibrator_of = asked(scoring.corrected_faces), asked(scoring.calibrator_of)
 evaluate_corrections = asked(scoring.evaluate_corrections)
-face_table, load_persons = asked(csv_export.face_table), asked(report_persons.load_persons)
+face_table, episode_table = asked(csv_export.face_table), asked(csv_export.episode_table)
+load_persons = asked(report_persons.load_persons)
 read_side, read_transitions = asked(comparison_facts.read_side), asked(transition_table.read_transitions)
 
 

@@ -11,15 +11,14 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError, StorageError, TableError
 from fertrack.imports.marker_import import import_markers
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.exports.csv_export import episode_table
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries.markers import delete_markers
 from fertrack.types import EXPRESSIONS
 from tests.support import queries
 from tests.support.answer_scenes import name_person, stored
-from tests.support.queries import episodes_of_persons as person_episodes
 from tests.support.queries import (
+    episode_table,
     expression_stats,
     face_table,
     markers,
@@ -28,6 +27,7 @@ from tests.support.queries import (
     since_marker,
     transitions,
 )
+from tests.support.queries import episodes_of_persons as person_episodes
 from tests.support.storage_scenes import random_results, result, store
 
 # Ten seconds at 10 Hz. Track 1: happy 3 s, uncertain 1 s, happy 1 s, sad 2 s, gone 2 s, angry 1 s. Track 2: calm, 5 s.
