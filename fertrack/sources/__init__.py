@@ -9,6 +9,7 @@ Reading order::
     open         paths, globs and folders to a source
     file         video files
     images       image folders and single images
+    image_file   one image file of any kind to BGR
     container    containers opened and their facts read
     programmes   programmes of a transport stream
     frame_order  decoded frames paired with packets

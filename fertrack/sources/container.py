@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,7 @@ from fertrack.sources.stream.credentials import mask_mistyped
 __all__ = ["Timeline", "first_picture", "open_container", "other_videos", "video_stream"]
 
 _CONTAINER_TIME_BASE = Fraction(1, 1_000_000)
+_MAX_RUSHED_S, _USUAL_S = Fraction(1, 100), Fraction(1, 10)
 _MIN_FPS, _MAX_FPS = 1, 1000  # what a header may say
 _USUAL_FPS = Fraction(25)  # FFmpeg's own choice where nothing is said
 _NO_TIMESTAMPS, _TS_DISCONT = 0x0080, 0x0200  # AVFMT_NOTIMESTAMPS, AVFMT_TS_DISCONT
@@ -164,6 +166,7 @@ class Timeline:
         frame_count: pictures announced, 0 if not said.
         is_stamped: whether the pictures carry times; if not, they are ``fps`` apart.
         fps_from: without stamps, where that rate comes from, for people; empty if nothing says it.
+        starts: stamps of the pictures where those of the file are not used; by ordinal.
         may_restart: whether it is of a format whose clock may start anew at any place.
     """
 
@@ -177,6 +180,7 @@ class Timeline:
     is_stamped: bool = True
     fps_from: str = ""
     may_restart: bool = False
+    starts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream, fps: float | None = None) -> Timeline:
@@ -236,6 +240,26 @@ class Timeline:
             frame_count=0,
             is_stamped=False,
             fps_from="as input.fps says" if fps is not None else "as its headers say" if rate is own else "",
+        )
+
+    def as_browsers_show_gif(self, path: Path) -> Timeline:
+        """The same for a GIF: pictures of 0 or 10 ms last 100 ms. FFmpeg believes 10 ms, whatever its options say."""
+        with open_container(path) as container:
+            said = [packet.duration or 0 for packet in container.demux(video=0) if packet.size]
+        rushed, usual = round(_MAX_RUSHED_S / self.time_base), round(_USUAL_S / self.time_base)
+        lasting = [usual if ticks <= rushed else ticks for ticks in said]
+        if lasting == said or not said:
+            return self
+        *starts, end = (0, *accumulate(lasting))
+        end_s = float(end * self.time_base)
+        return replace(
+            self,
+            fps=len(said) / end_s,
+            interval_ticks=usual,
+            duration_s=end_s,
+            end_s=end_s,
+            frame_count=len(said),
+            starts=tuple(starts),
         )
 
     @property

@@ -78,9 +78,11 @@ class Deinterlacer:
         yield from self._finish()
 
     def _start(self, picture: VideoFrame) -> None:
-        width, height, pixels = self._form = _form(picture)
+        self._form = _form(picture)
         self._graph = Graph()
-        source = self._graph.add_buffer(width=width, height=height, format=pixels, time_base=_CLOCK)
+        source = self._graph.add_buffer(
+            width=picture.width, height=picture.height, format=picture.format, time_base=_CLOCK
+        )
         whole = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
         self._graph.link_nodes(source, whole, self._graph.add("buffersink")).configure()
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from av.codec.context import ThreadType
 from av.container import InputContainer
@@ -78,6 +78,8 @@ class FileSource:
         self._container: InputContainer = open_container(self._path)
         self._stream: VideoStream = video_stream(self._container, self._path, self._config.stream)
         self._timeline = Timeline.of(self._container, self._stream, self._config.fps)
+        if self._container.format.name == "gif":
+            self._timeline = self._timeline.as_browsers_show_gif(self._path)
         self._refuse_rate()
         rotate = self._config.rotate
         orientation = Orientation.of(first) if rotate == "auto" else Orientation.clockwise(rotate)
@@ -194,7 +196,7 @@ class FileSource:
         whole = Deinterlacer(enabled=self._config.deinterlace)
         for item in whole.run(self._ordered()):
             ordinal = item.ordinal
-            timestamp_s = clock.stamp(item.ticks if timeline.is_stamped else ordinal * timeline.interval_ticks)
+            timestamp_s = clock.stamp(self._ticks(item))
             end_s = timestamp_s + float((item.duration or timeline.interval_ticks) * timeline.time_base)
             read = ordinal + 1 - self.decode_failures
             verdict = selector.judge(timestamp_s)
@@ -234,6 +236,13 @@ class FileSource:
                 f"({'it ends at' if to_the_end else 'nothing before'} {end_s:.2f} s): choose another part"
             )
 
+    def _ticks(self, item: OrderedPicture) -> int | None:
+        """Stamp of a picture: the container's, but for bare streams and hurried GIFs."""
+        timeline = self._timeline
+        if timeline.starts:
+            return timeline.starts[min(item.ordinal, len(timeline.starts) - 1)]
+        return item.ticks if timeline.is_stamped else item.ordinal * timeline.interval_ticks
+
     def _ordered(self) -> Iterator[OrderedPicture]:
         """Sound pictures in presentation order with ordinal and stamp; damage is counted here."""
         self._stream.thread_type = ThreadType.FRAME if self._large else ThreadType.NONE
@@ -254,7 +263,7 @@ class FileSource:
                 self._report_fault(error)
                 pictures = []
             if by_rank:
-                by_rank.returned([picture.opaque for picture in pictures], self._held_back(packet))
+                by_rank.returned([cast(int | None, p.opaque) for p in pictures], self._held_back(packet))
             for picture in pictures:
                 ordinal, ticks = order.placed(picture.pts, picture.dts)
                 if picture.is_corrupt:
@@ -287,7 +296,7 @@ class FileSource:
         """Packets to decode: those from the last key frame before ``from_s`` on, where the others can be counted."""
         from_ticks, order = self._from_ticks(), self._order
         packets = self._packets()
-        if from_ticks is None or not isinstance(order, ByTime):
+        if from_ticks is None or self._timeline.starts or not isinstance(order, ByTime):
             yield from packets
             return
         held: list[Packet[VideoStream] | None] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ from fertrack.errors import VideoOpenError
 from fertrack.protocols import VideoSource
 from fertrack.sources.config import InputConfig
 from fertrack.sources.file import FileSource
-from fertrack.sources.images import IMAGE_SUFFIXES, ImageFolderSource, images_in, natural_key
+from fertrack.sources.images import IMAGE_SUFFIXES, ImageFolderSource, images_in, listed, natural_key
 from fertrack.sources.stream.credentials import mask_mistyped
 
 __all__ = ["expand_inputs", "open_source"]
+
+logger = logging.getLogger(__name__)
 
 # fmt: off
 _VIDEO_SUFFIXES = frozenset({
@@ -50,6 +53,8 @@ def open_source(location: str | Path, config: InputConfig | None = None) -> Vide
 def expand_inputs(patterns: Sequence[str]) -> list[Path]:
     """Files and image folders named by paths and globs, in the order given, each once.
 
+    A folder with videos in it means these videos; pictures beside them (covers, posters) are left out.
+
     A pattern that names something existing means just that, whatever characters are in it. Else it is a glob (``*``,
     ``?``, ``[ ]``, ``**`` for any depth); its matches come in natural order (``clip2`` before ``clip10``). A glob that
     names no suffix, such as ``recordings/*``, matches videos, images and folders of images only.
@@ -63,8 +68,25 @@ def expand_inputs(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         _refuse_url(pattern)
         path = Path(pattern).expanduser()
-        found.update(dict.fromkeys([path] if path.exists() else _matches(pattern, path)))
+        named = [path] if path.exists() else _matches(pattern, path)
+        for one in named:
+            found.update(dict.fromkeys(_videos_in(one) or [one]))
     return list(found)
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    """The videos directly in a folder, in natural order; what is left out beside them is logged."""
+    if not folder.is_dir():
+        return []
+    try:
+        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    except OSError:  # said when it is opened
+        return []
+    videos = [path for path in files if path.suffix.lower() in _VIDEO_SUFFIXES]
+    others = sorted(path.name for path in files if path not in videos)
+    if videos and others:
+        logger.warning("%s: its videos are analysed; left out: %s", folder, listed(others))
+    return sorted(videos, key=lambda path: natural_key(path.name))
 
 
 def _matches(pattern: str, path: Path) -> list[Path]:
@@ -73,6 +95,9 @@ def _matches(pattern: str, path: Path) -> list[Path]:
     found = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
     matches = [Path(match) for match in found]
     wanted = [match for match in matches if _is_input(match, any_suffix=bool(path.suffix))]
+    others = sorted(match.name for match in set(matches) - set(wanted) if match.is_file())
+    if wanted and others:
+        logger.warning("%s: left out as neither videos nor images: %s", mask_mistyped(pattern), listed(others))
     if not wanted:
         raise VideoOpenError(f"nothing matches {mask_mistyped(pattern)}: check the folder, or name a file")
     return sorted(wanted, key=lambda match: natural_key(str(match)))
@@ -80,7 +105,7 @@ def _matches(pattern: str, path: Path) -> list[Path]:
 
 def _is_input(path: Path, *, any_suffix: bool) -> bool:
     if path.is_dir():
-        return bool(images_in(path))
+        return bool(images_in(path)) or any(p.suffix.lower() in _VIDEO_SUFFIXES for p in path.iterdir() if p.is_file())
     return any_suffix or path.suffix.lower() in _VIDEO_SUFFIXES | IMAGE_SUFFIXES
 
 

@@ -46,7 +46,7 @@ def test_images_come_in_natural_order_one_a_second(tmp_path: Path) -> None:
     assert (source.info.name, source.info.width, source.info.height) == ("stills", 128, 96)
     assert (source.info.frame_count, source.info.duration_s, source.info.fps) == (6, 6.0, 1.0)
     assert source.decode_failures == 0
-    assert source.notes == []
+    assert source.notes == ["stills: left out as no images: notes.txt"]
     assert all(frame.read_ms > 0 and frame.image.flags.c_contiguous for frame in frames)
 
 
