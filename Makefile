@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
 
-.PHONY: demo test lint types check bench bench-tracking config clean help
+.PHONY: demo test lint types check bench bench-tracking config guide clean help
 
 help:
 	@echo "make demo   install the base, compose a clip of two people, process it, name the files it made"
 	@echo "make test   install what the tests need and run all of them"
 	@echo "make check  lint + types + test: what continuous integration runs"
+	@echo "make guide  write the generated pages of the guide again"
 	@echo "make bench  measure speed against the nearest peer; writes reports/benchmarks/"
 
 $(VENV)/.python:
@@ -62,6 +63,10 @@ bench-tracking: $(VENV)/.dev .venv-peer-trackers/bin/python
 # Writes configs/default.toml from the options' own descriptions and defaults.
 config: $(VENV)/.base
 	$(BIN)/fertrack config show > configs/default.toml.new && mv configs/default.toml.new configs/default.toml
+
+# Writes the generated pages of the guide: commands, troubles, and the layers in architecture.md.
+guide: $(VENV)/.dev
+	$(BIN)/python -m tests.support.guide_pages
 
 clean:
 	rm -rf $(VENV) build dist .coverage .mypy_cache .ruff_cache .pytest_cache

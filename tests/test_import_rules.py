@@ -18,7 +18,7 @@ PACKAGE = REPOSITORY / "fertrack"
 # stage.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types", "stage_config"),
-    ("*.config", "files", "protocols", "tables"),
+    ("*.config", "files", "guide", "protocols", "tables"),
     ("expression", "imaging"),
     ("testing", "sources", "tracking", "reid", "models"),
     ("detectors", "classifiers", "embedders", "storage"),
@@ -36,6 +36,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__", "__init__"),
     ("benchmarks",),
 )
+
+
+def picture() -> str:
+    """The layers as ``fertrack guide architecture`` shows them, the top one first."""
+    names = {"*.config": "<stage>.config", "__main__": "fertrack.__main__", "__init__": "fertrack"}
+    rows = [f"{height:2}  {'  '.join(names.get(name, name) for name in layer)}" for height, layer in enumerate(LAYERS)]
+    return "\n".join(reversed(rows)) + "\n"
+
 
 OWN_CONFIG = ("training.config",)
 """Files named ``config`` that are no stage's options."""
@@ -166,3 +174,12 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, f"import fertrack loaded {finished.stderr}"
+
+
+def test_the_guide_shows_these_layers() -> None:
+    page = (PACKAGE / "guide" / "architecture.md").read_text(encoding="utf-8")
+    assert f"```text\n{picture()}```" in page, "run 'make guide'"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(picture())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
 
 import pytest
-import typer.main
 
 import fertrack
-from fertrack.cli.main import app
+from fertrack.cli.main import run
 from fertrack.config import Settings, load_settings, to_toml
+from tests.support.guide_pages import commands, homes
 from tests.support.paths import REPOSITORY
 
 MODULES = [
@@ -36,23 +35,13 @@ def test_every_module_lists_what_it_offers(module: str) -> None:
         assert hasattr(loaded, name), f"{module}.__all__ names {name}, which is not there"
 
 
-def commands() -> list[str]:
-    def walk(command: object, prefix: str) -> list[str]:
-        children = getattr(command, "commands", None)
-        if not children:
-            return [prefix]
-        return [found for name, child in children.items() for found in walk(child, f"{prefix} {name}".strip())]
-
-    return walk(typer.main.get_command(app), "")
-
-
-@pytest.mark.parametrize("command", commands())
-def test_every_command_has_help_and_is_in_the_readme(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from fertrack.cli.main import run
-
+@pytest.mark.parametrize("command", [name for name, _ in commands()])
+def test_every_command_has_help_and_stands_on_one_page_of_the_guide(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run([*command.split(), "--help"]) == 0
     assert len(capsys.readouterr().out.strip().splitlines()) > 3
-    assert f"fertrack {command}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert len(homes()[command]) == 1
 
 
 def test_default_toml_lists_every_option_with_its_real_default() -> None:
@@ -66,9 +55,3 @@ def test_every_option_says_what_it_does() -> None:
         assert table.description, section
         for name, option in type(getattr(Settings(), section)).model_fields.items():
             assert option.description, f"{section}.{name}"
-
-
-def test_readme_names_no_missing_file() -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (REPOSITORY / target).exists(), f"README.md links to {target}, which is not there"

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 import fertrack
 from fertrack.config import load_settings, preset_folder
+from fertrack.guide.pages import TOPICS, read_page
 from fertrack.models.bundle import load_bundle
 from fertrack.storage.schema import migrations_folder
 
@@ -29,6 +30,8 @@ load_bundle("default")
 with fertrack.open_database(installed / "new.db", create=True):
     pass
 assert list((installed / "fertrack" / "reporting" / "templates").glob("*.j2"))
+assert "# Ask" in read_page("ask")
+assert len(list((installed / "fertrack" / "guide").glob("*.md"))) == len(TOPICS)
 static = installed / "fertrack" / "web" / "static"
 assert {"index.html", "page.css", "main.js", "icon.svg"} <= {file.name for file in static.iterdir()}
 """

@@ -25,4 +25,5 @@ Reading order::
     models/        ``models``: weights, calibration, training, export
     database       ``db``
     setup          ``config`` and ``doctor``
+    guide          ``guide``: the manual
 """

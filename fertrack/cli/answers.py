@@ -69,16 +69,16 @@ def moments(
     ] = 0.0,
     meanwhile: Annotated[
         list[str] | None,
-        typer.Option("--while", metavar="WHO:EXPRESSION[:P]", help="And this holds too; may be repeated."),
+        typer.Option("--while", metavar="WHO:EXPRESSION[:P]", help="Meanwhile this holds too; may be repeated."),
     ] = None,
-    for_s: Annotated[float, typer.Option("--for", metavar="S", help="For at least so long, seconds.")] = 0.0,
+    for_s: Annotated[float, typer.Option("--for", metavar="S", help="For at least this long, seconds.")] = 0.0,
     max_gap_s: Annotated[
-        float, typer.Option("--gap", metavar="S", help="Somebody may stop for so long in between, seconds.")
+        float, typer.Option("--gap", metavar="S", help="Allow interruptions of this length, seconds.")
     ] = 0.2,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Find when somebody showed something for long enough, when people showed it together, when several things held.
+    """Find moments at which conditions hold: an expression for long enough, several people together.
 
     Examples: fertrack moments last --who 2 --expression surprise --above 0.7 --for 1 ·
     fertrack moments all --together happiness --people 2 --for 0.5 ·

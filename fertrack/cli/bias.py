@@ -40,7 +40,7 @@ def fit(
     db: Database = DEFAULT_DB,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Learn biases that make confusions less one-sided; refused unless faces held out gain by more than chance.
+    """Learn class biases that reduce one-sided confusions; refused unless held-out faces gain by more than chance.
 
     Examples: fertrack import-labels last corrected.csv, then fertrack bias fit last · fertrack bias fit faces/
     """
@@ -91,7 +91,7 @@ def list_profiles(
     folder: Folder = DEFAULT_PROFILES,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the profiles: what each was learned from, and macro-F1 of faces held out without and with it."""
+    """List the profiles: what each was learned from, and macro-F1 of held-out faces without and with it."""
     from dataclasses import asdict
 
     from fertrack.tuning.bias_profiles import profiles

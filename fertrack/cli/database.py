@@ -42,7 +42,7 @@ def show_current(db: Database = DEFAULT_DB) -> None:
 
 @app.command("check")
 def check(db: Database = DEFAULT_DB) -> None:
-    """Check that the file is undamaged, that no row points to one that is gone, and that the counts are right."""
+    """Check a database for damage, rows that point nowhere, and wrong counts."""
     from fertrack.errors import StorageError
     from fertrack.storage.engine import open_database
     from fertrack.storage.maintenance import check_database

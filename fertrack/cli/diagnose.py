@@ -27,7 +27,7 @@ def diagnose(
     db: Database = DEFAULT_DB,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Name known symptoms of a stored run, the setting to change, and what that would come to; changes nothing.
+    """Find known symptoms in a stored run, and the settings that would help. Changes nothing.
 
     Example: fertrack diagnose last
     """

@@ -14,7 +14,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "People": ("person", "privacy"),
     "Improve": ("diagnose", "rescore", "import-labels", "bias", "evaluate"),
     "Models": ("models",),
-    "Machine": ("doctor", "config", "db"),
+    "Machine": ("doctor", "config", "db", "guide"),
 }
 """Top-level commands and groups by panel, both in the order in which ``fertrack --help`` shows them."""
 

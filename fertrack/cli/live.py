@@ -70,7 +70,7 @@ def live(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recording of the same name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Track every face of a camera or stream while it happens, with estimates, rows and, if wanted, a recording.
+    """Analyse a camera, a stream, or a file in real time; store rows and, if wanted, a recording.
 
     Without --web or --window it shows a line of numbers. It ends with the source, after --duration, with q and Enter
     on a terminal, the page's button, or Ctrl-C; also when

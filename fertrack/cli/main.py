@@ -19,6 +19,7 @@ from fertrack.cli import (
     diagnose,
     evaluate,
     export,
+    guide,
     live,
     markers,
     person,
@@ -47,7 +48,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # its square brackets are just brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (process, live, query, report, answers, render, export, diagnose, setup):
+for room in (process, live, query, report, answers, render, export, diagnose, setup, guide):
     room.register(app)
 person_rights.register(person.app)
 for name, group in {

@@ -22,6 +22,7 @@ __all__ = [
     "err_console",
     "frame_to",
     "misuse",
+    "out_console",
     "print_answer",
     "print_coverage",
     "print_json",

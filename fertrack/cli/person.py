@@ -21,7 +21,7 @@ Person = Annotated[str, typer.Argument(metavar="PERSON", help="A name, P3, or 'I
 
 @app.command("list")
 def list_persons(run: Run, output_format: OutputFormat = Format.TABLE, db: Database = DEFAULT_DB) -> None:
-    """List the persons of a run: their tracks, how alike these are, and who they may be too.
+    """List the persons of a run: their tracks, how similar these are, and who else they may be.
 
     'link' is the lowest similarity that holds a person's tracks together (1 = the same face); 'may be' names persons
     who are alike, but not enough to be linked: fertrack person merge says that they are one.

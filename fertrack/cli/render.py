@@ -53,7 +53,7 @@ def render(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of the same name.")] = False,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Draw the annotated video of a stored run again, with persons instead of track IDs, without analysing anything.
+    """Draw the video of a stored run again, with persons instead of track IDs, or anonymised; analyses nothing.
 
     Examples: fertrack person rename last P1 Ann && fertrack render last -o ann.mp4 ·
     fertrack render last --anonymise --except P2

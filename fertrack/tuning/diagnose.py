@@ -1,6 +1,6 @@
 """Diagnosis of a stored run: problems, settings to change, and their effect; nothing is stored.
 
-Every symptom has its words once, in ``symptoms``; the README's table of symptoms repeats them.
+Every symptom has its words once, in ``symptoms``; the guide's page ``trouble`` is made of them.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Symptoms of a stored run: their names, causes and remedies in words."""
+"""Symptoms of a stored run, their causes and remedies; the guide's page ``trouble`` is generated from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SYMPTOMS", "Change", "Diagnosis", "Effect", "Finding", "PriorSuggestion", "Symptom"]
+__all__ = ["OTHER_SYMPTOMS", "SYMPTOMS", "Change", "Diagnosis", "Effect", "Finding", "PriorSuggestion", "Symptom"]
 
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """Symptom of a stored run: what is seen, possible causes, what to change; in Markdown, as in the README."""
+    """Something wrong with a run: what is seen, the likely cause, what to change; in Markdown."""
 
     name: str
     seen: str
@@ -21,7 +21,7 @@ SYMPTOMS = (
     Symptom(
         "no_face",
         "no face found",
-        "picture lies on its side, or faces are small",
+        "the picture lies on its side, or the faces are small",
         "`--set input.rotate=90`, `--set detection.long_side=1280`",
     ),
     Symptom(
@@ -35,8 +35,8 @@ SYMPTOMS = (
     Symptom(
         "one_expression",
         "one expression everywhere",
-        "prior or temperature does not fit the classifier, thresholds are too low, or faces are aligned wrongly; or it "
-        "is so",
+        "the prior or the temperature does not fit the classifier, thresholds are too low, or faces are aligned "
+        "wrongly; or that is what they show",
         "`fertrack rescore last --set calibration.prior_strength=1.0` (or 0.0), `--set calibration.temperature=1.5`, "
         "`--set 'calibration.thresholds={}' --set calibration.fallback_threshold=0.6`; look at the faces with "
         "`--set video.debug_overlay=true`",
@@ -44,7 +44,7 @@ SYMPTOMS = (
     Symptom(
         "many_uncertain",
         "many *uncertain*",
-        "thresholds or temperature high, smoothing long, or faces small, turned away or aligned wrongly",
+        "thresholds or temperature are high, smoothing is long, or faces are small, turned away or aligned wrongly",
         "`fertrack rescore last --set 'calibration.thresholds={}' --set calibration.fallback_threshold=0.3` puts one "
         "threshold in place of the classifier's own seven; `--original` goes back; or "
         "`--set smoothing.half_life_s=0.1`",
@@ -59,13 +59,13 @@ SYMPTOMS = (
     Symptom(
         "flicker",
         "labels flicker",
-        "smoothing too short",
+        "smoothing is too short",
         "`fertrack rescore last --set smoothing.half_life_s=0.8`, `--set smoothing.hysteresis_margin=0.15`",
     ),
     Symptom(
         "lag",
         "boxes and labels lag behind (live, `pred` far behind `frame`)",
-        "the machine is too slow for what it is asked to do live",
+        "the machine is too slow for these live settings",
         "`--set detection.long_side=320`; leave `--fixed` out, then also `--set live.display_fps=15`",
     ),
     Symptom(
@@ -82,7 +82,36 @@ SYMPTOMS = (
         "calibration.fallback_threshold=0.6` makes guesses *uncertain*",
     ),
 )
-"""What ``diagnose`` knows, in the order in which it looks."""
+"""Symptoms that ``diagnose`` finds in a stored run, in the order in which it looks."""
+
+OTHER_SYMPTOMS = (
+    Symptom(
+        "nobody_followed",
+        'live, nobody gets an ID, and "too few to follow anyone" is shown',
+        "frames are analysed further apart than `tracking.max_age` frames",
+        "`--set detection.long_side=320`, `--set linking.method=off`, or `--set tracking.max_age=90`",
+    ),
+    Symptom(
+        "false_faces",
+        "boxes on things that are not faces",
+        "the threshold is too low",
+        "`--set tracking.new_track_score=0.8`",
+    ),
+    Symptom(
+        "person_twice",
+        "one person counted twice",
+        "the face was never seen well, or the match was not certain enough",
+        "`fertrack person list last`, then `fertrack person merge last P1 P2`",
+    ),
+    Symptom(
+        "many_ids",
+        "a new ID after every short loss",
+        "the track is given up too early",
+        "`--set tracking.max_age=60`",
+    ),
+    Symptom("no_start", "it does not start", "something is missing", "`fertrack doctor`"),
+)
+"""Symptoms that no stored run shows, for the guide only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from fertrack.models.bundle import load_bundle
 from fertrack.storage.engine import Database, open_database
 from tests.support import queries
 from tests.support.classifier_bundles import landmark_attention, save_torchscript, write_card
+from tests.support.labelled_faces import labelled_faces
 from tests.support.storage_scenes import store
-from tests.test_readme import labelled_faces
 from tests.tuning.test_bias_fit import SETTINGS, db  # noqa: F401  # a fixture
 from tests.tuning.test_diagnose import CALM, scene
 

@@ -230,8 +230,8 @@ def test_somebody_known_from_an_earlier_run_is_called_by_name_at_once(
 # The example -------------------------------------------------------------------------------------------------------
 
 
-def test_the_five_lines_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_the_five_lines_of_the_guide_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (REPOSITORY / "fertrack" / "guide" / "live.md").read_text(encoding="utf-8")
     example = next(block for block in text.split("```python\n")[1:] if "open_live" in block).partition("```")[0]
     opened = fertrack.open_live
 
@@ -239,7 +239,7 @@ def test_the_five_lines_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, capsy
         return opened(settings=SETTINGS, source=LiveScene(frames=60), pipeline=live_pipeline())
 
     monkeypatch.setattr(fertrack, "open_live", instead, raising=False)
-    exec(compile(example, "README", "exec"), {})
+    exec(compile(example, "live.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert any(line.endswith("ID 1 happiness") for line in lines)
     assert not any("ID -1" in line for line in lines), "faces that are not followed yet"

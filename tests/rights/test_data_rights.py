@@ -59,7 +59,7 @@ def test_the_only_pictures_that_can_be_stored_are_thumbnails() -> None:
 def test_an_estimate_is_never_called_a_feeling() -> None:
     """Wherever the word is used it is to say what an estimate is not."""
     files = [*PACKAGE.glob("fertrack/**/*.py"), *PACKAGE.glob("fertrack/**/*.j2"), *PACKAGE.glob("fertrack/**/*.js")]
-    files += [PACKAGE / "README.md", PACKAGE / "reports" / "model_card.md"]
+    files += [PACKAGE / "README.md", PACKAGE / "reports" / "model_card.md", *PACKAGE.glob("fertrack/guide/*.md")]
     for path in files:
         text = " ".join(path.read_text(encoding="utf-8").split())
         text = text.replace("|feelings|", "|")  # a word of purposes that are refused

@@ -21,14 +21,14 @@ from fertrack.storage.models import Run, StageTiming
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.queries.run_faces import RunFaces
 from fertrack.tuning import checks
-from fertrack.tuning.symptoms import SYMPTOMS, Diagnosis, Finding
+from fertrack.tuning.symptoms import OTHER_SYMPTOMS, SYMPTOMS, Diagnosis, Finding
 from fertrack.types import EXPRESSIONS, FrameResult
 from tests.support import queries
 from tests.support.paths import REPOSITORY
 from tests.support.queries import diagnose
 from tests.support.storage_scenes import RECORD, result, store
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "fertrack" / "guide" / "trouble.md").read_text(encoding="utf-8")
 ANGER, FEAR, NEUTRAL, SADNESS = (EXPRESSIONS.index(name) for name in ("anger", "fear", "neutral", "sadness"))
 FRONT = np.array([[38, 46], [74, 46], [56, 66], [42, 82], [70, 82]], np.float32)
 LARGE = np.array([0, 0, 112, 112], np.float32)
@@ -554,16 +554,14 @@ def test_general_advice_is_for_the_run_asked_about(db: Database, capsys: pytest.
 # Words --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_says_the_same() -> None:
-    section = README.split("## When something looks wrong")[1].split("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| symptom")]
-    assert rows[: len(SYMPTOMS)] == [f"| {each.seen} | {each.cause} | {each.change} |" for each in SYMPTOMS]
-    number = {"eight": 8, "nine": 9, "ten": 10}[re.search(r"looks for the first (\w+)", section)[1]]  # type: ignore[index]
-    assert number == len(SYMPTOMS)
+def test_the_guide_says_the_same() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| what you see")]
+    assert rows == [f"| {each.seen} | {each.cause} | {each.change} |" for each in (*SYMPTOMS, *OTHER_SYMPTOMS)]
+    assert int(re.search(r"looks for these (\d+)", PAGE)[1]) == len(SYMPTOMS)  # type: ignore[index]
 
 
 def test_every_option_in_the_words_exists() -> None:
-    for symptom in SYMPTOMS:
+    for symptom in (*SYMPTOMS, *OTHER_SYMPTOMS):
         for override in re.findall(r"--set ('[^']*'|\S+?)(?=`| )", symptom.change):
             load_settings(overrides=[override.strip("'")])
 

@@ -134,6 +134,8 @@ def lagged_correlation(x: _Floats, y: _Floats, most: int, *, least: int) -> tupl
     lags = np.arange(-most, most + 1)
     r = np.full((len(lags), x.shape[1]), np.nan)
     for row, lag in enumerate(lags.tolist()):
+        if abs(lag) >= len(x):  # no two intervals are that far apart
+            continue
         left, right = (x[: len(x) - lag], y[lag:]) if lag >= 0 else (x[-lag:], y[:lag])
         seen = ~(np.isnan(left).any(axis=1) | np.isnan(right).any(axis=1))
         if np.count_nonzero(seen) < least:

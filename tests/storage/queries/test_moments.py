@@ -246,6 +246,14 @@ def test_correlation_is_numpys_where_both_are_seen() -> None:
     assert np.isnan(lagged_correlation(x[:8], y[:8], 2, least=10)[1]).all()
 
 
+def test_lags_longer_than_the_run_have_no_correlation() -> None:
+    random = np.random.default_rng(3)
+    lags, r = lagged_correlation(random.random((8, 2)), random.random((8, 2)), 20, least=3)
+    assert len(lags) == 41
+    assert np.isfinite(r[np.abs(lags) <= 5]).all()
+    assert np.isnan(r[np.abs(lags) > 5]).all()
+
+
 def test_people_never_seen_together(database: Database) -> None:
     table = synchrony(database, 1, "ID 1", "ID 3", from_s=4.0, to_s=6.0)
     assert table.attrs["together_s"] == 0.0
