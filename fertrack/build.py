@@ -37,6 +37,7 @@ def build_pipeline(settings: Settings, *, live: bool = False) -> Pipeline:
         shots=settings.shots,
         smoothing=settings.smoothing,
         engine=settings.engine,
+        detect_every=settings.detection.every,
         live=live,
     )
 

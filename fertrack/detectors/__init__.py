@@ -84,7 +84,7 @@ def build_detector(config: DetectionConfig) -> Detector:
         ModelError: its weights are of another network.
     """
     adapter = load_adapter(config.name)
-    given = config.model_dump(exclude={"name", "weights"}, exclude_none=True)
+    given = config.model_dump(exclude={"name", "weights", "every"}, exclude_none=True)
     try:
         options: DetectorOptions = adapter.Options(**given)
     except ValidationError as error:

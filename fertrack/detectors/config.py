@@ -90,6 +90,14 @@ class DetectionConfig(StageConfig):
     weights: str | None = Field(
         None, min_length=1, description="Path of the weights file; where it is not set, the detector's known file."
     )
+    every: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="Detect in every so many frames. Faces of the frames between are interpolated and classified on "
+        "their own pixels; near a cut, with fast motion, or where a face comes or goes, they are detected after all. "
+        "Not live.",
+    )
     long_side: LongSide | None = _own("long_side")
     score_threshold: ScoreThreshold | None = Field(
         None,

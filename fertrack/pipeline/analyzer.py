@@ -9,15 +9,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from fertrack.imaging.alignment import align_faces, aligned_landmarks
+from fertrack.pipeline.interpolation import MAX_SPAN_S, interpolate, is_steady
 from fertrack.pipeline.shots import signature
 from fertrack.protocols import Classifier, Detector, LandmarkClassifier
 from fertrack.types import EXPRESSIONS, AnalysisMs, Detections, Faces, FloatArray, Frame, FrameFaces, Image
 
-__all__ = ["FaceAnalyzer", "crop_logits"]
+__all__ = ["FaceAnalyzer", "Spotted", "crop_logits"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spotted:
+    """A frame whose faces are known and not classified yet.
+
+    Attributes:
+        frame: the frame.
+        detections: its faces.
+        ms: milliseconds that detecting them took; 0 where they were interpolated.
+        signature: as ``shots.signature`` gives it.
+    """
+
+    frame: Frame
+    detections: Detections
+    ms: float
+    signature: FloatArray
 
 
 class FaceAnalyzer:
@@ -50,8 +69,54 @@ class FaceAnalyzer:
         started = time.perf_counter()
         detected = self._detect(frames)
         detect_ms = (time.perf_counter() - started) * 1e3 / len(frames)
+        spotted = [
+            Spotted(frame, detections, detect_ms, self._signature(frame))
+            for frame, detections in zip(frames, detected, strict=True)
+        ]
+        return self._classify(spotted, keep_images=keep_images)
+
+    def spot(self, frame: Frame) -> Spotted:
+        """Faces of one frame, not classified yet."""
+        started = time.perf_counter()
+        (detections,) = self._detect([frame])
+        return Spotted(frame, detections, (time.perf_counter() - started) * 1e3, signature(frame.image))
+
+    def analyse_between(
+        self, first: Spotted, between: Sequence[Frame], last: Spotted | None, *, keep_images: bool = False
+    ) -> list[FrameFaces]:
+        """Analyse a frame that was detected in and those that follow it, up to the next that was detected in.
+
+        Faces of those between are interpolated where nothing stands against it, else detected.
+
+        Args:
+            first: the earlier detected frame.
+            between: frames after it.
+            last: the detected frame after those; None at the end of the video.
+            keep_images: as in ``analyse``.
+
+        Returns:
+            One ``FrameFaces`` for ``first`` and each of ``between``.
+        """
+        signatures = [signature(frame.image) for frame in between]
+        found = None
+        if last is not None:
+            span_s = last.frame.timestamp_s - first.frame.timestamp_s
+            if 0 < span_s <= MAX_SPAN_S and is_steady([first.signature, *signatures, last.signature]):
+                shares = [(frame.timestamp_s - first.frame.timestamp_s) / span_s for frame in between]
+                found = interpolate(first.detections, last.detections, shares)
+        if found is None:
+            spotted = [first, *(self.spot(frame) for frame in between)]
+        else:
+            spotted = [first, *map(Spotted, between, found, [0.0] * len(between), signatures)]
+        return self._classify(spotted, keep_images=keep_images)
+
+    def _signature(self, frame: Frame) -> FloatArray:
+        return signature(frame.image) if self.sign else np.empty(0, np.float32)
+
+    def _classify(self, spotted: Sequence[Spotted], *, keep_images: bool) -> list[FrameFaces]:
         analysed = []
-        for frame, detections in zip(frames, detected, strict=True):
+        for each in spotted:
+            frame, detections = each.frame, each.detections
             started = time.perf_counter()
             if len(detections) and not frame.request.classify:
                 aligned = started
@@ -70,7 +135,7 @@ class FaceAnalyzer:
             classified = time.perf_counter()
             ms = AnalysisMs(
                 read=frame.read_ms,
-                detect=detect_ms,
+                detect=each.ms,
                 align=(aligned - started) * 1e3,
                 classify=(classified - aligned) * 1e3,
                 waiting=frame.waiting,
@@ -82,7 +147,7 @@ class FaceAnalyzer:
                     faces,
                     frame.image if keep_images else None,
                     ms,
-                    signature(frame.image) if self.sign else np.empty(0, np.float32),
+                    each.signature if self.sign else np.empty(0, np.float32),
                     frame.request,
                 )
             )

@@ -26,7 +26,7 @@ from fertrack.expression.config import SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
 from fertrack.pipeline.analyzer import FaceAnalyzer
 from fertrack.pipeline.config import EngineConfig, ShotConfig
-from fertrack.pipeline.scheduler import analyse_at_once, analyse_in_order
+from fertrack.pipeline.scheduler import analyse_at_once, analyse_in_order, analyse_spaced
 from fertrack.pipeline.shots import CutDetector
 from fertrack.pipeline.stage_clock import StageClock
 from fertrack.protocols import Sink, VideoSource
@@ -127,6 +127,8 @@ class Pipeline:
         smoothing: smoothing and hysteresis per track.
         shots: how shot cuts are found; an analyzer that does not sign its frames finds none.
         engine: threads and batch size; without effect on a live run.
+        detect_every: detect in every so many frames only, and interpolate the faces between them where they keep
+            still enough; without effect on a live run.
         live: analyse each frame in the calling thread as soon as it comes, and emit it at once instead of holding back
             ``min_hits - 1`` frames for earlier rows' IDs. Only where a cut is suspected, a frame waits for the next
             one. Tracks age by frames of the source, also those left out, so ``max_age`` is the same time as offline.
@@ -141,6 +143,7 @@ class Pipeline:
         smoothing: SmoothingConfig | None = None,
         shots: ShotConfig | None = None,
         engine: EngineConfig | None = None,
+        detect_every: int = 1,
         live: bool = False,
     ) -> None:
         self.analyzer = analyzer
@@ -149,6 +152,7 @@ class Pipeline:
         self.smoothing = smoothing or SmoothingConfig()
         self.shots = shots or ShotConfig()
         self.engine = engine or EngineConfig()
+        self.detect_every = detect_every
         self.live = live
         self._stop = threading.Event()
 
@@ -223,6 +227,10 @@ class _Run:
         keep_images = any(sink.needs_image for sink in self._sinks)
         if pipeline.live:
             frames = analyse_at_once(pipeline.analyzer, self._source, keep_images=keep_images)
+        elif pipeline.detect_every > 1:
+            frames = analyse_spaced(
+                pipeline.analyzer, self._source, pipeline.engine, pipeline.detect_every, keep_images=keep_images
+            )
         else:
             frames = analyse_in_order(pipeline.analyzer, self._source, pipeline.engine, keep_images=keep_images)
         try:

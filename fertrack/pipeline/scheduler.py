@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from fertrack.pipeline.analyzer import FaceAnalyzer
+from fertrack.pipeline.analyzer import FaceAnalyzer, Spotted
 from fertrack.pipeline.config import EngineConfig
 from fertrack.types import Frame, FrameFaces
 
-__all__ = ["analyse_at_once", "analyse_in_order", "available_cores"]
+__all__ = ["analyse_at_once", "analyse_in_order", "analyse_spaced", "available_cores"]
 
 
 def available_cores() -> int:
@@ -44,6 +44,49 @@ def analyse_in_order(
     try:
         while batch := _next_batch(remaining, config.batch, broken):
             pending.append(pool.submit(analyzer.analyse, batch, keep_images=keep_images))
+            if len(pending) > workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+        if broken:
+            raise broken[0]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def analyse_spaced(
+    analyzer: FaceAnalyzer, frames: Iterable[Frame], config: EngineConfig, every: int, *, keep_images: bool
+) -> Generator[FrameFaces, None, None]:
+    """As ``analyse_in_order``, but detect in every ``every``-th frame only, where the frames between allow it.
+
+    Which frames those are depends on their place in the video alone, never on threads or batches.
+
+    Args:
+        analyzer: the stateless half.
+        frames: frames in order; read in the calling thread.
+        config: number of threads.
+        every: distance of the frames that are always detected in, at least 2.
+        keep_images: hand the pixels on with the results.
+    """
+    workers = config.workers or available_cores()
+    remaining = iter(frames)
+    pending: deque[Future[list[FrameFaces]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fertrack-analyse")
+    broken: list[Exception] = []
+
+    def analyse(first: Future[Spotted], between: list[Frame], last: Future[Spotted] | None) -> list[FrameFaces]:
+        # Both were handed to the pool before this, so they run or are done: nobody waits for what cannot begin.
+        return analyzer.analyse_between(
+            first.result(), between, last.result() if last else None, keep_images=keep_images
+        )
+
+    try:
+        first = [pool.submit(analyzer.spot, frame) for frame in _next_batch(remaining, 1, broken)]
+        while first:
+            span = _next_batch(remaining, every, broken)
+            last = [pool.submit(analyzer.spot, frame) for frame in span[every - 1 :]]
+            pending.append(pool.submit(analyse, first[0], span[: every - 1], last[0] if last else None))
+            first = last
             if len(pending) > workers:
                 yield from pending.popleft().result()
         while pending:
