@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from fertrack.types import BoolArray, Float64Array
 
 __all__ = ["Clusters", "cluster_distances", "constrained_average_linkage"]
-
-_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +27,10 @@ class Clusters:
     """
 
     members: tuple[tuple[int, ...], ...]
-    joined_at: _Floats
+    joined_at: Float64Array
 
 
-def constrained_average_linkage(distance: _Floats, forbidden: npt.NDArray[np.bool_], limit: float) -> Clusters:
+def constrained_average_linkage(distance: Float64Array, forbidden: BoolArray, limit: float) -> Clusters:
     """Join what is nearer than ``limit`` and not forbidden, nearest first.
 
     Without forbidden pairs this is average linkage cut at ``limit``. Memory and time grow with the square of the
@@ -80,8 +79,8 @@ def constrained_average_linkage(distance: _Floats, forbidden: npt.NDArray[np.boo
 
 
 def cluster_distances(
-    distance: _Floats, forbidden: npt.NDArray[np.bool_], members: tuple[tuple[int, ...], ...]
-) -> _Floats:
+    distance: Float64Array, forbidden: BoolArray, members: tuple[tuple[int, ...], ...]
+) -> Float64Array:
     """Mean distance between clusters, float64 (C, C): infinite on the diagonal, and where any pair may not be joined.
 
     Args:
@@ -95,21 +94,21 @@ def cluster_distances(
         belongs[row, list(items)] = 1.0
     finite = np.where(np.isfinite(linkage), linkage, 0.0)
     pairs = belongs.sum(axis=1)[:, None] * belongs.sum(axis=1)
-    means: _Floats = belongs @ finite @ belongs.T / np.maximum(pairs, 1.0)
+    means: Float64Array = belongs @ finite @ belongs.T / np.maximum(pairs, 1.0)
     means[(belongs @ ~np.isfinite(linkage) @ belongs.T) > 0] = np.inf
     np.fill_diagonal(means, np.inf)
     return means
 
 
-def _prepared(distance: _Floats, forbidden: npt.NDArray[np.bool_]) -> _Floats:
+def _prepared(distance: Float64Array, forbidden: BoolArray) -> Float64Array:
     if distance.ndim != 2 or distance.shape[0] != distance.shape[1] or forbidden.shape != distance.shape:
         raise ValueError(f"distance and forbidden must be (N, N), got {distance.shape} and {forbidden.shape}")
-    linkage: _Floats = np.where(forbidden | np.isnan(distance), np.inf, distance).astype(np.float64)
+    linkage: Float64Array = np.where(forbidden | np.isnan(distance), np.inf, distance).astype(np.float64)
     np.fill_diagonal(linkage, np.inf)
     return linkage
 
 
-def _join(linkage: _Floats, first: int, second: int, first_size: int, second_size: int) -> None:
+def _join(linkage: Float64Array, first: int, second: int, first_size: int, second_size: int) -> None:
     """Put ``second`` into ``first`` (Lance-Williams, average linkage) and take it out of the matrix."""
     joined = (first_size * linkage[first] + second_size * linkage[second]) / (first_size + second_size)
     joined[first] = joined[second] = np.inf

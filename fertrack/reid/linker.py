@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.reid.clustering import cluster_distances, constrained_average_linkage
 from fertrack.reid.config import LinkingConfig
 from fertrack.reid.motion import impossible_pairs
 from fertrack.reid.tracklets import Tracklet
-from fertrack.types import FloatArray
+from fertrack.types import Float64Array, FloatArray
 
 __all__ = ["KnownPerson", "LinkPlan", "PersonLink", "PlannedPerson", "may_link", "mean_embedding", "plan_links"]
-
-_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,15 +144,15 @@ def plan_links(
     return LinkPlan(tuple(persons), tuple(links))
 
 
-def mean_embedding(embeddings: FloatArray) -> _Floats:
+def mean_embedding(embeddings: FloatArray) -> Float64Array:
     """Mean embedding of a track, (D,); (0,) if it has none."""
     if not len(embeddings):
         return np.empty(0)
-    mean: _Floats = embeddings.astype(np.float64).mean(axis=0)
+    mean: Float64Array = embeddings.astype(np.float64).mean(axis=0)
     return mean
 
 
-def _distances(centres: Sequence[_Floats]) -> _Floats:
+def _distances(centres: Sequence[Float64Array]) -> Float64Array:
     """Euclidean distances (N, N); infinite where one of the two has no embedding."""
     distance = np.full((len(centres), len(centres)), np.inf)
     rows = [row for row, centre in enumerate(centres) if len(centre)]
@@ -171,7 +168,9 @@ def _first_sight(members: Sequence[int], tracklets: Sequence[Tracklet]) -> tuple
     return min(((tracklets[i].first_s, tracklets[i].track) for i in members if i < len(tracklets)), default=(np.inf, 0))
 
 
-def _resembling(apart: _Floats, clusters: Sequence[Sequence[int]], count: int, limit: float) -> list[tuple[int, int]]:
+def _resembling(
+    apart: Float64Array, clusters: Sequence[Sequence[int]], count: int, limit: float
+) -> list[tuple[int, int]]:
     """Pairs (earlier, later) of clusters of which at least one is the other's nearest, not farther than ``limit``."""
     pairs = set()
     for place, row in enumerate(apart):
@@ -188,6 +187,6 @@ def _person(members: Sequence[int], tracklets: Sequence[Tracklet], known: Sequen
     return PlannedPerson(tuple(tracklets[i].track for i in members if i < count), ids[0] if ids else None)
 
 
-def _similarity(distance: _Floats, item: int, members: Sequence[int]) -> float:
+def _similarity(distance: Float64Array, item: int, members: Sequence[int]) -> float:
     """Mean similarity of an item to the other members of a cluster."""
     return 1.0 - float(np.mean([distance[item, other] for other in members if other != item]))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.reid.config import LinkingConfig
 from fertrack.reid.linker import KnownPerson, mean_embedding
-from fertrack.types import FloatArray
+from fertrack.types import Float64Array, FloatArray
 
 __all__ = ["LivePersons"]
 
@@ -134,7 +133,7 @@ class _Centres:
         self._sums[person] += vectors.sum(axis=0, dtype=np.float64)
         self._counts[person] += len(vectors)
 
-    def distances(self, centre: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def distances(self, centre: Float64Array) -> Float64Array:
         """From each person, (P,); infinite from those without a vector."""
         apart = np.full(self._persons, np.inf)
         has = np.flatnonzero(self._counts[: self._persons])

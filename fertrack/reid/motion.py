@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.reid.config import LinkingConfig
 from fertrack.reid.tracklets import Tracklet, seen_together
+from fertrack.types import BoolArray, Float64Array
 
 __all__ = ["impossible_pairs"]
-
-_Floats = npt.NDArray[np.float64]
-_Mask = npt.NDArray[np.bool_]
 
 _REACH_FACES = 0.5
 _FASTEST_FACES_PER_S = 1.5  # a face that would have moved faster than this, in widths of its own, is another one
 _LARGEST_SCALING = 1.8
 
 
-def impossible_pairs(tracklets: Sequence[Tracklet], config: LinkingConfig, *, recognises: bool) -> _Mask:
+def impossible_pairs(tracklets: Sequence[Tracklet], config: LinkingConfig, *, recognises: bool) -> BoolArray:
     """Pairs of tracks that cannot be one person, whatever they look like: bool (N, N), False on the diagonal.
 
     Tracks that share a frame; and, where faces are not recognised, tracks that do not follow each other within
@@ -42,7 +39,7 @@ def impossible_pairs(tracklets: Sequence[Tracklet], config: LinkingConfig, *, re
     return forbidden
 
 
-def _reachable(tracklets: Sequence[Tracklet], gap_s: _Floats) -> _Mask:
+def _reachable(tracklets: Sequence[Tracklet], gap_s: Float64Array) -> BoolArray:
     """Whether a face can have come from where the row's track ended to where the column's began."""
     ends = np.array([each.last_xyxy for each in tracklets], np.float64)
     starts = np.array([each.first_xyxy for each in tracklets], np.float64)
@@ -51,15 +48,15 @@ def _reachable(tracklets: Sequence[Tracklet], gap_s: _Floats) -> _Mask:
     face_px = np.sqrt(np.outer(end_px, start_px))
     scaling = np.abs(np.log(end_px[:, None] / start_px[None, :]))
     reach_px = face_px * (_REACH_FACES + _FASTEST_FACES_PER_S * np.maximum(gap_s, 0.0))
-    reachable: _Mask = (moved_px <= reach_px) & (scaling <= np.log(_LARGEST_SCALING))
+    reachable: BoolArray = (moved_px <= reach_px) & (scaling <= np.log(_LARGEST_SCALING))
     return reachable
 
 
-def _middle(xyxy: _Floats) -> _Floats:
+def _middle(xyxy: Float64Array) -> Float64Array:
     return (xyxy[:, :2] + xyxy[:, 2:]) / 2.0
 
 
-def _side(xyxy: _Floats) -> _Floats:
+def _side(xyxy: Float64Array) -> Float64Array:
     size = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1.0)
-    side: _Floats = np.sqrt(size.prod(axis=1))
+    side: Float64Array = np.sqrt(size.prod(axis=1))
     return side

@@ -6,10 +6,9 @@ from typing import cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.imaging.geometry import eye_distance_px, eye_mouth_distance_px
-from fertrack.types import FloatArray, Image
+from fertrack.types import Float64Array, FloatArray, Image
 
 __all__ = ["pose_quality", "sharpness"]
 
@@ -69,9 +68,9 @@ def sharpness(chip: Image) -> float:
     margin = len(chip) // 6  # hair and background may be sharp where the face is not
     inner = chip[margin : len(chip) - margin, margin : len(chip) - margin]
     grey = cv2.cvtColor(inner, cv2.COLOR_BGR2GRAY)
-    variance = float(cast("npt.NDArray[np.float32]", cv2.Laplacian(grey, cv2.CV_32F)).var())
+    variance = float(cast("FloatArray", cv2.Laplacian(grey, cv2.CV_32F)).var())
     return variance / (variance + _HALF_SHARP)
 
 
-def _dot(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return cast("npt.NDArray[np.float64]", np.einsum("ij,ij->i", a, b))
+def _dot(a: Float64Array, b: Float64Array) -> Float64Array:
+    return cast("Float64Array", np.einsum("ij,ij->i", a, b))

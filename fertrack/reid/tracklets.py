@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, IntArray
+from fertrack.types import UNCONFIRMED, BoolArray, FloatArray, FrameResult, IntArray
 
 __all__ = ["Tracklet", "TrackletLog", "seen_together"]
 
@@ -107,7 +106,7 @@ class TrackletLog:
         return found
 
 
-def seen_together(spans: Sequence[IntArray]) -> npt.NDArray[np.bool_]:
+def seen_together(spans: Sequence[IntArray]) -> BoolArray:
     """Pairs of tracks that share a frame: bool (N, N), symmetric, False on the diagonal.
 
     Args:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.imaging.geometry import iou_matrix
+from fertrack.types import Float64Array, IntArray
 
 __all__ = ["NOBODY", "FacePaths", "Sightings", "with_unclaimed"]
 
@@ -31,9 +32,6 @@ _SAME_FACE_IOU = 0.5
 _CLAIM_IOU = 0.3
 _CHAIN_S = 0.3  # longest time between two unclaimed sightings that are taken for the same face
 
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sightings:
@@ -45,9 +43,9 @@ class Sightings:
         xyxy: float64 (N, 4), px.
     """
 
-    subject: _Ints
-    time_s: _Floats
-    xyxy: _Floats
+    subject: IntArray
+    time_s: Float64Array
+    xyxy: Float64Array
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -82,7 +80,7 @@ class FacePaths:
         cuts_s: times at which a new shot begins; nothing is held or interpolated across one.
     """
 
-    def __init__(self, sightings: Sightings, cuts_s: Sequence[float] | _Floats = ()) -> None:
+    def __init__(self, sightings: Sightings, cuts_s: Sequence[float] | Float64Array = ()) -> None:
         self._cuts_s = np.sort(np.asarray(cuts_s, np.float64))
         sightings = _chained(sightings.select(np.flatnonzero(np.isfinite(sightings.xyxy).all(axis=1))))
         self._paths = [
@@ -94,7 +92,7 @@ class FacePaths:
         self._start_s = np.array([path.start_s for path in self._paths])
         self._end_s = np.array([path.end_s for path in self._paths])
 
-    def at(self, time_s: float) -> tuple[_Floats, _Ints]:
+    def at(self, time_s: float) -> tuple[Float64Array, IntArray]:
         """Where the faces are at one time, those that may be there included.
 
         Returns:
@@ -104,7 +102,7 @@ class FacePaths:
         boxes = np.array([self._paths[i].box(time_s) for i in running]).reshape(-1, 4)
         return boxes, np.array([self._paths[i].subject for i in running], np.int64)
 
-    def hidden(self, time_s: float, clear: Collection[int] = ()) -> _Floats:
+    def hidden(self, time_s: float, clear: Collection[int] = ()) -> Float64Array:
         """Boxes to be hidden at one time: all but those of the subjects in ``clear``, float64 (N, 4), px.
 
         A face that no track has claimed is taken for a clear subject's where both boxes agree.
@@ -114,10 +112,10 @@ class FacePaths:
         if not is_clear.any():
             return boxes
         overlap = iou_matrix(boxes, boxes[is_clear]).max(axis=1)
-        others: _Floats = boxes[~is_clear & ~((subjects == NOBODY) & (overlap > _SAME_FACE_IOU))]
+        others: Float64Array = boxes[~is_clear & ~((subjects == NOBODY) & (overlap > _SAME_FACE_IOU))]
         return others
 
-    def _stretches(self, sightings: Sightings) -> list[tuple[int, _Ints]]:
+    def _stretches(self, sightings: Sightings) -> list[tuple[int, IntArray]]:
         """Rows of each path, in order of time: a subject's sightings without a long gap or a cut in between."""
         order = np.lexsort((sightings.time_s, sightings.subject))
         subject, time_s = sightings.subject[order], sightings.time_s[order]
@@ -126,7 +124,7 @@ class FacePaths:
         parts = np.split(order, np.flatnonzero(apart) + 1) if len(order) else []
         return [(int(sightings.subject[part[0]]), part) for part in parts]
 
-    def _shot(self, time_s: _Floats) -> tuple[float, float]:
+    def _shot(self, time_s: Float64Array) -> tuple[float, float]:
         """When the shot with these times begins, and when the next one does."""
         after = int(np.searchsorted(self._cuts_s, time_s[0] + _SAME_TIME_S))
         begins = self._cuts_s[after - 1] if after else -np.inf
@@ -134,7 +132,7 @@ class FacePaths:
         return float(begins), float(ends)
 
 
-def with_unclaimed(sightings: Sightings, cuts_s: Sequence[float] | _Floats = ()) -> _Ints:
+def with_unclaimed(sightings: Sightings, cuts_s: Sequence[float] | Float64Array = ()) -> IntArray:
     """The most likely subject of each sighting: that of its track; of others, whoever must be about there.
 
     A person who turns away is detected now and then without a track; such a face lies on the path between, shortly
@@ -176,13 +174,15 @@ def _chained(sightings: Sightings) -> Sightings:
 class _Path:
     """One stretch of sightings of one subject, in order of time, within one shot."""
 
-    def __init__(self, subject: int, time_s: _Floats, xyxy: _Floats, shot_s: float, next_shot_s: float) -> None:
+    def __init__(
+        self, subject: int, time_s: Float64Array, xyxy: Float64Array, shot_s: float, next_shot_s: float
+    ) -> None:
         self.subject = subject
         self.start_s = max(float(time_s[0]) - _HOLD_S, shot_s)
         self.end_s = min(float(time_s[-1]) + _HOLD_S, next_shot_s)
         self._time_s, self._xyxy = time_s, xyxy
 
-    def box(self, time_s: float) -> _Floats:
+    def box(self, time_s: float) -> Float64Array:
         times, boxes = self._time_s, self._xyxy
         after = int(np.searchsorted(times, time_s - _SAME_TIME_S))
         if after < len(times) and abs(times[after] - time_s) <= _SAME_TIME_S:
@@ -196,7 +196,7 @@ class _Path:
         between = boxes[before] + share * (boxes[after] - boxes[before])
         return _grown(between, min(time_s - times[before], times[after] - time_s))
 
-    def _carried_on(self, end: int, time_s: float) -> _Floats:
+    def _carried_on(self, end: int, time_s: float) -> Float64Array:
         """The box at an end of the path, and where it would be now at the speed that it had there: both together.
 
         It is carried on by one side of the box at most: a head that is gone after that has moved elsewhere.
@@ -214,7 +214,7 @@ class _Path:
         return np.concatenate([np.minimum(held[:2], moved[:2]), np.maximum(held[2:], moved[2:])])
 
 
-def _grown(xyxy: _Floats, away_s: float) -> _Floats:
+def _grown(xyxy: Float64Array, away_s: float) -> Float64Array:
     growth = min(1.0 + _GROWTH_PER_S * away_s, _MAX_GROWTH)
     centre, half = (xyxy[:2] + xyxy[2:]) / 2, (xyxy[2:] - xyxy[:2]) / 2 * growth
     return np.concatenate([centre - half, centre + half])

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.reporting.html.wording import clock, duration
+from fertrack.types import Float64Array
 
 __all__ = ["MIDNIGHT_MS", "axis_label", "bars", "cut_marks", "moments", "plotly_text", "span_text", "time_axis"]
 
@@ -22,7 +23,7 @@ LABEL_LENGTH = 18
 """Longest row label, characters: on a phone, the label shares 360 px with the chart."""
 
 
-def moments(time_s: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def moments(time_s: npt.ArrayLike) -> Float64Array:
     """Times of the video on a date axis, whole milliseconds."""
     return np.rint(np.asarray(time_s, np.float64) * 1000) + MIDNIGHT_MS
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fertrack.types import BoolArray, Float64Array, FloatArray
+
 __all__ = ["WINDOW_S", "SpreadBands", "spread_bands"]
 
 WINDOW_S = 0.5
 """Length of the window, seconds."""
-
-_Floats = npt.NDArray[np.float64]
-_Singles = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +30,12 @@ class SpreadBands:
         values: float32 (M, C); a row of NaN between two stretches.
     """
 
-    time_s: _Floats
-    values: _Singles
+    time_s: Float64Array
+    values: FloatArray
 
 
 def spread_bands(
-    time_s: _Floats, smoothed: _Singles, single: _Singles, *, max_points: int, max_step_s: float
+    time_s: Float64Array, smoothed: FloatArray, single: FloatArray, *, max_points: int, max_step_s: float
 ) -> SpreadBands:
     """Bands around smoothed lines, as outlines of about ``max_points`` points.
 
@@ -74,10 +73,10 @@ def spread_bands(
 
 
 def _slice_times(
-    time_s: _Floats, starts: npt.NDArray[np.intp], ends: npt.NDArray[np.intp], after_gap: npt.NDArray[np.bool_]
-) -> _Floats:
+    time_s: Float64Array, starts: npt.NDArray[np.intp], ends: npt.NDArray[np.intp], after_gap: BoolArray
+) -> Float64Array:
     """Middle of each slice; where a stretch begins or ends, its very first or last sample."""
-    middle: _Floats = (time_s[starts] + time_s[ends]) / 2
+    middle: Float64Array = (time_s[starts] + time_s[ends]) / 2
     opens = after_gap[starts]
     opens[0] = True
     closes = np.append(opens[1:], [True])
@@ -86,7 +85,9 @@ def _slice_times(
     return middle
 
 
-def _deviation(time_s: _Floats, smoothed: _Singles, single: _Singles, stretch: npt.NDArray[np.intp]) -> _Floats:
+def _deviation(
+    time_s: Float64Array, smoothed: FloatArray, single: FloatArray, stretch: npt.NDArray[np.intp]
+) -> Float64Array:
     """Root mean square difference over the window, within each unbroken stretch, (N, C)."""
     squared = np.square(single.astype(np.float64) - smoothed)
     before = np.vstack([np.zeros(squared.shape[1]), np.cumsum(squared, axis=0)])
@@ -94,13 +95,13 @@ def _deviation(time_s: _Floats, smoothed: _Singles, single: _Singles, stretch: n
     first = np.maximum(np.searchsorted(time_s, time_s - WINDOW_S / 2), first_of)
     last = np.minimum(np.searchsorted(time_s, time_s + WINDOW_S / 2, side="right"), last_of)
     mean = (before[last] - before[first]) / (last - first)[:, None]
-    root: _Floats = np.sqrt(np.maximum(mean, 0.0))
+    root: Float64Array = np.sqrt(np.maximum(mean, 0.0))
     return root
 
 
-def _outlines(time_s: _Floats, low: _Singles, high: _Singles, breaks: npt.NDArray[np.intp]) -> SpreadBands:
-    times: list[_Floats] = []
-    values: list[_Singles] = []
+def _outlines(time_s: Float64Array, low: FloatArray, high: FloatArray, breaks: npt.NDArray[np.intp]) -> SpreadBands:
+    times: list[Float64Array] = []
+    values: list[FloatArray] = []
     nothing = np.full((1, low.shape[1]), np.nan, np.float32)
     for part in np.split(np.arange(len(time_s)), breaks):
         if times:

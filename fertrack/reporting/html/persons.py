@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from fertrack.reporting.config import ReportConfig
@@ -15,7 +14,7 @@ from fertrack.storage.people.persons import persons as ask_persons
 from fertrack.storage.people.subjects import full_label
 from fertrack.storage.queries.timeline import episodes as ask_episodes
 from fertrack.storage.queries.timeline import timeline as ask_timeline
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, Float64Array
 
 if TYPE_CHECKING:
     from fertrack.storage.stored_run import StoredRun
@@ -140,7 +139,7 @@ def most_visible(persons: Sequence[Person], count: int) -> list[Person]:
     return sorted(chosen, key=lambda person: person.track)
 
 
-def _stretches(track: int, time_s: npt.NDArray[np.float64], gap_s: float, interval_s: float) -> pd.DataFrame:
+def _stretches(track: int, time_s: Float64Array, gap_s: float, interval_s: float) -> pd.DataFrame:
     starts = np.flatnonzero(np.diff(time_s, prepend=-np.inf) > gap_s + interval_s)
     ends = np.append(starts[1:], len(time_s))[: len(starts)] - 1
     return pd.DataFrame({"track": track, "start_s": time_s[starts], "end_s": time_s[ends] + interval_s})

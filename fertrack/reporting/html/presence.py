@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.reporting.html.persons import Person
+from fertrack.types import Float64Array
 
 __all__ = ["Presence", "Stretch", "presence_of", "stretch_rows", "union"]
 
@@ -98,7 +98,7 @@ def union(spans: Spans) -> Spans:
     return joined
 
 
-def _spans(starts: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]) -> Spans:
+def _spans(starts: Float64Array, ends: Float64Array) -> Spans:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 

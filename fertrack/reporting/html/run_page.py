@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.errors import ReportError
 from fertrack.files import check_free, replacing
@@ -32,7 +31,7 @@ from fertrack.reporting.html.transition_table import TransitionTable, read_trans
 from fertrack.reporting.html.video import Film, find_film
 from fertrack.storage.people.thumbnails import thumbnails
 from fertrack.storage.written_files import outputs, record_output
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, Float64Array
 
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
@@ -141,7 +140,7 @@ def _render(
     start_s: float,
     end_s: float,
     interval_s: float,
-    cuts_s: npt.NDArray[np.float64],
+    cuts_s: Float64Array,
     speed: Speed,
     transitions: tuple[TransitionTable, dict[int, TransitionTable]],
     thumbnails: dict[int, str],

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from fertrack.types import Float64Array, FloatArray, IntArray
 
 __all__ = ["ThinLines", "thin_lines"]
 
@@ -20,14 +21,12 @@ class ThinLines:
         slice_s: length of the time slices that were reduced to two points each; 0 if every sample is there.
     """
 
-    time_s: npt.NDArray[np.float64]
-    values: npt.NDArray[np.float32]
+    time_s: Float64Array
+    values: FloatArray
     slice_s: float
 
 
-def thin_lines(
-    time_s: npt.NDArray[np.float64], values: npt.NDArray[np.float32], max_points: int, max_step_s: float
-) -> ThinLines:
+def thin_lines(time_s: Float64Array, values: FloatArray, max_points: int, max_step_s: float) -> ThinLines:
     """Reduce lines to about ``max_points`` points each and break them at gaps.
 
     With more samples than ``max_points``, the time axis is cut into ``max_points // 2`` slices of equal length, and
@@ -69,21 +68,19 @@ def thin_lines(
     return _broken(times[keep], points[keep], breaks, span_s / slices)
 
 
-def _first_row(
-    values: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], starts: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _first_row(values: FloatArray, wanted: FloatArray, starts: IntArray) -> IntArray:
     """First row, per slice and column, at which ``values`` equals the slice's entry in ``wanted``."""
     lengths = np.diff(np.append(starts, len(values)))
     hit = values == np.repeat(wanted, lengths, axis=0)
     rows = np.where(hit, np.arange(len(values))[:, None], len(values))
-    first: npt.NDArray[np.int64] = np.minimum.reduceat(rows, starts)
+    first: IntArray = np.minimum.reduceat(rows, starts)
     return first
 
 
 def _broken(
-    time_s: npt.NDArray[np.float64],
-    values: npt.NDArray[np.float32],
-    breaks: npt.NDArray[np.int64],
+    time_s: Float64Array,
+    values: FloatArray,
+    breaks: IntArray,
     slice_s: float,
 ) -> ThinLines:
     """The lines with a row of NaN before each index in ``breaks``, at the time of the point before it."""

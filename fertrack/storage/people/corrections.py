@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
@@ -25,12 +24,9 @@ from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_times, load_frames
 from fertrack.storage.stored_run import StoredRun
 from fertrack.tables import rows_sentence
-from fertrack.types import EXPRESSIONS, UNCERTAIN, UNCONFIRMED
+from fertrack.types import EXPRESSIONS, LABELS, UNCERTAIN, UNCONFIRMED, Float64Array, IntArray
 
 __all__ = ["GivenLabel", "ImportReport", "corrections", "store_corrections"]
-
-_LABELS = (*EXPRESSIONS, "uncertain")
-_Ints = npt.NDArray[np.int64]
 
 _TIME_TOLERANCE_S = 1e-6
 """Exports round times to this."""
@@ -95,11 +91,11 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Faces:
-    frame_index: _Ints
-    face_index: _Ints
-    track: _Ints
-    label: _Ints
-    time_s: npt.NDArray[np.float64]
+    frame_index: IntArray
+    face_index: IntArray
+    track: IntArray
+    label: IntArray
+    time_s: Float64Array
 
 
 def store_corrections(
@@ -229,7 +225,7 @@ def _load(connection: sa.Connection, run: int) -> _Faces:
     return _Faces(frame_index, face_index, track, label, time_s[np.searchsorted(frames, frame_index)])
 
 
-def _matched(run: int, faces: _Faces, given: Sequence[GivenLabel]) -> Iterator[tuple[GivenLabel, _Ints]]:
+def _matched(run: int, faces: _Faces, given: Sequence[GivenLabel]) -> Iterator[tuple[GivenLabel, IntArray]]:
     """Each label with the positions of its faces."""
     keys = list(zip(faces.frame_index.tolist(), faces.face_index.tolist(), faces.track.tolist(), strict=True))
     by_face = {(frame, face): position for position, (frame, face, _) in enumerate(keys)}
@@ -324,4 +320,4 @@ def _remove(connection: sa.Connection, run: int, only: list[dict[str, object]] |
 
 def _names(codes: Sequence[int]) -> pd.Categorical[Any]:
     shown = np.array([len(EXPRESSIONS) if code == UNCERTAIN else code for code in codes], np.int64)
-    return pd.Categorical.from_codes(shown, dtype=pd.CategoricalDtype(list(_LABELS)))
+    return pd.Categorical.from_codes(shown, dtype=pd.CategoricalDtype(list(LABELS)))

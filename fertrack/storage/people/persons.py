@@ -18,7 +18,7 @@ from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import load_labels
 from fertrack.storage.queries.spans import label_seconds
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS
+from fertrack.types import LABELS
 
 __all__ = [
     "PersonRow",
@@ -30,7 +30,6 @@ __all__ = [
     "tracks_of_person",
 ]
 
-_LABELS = (*EXPRESSIONS, "uncertain")
 _NUMBER = re.compile(r"p\s*(\d+)", re.IGNORECASE)
 _TRACK = re.compile(r"id\s*(\d+)", re.IGNORECASE)
 
@@ -102,10 +101,10 @@ def persons(run: StoredRun) -> pd.DataFrame:
             "first_s": np.array([min(track.first_s for track in tracks) for tracks in of], np.float64),
             "last_s": np.array([max(track.last_s for track in tracks) for tracks in of], np.float64),
             "frames": np.array([sum(track.faces for track in tracks) for tracks in of], np.int64),
-            **{f"share_{name}": shares[:, i] for i, name in enumerate(_LABELS)},
+            **{f"share_{name}": shares[:, i] for i, name in enumerate(LABELS)},
         }
     )
-    units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
+    units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in LABELS}}
     table.attrs.update(run=run.number, units=units)
     return note_columns(table)
 

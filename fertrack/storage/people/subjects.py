@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Person, TrackRow
+from fertrack.types import IntArray
 
 __all__ = ["Subjects", "full_label", "load_subjects", "person_label", "subject_columns"]
 
-_Ints = npt.NDArray[np.int64]
 _NUMBER = re.compile(r"p?\s*(\d+)", re.IGNORECASE)
 _TRACK = re.compile(r"(?:id|track)\s*(\d+)", re.IGNORECASE)
 _MAX_TRACKS = 1 << 32
@@ -38,22 +38,22 @@ class Subjects:
         name: the display name of each; empty if none was given.
     """
 
-    run: _Ints
-    track: _Ints
-    person_id: _Ints
+    run: IntArray
+    track: IntArray
+    person_id: IntArray
     label: npt.NDArray[np.object_]
     tracks: tuple[tuple[int, ...], ...]
-    number: _Ints
+    number: IntArray
     name: tuple[str, ...]
-    _keys: _Ints
-    _subject_of_key: _Ints
+    _keys: IntArray
+    _subject_of_key: IntArray
 
     def __len__(self) -> int:
         return len(self.run)
 
-    def of(self, run: _Ints | int, track: _Ints) -> _Ints:
+    def of(self, run: IntArray | int, track: IntArray) -> IntArray:
         """Index of the subject of each track; all tracks must be confirmed ones of these runs."""
-        found: _Ints = self._subject_of_key[np.searchsorted(self._keys, run * np.int64(_MAX_TRACKS) + track)]
+        found: IntArray = self._subject_of_key[np.searchsorted(self._keys, run * np.int64(_MAX_TRACKS) + track)]
         return found
 
     def first_tracks(self) -> dict[int, int]:
@@ -76,7 +76,7 @@ class Subjects:
         """Index of the subject, and track."""
         return ((each, track) for each in np.flatnonzero(self.person_id).tolist() for track in self.tracks[each])
 
-    def find(self, who: str | int) -> _Ints:
+    def find(self, who: str | int) -> IntArray:
         """Indexes of the subjects somebody means, at most one a run.
 
         Args:
@@ -107,7 +107,7 @@ class Subjects:
         """Whether anybody in these runs is called so."""
         return len(self._candidates(str(who).strip())) > 0
 
-    def _candidates(self, text: str) -> _Ints:
+    def _candidates(self, text: str) -> IntArray:
         folded = text.casefold()
         named = [i for i in range(len(self)) if self.person_id[i] and self.label[i].casefold() == folded]
         if not named and (match := _NUMBER.fullmatch(text)):

@@ -16,7 +16,7 @@ from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.episode_store import RunStretches, load_stretches, runs_in_batches
 from fertrack.storage.queries.segments import Stretches
 from fertrack.storage.stored_run import AllRuns, StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN
+from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, IntArray
 
 __all__ = [
     "LABELS",
@@ -34,9 +34,6 @@ LABELS = (*EXPRESSIONS, "uncertain")
 STATES = (*LABELS, "no face")
 """Everything a person's time can be spent on, as the answers call it."""
 
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubjectStretches:
@@ -53,10 +50,10 @@ class SubjectStretches:
     runs: tuple[int, ...]
     subjects: Subjects
     rows: Stretches
-    subject: _Ints
-    shown_s: _Floats
+    subject: IntArray
+    shown_s: Float64Array
 
-    def seconds(self) -> _Floats:
+    def seconds(self) -> Float64Array:
         """Time per subject and state, (S, 9): the seven expressions, uncertain, no face."""
         column = np.where(self.rows.label == UNCERTAIN, len(EXPRESSIONS), self.rows.label)
         wide = len(LABELS)
@@ -91,7 +88,7 @@ def _of_subjects(runs: Sequence[int], loaded: RunStretches, subjects: Subjects) 
 def joined_answer(
     stored: StoredRun | AllRuns,
     who: str | int | None,
-    part: Callable[[SubjectStretches, _Ints], pd.DataFrame],
+    part: Callable[[SubjectStretches, IntArray], pd.DataFrame],
     *,
     units: dict[str, str],
 ) -> pd.DataFrame:
@@ -125,7 +122,7 @@ def joined_answer(
     return note_columns(table)
 
 
-def coverage(seconds: _Floats) -> dict[str, float]:
+def coverage(seconds: Float64Array) -> dict[str, float]:
     """Coverage of the time asked about: known, uncertain, or without a face; person-seconds.
 
     Args:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from fertrack.storage.queries.batches import STATES, coverage
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN
+from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array
 
 __all__ = ["run_coverage"]
 
@@ -47,5 +46,5 @@ def run_coverage(
     column = np.where(rows.label == UNCERTAIN, len(EXPRESSIONS), rows.label)
     wide = len(STATES) - 1
     seconds = np.bincount(who * wide + column, lasts_s, minlength=people * wide).reshape(-1, wide)
-    unseen_s: npt.NDArray[np.float64] = np.maximum(shown_s - seconds.sum(axis=1), 0.0)
+    unseen_s: Float64Array = np.maximum(shown_s - seconds.sum(axis=1), 0.0)
     return coverage(np.column_stack([seconds, unseen_s]))

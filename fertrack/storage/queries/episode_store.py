@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
 from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
@@ -15,6 +14,7 @@ from fertrack.storage.models import Face, Run, TrackRow
 from fertrack.storage.packing import fetch_tuples
 from fertrack.storage.queries.faces import FrameTimes, frame_times
 from fertrack.storage.queries.segments import Stretches, find_stretches
+from fertrack.types import Float64Array, IntArray
 
 __all__ = ["RunStretches", "load_stretches", "runs_in_batches", "runs_without_episodes", "store_episodes"]
 
@@ -44,7 +44,7 @@ class RunStretches:
         shown_s: time the frames of each run were shown, seconds, by run.
     """
 
-    run: npt.NDArray[np.int64]
+    run: IntArray
     rows: Stretches
     shown_s: dict[int, float]
 
@@ -166,7 +166,7 @@ def _computed(connection: sa.Connection, run: int) -> tuple[Stretches, float]:
     ), shown_s
 
 
-def _from_table(table: npt.NDArray[np.float64]) -> Stretches:
+def _from_table(table: Float64Array) -> Stretches:
     track, first_frame, label, frames = (table[:, column].astype(np.int64) for column in range(1, 5))
     start_s, apex_s, end_s, mean, peak = (table[:, column].copy() for column in range(5, 10))
     return Stretches(track, first_frame, label, frames, start_s, apex_s, end_s, mean, peak)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, TrackRow
 from fertrack.storage.packing import PACKED, fetch_columns, unpack_joined
 from fertrack.storage.queries.spans import frame_ends
-from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray
+from fertrack.types import EXPRESSIONS, UNCONFIRMED, Float64Array, FloatArray, IntArray
 
 __all__ = [
     "Cuts",
@@ -27,9 +26,6 @@ __all__ = [
     "load_frames",
     "load_labels",
 ]
-
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
 
 
 def check_track(connection: sa.Connection, run: int, track: int | None) -> None:
@@ -48,7 +44,7 @@ def check_track(connection: sa.Connection, run: int, track: int | None) -> None:
 
 def load_frames(
     connection: sa.Connection, run: int, from_s: float | None = None, to_s: float | None = None
-) -> tuple[_Ints, _Floats]:
+) -> tuple[IntArray, Float64Array]:
     """Index and presentation time (s) of a run's frames, in order; (F,) each.
 
     Args:
@@ -75,11 +71,11 @@ class FrameTimes(NamedTuple):
         end_s: (F,), until when.
     """
 
-    frame: _Ints
-    start_s: _Floats
-    end_s: _Floats
+    frame: IntArray
+    start_s: Float64Array
+    end_s: Float64Array
 
-    def of(self, frame_index: _Ints) -> tuple[_Floats, _Floats]:
+    def of(self, frame_index: IntArray) -> tuple[Float64Array, Float64Array]:
         """From when to when each row's frame is shown, seconds."""
         position = np.searchsorted(self.frame, frame_index)
         return self.start_s[position], self.end_s[position]
@@ -116,8 +112,8 @@ class Cuts(NamedTuple):
         time_s: (C,), when it is shown, seconds.
     """
 
-    frame: _Ints
-    time_s: _Floats
+    frame: IntArray
+    time_s: Float64Array
 
 
 def load_cuts(connection: sa.Connection, run: int) -> Cuts:
@@ -134,10 +130,10 @@ def load_cuts(connection: sa.Connection, run: int) -> Cuts:
 class FaceColumns:
     """Faces of one run. Arrays of one length N; ``track`` is -1 where none is confirmed."""
 
-    frame_index: _Ints
-    face_index: _Ints
-    track: _Ints
-    label: _Ints
+    frame_index: IntArray
+    face_index: IntArray
+    track: IntArray
+    label: IntArray
     probability: FloatArray
     score: FloatArray
     xyxy: FloatArray
@@ -182,10 +178,10 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
 class LabelColumns:
     """Labels of the confirmed faces of one run. Arrays of one length N."""
 
-    track: _Ints
-    frame_index: _Ints
-    label: _Ints
-    probability: _Floats
+    track: IntArray
+    frame_index: IntArray
+    label: IntArray
+    probability: Float64Array
 
 
 def load_labels(connection: sa.Connection, run: int, track: int | None = None) -> LabelColumns:

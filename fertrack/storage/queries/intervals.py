@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fertrack.types import BoolArray, Float64Array, IntArray
+
 __all__ = ["Intervals", "at_least", "closed"]
 
 _ROUNDING_S = 1e-9
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,15 +27,15 @@ class Intervals:
         end_s: (I,).
     """
 
-    run: _Ints
-    subject: _Ints
-    start_s: _Floats
-    end_s: _Floats
+    run: IntArray
+    subject: IntArray
+    start_s: Float64Array
+    end_s: Float64Array
 
     def __len__(self) -> int:
         return len(self.run)
 
-    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Intervals:
+    def select(self, rows: BoolArray | npt.NDArray[np.intp]) -> Intervals:
         """Some of them."""
         return Intervals(self.run[rows], self.subject[rows], self.start_s[rows], self.end_s[rows])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
@@ -17,7 +16,7 @@ from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.queries.markers import outside_sentence
 from fertrack.storage.queries.segments import JoinedEpisodes, join_episodes
 from fertrack.storage.stored_run import AllRuns, StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN
+from fertrack.types import EXPRESSIONS, UNCERTAIN, IntArray
 
 __all__ = ["since_marker"]
 
@@ -64,7 +63,7 @@ def since_marker(
     check_durations(within_s=within_s, min_duration_s=min_duration_s, max_gap_s=max_gap_s)
     marked, spans, outside = _marked(run, label)
 
-    def part(batch: SubjectStretches, asked: npt.NDArray[np.int64]) -> pd.DataFrame:
+    def part(batch: SubjectStretches, asked: IntArray) -> pd.DataFrame:
         found = join_episodes(batch.rows, batch.subject, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
         rows = [
             (name, time_s, subject, *_first_change(batch, found, int(subject), time_s, within_s, span_s=spans[number]))

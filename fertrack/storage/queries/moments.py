@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
@@ -19,11 +18,11 @@ from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.queries.intervals import Intervals, at_least, closed
 from fertrack.storage.queries.timeline import label_index
 from fertrack.storage.stored_run import AllRuns, StoredRun
+from fertrack.types import IntArray
 
 __all__ = ["Condition", "moments"]
 
 _TRACKS_AT_ONCE = 500
-_Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def moments(
     return note_columns(table)
 
 
-def _whom(batch: SubjectStretches, condition: Condition, *, everywhere: bool) -> _Ints:
+def _whom(batch: SubjectStretches, condition: Condition, *, everywhere: bool) -> IntArray:
     if condition.who is None:
         return np.arange(len(batch.subjects), dtype=np.int64)
     if everywhere and not batch.subjects.knows(condition.who):
@@ -115,7 +114,7 @@ def _whom(batch: SubjectStretches, condition: Condition, *, everywhere: bool) ->
     return batch.subjects.find(condition.who)
 
 
-def _meeting(connection: sa.Connection, batch: SubjectStretches, condition: Condition, who: _Ints) -> Intervals:
+def _meeting(connection: sa.Connection, batch: SubjectStretches, condition: Condition, who: IntArray) -> Intervals:
     """When each of these subjects met the condition, frame by frame."""
     label = label_index(condition.expression)
     rows = batch.rows
@@ -134,7 +133,9 @@ def _meeting(connection: sa.Connection, batch: SubjectStretches, condition: Cond
     return Intervals.joined(parts)
 
 
-def _faces_above(connection: sa.Connection, run: int, tracks: _Ints, label: int, above: float) -> tuple[_Ints, _Ints]:
+def _faces_above(
+    connection: sa.Connection, run: int, tracks: IntArray, label: int, above: float
+) -> tuple[IntArray, IntArray]:
     """Frame and track of the faces with that label and a higher probability; answered from the index alone."""
     found = []
     for start in range(0, len(tracks), _TRACKS_AT_ONCE):

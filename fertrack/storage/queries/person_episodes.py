@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
@@ -12,7 +11,7 @@ from fertrack.storage.queries.batches import SubjectStretches, categories, check
 from fertrack.storage.queries.segments import join_episodes
 from fertrack.storage.queries.timeline import label_index
 from fertrack.storage.stored_run import AllRuns, StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN
+from fertrack.types import EXPRESSIONS, UNCERTAIN, IntArray
 
 __all__ = ["person_episodes"]
 
@@ -56,7 +55,7 @@ def person_episodes(
     if label == UNCERTAIN:
         raise ValueError(f"uncertain makes no episodes: expression must be one of {', '.join(EXPRESSIONS)}")
 
-    def part(batch: SubjectStretches, asked: npt.NDArray[np.int64]) -> pd.DataFrame:
+    def part(batch: SubjectStretches, asked: IntArray) -> pd.DataFrame:
         mine = np.isin(batch.subject, asked)
         found = join_episodes(
             batch.rows.select(mine), batch.subject[mine], max_gap_s=max_gap_s, min_duration_s=min_duration_s

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
@@ -15,15 +14,12 @@ from fertrack.storage.packing import PACKED, fetch_columns, unpack_joined
 from fertrack.storage.queries.batches import LABELS, STATES, categories
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray
+from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, FloatArray, IntArray
 
 __all__ = ["PersonRows", "bin_edges", "binned", "load_person_rows", "resampled_timeline"]
 
 _MAX_ROWS = 5_000_000
 _MANY_TRACKS = 200
-
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
 
 
 def resampled_timeline(
@@ -113,10 +109,10 @@ class PersonRows:
         end_s: when its last one stops being shown.
     """
 
-    subject: _Ints
-    start_s: _Floats
-    lasts_s: _Floats
-    label: _Ints
+    subject: IntArray
+    start_s: Float64Array
+    lasts_s: Float64Array
+    label: IntArray
     smoothed: FloatArray
     first_s: float
     end_s: float
@@ -137,7 +133,7 @@ class PersonRows:
 
 
 def load_person_rows(
-    run: StoredRun, asked: _Ints, *, from_s: float | None = None, to_s: float | None = None
+    run: StoredRun, asked: IntArray, *, from_s: float | None = None, to_s: float | None = None
 ) -> PersonRows:
     """The faces of some persons that are shown within a range of time.
 
@@ -183,18 +179,18 @@ def load_person_rows(
     )
 
 
-def bin_edges(rows: PersonRows, rate_hz: float, from_s: float | None, to_s: float | None) -> _Floats:
+def bin_edges(rows: PersonRows, rate_hz: float, from_s: float | None, to_s: float | None) -> Float64Array:
     """Borders of the intervals, (B + 1,): one more than there are intervals."""
     begin_s = rows.first_s if from_s is None else from_s
     end_s = rows.end_s if to_s is None else to_s
     count = max(1, int(np.ceil((end_s - begin_s) * rate_hz - 1e-6)))
     if count > _MAX_ROWS:
         raise ValueError(f"{count:,} intervals are too many: lower the rate, or ask for less time")
-    edges: _Floats = begin_s + np.arange(count + 1) / rate_hz
+    edges: Float64Array = begin_s + np.arange(count + 1) / rate_hz
     return edges
 
 
-def binned(rows: PersonRows, edges: _Floats) -> tuple[_Floats, _Floats]:
+def binned(rows: PersonRows, edges: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Integrals over each interval, of one person.
 
     Returns:
@@ -214,7 +210,7 @@ def binned(rows: PersonRows, edges: _Floats) -> tuple[_Floats, _Floats]:
     return sums[:, : len(EXPRESSIONS)], np.maximum(sums[:, len(EXPRESSIONS) :], 0.0)
 
 
-def _one_person(rows: PersonRows, edges: _Floats, rate_hz: float) -> tuple[_Floats, _Floats]:
+def _one_person(rows: PersonRows, edges: Float64Array, rate_hz: float) -> tuple[Float64Array, Float64Array]:
     """Mean probabilities (B, 7), NaN without a face; and seconds per state (B, 9)."""
     sums, label_s = binned(rows, edges)
     seen_s = label_s.sum(axis=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
 from fertrack.expression.calibration import Calibrator
@@ -14,7 +13,7 @@ from fertrack.expression.fold import ExpressionFold
 from fertrack.storage.models import Face, FrameRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, UNCONFIRMED, BoolArray, Float64Array, FloatArray, IntArray
 
 __all__ = ["RunFaces", "load_run_faces", "preview_labels"]
 
@@ -39,7 +38,7 @@ class RunFaces:
 
     run: int
     frame_index: IntArray
-    time_s: npt.NDArray[np.float64]
+    time_s: Float64Array
     track: IntArray
     label: IntArray
     logits: FloatArray
@@ -47,10 +46,10 @@ class RunFaces:
     xyxy: FloatArray
     landmarks: FloatArray
     frames: IntArray
-    frame_time_s: npt.NDArray[np.float64]
+    frame_time_s: Float64Array
 
     @property
-    def confirmed(self) -> npt.NDArray[np.bool_]:
+    def confirmed(self) -> BoolArray:
         """Mask of the faces that belong to a track, bool (N,)."""
         return np.asarray(self.track != UNCONFIRMED, np.bool_)
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from fertrack.types import UNCERTAIN
+from fertrack.types import UNCERTAIN, BoolArray, Float64Array, IntArray
 
 __all__ = ["JoinedEpisodes", "Stretches", "find_stretches", "join_episodes"]
-
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
 
 _ROUNDING_S = 1e-9
 """A gap of exactly the longest allowed must not depend on how its two times were rounded."""
@@ -34,15 +31,15 @@ class Stretches:
         peak: (E,), highest probability.
     """
 
-    track: _Ints
-    first_frame: _Ints
-    label: _Ints
-    frames: _Ints
-    start_s: _Floats
-    apex_s: _Floats
-    end_s: _Floats
-    mean: _Floats
-    peak: _Floats
+    track: IntArray
+    first_frame: IntArray
+    label: IntArray
+    frames: IntArray
+    start_s: Float64Array
+    apex_s: Float64Array
+    end_s: Float64Array
+    mean: Float64Array
+    peak: Float64Array
 
     def __len__(self) -> int:
         return len(self.track)
@@ -53,13 +50,19 @@ class Stretches:
         ints, floats = np.empty(0, np.int64), np.empty(0, np.float64)
         return cls(ints, ints, ints, ints, floats, floats, floats, floats, floats)
 
-    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Stretches:
+    def select(self, rows: BoolArray | npt.NDArray[np.intp]) -> Stretches:
         """Some of them."""
         return Stretches(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def find_stretches(
-    *, track: _Ints, frame_index: _Ints, label: _Ints, start_s: _Floats, end_s: _Floats, probability: _Floats
+    *,
+    track: IntArray,
+    frame_index: IntArray,
+    label: IntArray,
+    start_s: Float64Array,
+    end_s: Float64Array,
+    probability: Float64Array,
 ) -> Stretches:
     """The stretches of N rows, by track and then by time.
 
@@ -111,27 +114,27 @@ class JoinedEpisodes:
         peak: (K,), highest.
     """
 
-    subject: _Ints
-    label: _Ints
-    onset_s: _Floats
-    apex_s: _Floats
-    offset_s: _Floats
-    certain_s: _Floats
-    uncertain_s: _Floats
-    frames: _Ints
-    mean: _Floats
-    peak: _Floats
+    subject: IntArray
+    label: IntArray
+    onset_s: Float64Array
+    apex_s: Float64Array
+    offset_s: Float64Array
+    certain_s: Float64Array
+    uncertain_s: Float64Array
+    frames: IntArray
+    mean: Float64Array
+    peak: Float64Array
 
     def __len__(self) -> int:
         return len(self.subject)
 
-    def select(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> JoinedEpisodes:
+    def select(self, rows: BoolArray | npt.NDArray[np.intp]) -> JoinedEpisodes:
         """Some of them."""
         return JoinedEpisodes(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def join_episodes(
-    stretches: Stretches, subject: _Ints, *, max_gap_s: float, min_duration_s: float = 0.0
+    stretches: Stretches, subject: IntArray, *, max_gap_s: float, min_duration_s: float = 0.0
 ) -> JoinedEpisodes:
     """Join the stretches of each subject that show one expression and lie close enough together.
 
@@ -174,7 +177,7 @@ def join_episodes(
     return joined.select(joined.offset_s - joined.onset_s >= min_duration_s - _ROUNDING_S)
 
 
-def _first_peak(values: _Floats, peak: _Floats, counts: _Ints) -> npt.NDArray[np.intp]:
+def _first_peak(values: Float64Array, peak: Float64Array, counts: IntArray) -> npt.NDArray[np.intp]:
     """Index of the first value that reaches its group's peak; groups are ``counts`` values each, one after another."""
     group = np.repeat(np.arange(len(counts)), counts)
     at_peak = np.flatnonzero(values == peak[group])

@@ -5,20 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from fertrack.types import EXPRESSIONS, UNCERTAIN
+from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, IntArray
 
 __all__ = ["Spans", "find_spans", "frame_ends", "label_seconds"]
-
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
 
 _LONGEST_FRAME_S = 1.0
 _LONGEST_FRAME_INTERVALS = 4.0
 
 
-def frame_ends(time_s: _Floats, fps: float = 0.0) -> _Floats:
+def frame_ends(time_s: Float64Array, fps: float = 0.0) -> Float64Array:
     """When each frame stops being the newest, seconds.
 
     A frame lasts until the next one, but no longer than 1 s or four median intervals, whichever is more: after that
@@ -35,7 +31,7 @@ def frame_ends(time_s: _Floats, fps: float = 0.0) -> _Floats:
     typical_s = float(np.median(interval_s))
     longest_s = max(_LONGEST_FRAME_S, _LONGEST_FRAME_INTERVALS * typical_s)
     lasts_s = np.append(np.minimum(interval_s, longest_s), typical_s)
-    ends: _Floats = time_s + lasts_s
+    ends: Float64Array = time_s + lasts_s
     return ends
 
 
@@ -53,17 +49,23 @@ class Spans:
         peak: (E,), highest.
     """
 
-    track: _Ints
-    label: _Ints
-    start_s: _Floats
-    end_s: _Floats
-    frames: _Ints
-    mean: _Floats
-    peak: _Floats
+    track: IntArray
+    label: IntArray
+    start_s: Float64Array
+    end_s: Float64Array
+    frames: IntArray
+    mean: Float64Array
+    peak: Float64Array
 
 
 def find_spans(
-    *, track: _Ints, label: _Ints, start_s: _Floats, end_s: _Floats, probability: _Floats, max_gap_s: float
+    *,
+    track: IntArray,
+    label: IntArray,
+    start_s: Float64Array,
+    end_s: Float64Array,
+    probability: Float64Array,
+    max_gap_s: float,
 ) -> Spans:
     """Join rows into stretches in which a track keeps one label.
 
@@ -101,7 +103,7 @@ def find_spans(
     )
 
 
-def label_seconds(group: _Ints, label: _Ints, lasts_s: _Floats, groups: int) -> _Floats:
+def label_seconds(group: IntArray, label: IntArray, lasts_s: Float64Array, groups: int) -> Float64Array:
     """Time per group and label.
 
     Args:

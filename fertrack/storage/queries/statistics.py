@@ -12,7 +12,7 @@ from fertrack.storage.queries.batches import STATES, SubjectStretches, categorie
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.segments import join_episodes
 from fertrack.storage.stored_run import AllRuns, StoredRun
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, Float64Array, IntArray
 
 __all__ = ["expression_stats", "transitions"]
 
@@ -24,8 +24,6 @@ _UNITS = {
     "longest_s": "s",
     "per_minute": "1/min",
 }
-_Ints = npt.NDArray[np.int64]
-_Floats = npt.NDArray[np.float64]
 
 
 def expression_stats(
@@ -55,7 +53,7 @@ def expression_stats(
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
 
-    def part(batch: SubjectStretches, asked: _Ints) -> pd.DataFrame:
+    def part(batch: SubjectStretches, asked: IntArray) -> pd.DataFrame:
         seconds = batch.seconds()[asked]
         seen_s = seconds[:, :-1].sum(axis=1, keepdims=True)
         counts, sums_s, longest_s = _episodes(batch, asked, max_gap_s, min_duration_s)
@@ -114,7 +112,7 @@ def transitions(
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s, max_break_s=max_break_s)
 
-    def part(batch: SubjectStretches, asked: _Ints) -> pd.DataFrame:
+    def part(batch: SubjectStretches, asked: IntArray) -> pd.DataFrame:
         mine = np.isin(batch.subject, asked)
         found = join_episodes(
             batch.rows.select(mine), batch.subject[mine], max_gap_s=max_gap_s, min_duration_s=min_duration_s
@@ -141,24 +139,24 @@ def transitions(
 
 
 def _episodes(
-    batch: SubjectStretches, asked: _Ints, max_gap_s: float, min_duration_s: float
-) -> tuple[_Ints, _Floats, _Floats]:
+    batch: SubjectStretches, asked: IntArray, max_gap_s: float, min_duration_s: float
+) -> tuple[IntArray, Float64Array, Float64Array]:
     """Number, summed duration and longest of the episodes, each (A, 9); the two states without episodes have none."""
     found = join_episodes(batch.rows, batch.subject, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
     wide = len(STATES)
     cell = found.subject * wide + found.label
     cells = len(batch.subjects) * wide
     lasts_s = found.offset_s - found.onset_s
-    counts: _Ints = np.bincount(cell, minlength=cells).astype(np.int64)
-    sums_s: _Floats = np.bincount(cell, weights=lasts_s, minlength=cells).astype(np.float64)
+    counts: IntArray = np.bincount(cell, minlength=cells).astype(np.int64)
+    sums_s: Float64Array = np.bincount(cell, weights=lasts_s, minlength=cells).astype(np.float64)
     longest_s = np.zeros(cells)
     np.maximum.at(longest_s, cell, lasts_s)
     longest_s[counts == 0] = np.nan
     return counts.reshape(-1, wide)[asked], sums_s.reshape(-1, wide)[asked], longest_s.reshape(-1, wide)[asked]
 
 
-def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> _Floats:
+def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Float64Array:
     """Quotient, NaN where the divisor is 0."""
     over, under = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
-    quotient: _Floats = np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0.0)
+    quotient: Float64Array = np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0.0)
     return quotient

@@ -10,21 +10,18 @@ Educational and Psychological Measurement 20(1), 37-46.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from fertrack.storage.queries.batches import categories, coverage
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.resample import bin_edges, binned, load_person_rows
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, Float64Array, IntArray
 
 __all__ = ["lagged_correlation", "synchrony"]
 
 _MIN_SECONDS = 1.0
 """A correlation over less time together than this is not given."""
-
-_Floats = npt.NDArray[np.float64]
 
 
 def synchrony(
@@ -119,7 +116,7 @@ def synchrony(
     return note_columns(table)
 
 
-def lagged_correlation(x: _Floats, y: _Floats, most: int, *, least: int) -> tuple[npt.NDArray[np.int64], _Floats]:
+def lagged_correlation(x: Float64Array, y: Float64Array, most: int, *, least: int) -> tuple[IntArray, Float64Array]:
     """Pearson's correlation of x(t) with y(t + lag), column by column; NaN in either leaves t out.
 
     Args:
@@ -146,12 +143,12 @@ def lagged_correlation(x: _Floats, y: _Floats, most: int, *, least: int) -> tupl
     return lags, r
 
 
-def _shares(seconds: _Floats, seen_s: _Floats) -> _Floats:
-    shares: _Floats = np.divide(seconds, seen_s[:, None], out=np.zeros_like(seconds), where=seen_s[:, None] > 0.0)
+def _shares(seconds: Float64Array, seen_s: Float64Array) -> Float64Array:
+    shares: Float64Array = np.divide(seconds, seen_s[:, None], out=np.zeros_like(seconds), where=seen_s[:, None] > 0.0)
     return shares
 
 
-def _kappa(joint: _Floats, expected: _Floats) -> float:
+def _kappa(joint: Float64Array, expected: Float64Array) -> float:
     """Cohen's kappa from seconds per pair of labels; NaN where both always showed the same one label."""
     total = joint.sum()
     if not total:

@@ -33,13 +33,9 @@ from fertrack.storage.queries.faces import (
 )
 from fertrack.storage.queries.spans import find_spans, label_seconds
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN
+from fertrack.types import EXPRESSIONS, LABELS, UNCERTAIN, Float64Array, IntArray
 
 __all__ = ["episodes", "label_index", "timeline", "tracks"]
-
-_LABELS = (*EXPRESSIONS, "uncertain")
-_Floats = npt.NDArray[np.float64]
-_Ints = npt.NDArray[np.int64]
 
 
 def timeline(
@@ -193,10 +189,10 @@ def tracks(run: StoredRun) -> pd.DataFrame:
             "first_s": np.array([row.first_s for row in stored], np.float64),
             "last_s": np.array([row.last_s for row in stored], np.float64),
             "frames": np.array([row.faces for row in stored], np.int64),
-            **{f"share_{name}": shares[:, i] for i, name in enumerate(_LABELS)},
+            **{f"share_{name}": shares[:, i] for i, name in enumerate(LABELS)},
         }
     )
-    units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in _LABELS}}
+    units = {"first_s": "s", "last_s": "s", **{f"share_{name}": "1" for name in LABELS}}
     table.attrs.update(run=run.number, units=units)
     return note_columns(table)
 
@@ -211,8 +207,8 @@ def label_index(expression: str) -> int:
         return UNCERTAIN
     if expression in EXPRESSIONS:
         return EXPRESSIONS.index(expression)
-    close = difflib.get_close_matches(expression.lower(), _LABELS, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(_LABELS)}"
+    close = difflib.get_close_matches(expression.lower(), LABELS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(LABELS)}"
     raise ValueError(f"no expression {expression!r}: {hint}")
 
 
@@ -220,14 +216,14 @@ def _only(track: int | None) -> tuple[int] | None:
     return None if track is None else (track,)
 
 
-def _names_of(track: _Ints, names: Mapping[int, str]) -> pd.Series:
+def _names_of(track: IntArray, names: Mapping[int, str]) -> pd.Series:
     if not names:
         return pd.Series(None, index=range(len(track)), dtype="str")
     return pd.Series(track).map(dict(names)).astype("str")
 
 
 def _timeline_table(
-    run: int, faces: FaceColumns, time_s: _Floats, names: Mapping[int, str], order: npt.NDArray[np.intp]
+    run: int, faces: FaceColumns, time_s: Float64Array, names: Mapping[int, str], order: npt.NDArray[np.intp]
 ) -> pd.DataFrame:
     codes = np.where(faces.label == UNCERTAIN, len(EXPRESSIONS), faces.label)
     xyxy, smoothed, raw = faces.xyxy[order], faces.smoothed[order], faces.probabilities[order]
@@ -241,7 +237,7 @@ def _timeline_table(
             "person": _names_of(faces.track[order], names),
             **{name: xyxy[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
             "score": faces.score[order],
-            "label": categories(codes[order], _LABELS),
+            "label": categories(codes[order], LABELS),
             "probability": faces.probability[order],
             **{f"p_{name}": smoothed[:, i] for i, name in enumerate(EXPRESSIONS)},
             **{f"raw_{name}": raw[:, i] for i, name in enumerate(EXPRESSIONS)},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
@@ -11,10 +10,10 @@ from fertrack.storage.models import FrameRow
 from fertrack.storage.packing import fetch_tuples
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.stored_run import StoredRun
+from fertrack.types import Float64Array
 
 __all__ = ["speed_over_time"]
 
-_Floats = npt.NDArray[np.float64]
 _STAGES = ("read", "detect", "align", "classify", "track")
 
 
@@ -95,13 +94,13 @@ def speed_over_time(run: StoredRun, *, window_s: float = 10.0) -> pd.DataFrame:
     return note_columns(result)
 
 
-def _summed_up(depth: _Floats) -> dict[str, float]:
+def _summed_up(depth: Float64Array) -> dict[str, float]:
     if not len(depth):
         return {}
     p50, p95 = np.percentile(depth, [50, 95])
     return {"p50": float(p50), "p95": float(p95), "max": float(depth.max())}
 
 
-def _per_second(ms: _Floats) -> _Floats:
-    rate: _Floats = np.divide(1e3, ms, out=np.full(len(ms), np.nan), where=ms > 0.0)
+def _per_second(ms: Float64Array) -> Float64Array:
+    rate: Float64Array = np.divide(1e3, ms, out=np.full(len(ms), np.nan), where=ms > 0.0)
     return rate

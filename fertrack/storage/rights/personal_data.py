@@ -28,12 +28,11 @@ from fertrack.storage.people.subjects import person_label
 from fertrack.storage.rights.data_subject import DataSubject, action_concerns, find_data_subject, unclaimed_keys
 from fertrack.storage.rights.name_redaction import name_pattern
 from fertrack.storage.rights_models import Thumbnail
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, LABELS
 
 __all__ = ["Holdings", "holdings"]
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-_LABELS = (*EXPRESSIONS, "uncertain")  # indexed by label: -1 is uncertain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +156,7 @@ def _faces_of_run(connection: sa.Connection, subject: DataSubject, run: int) -> 
             **{name: xyxy[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
             "score": np.array([row.score for row in rows], np.float32),
             **{f"{name}_{axis}": points[:, 2 * i + j] for i, name in enumerate(_POINTS) for j, axis in enumerate("xy")},
-            "label": pd.Series([_LABELS[row.label] for row in rows], dtype="str"),
+            "label": pd.Series([LABELS[row.label] for row in rows], dtype="str"),
             "probability": np.array([row.probability for row in rows], np.float32),
             **{f"p_{name}": smoothed[:, i] for i, name in enumerate(EXPRESSIONS)},
             **{f"raw_{name}": raw[:, i] for i, name in enumerate(EXPRESSIONS)},
@@ -168,7 +167,7 @@ def _faces_of_run(connection: sa.Connection, subject: DataSubject, run: int) -> 
 
 def _labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Labels by name instead of number."""
-    return table.assign(label=[_LABELS[int(label)] for label in table["label"]])
+    return table.assign(label=[LABELS[int(label)] for label in table["label"]])
 
 
 def _corrections(connection: sa.Connection, subject: DataSubject) -> pd.DataFrame:

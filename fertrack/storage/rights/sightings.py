@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
 from fertrack.storage.models import Face, FrameRow
 from fertrack.storage.packing import fetch_tuples, unpack_rows
 from fertrack.storage.people.subjects import load_subjects
 from fertrack.tracking.face_positions import NOBODY, Sightings
+from fertrack.types import IntArray
 
 __all__ = ["face_keys", "load_sightings"]
 
@@ -33,7 +33,7 @@ def load_sightings(connection: sa.Connection, run: int) -> Sightings:
     )
 
 
-def face_keys(connection: sa.Connection, run: int) -> npt.NDArray[np.int64]:
+def face_keys(connection: sa.Connection, run: int) -> IntArray:
     """Frame and number within it of every face of a run, int64 (N, 2), in the order of ``load_sightings``."""
     statement = sa.select(Face.frame_index, Face.face_index).where(Face.run_id == run)
     rows = fetch_tuples(connection, statement.order_by(Face.frame_index, Face.face_index))

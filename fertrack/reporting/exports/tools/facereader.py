@@ -21,12 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from fertrack.reporting.exports.tools.content import PersonContent, RunContent, run_content
 from fertrack.reporting.exports.tools.text_files import write_texts
+from fertrack.types import Float64Array
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
@@ -71,7 +70,7 @@ def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> lis
 
 
 def to_detailed_log(
-    content: RunContent, person: PersonContent, frame_times_s: npt.NDArray[np.float64], faces: pd.DataFrame
+    content: RunContent, person: PersonContent, frame_times_s: Float64Array, faces: pd.DataFrame
 ) -> str:
     """The person's probabilities, a line a frame.
 
@@ -91,9 +90,7 @@ def to_detailed_log(
     return _with_head("Video analysis detailed log", content, person, lines)
 
 
-def to_state_log(
-    content: RunContent, person: PersonContent, frame_times_s: npt.NDArray[np.float64], faces: pd.DataFrame
-) -> str:
+def to_state_log(content: RunContent, person: PersonContent, frame_times_s: Float64Array, faces: pd.DataFrame) -> str:
     """The person's label, a line whenever it changes.
 
     Args:
