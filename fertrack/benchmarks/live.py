@@ -34,6 +34,7 @@ from fertrack.benchmarks.loopback.sender import PROTOCOLS, LoopbackSender, Proto
 from fertrack.config import Settings, load_settings
 from fertrack.errors import EvaluationError
 from fertrack.live.latency import Meter
+from fertrack.live.options import LiveOptions
 from fertrack.live.session import LiveSession
 from fertrack.pipeline.scheduler import available_cores
 
@@ -87,7 +88,7 @@ def measure_live(
         tempfile.TemporaryDirectory() as folder,
         LoopbackSender(clip, protocol, fps=fps, size=size, seconds=seconds, numbered=True) as sender,
     ):
-        session = LiveSession(settings, sender.address, out=Path(folder), fixed=fixed)
+        session = LiveSession(settings, sender.address, LiveOptions(out=Path(folder), fixed=fixed))
         with session:
             watcher = _Watcher(session, sender)
             watcher.watch(_SETTLING_S)

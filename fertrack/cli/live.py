@@ -96,6 +96,7 @@ def live(
     }
     settings = settings_from(config, overrides, flags)
     with _leaving_at_once():  # while nothing has begun that would have to be completed
+        from fertrack.live.options import LiveOptions
         from fertrack.live.session import LiveSession
         from fertrack.rights.purpose import UNSTATED
 
@@ -103,13 +104,15 @@ def live(
         session = LiveSession(
             settings,
             source,
-            realtime=realtime,
-            record=record,
-            store=not no_store,
-            duration_s=duration_s,
-            fixed=fixed,
-            out=out,
-            overwrite=overwrite,
+            LiveOptions(
+                realtime=realtime,
+                record=record,
+                store=not no_store,
+                duration_s=duration_s,
+                fixed=fixed,
+                out=out,
+                overwrite=overwrite,
+            ),
         )
         console = err_console()
         with _ending_by_signals(session) as stopped:

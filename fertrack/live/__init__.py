@@ -9,22 +9,20 @@
 
 Reading order::
 
-    config      options of a live run
+    config      settings of live runs
+    options     ``LiveOptions``: wishes of one run
     session     ``LiveSession``: start, view, state, record, stop
-    run         the frame loop, from the first frame to the last row
+    run         before, during and after the frame loop
     resources   opened before the run, closed after it
     capture     newest frame of a source, read in its own thread
     budget      how often and how closely to analyse
     display     newest frame with the latest result drawn
     people      one entry per person, kept up to date
-    monitor     meters and notices of a run
-    watchdog    warning when results arrive too slowly to track
+    monitor     meters, notices and state of a run
     latency     latencies and rates, recent and total
     state       the values that sessions show to others
     strip       last minute of a person in half-second columns
-    recorder    recording of what is displayed
-    recordings  all recordings of one run
-    completion  re-identification, names and recordings at the end
+    recorder    recordings of what is displayed
     results     ``open_live``: results only, for embedding
 """
 
@@ -33,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fertrack.live.budget import Budget, BudgetController
+    from fertrack.live.options import LiveOptions
     from fertrack.live.results import LiveResults, open_live
     from fertrack.live.session import LiveSession
     from fertrack.live.state import LivePerson, LiveState, LiveSummary, LiveView
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "BudgetController",
+    "LiveOptions",
     "LivePerson",
     "LiveResults",
     "LiveSession",
@@ -52,6 +52,7 @@ __all__ = [
 _HOME = {
     "Budget": "budget",
     "BudgetController": "budget",
+    "LiveOptions": "options",
     "LivePerson": "state",
     "LiveResults": "results",
     "LiveSession": "session",

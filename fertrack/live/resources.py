@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
@@ -13,6 +12,7 @@ from fertrack.files import make_folder
 from fertrack.live.budget import AnalysisSchedule, BudgetController, input_sizes
 from fertrack.live.capture import Capture
 from fertrack.live.config import LiveConfig
+from fertrack.live.options import LiveOptions
 from fertrack.outputs.plan import database_url
 from fertrack.pipeline.pipeline import Pipeline
 from fertrack.protocols import VideoSource
@@ -21,11 +21,11 @@ from fertrack.sinks.relinker import Relinker, build_relinker
 from fertrack.sources import open_live_source
 from fertrack.storage.engine import Database, open_database
 
-__all__ = ["Opened", "open_live_run"]
+__all__ = ["Resources", "open_live_run"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opened:
+class Resources:
     """Everything that a live run needs and has to close again.
 
     Attributes:
@@ -64,27 +64,21 @@ class Opened:
 def open_live_run(
     settings: Settings,
     location: str | int,
+    options: LiveOptions,
+    closing: threading.Event,
     *,
-    realtime: bool,
-    fixed: bool,
-    out: Path,
-    store: bool,
     pipeline: Pipeline | None,
     source: VideoSource | None,
-    closing: threading.Event,
-) -> Opened:
+) -> Resources:
     """Load the models, and open the database and the source; what was opened is closed again if the rest cannot be.
 
     Args:
         settings: all options.
         location: camera index, URL, or path of a video file.
-        realtime: play a file at its own speed.
-        fixed: adapt nothing.
-        out: folder of the database.
-        store: whether there is to be a database.
+        options: of the run.
+        closing: set from any thread, it ends waiting for a source.
         pipeline: use this one.
         source: use this one; closed, too, if the rest cannot be opened.
-        closing: set from any thread, it ends waiting for a source.
 
     Raises:
         ConfigError: an option does not fit.
@@ -100,19 +94,24 @@ def open_live_run(
         if relinker is not None:
             undo.callback(relinker.close)
         database = None
-        if store:
-            make_folder(out)
-            database = open_database(database_url(settings, out), create=True)
+        if options.store:
+            make_folder(options.out)
+            database = open_database(database_url(settings, options.out), create=True)
             undo.callback(database.close)
         if source is None:
             source = open_live_source(
-                location, realtime=realtime, config=settings.stream, input_config=settings.input, closing=closing
+                location,
+                realtime=options.realtime,
+                config=settings.stream,
+                input_config=settings.input,
+                closing=closing,
             )
             undo.callback(source.close)
+        fixed = options.fixed or settings.live.fixed
         schedule = AnalysisSchedule(None if fixed else _controller(settings.live, pipeline))
-        opened = Opened(pipeline, schedule, source, Capture(source), relinker, database)
+        resources = Resources(pipeline, schedule, source, Capture(source), relinker, database)
         undo.pop_all()
-    return opened
+    return resources
 
 
 def _controller(live: LiveConfig, pipeline: Pipeline) -> BudgetController:

@@ -9,6 +9,7 @@ from typing import Self
 
 from fertrack.config import Settings
 from fertrack.live.display import Shown
+from fertrack.live.options import LiveOptions
 from fertrack.live.session import LiveSession
 from fertrack.pipeline.pipeline import Pipeline
 from fertrack.protocols import VideoSource
@@ -53,11 +54,7 @@ def open_live(
         LiveSession(
             settings or Settings(),
             location,
-            realtime=realtime,
-            store=store,
-            duration_s=duration_s,
-            fixed=fixed,
-            display=False,
+            LiveOptions(realtime=realtime, store=store, duration_s=duration_s, fixed=fixed, display=False),
             pipeline=pipeline,
             source=source,
         )

@@ -13,8 +13,9 @@ from fertrack.config import Settings
 from fertrack.errors import FertrackError
 from fertrack.live.display import Shown
 from fertrack.live.latency import Meter
-from fertrack.live.monitor import Observed
-from fertrack.live.recordings import Recordings
+from fertrack.live.monitor import Monitor
+from fertrack.live.options import LiveOptions
+from fertrack.live.recorder import Recordings
 from fertrack.live.resources import open_live_run
 from fertrack.live.run import LiveRun
 from fertrack.live.state import LiveState, LiveSummary, LiveView
@@ -38,14 +39,7 @@ class LiveSession:
     Args:
         settings: all options.
         location: camera index, URL, or path of a video file (played in real time).
-        realtime: play a file at its own speed (a file is never read live otherwise).
-        record: record what is displayed into this file from the first frame on.
-        store: write results to the database.
-        duration_s: end after so many seconds, counted from the first frame.
-        fixed: adapt nothing (also ``live.fixed``).
-        out: folder of the database and of recordings that are given no path.
-        overwrite: replace ``record`` if it is there.
-        display: draw pictures at all; without, there is nothing to view or record.
+        options: of this run.
         pipeline: use this one, made with ``live=True``, instead of building one from the settings.
         source: use this one instead of opening ``location``.
 
@@ -54,7 +48,7 @@ class LiveSession:
         summary: what it came to; None until the end, or if it failed.
 
     Example:
-        >>> with LiveSession(Settings(), 0, duration_s=10.0) as session:  # doctest: +SKIP
+        >>> with LiveSession(Settings(), 0, LiveOptions(duration_s=10.0)) as session:  # doctest: +SKIP
         ...     view = session.view()
     """
 
@@ -62,41 +56,23 @@ class LiveSession:
         self,
         settings: Settings,
         location: str | int = 0,
+        options: LiveOptions | None = None,
         *,
-        realtime: bool = False,
-        record: Path | None = None,
-        store: bool = True,
-        duration_s: float | None = None,
-        fixed: bool = False,
-        out: Path = Path("fertrack-out"),
-        overwrite: bool = False,
-        display: bool = True,
         pipeline: Pipeline | None = None,
         source: VideoSource | None = None,
     ) -> None:
-        if duration_s is not None and not duration_s > 0.0:
-            raise ValueError(f"duration_s must be above 0, got {duration_s}")
-        if record is not None and not display:
-            raise ValueError("record needs display: what is displayed is what is recorded")
         self.error: Exception | None = None
         self.summary: LiveSummary | None = None
         self._settings = settings
         self._location = location
-        self._realtime = realtime
-        self._record = record
-        self._overwrite = overwrite
-        self._store = store
-        self._duration_s = duration_s
-        self._out = out
-        self._fixed = fixed or settings.live.fixed
-        self._wants_display = display
-        self._on_result: Callable[[Shown], None] = lambda _shown: None
-        self._on_end: Callable[[], None] = lambda: None
+        self._options = options or LiveOptions()
         self._pipeline = pipeline
         self._source = source
+        self._on_result: Callable[[Shown], None] | None = None
+        self._on_end: Callable[[], None] | None = None
         config = settings.video.model_copy(update={"preset": settings.live.record_preset})
-        self._recordings = Recordings(config, out, [location] if isinstance(location, str) else [])
-        self._observed = Observed(self._recordings, source)
+        self._recordings = Recordings(config, self._options.out, [location] if isinstance(location, str) else [])
+        self._monitor = Monitor(self._recordings, source)
         self._is_stopping = False
         self._closing = threading.Event()
         self._is_done = threading.Event()
@@ -117,34 +93,21 @@ class LiveSession:
         if self._thread is not None:
             return
         check_stated(self._settings.privacy)
-        if self._record is not None:
-            self._recordings.check(self._record, overwrite=self._overwrite)
-        opened = open_live_run(
+        if self._options.record is not None:
+            self._recordings.check(self._options.record, overwrite=self._options.overwrite)
+        resources = open_live_run(
             self._settings,
             self._location,
-            realtime=self._realtime,
-            fixed=self._fixed,
-            out=self._out,
-            store=self._store,
+            self._options,
+            self._closing,
             pipeline=self._pipeline,
             source=self._source,
-            closing=self._closing,
         )
-        self._observed.enter(opened)
-        run = LiveRun(
-            self._settings,
-            opened,
-            self._observed,
-            self._closing,
-            duration_s=self._duration_s,
-            display=self._wants_display,
-            record=self._record,
-            overwrite=self._overwrite,
-            on_result=self._on_result,
-        )
+        self._monitor.enter(resources)
+        run = LiveRun(self._settings, self._options, resources, self._monitor, self._closing, on_result=self._on_result)
         if self._is_stopping:
-            opened.capture.ask_to_end()
-        opened.capture.start()
+            resources.capture.ask_to_end()
+        resources.capture.start()
         self._thread = threading.Thread(target=self._work, args=(run,), name="fertrack-live", daemon=True)
         self._thread.start()
 
@@ -154,7 +117,7 @@ class LiveSession:
             return
         self._is_stopping = True
         self._closing.set()
-        capture = self._observed.capture
+        capture = self._monitor.capture
         if capture is not None:
             capture.ask_to_end()
 
@@ -199,7 +162,7 @@ class LiveSession:
 
         Values in ms, at ``time.monotonic``.
         """
-        return self._observed.meters
+        return self._monitor.meters
 
     def listen(self, on_result: Callable[[Shown], None], on_end: Callable[[], None]) -> None:
         """Be told of every result, and of the end, in the frame loop's thread; to be called before the start.
@@ -220,15 +183,15 @@ class LiveSession:
         Returns:
             None if none came in time, or the run has ended.
         """
-        display = self._observed.display
+        display = self._monitor.display
         if display is None:
-            self._is_done.wait(timeout_s if self._observed.capture is None else min(timeout_s, 0.05))
+            self._is_done.wait(timeout_s if self._monitor.capture is None else min(timeout_s, 0.05))
             return None
         return display.view(after, timeout_s)
 
     def state(self) -> LiveState:
         """State of the run at this moment; never waits for analysis."""
-        return self._observed.state(running=self._thread is not None and not self.ended, error=self.error)
+        return self._monitor.state(running=self._thread is not None and not self.ended, error=self.error)
 
     def start_recording(self, path: Path | None = None) -> Path:
         """Record what is displayed, from now on.
@@ -244,7 +207,9 @@ class LiveSession:
             OutputExistsError: the file is there already, or is the source.
             VideoWriteError: it cannot be written, or there is no picture yet, or a recording is in progress.
         """
-        return self._recordings.begin(path, overwrite=self._overwrite and path is not None and path == self._record)
+        return self._recordings.begin(
+            path, overwrite=self._options.overwrite and path is not None and path == self._options.record
+        )
 
     def stop_recording(self) -> Path | None:
         """Complete the recording in progress.
@@ -267,7 +232,7 @@ class LiveSession:
         Raises:
             ValueError: nobody has this number, or somebody else has this name.
         """
-        self._observed.people.rename(person, name)
+        self._monitor.people.rename(person, name)
 
     def _work(self, run: LiveRun) -> None:
         """The thread."""
@@ -285,4 +250,5 @@ class LiveSession:
                 logger.warning("the live run could not be closed properly", exc_info=error)
             finally:
                 self._is_done.set()
-                self._on_end()
+                if self._on_end is not None:
+                    self._on_end()

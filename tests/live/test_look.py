@@ -18,6 +18,7 @@ from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig, SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
 from fertrack.live import LiveSession
+from fertrack.live.options import LiveOptions
 from fertrack.pipeline.analyzer import FaceAnalyzer
 from fertrack.reid.config import LinkingConfig
 from fertrack.sinks.reid import LinkingSink
@@ -211,7 +212,9 @@ def test_somebody_known_from_an_earlier_run_is_called_by_name_at_once(
     def names_seen(name: str) -> set[str]:
         seen = set()
         source = LiveScene(scene)
-        with LiveSession(settings, out=tmp_path, source=source, pipeline=live_pipeline(scene)) as live:
+        with LiveSession(
+            settings, options=LiveOptions(out=tmp_path), source=source, pipeline=live_pipeline(scene)
+        ) as live:
             deadline_s = time.monotonic() + 15.0
             while time.monotonic() < deadline_s and not live.ended:
                 seen |= {person.name for person in live.state().persons}

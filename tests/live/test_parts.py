@@ -14,9 +14,9 @@ from fertrack.live.budget import AnalysisSchedule, Budget, BudgetController, Cos
 from fertrack.live.capture import Capture, LiveFeed
 from fertrack.live.display import predicted_xyxy
 from fertrack.live.latency import Measured, Meter
+from fertrack.live.monitor import FollowWatch
 from fertrack.live.people import PeopleSink
 from fertrack.live.state import Percentiles
-from fertrack.live.watchdog import FollowWatch
 from fertrack.tracking.kalman import BoxKalman
 from fertrack.tracking.tracker import SortTracker, TrackerConfig
 from fertrack.types import EXPRESSIONS, UNCERTAIN, AnalysisRequest, Detections, Faces, Frame, FrameResult

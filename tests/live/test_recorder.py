@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from fertrack.errors import ConfigError, OutputExistsError, VideoWriteError
-from fertrack.live.recorder import Recorder
-from fertrack.live.recordings import Recordings
+from fertrack.live.recorder import Recorder, Recordings
 from fertrack.sinks.config import VideoOutputConfig
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.types import Image, VideoInfo

@@ -32,6 +32,7 @@ from fertrack.live import LiveSession
 from fertrack.live.budget import Costs
 from fertrack.live.config import LiveConfig
 from fertrack.live.display import Display
+from fertrack.live.options import LiveOptions
 from fertrack.live.state import LiveState, LiveView
 from fertrack.reid.config import LinkingConfig
 from fertrack.sinks.config import VideoOutputConfig
@@ -55,10 +56,9 @@ LONG = 60.0
 def session(out: Path, source: LiveScene | None = None, *, look_s: float = 0.0, **options: object) -> LiveSession:
     return LiveSession(
         SETTINGS,
-        out=out,
+        options=LiveOptions(out=out, **options),
         source=source or LiveScene(),
         pipeline=live_pipeline(look_s=look_s),
-        **options,  # type: ignore[arg-type]
     )
 
 
@@ -128,7 +128,10 @@ def test_boxes_follow_their_faces_between_two_results(tmp_path: Path) -> None:
     pipeline = live_pipeline(scene, look_s=0.2)
     moved: list[float] = []
     with LiveSession(
-        SETTINGS, out=tmp_path, source=LiveScene(scene, frames=100), pipeline=pipeline, store=False, fixed=True
+        SETTINGS,
+        options=LiveOptions(out=tmp_path, store=False, fixed=True),
+        source=LiveScene(scene, frames=100),
+        pipeline=pipeline,
     ) as live:
         number = -1
         while not live.wait(0.0):
@@ -254,8 +257,8 @@ def test_what_is_found_out_at_the_end_is_noted_with_the_run(tmp_path: Path, monk
 def test_faces_without_an_estimate_leave_rows_that_say_so(tmp_path: Path) -> None:
     live = session(tmp_path, duration_s=1.5)
     live.start()
-    live._observed.schedule.budget = type(live._observed.schedule.budget)(2, 0, 4.0)
-    live._observed.schedule._controller = None
+    live._monitor.schedule.budget = type(live._monitor.schedule.budget)(2, 0, 4.0)
+    live._monitor.schedule._controller = None
     live.wait(LONG)
     assert live.error is None
     with open_database(tmp_path / "fertrack.db") as database:
@@ -364,7 +367,9 @@ def test_identities_outlive_an_outage_shorter_than_max_age(tmp_path: Path, away_
     """``max_age`` is 30 frames: 0.6 s of this source."""
     still = SyntheticScene((ScenePerson((60, 100)), ScenePerson((250, 160))), frame_count=100, fps=FPS)
     source = LiveScene(still, frames=100, gaps_s={50: away_s})
-    with LiveSession(SETTINGS, out=tmp_path, source=source, pipeline=live_pipeline(still), store=False) as live:
+    with LiveSession(
+        SETTINGS, options=LiveOptions(out=tmp_path, store=False), source=source, pipeline=live_pipeline(still)
+    ) as live:
         live.wait(LONG)
     assert live.summary is not None
     assert live.summary.tracks == ids
@@ -451,7 +456,12 @@ def test_a_failed_run_leaves_its_recording_and_names_to_be_found(tmp_path: Path)
     """Whoever is erased later is taken out of these as well."""
     pipeline = live_pipeline()
     pipeline.analyzer.detector = Broken(PAIR)
-    live = LiveSession(SETTINGS, out=tmp_path, source=LiveScene(), pipeline=pipeline, record=tmp_path / "shown.mp4")
+    live = LiveSession(
+        SETTINGS,
+        options=LiveOptions(out=tmp_path, record=tmp_path / "shown.mp4"),
+        source=LiveScene(),
+        pipeline=pipeline,
+    )
     with live:
         until(lambda: len(live.state().persons) == 2 or live.ended)
         live.rename(1, "Ana")
@@ -488,7 +498,7 @@ def test_what_really_went_wrong_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
     settings = SETTINGS.model_copy(update={"linking": LinkingConfig(method="appearance")})
     monkeypatch.setattr("fertrack.sinks.database.RunWriter", fail)
-    with LiveSession(settings, out=tmp_path, source=LiveScene(), pipeline=live_pipeline()) as live:
+    with LiveSession(settings, options=LiveOptions(out=tmp_path), source=LiveScene(), pipeline=live_pipeline()) as live:
         live.wait(LONG)
     assert isinstance(live.error, StorageError)
     assert str(live.error) == "disk is full"
@@ -608,7 +618,11 @@ def test_a_recording_never_replaces_what_is_read(tmp_path: Path, target: str) ->
     (tmp_path / "linked.mp4").symlink_to(clip)
     path = tmp_path / target
     live = LiveSession(
-        SETTINGS, str(clip), out=tmp_path, source=LiveScene(), pipeline=live_pipeline(), record=path, overwrite=True
+        SETTINGS,
+        str(clip),
+        LiveOptions(out=tmp_path, record=path, overwrite=True),
+        source=LiveScene(),
+        pipeline=live_pipeline(),
     )
     with pytest.raises(OutputExistsError, match="being read"):
         live.start()
@@ -628,10 +642,11 @@ def test_faces_that_are_to_be_hidden_are_not_recorded(tmp_path: Path) -> None:
             "privacy": SETTINGS.privacy.model_copy(update={"thumbnails": True}),
         }
     )
-    options = {"out": tmp_path, "pipeline": live_pipeline(), "duration_s": 1.0}
+    wishes, pipeline = LiveOptions(out=tmp_path, duration_s=1.0), live_pipeline()
+    recorded = replace(wishes, record=tmp_path / "shown.mp4")
     with pytest.raises(ConfigError, match="anonymise"):
-        LiveSession(settings, source=LiveScene(), record=tmp_path / "shown.mp4", **options).start()
-    with LiveSession(settings, source=LiveScene(), **options) as live:
+        LiveSession(settings, options=recorded, source=LiveScene(), pipeline=pipeline).start()
+    with LiveSession(settings, options=wishes, source=LiveScene(), pipeline=pipeline) as live:
         until(lambda: live.state().displayed > 0)
         with pytest.raises(ConfigError, match="anonymise"):
             live.start_recording()
@@ -644,8 +659,10 @@ def test_faces_that_are_to_be_hidden_are_not_recorded(tmp_path: Path) -> None:
 def test_the_budget_asks_for_no_more_pictures_than_are_ever_displayed(tmp_path: Path) -> None:
     """Else a fast machine would give up analysis for pictures that must not be shown."""
     settings = SETTINGS.model_copy(update={"live": LiveConfig(display_fps=25.0, most_display_fps=15.0)})
-    with LiveSession(settings, out=tmp_path, source=LiveScene(), pipeline=live_pipeline(), store=False) as live:
-        controller = live._observed.schedule._controller
+    with LiveSession(
+        settings, options=LiveOptions(out=tmp_path, store=False), source=LiveScene(), pipeline=live_pipeline()
+    ) as live:
+        controller = live._monitor.schedule._controller
         assert controller is not None
         found = [controller.update(Costs(5.0, 1.0, 1.0, 50.0, 15.0), float(second)) for second in range(8)]
     assert {budget.detect_every for budget in found} == {1}
@@ -686,7 +703,9 @@ def test_numbers_seen_live_find_the_same_persons_in_the_database(tmp_path: Path)
         update={"linking": linking, "tracking": SETTINGS.tracking.model_copy(update={"max_age": 3})}
     )
     pipeline = live_pipeline(scene, settings=settings)
-    with LiveSession(settings, out=tmp_path, source=LiveScene(scene, frames=96), pipeline=pipeline) as live:
+    with LiveSession(
+        settings, options=LiveOptions(out=tmp_path), source=LiveScene(scene, frames=96), pipeline=pipeline
+    ) as live:
         seen = set()
         while not live.wait(0.05):
             seen |= {(person.person, person.track) for person in live.state().persons}
@@ -713,13 +732,13 @@ def test_an_unusable_recording_is_refused_before_anything_begins(tmp_path: Path)
 def test_a_purpose_can_be_required(tmp_path: Path) -> None:
     settings = Settings.model_validate({"privacy": {"require_purpose": True}})
     with pytest.raises(ConfigError, match="purpose"):
-        LiveSession(settings, out=tmp_path, source=LiveScene(), pipeline=live_pipeline()).start()
+        LiveSession(settings, options=LiveOptions(out=tmp_path), source=LiveScene(), pipeline=live_pipeline()).start()
 
 
 @pytest.mark.parametrize("options", [{"duration_s": 0.0}, {"record": Path("a.mp4"), "display": False}])
 def test_misuse(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must be above 0|needs display"):
-        LiveSession(Settings(), **options)  # type: ignore[arg-type]
+        LiveOptions(**options)  # type: ignore[arg-type]
 
 
 # open_live ---------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ import pytest
 from fertrack.errors import ConfigError, MissingExtraError
 from fertrack.imaging import palette
 from fertrack.live import LiveSession
+from fertrack.live.options import LiveOptions
 from fertrack.rights.purpose import NOTICE
 from fertrack.types import EXPRESSIONS
 from fertrack.web import pictures, serve
@@ -84,7 +85,7 @@ def test_the_session_of_these_tests_is_asked_as_the_real_one(name: str) -> None:
 
 
 def test_a_real_session_on_the_page(tmp_path: Path) -> None:
-    session = LiveSession(SETTINGS, out=tmp_path, source=LiveScene(), pipeline=live_pipeline())
+    session = LiveSession(SETTINGS, options=LiveOptions(out=tmp_path), source=LiveScene(), pipeline=live_pipeline())
     heard: list[tuple[str, dict]] = []
     with ThreadPoolExecutor(1) as listener, session, serving(session) as page, page.let_in() as browser:
         listening = listener.submit(events, browser, found=heard)

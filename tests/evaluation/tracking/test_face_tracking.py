@@ -251,11 +251,6 @@ def test_a_video_in_which_nobody_is_followed_is_scored() -> None:
     assert (row.tracks.found, row.tracks.missed, row.tracks.idf1) == (0, 2, 0.0)
 
 
-def test_persons_are_read_from_their_tracks() -> None:
-    persons = pd.DataFrame({"tracks": pd.Series(["1, 4", "2"], dtype="str")})
-    assert face_tracking._person_of(persons) == {1: 1, 4: 1, 2: 2}
-
-
 SCORES = FaceScores(0.98765432, 0.9, 0.95, 0, 1, 2, 3, 2)
 
 
