@@ -73,15 +73,17 @@ VARIANTS = (
     Variant("second look from 0.1", {"low_score": 0.1}),
     Variant("without score bands at all", {"high_score": 0.5, "low_score": 0.5, "new_track_score": 0.5}),
     Variant("tracks begin at 0.6", {"new_track_score": 0.6}),
-    Variant("without buffered boxes", {"buffer": 0.0}),
+    Variant("without the third pass by distance", {"reach": 0.0}),
+    Variant("without rejoining lost tracks", {"rejoin_s": 0.0}),
     Variant("without the size limit", {"largest_size_ratio": 0.0}),
     Variant("without confirmed tracks first", {"confirmed_first": False}),
     Variant("without more velocity noise", {"velocity_noise": 1.0}),
     Variant("without retracing gaps", {"retrace": False}),
+    Variant("without noise by time", {"noise_by_time": False}),
     Variant("without distrust of overlapping faces", {"crowding_iou": 0.0}),
     Variant("overlap 0.3 as in SORT", {"iou_threshold": 0.3}),
     Variant("min_hits 3 as in SORT", {"min_hits": 3}),
-    Variant("max_age 1 as in SORT", {"max_age": 1}),
+    Variant("max_age 1 as in SORT", {"max_age": 1, "max_age_s": 0.0}),
     Variant("plain SORT", {}, PLAIN_SORT),
 )
 
@@ -115,15 +117,15 @@ def detect(video: Path, detection: DetectionConfig, *, every: int = 1) -> tuple[
 
 def _pedestrians(folder: Path) -> Iterator[str]:
     sequences = [
-        (files.name, read_mot(files.boxes), read_ground_truth(files.truth), files.frames)
+        (files.name, read_mot(files.boxes), read_ground_truth(files.truth), files.frames, files.fps)
         for files in find_sequences(folder, [])
     ]
     yield "| variant | options | MOTA | IDF1 | HOTA | sw. | MOTA | IDF1 | HOTA | sw. | MOTA | IDF1 | HOTA | sw. |"
     yield "|---|---|" + "---:|" * 12
     for variant in VARIANTS:
         results = [
-            SequenceResult(name, run_tracker(found, variant.config, max(frames, truth.last_frame)), truth)
-            for name, found, truth, frames in sequences
+            SequenceResult(name, run_tracker(found, variant.config, max(frames, truth.last_frame), fps), truth)
+            for name, found, truth, frames, fps in sequences
         ]
         halves = [[r for r in results if (r.name in TUNED_ON) == tuned] for tuned in (True, False)]
         cells = [_cells(score(part)[-1:]) for part in (*halves, results)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 
@@ -24,6 +23,7 @@ __all__ = ["FollowWatch", "Monitor"]
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_S = 1.0
 _IN_A_ROW = 2
 """So many steps are too long, or short enough again, before it is said: one look may take long for any reason."""
 
@@ -63,15 +63,14 @@ class Monitor:
         """See what was opened."""
         self._source, self.capture, self.schedule = resources.source, resources.capture, resources.schedule
 
-    def begin(self, people: PeopleSink, max_age: int, fps: float) -> None:
+    def begin(self, people: PeopleSink, fps: float) -> None:
         """See the frame loop begin.
 
         Args:
             people: who is there.
-            max_age: so many frames a track lives without being looked at.
             fps: frames a second, as they are numbered.
         """
-        self.people, self.following = people, FollowWatch(max_age, fps)
+        self.people, self.following = people, FollowWatch(fps)
 
     def saw(self, shown: Shown) -> None:
         """Take note of a result."""
@@ -209,27 +208,26 @@ class Monitor:
 
 
 class FollowWatch:
-    """Compares the time from result to result with the longest that a track lives without one.
+    """Compares the time from result to result with the longest in which a face is about where it was.
 
     A source that was away makes a long step, too; there, the result itself comes in time.
 
     Args:
-        max_age: so many frames a track lives without being looked at, ``tracking.max_age``.
         fps: frames a second, as they are numbered.
 
     Attributes:
         notice: what to say for now; empty while people can be followed.
 
-    >>> watch = FollowWatch(30, 30.0)
+    >>> watch = FollowWatch(30.0)
     >>> for frame in (0, 45, 90):
     ...     watch.saw(frame, late_s=1.5, faces=1)
     >>> watch.notice.partition(":")[0]
     '0.7 results a second are too few to follow anyone'
     """
 
-    def __init__(self, max_age: int, fps: float) -> None:
+    def __init__(self, fps: float) -> None:
         self.notice = ""
-        self._longest_s = (max_age + 1) / fps
+        self._longest_s = _LONGEST_S
         self._fps = fps
         self._last: int | None = None
         self._slow_s: list[float] = []
@@ -280,9 +278,8 @@ class FollowWatch:
             logger.warning("%s", self.notice)
 
     def _sentence(self, step_s: float) -> str:
-        age = math.ceil(2.0 * step_s * self._fps / 10.0) * 10
         return (
-            f"{1.0 / step_s:.1f} results a second are too few to follow anyone: a face that is not looked at again "
-            f"within {self._longest_s:.1f} s becomes another; make looks cheaper (--set detection.long_side=320, "
-            f"--set linking.method=off) or let tracks wait longer (--set tracking.max_age={age})"
+            f"{1.0 / step_s:.1f} results a second are too few to follow anyone: whoever moves in the "
+            f"{step_s:.1f} s between becomes another; make looks cheaper (--set detection.long_side=320, "
+            "--set linking.method=off)"
         )

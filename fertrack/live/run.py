@@ -104,7 +104,7 @@ class LiveRun:
         latest = LatestResult(feed.captured_at, monitor.latency, on_result=self._take, on_finish=finish)
         linking = resources.linking_sink()
         people = monitor.people if linking is None else _people_of(linking, resources.database)
-        monitor.begin(people, resources.pipeline.tracking.max_age, self._capture.fps)
+        monitor.begin(people, self._capture.fps)
         store = self._prepare_store(info, linking)
         if self._options.display:
             self._begin_display(info, latest)

@@ -59,7 +59,7 @@ class _Fold:
     """The stateful half of one run: finds cuts, tracks, calibrates and smooths. Microseconds a frame."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.tracker = SortTracker(pipeline.tracking, count_frames=pipeline.live)
+        self.tracker = SortTracker(pipeline.tracking)
         self._cuts = CutDetector(pipeline.shots)
         self._expressions = ExpressionFold(pipeline.calibrator, pipeline.smoothing)
         self._lookback = 0 if pipeline.live else pipeline.tracking.lookback
@@ -81,7 +81,7 @@ class _Fold:
         for seen, is_cut in find_cuts(*analysed):
             if is_cut:
                 self.tracker.cut()
-            update = self.tracker.update(seen.faces.detections, seen.frame_index)
+            update = self.tracker.update(seen.faces.detections, seen.frame_index, seen.timestamp_s)
             # What the detector is not sure of is a face only where a track bears it out.
             faces = seen if update.kept.all() else replace(seen, faces=seen.faces.select(update.kept))
             self._held.append((faces, update.select(update.kept), is_cut, time.perf_counter() - started))
@@ -131,7 +131,7 @@ class Pipeline:
             still enough; without effect on a live run.
         live: analyse each frame in the calling thread as soon as it comes, and emit it at once instead of holding back
             ``min_hits - 1`` frames for earlier rows' IDs. Only where a cut is suspected, a frame waits for the next
-            one. Tracks age by frames of the source, also those left out, so ``max_age`` is the same time as offline.
+            one. Tracks age by the time of the frames, as they do offline.
     """
 
     def __init__(

@@ -5,6 +5,9 @@ Reading order::
     config          options
     kalman          constant-velocity Kalman filter
     association     assignment of detections to tracks
+    pace            usual time between images, and longer steps
+    lives           the tracker's table of living tracks
+    rejoin          lost tracks that new ones continue
     track           the tracker's output
     tracker         the tracker
     face_positions  interpolated face boxes of a stored run

@@ -4,9 +4,9 @@
    (arXiv 1602.00763, section 3.3).
 2. Less sure detections with the tracks left over that were seen a moment ago: a face that turns away or is half hidden
    scores low, but is where it was expected (ByteTrack, arXiv 2110.06864, section 3).
-3. Sure detections and tracks still left over, with both boxes grown: a small box that moves fast, or whose track was
-   lost for a while, does not overlap its prediction although it is near (buffered IoU, C-BIoU, arXiv 2211.14317,
-   section 3.2).
+3. Sure detections and tracks still left over, by distance and size: a small box that moves fast, or whose track was
+   lost for a while, does not overlap its prediction although it is near. How near depends on the time since the track
+   was seen (growing uncertainty; buffered IoU, C-BIoU, arXiv 2211.14317, grows boxes instead).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fertrack.imaging.geometry import iou_of_proper
 from fertrack.tracking.config import TrackerConfig
 
-__all__ = ["Candidates", "associate", "grown"]
+__all__ = ["Candidates", "associate", "nearness"]
 
 Float64Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -28,6 +28,10 @@ Indices = npt.NDArray[np.intp]
 
 _RECENTLY = 1
 """A track may have been missed for so many updates, and still be continued by a less sure detection."""
+_SIZE, _SIZE_PER_S = 0.4, 0.3
+"""Logarithm of the ratio of two boxes' sizes from which on they are not near; grows with each second."""
+_NEAR = 1e-9
+_MIN_SIDE = 1e-3
 _FIRST = 1.0
 """Added to the overlap of tracks with an ID: more than any overlap, so that they are served first."""
 
@@ -40,11 +44,15 @@ class Candidates:
         xyxy: float64 (T, 4), predicted boxes, px.
         has_id: bool (T,).
         misses: int64 (T,), updates since the last match.
+        unseen_s: float64 (T,), seconds since then.
+        reach: share of the options' reach that the third pass has.
     """
 
     xyxy: Float64Array
     has_id: Mask
     misses: npt.NDArray[np.int64]
+    unseen_s: Float64Array
+    reach: float = 1.0
 
 
 def associate(
@@ -69,7 +77,7 @@ def associate(
     frame = _Frame(tracks.has_id, _similar_size(tracks.xyxy, boxes, config.largest_size_ratio), config)
     left, sure = np.arange(len(tracks.xyxy)), is_sure.nonzero()[0]
     pairs = [frame.pair(left, sure, _part(overlaps, left, sure), config.iou_threshold)]
-    if is_unsure is None and not config.buffer:
+    if is_unsure is None and not config.reach:
         return pairs[0]
     left, sure = _without(left, pairs[0][0]), _without(sure, pairs[0][1])
 
@@ -79,19 +87,43 @@ def associate(
         pairs.append(frame.pair(recent, unsure, _part(overlaps, recent, unsure), config.low_iou_threshold))
         left = _without(left, pairs[-1][0])
 
-    if config.buffer and len(left) and len(sure):
-        left = left[tracks.has_id[left]]
-        near = iou_of_proper(grown(tracks.xyxy[left], config.buffer), grown(boxes[sure], config.buffer))
-        pairs.append(frame.pair(left, sure, near, config.buffered_iou_threshold))
+    if config.reach and len(left) and len(sure):
+        near = nearness(tracks.xyxy[left], boxes[sure], tracks.unseen_s[left], config, tracks.reach)
+        pairs.append(frame.pair(left, sure, near, _NEAR))
     if len(pairs) == 1:
         return pairs[0]
     return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
 
 
-def grown(xyxy: Float64Array, share: float) -> Float64Array:
-    """Boxes (N, 4) grown on every side by ``share`` of their width or height."""
-    margin = share * (xyxy[:, 2:] - xyxy[:, :2])
-    return np.concatenate([xyxy[:, :2] - margin, xyxy[:, 2:] + margin], axis=1)
+def nearness(
+    tracks: Float64Array, boxes: Float64Array, unseen_s: Float64Array, config: TrackerConfig, share: float = 1.0
+) -> Float64Array:
+    """Compare predicted boxes with detections by distance and size.
+
+    Args:
+        tracks: float64 (T, 4), px.
+        boxes: float64 (N, 4), px.
+        unseen_s: float64 (T,), seconds since each track was seen.
+        config: for the distance that is still near.
+        share: of that distance.
+
+    Returns:
+        float64 (T, N): 1 for equal boxes, 0 or less for those that are too far apart or of too different size.
+
+    >>> still = np.array([[0.0, 0, 40, 40]])
+    >>> nearness(still, still + [20, 0, 20, 0], np.array([0.0]), TrackerConfig(reach=1.0)).tolist()
+    [[0.75]]
+    """
+    size_t, size_n = tracks[:, 2:] - tracks[:, :2], boxes[:, 2:] - boxes[:, :2]
+    size_t = np.maximum(size_t, _MIN_SIDE)
+    product = size_t[:, None] * size_n
+    apart = (tracks[:, None, :2] + tracks[:, None, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2
+    distance = (apart * apart / product).sum(axis=2)
+    scaling = np.log(size_n.prod(axis=1) / size_t.prod(axis=1)[:, None]) / 2
+    reach = share * (config.reach + config.reach_per_s * unseen_s[:, None])
+    likely = scaling / (_SIZE + _SIZE_PER_S * unseen_s[:, None])
+    near: Float64Array = 1.0 - distance / (reach * reach) - likely * likely
+    return near
 
 
 @dataclass(slots=True, eq=False)

@@ -17,12 +17,26 @@ class TrackerConfig(StageConfig):
     min_hits: int = Field(
         4, ge=1, le=1000, description="Detections in a row, its first one included, after which a track gets an ID."
     )
+    max_age_s: float = Field(
+        0.8,
+        ge=0.0,
+        le=100_000.0,
+        description="A track with an ID ends once it was not matched for longer, seconds: a hand before the face, a "
+        "turned head. A face that is found again later may still get its ID back, see rejoin_s.",
+    )
     max_age: int = Field(
-        30,
+        10,
         ge=0,
         le=100_000,
-        description="A track with an ID ends after more than this many processed frames in a row without a match. "
-        "30 bridges a second of video at 30 fps: a hand before the face, a turned head.",
+        description="It is kept for at least so many processed images in a row without a match, however far apart "
+        "they usually are (--rate, time lapse). A pause that is much longer than usual counts by its length.",
+    )
+    rejoin_s: float = Field(
+        2.0,
+        ge=0.0,
+        le=60.0,
+        description="A new track gets the ID of one that was lost for no longer, seconds, where both could be one "
+        "face by how they move and how large they are; decided when it gets an ID. 0: it never does.",
     )
     tentative_max_age: int = Field(
         0,
@@ -45,7 +59,11 @@ class TrackerConfig(StageConfig):
         "detector is asked for detections from here on. Equal to high_score: no such second look.",
     )
     new_track_score: float = Field(
-        0.7, ge=0.0, le=1.0, description="Only detections that the detector is at least so sure of begin a track."
+        0.7,
+        ge=0.0,
+        le=1.0,
+        description="Only detections that the detector is at least so sure of begin a track, and it "
+        "gets its ID when it is so sure of them on average.",
     )
     iou_threshold: float = Field(
         0.2, gt=0.0, le=1.0, description="Smallest overlap (IoU) of a detection with a track's predicted box to match."
@@ -53,15 +71,15 @@ class TrackerConfig(StageConfig):
     low_iou_threshold: float = Field(
         0.3, gt=0.0, le=1.0, description="The same for detections between low_score and high_score."
     )
-    buffer: float = Field(
-        0.5,
+    reach: float = Field(
+        1.0,
         ge=0.0,
         le=5.0,
-        description="Tracks with an ID and detections that are left over are compared once more, with boxes grown on "
-        "every side by this share of their size: small and fast faces. 0: they are not.",
+        description="Tracks and detections that are left over are compared once more, by distance and size: a face may "
+        "be so far from where it was expected, in widths and heights of its own. 0: they are not.",
     )
-    buffered_iou_threshold: float = Field(
-        0.3, gt=0.0, le=1.0, description="Smallest overlap (IoU) of the grown boxes to match."
+    reach_per_s: float = Field(
+        2.0, ge=0.0, le=20.0, description="By how much that distance grows with each second a track was not seen."
     )
     largest_size_ratio: float = Field(
         2.0,
@@ -78,6 +96,11 @@ class TrackerConfig(StageConfig):
         le=1000.0,
         description="How readily the motion model believes in a change of speed, as a multiple of SORT's own constant. "
         "Heads turn and stop more suddenly than SORT's pedestrians.",
+    )
+    noise_by_time: bool = Field(
+        True,
+        description="Where images are farther apart than 1/30 s, changes of speed are likelier by the square of it, "
+        "unless the detector's boxes jump about so that it could not be told.",
     )
     retrace: bool = Field(
         True,
@@ -127,16 +150,19 @@ class TrackerConfig(StageConfig):
 
 PLAIN_SORT = TrackerConfig(
     min_hits=3,
+    max_age_s=0.0,
     max_age=1,
+    rejoin_s=0.0,
     tentative_max_age=1,
     high_score=0.0,
     low_score=0.0,
     new_track_score=0.0,
     iou_threshold=0.3,
-    buffer=0.0,
+    reach=0.0,
     largest_size_ratio=0.0,
     confirmed_first=False,
     velocity_noise=1.0,
+    noise_by_time=False,
     retrace=False,
     crowding_iou=0.0,
     gating="after",

@@ -143,6 +143,23 @@ class BoxKalman:
         self._measured = self._measured[rows]
         self._frames_since = self._frames_since[rows]
 
+    def rescale(self, factor: float) -> None:
+        """Let a step of ``predict`` be ``factor`` times as long from now on: velocities are per step."""
+        for state in (self._state, self._settled):
+            state[1] *= factor
+            state[3] *= factor
+            state[4] *= factor * factor
+
+    def set_noise(self, noise: BoxNoise) -> None:
+        """Predict with other process noise from now on."""
+        self._noise = noise
+        self._process_position, self._process_velocity = _by_channel(noise.process)
+        self._single_step_noise = np.repeat(np.stack(self._noise_over(1.0))[:, None], len(self._measurement), axis=1)
+
+    def last_measured(self, rows: npt.NDArray[Any]) -> tuple[Float64Array, Float64Array]:
+        """Last measurements, float64 (K, 4), of some filters, and the velocities of u, v, s then, (K, 3)."""
+        return self._measured[rows], self._settled[1, rows, :_MOVING]
+
     def predict(self, steps: int = 1) -> None:
         """Move every filter on by ``steps`` frames: x = F x, P = F P Fᵀ + Q, each frame.
 

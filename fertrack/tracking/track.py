@@ -33,7 +33,8 @@ class Track:
         id: public ID, from 1; -1 while tentative.
         key: what ``TrackUpdate.keys`` calls it, from its first detection on.
         state: tentative, confirmed or lost.
-        mean: float64 (7,), read-only: u, v (px), s (px²), r, and the velocities of u, v, s per frame.
+        mean: float64 (7,), read-only: u, v (px), s (px²), r, and the velocities of u, v, s per image
+            (``Pace.step_s`` apart).
         covariance: float64 (7, 7), read-only.
         xyxy: float64 (4,), read-only: its box, px.
         age: frames since its first detection, gaps included.

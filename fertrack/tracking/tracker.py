@@ -1,15 +1,16 @@
 """Gives detections identities over time: SORT, from its paper (arXiv 1602.00763), and improvements on it.
 
 Each update predicts every track with a constant-velocity Kalman filter, assigns detections to the predictions
-(``fertrack.tracking.association``), and lets sure detections that are left over found new, tentative tracks. A
-tentative track that is matched ``min_hits`` times in a row is confirmed and given a public ID; a track unmatched for
-more than ``max_age`` updates ends, and its ID with it.
+(``fertrack.tracking.association``), and lets sure detections that are left over start new, tentative tracks. A
+tentative track that is matched ``min_hits`` times in a row is confirmed and given a public ID: that of a track lost
+shortly before whose face it can be (``fertrack.tracking.rejoin``), or else a new one. A track unmatched for longer than
+``max_age_s`` seconds, and for more than ``max_age`` images at their usual distance, ends.
 Each improvement is an option of ``TrackerConfig``; without them, as in ``PLAIN_SORT``, this is SORT as published.
 """
 
 from __future__ import annotations
 
-import operator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,31 +19,33 @@ from fertrack.imaging.geometry import iou_of_proper, measure_boxes
 from fertrack.tracking.association import Candidates, associate
 from fertrack.tracking.config import PLAIN_SORT, TrackerConfig
 from fertrack.tracking.kalman import BoxKalman, BoxNoise
+from fertrack.tracking.lives import Lives
+from fertrack.tracking.pace import NOMINAL_FPS, Pace
+from fertrack.tracking.rejoin import Ends, rejoin
 from fertrack.tracking.track import Track, TrackState, TrackUpdate
-from fertrack.types import UNCONFIRMED, Detections
+from fertrack.types import UNCONFIRMED, BoolArray, Detections, Float64Array, IntArray
 
 __all__ = ["PLAIN_SORT", "SortTracker", "Track", "TrackState", "TrackUpdate", "TrackerConfig"]
-
 
 _UNIT_BOX = (0.0, 0.0, 1.0, 1.0)
 _NONE = -1
 """In place of a track's row: the detection was given to none."""
 _STEADY, _UNSTEADY = 0.08**2, 0.12**2
 """Jitter (``BoxKalman.jitter``) up to which a detection is reported as it is, and from which on the filter's box is."""
-_KEY, _ID, _AGE, _HITS, _STREAK, _MISSES = range(6)
+_UNSTEADY_REACH = 0.5
+"""Share of the reach that is left where a box's own jitter is a good part of it."""
+_SAME_TIME_S = 1e-6
 
 
 class SortTracker:
     """SORT over the detections of one video or camera. One instance per run: IDs and keys count from it.
 
     IDs start at 1, are given in the order of confirmation (from left to right where several are confirmed at once)
-    and are never used again, so they have no holes. The order of the rows has no influence on what each is given,
-    unless two detections overlap a track exactly equally.
+    and have no holes; a track that continues a lost one has its ID. The order of the rows has no influence on what
+    each is given, unless two detections fit a track exactly equally.
 
     Args:
         config: its options.
-        count_frames: count a track's misses in frames, those left out included, rather than in updates, so that
-            ``max_age`` is the same time however many frames are left out. For live sources, where that varies.
 
     Example:
         >>> import numpy as np
@@ -54,20 +57,23 @@ class SortTracker:
         [[-1], [1], [1]]
     """
 
-    def __init__(self, config: TrackerConfig | None = None, *, count_frames: bool = False) -> None:
+    def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
-        self._count_frames = count_frames
         self._filters = BoxKalman(BoxNoise().with_velocity_noise(self.config.velocity_noise))
-        self._lives = np.empty((0, 6), dtype=np.int64)  # one row per living track, in step with the filters
+        self._lives = Lives()  # in step with the filters
+        self._pace = Pace()
+        self._is_unsteady = False
         self._ids: dict[int, int] = {}  # key -> public ID, of every track that ever had one
+        self._lost = Ends.none()  # of tracks with an ID that ended
+        self._id_count = 0
         self._next_key = 0
         self._updates = 0
         self._frame_index: int | None = None
 
     @property
     def confirmed_count(self) -> int:
-        """Number of public IDs given so far; the last one is equal to it."""
-        return len(self._ids)
+        """How many public IDs were given so far; the last one is equal to it."""
+        return self._id_count
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -75,19 +81,20 @@ class SortTracker:
         means, covariances, boxes = self._filters.means, self._filters.covariances, self._filters.xyxy
         for array in (means, covariances, boxes):
             array.flags.writeable = False
+        lives = self._lives
         return tuple(
             Track(
-                id=life[_ID],
-                key=life[_KEY],
-                state=_state(life),
+                id=int(lives.id[row]),
+                key=int(lives.key[row]),
+                state=_state(int(lives.id[row]), int(lives.misses[row])),
                 mean=means[row],
                 covariance=covariances[row],
                 xyxy=boxes[row],
-                age=life[_AGE],
-                hits=life[_HITS],
-                time_since_update=life[_MISSES],
+                age=(self._frame_index or 0) - int(lives.first_frame[row]),
+                hits=int(lives.hits[row]),
+                time_since_update=int(lives.misses[row]),
             )
-            for row, life in enumerate(self._lives.tolist())
+            for row in range(len(lives))
         )
 
     def track_id(self, key: int) -> int:
@@ -95,15 +102,15 @@ class SortTracker:
         return self._ids.get(key, UNCONFIRMED)
 
     @np.errstate(all="ignore")  # a box without area or near the largest float is dealt with, not warned of
-    def update(self, detections: Detections, frame_index: int) -> TrackUpdate:
+    def update(self, detections: Detections, frame_index: int, time_s: float | None = None) -> TrackUpdate:
         """Take the detections of the next frame.
 
-        Frames may be left out: a jump of k in ``frame_index`` predicts k frames. Unless told otherwise, a track's
-        misses are counted in updates, not in frames, so a rate of 5 a second with ``max_age`` 30 bridges six seconds.
+        Frames may be left out, and files may have gaps: a step of k times the usual time predicts k images.
 
         Args:
             detections: N faces, px; none is fine.
             frame_index: index of the frame, larger than the last one's.
+            time_s: when the frame is shown, seconds; None: 30 frames are a second.
 
         Returns:
             N rows: row i is detection i.
@@ -111,59 +118,73 @@ class SortTracker:
         Raises:
             ValueError: ``frame_index`` is not larger than the last one's; the tracker is as before.
         """
-        steps = self._advance(frame_index)
+        steps = self._advance(frame_index, time_s)
+        config, lives = self.config, self._lives
         boxes = detections.xyxy.astype(np.float64)
         measured, proper = measure_boxes(boxes)
-        high = detections.score >= self.config.high_score
+        high = detections.score >= config.high_score
         sure = proper & high
         unsure = None
         if np.count_nonzero(high) < len(high):
-            unsure = proper & ~high & (detections.score >= self.config.low_score)
+            unsure = proper & ~high & (detections.score >= config.low_score)
 
-        missed = steps if self._count_frames else 1
-        if missed > 1:
-            self._bury(missed - 1)
         if len(self._filters):
             self._filters.predict(steps)
-            self._lives[:, _AGE] += steps
-        candidates = Candidates(self._filters.xyxy, self._lives[:, _ID] != UNCONFIRMED, self._lives[:, _MISSES])
+        candidates = Candidates(
+            self._filters.xyxy,
+            lives.id != UNCONFIRMED,
+            lives.misses,
+            self._pace.now_s - lives.last_s,
+            _UNSTEADY_REACH if self._is_unsteady else 1.0,
+        )
         matchable = boxes if np.count_nonzero(proper) == len(boxes) else np.where(proper[:, None], boxes, _UNIT_BOX)
-        tracks, rows = associate(candidates, matchable, sure, unsure, self.config)
+        tracks, rows = associate(candidates, matchable, sure, unsure, config)
         seen = measured.take(rows, axis=0)
-        if self.config.retrace:
+        if config.retrace:
             self._filters.retrace(tracks, seen)
         self._filters.update(tracks, seen, self._crowded(boxes.take(rows, axis=0)))
-        self._count(tracks, missed)
+        lives.hit(tracks, detections.score.take(rows).astype(np.float64), self._pace.now_s)
 
         track_of_row = np.full(len(boxes), _NONE)
         track_of_row[rows] = tracks
         if len(rows) < len(boxes):
-            free = sure & (track_of_row == _NONE) & (detections.score >= self.config.new_track_score)
+            free = sure & (track_of_row == _NONE) & (detections.score >= config.new_track_score)
             founders = free.nonzero()[0]
             if len(founders):
                 founders = founders[_left_to_right(measured[founders])]
-                track_of_row[founders] = self._found(measured[founders])
+                track_of_row[founders] = self._start(measured[founders], detections.score[founders])
         self._confirm()
 
         result = self._report(track_of_row, boxes, high)
-        self._bury()
+        self._terminate(self._pace.now_s + self._pace.step_s)
         return result
 
     def cut(self) -> None:
         """End every track, because a new shot begins with the next frame; IDs, keys and frames go on counting."""
-        self._lives = self._lives[:0]
-        self._filters.keep(np.zeros(len(self._filters), dtype=np.bool_))
+        none = np.zeros(len(self._filters), dtype=np.bool_)
+        self._lives.keep(none)
+        self._filters.keep(none)
+        self._lost = Ends.none()
 
-    def _advance(self, frame_index: int) -> int:
-        index = operator.index(frame_index)
-        previous = self._frame_index
-        if previous is not None and index <= previous:
-            raise ValueError(f"frame_index must grow from update to update, got {index} after {previous}")
-        self._frame_index = index
+    def _advance(self, frame_index: int, time_s: float | None) -> int:
+        """Go on to a frame; give how many usual steps it is away, having ended the tracks that last not so long."""
+        steps, change = self._pace.advance(frame_index, time_s)
+        self._frame_index = int(frame_index)
         self._updates += 1
-        return 1 if previous is None else index - previous
+        if change != 1.0:
+            self._filters.rescale(change)
+        is_unsteady = self._filters.jitter > (_STEADY + _UNSTEADY) / 2
+        if change != 1.0 or is_unsteady != self._is_unsteady:
+            self._is_unsteady = is_unsteady
+            sparse = 1.0
+            if self.config.noise_by_time and not is_unsteady:
+                sparse = max(1.0, self._pace.step_s * NOMINAL_FPS) ** 2
+            self._filters.set_noise(BoxNoise().with_velocity_noise(self.config.velocity_noise * sparse))
+        if steps > 1:
+            self._terminate(self._pace.now_s)
+        return steps
 
-    def _crowded(self, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
+    def _crowded(self, boxes: Float64Array) -> BoolArray | None:
         """Mask of the matched boxes that overlap another one and may be half occluded; None if none do."""
         if not self.config.crowding_iou or len(boxes) < 2:
             return None
@@ -173,62 +194,90 @@ class SortTracker:
         meets &= meets.T
         if np.count_nonzero(meets) == len(boxes):  # each meets itself; the usual case, told without an IoU
             return None
-        crowded: npt.NDArray[np.bool_] = meets.sum(axis=1) > 1
+        crowded: BoolArray = meets.sum(axis=1) > 1
         near = boxes[crowded]
         crowded[crowded] = (iou_of_proper(near, near) > self.config.crowding_iou).sum(axis=1) > 1
         return crowded if np.count_nonzero(crowded) else None
 
-    def _count(self, matched: npt.NDArray[np.int64], missed: int) -> None:
-        lives = self._lives.T
-        if len(matched) == len(self._lives):
-            lives[_HITS : _STREAK + 1] += 1
-            lives[_MISSES] = 0
-            return
-        hit = np.zeros(len(self._lives), dtype=np.int64)
-        hit[matched] = 1
-        lives[_MISSES] += missed
-        lives[_MISSES] *= 1 - hit
-        lives[_HITS] += hit
-        lives[_STREAK] += hit
-        lives[_STREAK] *= hit
-
-    def _found(self, measured: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    def _start(self, measured: Float64Array, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
         """Start a tentative track for each measured box; return their rows."""
         first, count = len(self._lives), len(measured)
-        born = np.zeros((count, 6), dtype=np.int64)
-        born[:, _KEY] = self._new_keys(count)
-        born[:, _ID] = UNCONFIRMED
-        born[:, _HITS] = 1
-        born[:, _STREAK] = self.config.reporting == "confirmed"  # published SORT counts from the second on
+        streak = int(self.config.reporting == "confirmed")  # published SORT counts from the second on
         self._filters.add(measured)
-        self._lives = np.concatenate([self._lives, born])
+        at = self._frame_index or 0, self._pace.now_s
+        self._lives.add(self._new_keys(count), measured, scores.astype(np.float64), at=at, streak=streak)
         return np.arange(first, first + count)
 
-    def _new_keys(self, count: int) -> npt.NDArray[np.int64]:
+    def _new_keys(self, count: int) -> IntArray:
         keys = np.arange(self._next_key, self._next_key + count)
         self._next_key += count
         return keys
 
-    def _ripe(self) -> npt.NDArray[np.bool_]:
-        """Mask of the tracks matched often enough in a row, this update included."""
-        ripe: npt.NDArray[np.bool_] = self._lives[:, _STREAK] >= self.config.min_hits
-        if self.config.reporting == "streak" and self._updates <= self.config.min_hits:
-            ripe = self._lives[:, _MISSES] == 0
-        return ripe
+    def _is_due(self) -> BoolArray:
+        """Which tracks have been matched often enough in a row, this update included."""
+        lives, config = self._lives, self.config
+        if config.reporting == "streak" and self._updates <= config.min_hits:
+            recent: BoolArray = lives.misses == 0
+            return recent
+        due: BoolArray = lives.streak >= config.min_hits
+        return due
 
     def _confirm(self) -> None:
-        tentative = self._lives[:, _ID] == UNCONFIRMED
+        """Give an ID to the tracks that are due: a lost track's, or a new one."""
+        lives = self._lives
+        tentative = lives.is_tentative
         if not np.count_nonzero(tentative):
             return
-        due = (self._ripe() & tentative).nonzero()[0]
-        if len(due):
-            due = due[_left_to_right(self._filters.means[due])]
-            self._lives[due, _ID] = np.arange(len(self._ids) + 1, len(self._ids) + 1 + len(due))
-            self._ids.update(self._lives[due][:, [_KEY, _ID]].tolist())
+        due = (self._is_due() & tentative & (lives.score >= self.config.new_track_score * lives.hits)).nonzero()[0]
+        if not len(due):
+            return
+        due = due[_left_to_right(self._filters.means[due])]
+        rejoined = self._rejoin(due)
+        for row in due.tolist():
+            given = rejoined.get(row)
+            if given is None:
+                self._id_count += 1
+                given = self._id_count
+            lives.id[row] = given
+            self._ids[int(lives.key[row])] = given
 
-    def _report(
-        self, track_of_row: npt.NDArray[np.int64], boxes: npt.NDArray[np.float64], high: npt.NDArray[np.bool_]
-    ) -> TrackUpdate:
+    def _rejoin(self, due: npt.NDArray[np.intp]) -> dict[int, int]:
+        """Which of the tracks confirmed now continue a lost one: their rows, and its ID. That one ends."""
+        within_s = self.config.rejoin_s
+        if not within_s:
+            return {}
+        lives = self._lives
+        self._lost = self._lost.since(self._pace.now_s - within_s - self.config.min_hits * self._pace.step_s)
+        waiting = ((lives.misses > 0) & (lives.id != UNCONFIRMED)).nonzero()[0]
+        lost = self._lost.plus(self._ends(waiting))
+        begun = Ends(
+            lives.id[due],
+            lives.first_s[due],
+            lives.first_uvsr[due, :2],
+            _sizes(lives.first_uvsr[due]),
+            self._filters.velocities[due, :2] / self._pace.step_s,
+        )
+        pairs = rejoin(lost, begun, within_s)
+        if not pairs:
+            return {}
+        found = {int(due[column]): int(lost.id[row]) for row, column in pairs}
+        taken = set(found.values())
+        self._lost = self._lost.without(taken)
+        # The lost track itself must not be matched again: out of reach of every threshold, it ends with this update.
+        gone = waiting[np.isin(lives.id[waiting], list(taken))]
+        lives.last_s[gone] = -np.inf
+        lives.id[gone] = UNCONFIRMED
+        return found
+
+    def _ends(self, rows: npt.NDArray[Any]) -> Ends:
+        """Where the tracks at ``rows`` were last."""
+        measured, velocity = self._filters.last_measured(rows)
+        lives = self._lives
+        return Ends(
+            lives.id[rows], lives.last_s[rows], measured[:, :2], _sizes(measured), velocity[:, :2] / self._pace.step_s
+        )
+
+    def _report(self, track_of_row: npt.NDArray[np.intp], boxes: Float64Array, high: BoolArray) -> TrackUpdate:
         given = track_of_row != _NONE
         kept = given | high
         count = int(np.count_nonzero(given))
@@ -237,12 +286,14 @@ class SortTracker:
             still = np.zeros((len(boxes), 3), dtype=np.float32)
             return TrackUpdate(none, self._new_keys(len(boxes)), boxes.astype(np.float32), kept, still)
         lives = self._lives
-        ids = lives[:, _ID]
+        ids = lives.id
         if self.config.reporting == "streak":
-            ids = np.where(self._ripe(), ids, UNCONFIRMED)
-        track_ids, keys = ids.take(track_of_row), lives[:, _KEY].take(track_of_row)
+            ids = np.where(self._is_due(), ids, UNCONFIRMED)
+        track_ids, keys = ids.take(track_of_row), lives.key.take(track_of_row)
         reported = self._boxes(track_of_row, given, boxes)
         velocity = self._filters.velocities.take(track_of_row, axis=0)
+        if self._pace.frames != 1:
+            velocity /= self._pace.frames
         if count < len(given):
             stray = ~given
             track_ids[stray] = UNCONFIRMED
@@ -250,42 +301,53 @@ class SortTracker:
             velocity[stray] = 0.0
         return TrackUpdate(track_ids, keys, reported.astype(np.float32), kept, velocity.astype(np.float32))
 
-    def _boxes(
-        self, track_of_row: npt.NDArray[np.int64], given: npt.NDArray[np.bool_], boxes: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
+    def _boxes(self, track_of_row: npt.NDArray[np.intp], given: BoolArray, boxes: Float64Array) -> Float64Array:
         """The box to report for each detection: its own, or nearer to the filter's the more the detector jitters."""
         if self.config.boxes == "detected":
             return boxes
         filters = self._filters
-        if self.config.boxes == "filtered":
-            return np.where(given[:, None], filters.xyxy.take(track_of_row, axis=0), boxes)
         share = (filters.jitter - _STEADY) / (_UNSTEADY - _STEADY)
+        if self.config.boxes == "filtered":
+            share = 1.0
         if share <= 0.0:
             return boxes
         filtered = np.where(given[:, None], filters.xyxy.take(track_of_row, axis=0), boxes)
         return boxes + min(share, 1.0) * (filtered - boxes)
 
-    def _bury(self, left_out: int = 0) -> None:
-        """Drop the tracks that were missed too often; or, before an update, for which too many frames were left out."""
+    def _terminate(self, next_s: float) -> None:
+        """End the tracks that may not be matched any more at ``next_s``."""
         lives, config = self._lives, self.config
-        if left_out:
-            living = lives[:, _MISSES] + left_out <= config.max_age
-        elif not np.count_nonzero(lives[:, _MISSES]):
-            return
+        if next_s > self._pace.now_s:  # after an update: an image at the usual distance is expected
+            if not np.count_nonzero(lives.misses):
+                return
+            limit_s = max(config.max_age_s, (config.max_age + 1.5) * self._pace.step_s) + _SAME_TIME_S
+            living = (next_s - lives.last_s <= limit_s) & (
+                (lives.id != UNCONFIRMED) | (lives.misses <= config.tentative_max_age)
+            )
         else:
-            patience = np.where(lives[:, _ID] == UNCONFIRMED, config.tentative_max_age, config.max_age)
-            living = lives[:, _MISSES] <= patience
+            limit_s = max(config.max_age_s, (config.max_age + 1.5) * self._pace.step_s) + _SAME_TIME_S
+            living = next_s - lives.last_s <= limit_s
         if np.count_nonzero(living) < len(living):
-            self._lives = lives[living]
+            if config.rejoin_s:
+                ended = (~living & (lives.id != UNCONFIRMED)).nonzero()[0]
+                if len(ended):
+                    self._lost = self._lost.plus(self._ends(ended))
+            lives.keep(living)
             self._filters.keep(living)
 
 
-def _left_to_right(states: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+def _left_to_right(states: Float64Array) -> npt.NDArray[np.intp]:
     """Order of boxes u, v, ... by u, then by v."""
     return np.lexsort((states[:, 1], states[:, 0]))
 
 
-def _state(life: list[int]) -> TrackState:
-    if life[_ID] == UNCONFIRMED:
+def _sizes(uvsr: Float64Array) -> Float64Array:
+    """Widths and heights (N, 2) of boxes u, v, s, r."""
+    width = np.sqrt(uvsr[:, 2] * uvsr[:, 3])
+    return np.stack([width, uvsr[:, 2] / width], axis=1)
+
+
+def _state(public_id: int, misses: int) -> TrackState:
+    if public_id == UNCONFIRMED:
         return TrackState.TENTATIVE
-    return TrackState.LOST if life[_MISSES] else TrackState.CONFIRMED
+    return TrackState.LOST if misses else TrackState.CONFIRMED

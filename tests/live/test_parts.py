@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -56,32 +55,32 @@ def face(x: float) -> Detections:
 
 
 def test_velocity_is_reported_per_frame_whatever_is_left_out() -> None:
-    tracker = SortTracker(TrackerConfig(min_hits=2), count_frames=True)
+    tracker = SortTracker(TrackerConfig(min_hits=2))
     for frame in range(0, 60, 3):
         update = tracker.update(face(10 + 2.0 * frame), frame)
     assert update.velocity[0, 0] == pytest.approx(2.0, abs=0.05)
     assert update.velocity[0, 1:] == pytest.approx([0.0, 0.0], abs=0.5)
 
 
-@pytest.mark.parametrize(("away", "same"), [(29, True), (31, False)])
+@pytest.mark.parametrize(("away", "same"), [(24, True), (26, False)])
 def test_max_age_is_a_time_when_frames_are_left_out(away: int, same: bool) -> None:
-    """At every third frame, and across an outage in which no frame came at all."""
-    tracker = SortTracker(TrackerConfig(min_hits=2, max_age=30), count_frames=True)
-    for frame in range(0, 31, 3):
+    """At every second frame, and across an outage in which no frame came at all."""
+    tracker = SortTracker(TrackerConfig(min_hits=2, max_age_s=25 / 30, rejoin_s=0.0))
+    for frame in range(0, 31, 2):
         first = tracker.update(face(100), frame)
-    back = [tracker.update(face(100), 31 + away + step) for step in range(3)][-1]
+    back = [tracker.update(face(100), 30 + away + 2 * step) for step in range(3)][-1]
     assert first.track_ids.tolist() == [1]
     assert back.track_ids.tolist() == [1 if same else 2]
 
 
-def test_misses_are_counted_in_frames_so_that_a_slow_run_forgets_as_fast() -> None:
-    tracker = SortTracker(TrackerConfig(min_hits=2, max_age=30), count_frames=True)
+def test_a_slow_run_forgets_as_fast() -> None:
+    tracker = SortTracker(TrackerConfig(min_hits=2, max_age=0, max_age_s=1.0))
     for frame in range(0, 31, 3):
         tracker.update(face(100), frame)
-    for frame in range(40, 61, 10):
+    for frame in range(40, 51, 10):
         tracker.update(Detections.empty(), frame)
-    assert [track.time_since_update for track in tracker.tracks] == [30]
-    tracker.update(Detections.empty(), 61)
+    assert [track.time_since_update for track in tracker.tracks] == [2]
+    tracker.update(Detections.empty(), 60)
     assert tracker.tracks == ()
 
 
@@ -182,43 +181,23 @@ def test_fixed_means_that_nothing_is_adapted() -> None:
 # Following people ---------------------------------------------------------------------------------------------------
 
 
-def followed(max_age: int, step: int) -> int:
-    """How many of ten looks at a face that hardly moves give it its ID."""
-    tracker = SortTracker(TrackerConfig(max_age=max_age), count_frames=True)
-    ids = []
-    for look in range(10):
-        box = np.array([[100 + look, 100, 160 + look, 170]], np.float32)
-        seen = Detections(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
-        ids += tracker.update(seen, look * step).track_ids.tolist()
-    return ids.count(1)
-
-
-@pytest.mark.parametrize("step", [31, 32, 45])
-def test_looks_too_far_apart_are_noticed_exactly_where_tracks_end(step: int) -> None:
-    watch = FollowWatch(30, 30.0)
+@pytest.mark.parametrize("step", [29, 31, 45])
+def test_looks_more_than_a_second_apart_are_noticed(step: int) -> None:
+    watch = FollowWatch(30.0)
     for look in range(4):
         watch.saw(look * step, late_s=step / 30.0, faces=1)
-    assert bool(watch.notice) == (followed(30, step) == 0)
-
-
-def test_what_is_advised_helps() -> None:
-    watch = FollowWatch(30, 30.0)
-    for look in range(4):
-        watch.saw(look * 45, late_s=1.5, faces=1)
-    advised = re.search(r"tracking\.max_age=(\d+)", watch.notice)
-    assert advised is not None
-    assert followed(int(advised[1]), 45) > 5
+    assert bool(watch.notice) == (step > 30)
 
 
 def test_a_source_that_was_away_or_one_slow_look_is_no_slow_machine() -> None:
-    watch = FollowWatch(30, 30.0)
+    watch = FollowWatch(30.0)
     for frame, late_s in [(0, 2.0), (60, 1.9), (63, 0.1), (200, 0.1), (300, 0.1), (400, 0.1), (460, 2.0), (463, 0.1)]:
         watch.saw(frame, late_s=late_s, faces=1)
     assert (watch.notice, watch.notes(15.0)) == ("", [])
 
 
 def test_the_notice_goes_when_people_can_be_followed_again_and_the_note_stays() -> None:
-    watch = FollowWatch(30, 30.0)
+    watch = FollowWatch(30.0)
     for frame in (0, 45, 90):
         watch.saw(frame, late_s=1.5, faces=1)
     said = watch.notice
@@ -232,7 +211,7 @@ def test_the_notice_goes_when_people_can_be_followed_again_and_the_note_stays() 
 
 def test_a_run_too_short_for_more_than_one_result_is_noted_where_there_were_faces() -> None:
     for faces in (0, 1):
-        watch = FollowWatch(30, 30.0)
+        watch = FollowWatch(30.0)
         watch.saw(0, late_s=5.0, faces=faces)
         assert watch.notice == ""
         notes = watch.notes(10.0)

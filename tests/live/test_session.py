@@ -364,7 +364,7 @@ def test_a_recording_has_the_real_intervals(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("away_s", "ids"), [(0.4, 2), (1.5, 4)])
 def test_identities_outlive_an_outage_shorter_than_max_age(tmp_path: Path, away_s: float, ids: int) -> None:
-    """``max_age`` is 30 frames: 0.6 s of this source."""
+    """``max_age_s`` is 0.8 s."""
     still = SyntheticScene((ScenePerson((60, 100)), ScenePerson((250, 160))), frame_count=100, fps=FPS)
     source = LiveScene(still, frames=100, gaps_s={50: away_s})
     with LiveSession(
@@ -700,7 +700,10 @@ def test_numbers_seen_live_find_the_same_persons_in_the_database(tmp_path: Path)
     )
     linking = LinkingConfig(method="appearance", min_quality=0.0)
     settings = SETTINGS.model_copy(
-        update={"linking": linking, "tracking": SETTINGS.tracking.model_copy(update={"max_age": 3})}
+        update={
+            "linking": linking,
+            "tracking": SETTINGS.tracking.model_copy(update={"max_age": 3, "max_age_s": 0.0, "rejoin_s": 0.0}),
+        }
     )
     pipeline = live_pipeline(scene, settings=settings)
     with LiveSession(

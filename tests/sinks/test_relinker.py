@@ -34,7 +34,7 @@ from tests.support.storage_scenes import INFO, RECORD, result, store
 FPS, WIDTH, HEIGHT = 10, 640, 360
 CURRENT = replace(RECORD, config_toml=to_toml(Settings()))
 # A head that appears from one frame to the next looks like a cut, which would give everybody a new ID.
-QUICK = ["tracking.max_age=10", "shots.enabled=false", "detection.long_side=320", "report.html=false"]
+QUICK = ["tracking.rejoin_s=0", "shots.enabled=false", "detection.long_side=320", "report.html=false"]
 
 
 def head(name: str, height_px: int, gain: float = 1.0) -> np.ndarray:
@@ -295,7 +295,7 @@ def linked(script: SyntheticScene, sink: LinkingSink) -> LinkingSink:
     pipeline = fertrack.Pipeline(
         build_pipeline(settings).analyzer.__class__(FakeDetector(script), FakeClassifier()),
         build_pipeline(settings).calibrator,
-        tracking=settings.tracking.model_copy(update={"max_age": 5}),
+        tracking=settings.tracking.model_copy(update={"max_age": 5, "max_age_s": 0.0, "rejoin_s": 0.0}),
     )
     pipeline.run(SceneSource(script), [sink])
     return sink
@@ -350,7 +350,7 @@ def test_live_the_one_who_comes_back_is_known_while_the_run_goes_on() -> None:
     pipeline = fertrack.Pipeline(
         type(parts.analyzer)(FakeDetector(script), FakeClassifier()),
         parts.calibrator,
-        tracking=settings.tracking.model_copy(update={"max_age": 5}),
+        tracking=settings.tracking.model_copy(update={"max_age": 5, "max_age_s": 0.0, "rejoin_s": 0.0}),
         live=True,
     )
     pipeline.run(SceneSource(script), [sink, watch])

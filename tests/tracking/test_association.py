@@ -13,7 +13,7 @@ from fertrack.config import load_settings
 from fertrack.protocols import Detector
 from fertrack.testing import FakeDetector, ScenePerson, SceneSource, SyntheticScene
 from fertrack.tracking import association
-from fertrack.tracking.association import Candidates, associate, grown
+from fertrack.tracking.association import Candidates, associate, nearness
 from fertrack.tracking.tracker import PLAIN_SORT, SortTracker, TrackerConfig, TrackUpdate
 from fertrack.types import Detections, Image
 from tests.pipeline.test_pipeline import Collector, pipeline_for
@@ -48,6 +48,7 @@ def test_undisputed_pairs_are_those_that_the_assignment_finds(seed: int, monkeyp
         boxes + random.normal(0, 12, boxes.shape),
         random.random(len(boxes)) < 0.7,
         np.zeros(len(boxes), np.int64),
+        np.full(len(boxes), 1 / 30),
     )
     order = random.permutation(len(boxes))
     arguments = (candidates, boxes[order], random.random(len(boxes)) < 0.8, None, TrackerConfig())
@@ -104,7 +105,13 @@ class TestSecondLook:
         for update in follow(tracker, [[(100, 0.69)]] * 10):
             assert (update.track_ids.tolist(), update.kept.tolist()) == ([-1], [True])
         assert tracker.tracks == ()
-        assert follow(tracker, [[(100, 0.71)]] + [[(100, 0.61)]] * 3)[-1].track_ids.tolist() == [1]
+        assert follow(tracker, [[(100, 0.79)]] + [[(100, 0.69)]] * 3)[-1].track_ids.tolist() == [1]
+
+    def test_a_track_gets_its_id_once_its_detections_are_sure_on_average(self) -> None:
+        tracker = SortTracker()
+        doubtful = follow(tracker, [[(100, 0.71)]] + [[(100, 0.61)]] * 5)
+        assert {tuple(update.track_ids.tolist()) for update in doubtful} == {(-1,)}
+        assert follow(tracker, [[(100, 0.9)]] * 3)[-1].track_ids.tolist() == [1]
 
     def test_plain_sort_takes_everything(self) -> None:
         tracker = SortTracker(PLAIN_SORT)
@@ -112,17 +119,22 @@ class TestSecondLook:
         assert (updates[-1].track_ids.tolist(), updates[-1].kept.tolist()) == ([1, 2], [True, True])
 
 
-class TestBuffer:
+class TestReach:
     def test_a_small_box_that_jumps_is_found_beside_its_prediction(self) -> None:
-        for buffer, expected in ((0.5, 1), (0.0, -1)):
-            assert follow(tracked(buffer=buffer), [[(135, 0.9)]])[0].track_ids.tolist() == [expected]  # IoU 0.07
+        for reach, expected in ((1.0, 1), (0.0, -1)):
+            assert follow(tracked(reach=reach), [[(135, 0.9)]])[0].track_ids.tolist() == [expected]  # IoU 0.07
 
-    def test_a_track_without_an_id_is_not_looked_for(self) -> None:
+    @pytest.mark.parametrize(("gap", "expected"), [(0, -1), (15, 1)])
+    def test_it_grows_with_the_time_a_track_was_not_seen(self, gap: int, expected: int) -> None:
+        """60 px are 1.5 widths; in half a second a face may go 2."""
+        assert follow(tracked(rejoin_s=0.0), [[]] * gap + [[(160, 0.9)]])[-1].track_ids.tolist() == [expected]
+
+    def test_a_track_without_an_id_is_looked_for_too(self) -> None:
         tracker = SortTracker()
         follow(tracker, [[(100, 0.9)], [(135, 0.9)]])
-        assert [track.hits for track in tracker.tracks] == [1]
+        assert [track.hits for track in tracker.tracks] == [2]
 
-    def test_one_that_fits_without_growing_is_preferred(self) -> None:
+    def test_one_that_fits_by_overlap_is_preferred(self) -> None:
         (update,) = follow(tracked(), [[(130, 0.9), (112, 0.9)]])
         assert update.track_ids.tolist() == [-1, 1]
 
@@ -131,8 +143,12 @@ class TestBuffer:
         assert follow(tracker, [[(100, 0.9), (400, 0.9)]] * 5)[-1].track_ids.tolist() == [1, 2]
         assert follow(tracker, [[(435, 0.9), (65, 0.9)]])[0].track_ids.tolist() == [2, 1]
 
-    def test_boxes_grow_on_every_side(self) -> None:
-        assert grown(np.array([[10.0, 20, 30, 60]]), 0.5).tolist() == [[0, 0, 40, 80]]
+    def test_nearness_weighs_distance_in_faces_and_size(self) -> None:
+        face = np.array([[100.0, 100, 140, 150]])
+        beside, below = np.array([[120.0, 100, 160, 150]]), np.array([[100.0, 125, 140, 175]])
+        larger = np.array([[90.0, 87.5, 150, 162.5]])
+        near = nearness(face, np.concatenate([face, beside, below, larger]), np.zeros(1), TrackerConfig(reach=1.0))
+        assert near[0].tolist() == pytest.approx([1.0, 0.75, 0.75, 1.0 - (np.log(1.5) / 0.4) ** 2])
 
 
 class TestSwitches:
@@ -144,7 +160,7 @@ class TestSwitches:
 
     @pytest.mark.parametrize(("first", "expected"), [(True, 1), (False, -1)])
     def test_a_track_with_an_id_is_served_before_one_without(self, first: bool, expected: int) -> None:
-        tracker = tracked(confirmed_first=first, buffer=0.0)
+        tracker = tracked(confirmed_first=first, reach=0.0)
         follow(tracker, [[(100, 0.9), (124, 0.9)]])
         # Left at 100 and right at 124, then one in between that overlaps the newcomer more.
         (update,) = follow(tracker, [[(118, 0.9)]])

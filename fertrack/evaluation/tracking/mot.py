@@ -147,12 +147,14 @@ class SequenceFiles:
         boxes: its detections or tracks.
         truth: its ground truth.
         frames: how many frames it has; 0 if that is written nowhere.
+        fps: frames a second; 30 if that is written nowhere.
     """
 
     name: str
     boxes: Path
     truth: Path
     frames: int = 0
+    fps: float = 30.0
 
 
 def find_sequences(boxes: Path, truths: Sequence[Path]) -> list[SequenceFiles]:
@@ -174,10 +176,10 @@ def find_sequences(boxes: Path, truths: Sequence[Path]) -> list[SequenceFiles]:
                 f"{boxes} is one file, but there are {len(found)} ground truths: give a folder with a <name>.txt or "
                 "<name>/det/det.txt for each"
             )
-        return [SequenceFiles(_name(found[0]), boxes, found[0], _frame_count(found[0]))]
+        return [SequenceFiles(_name(found[0]), boxes, found[0], *_frames_and_fps(found[0]))]
     if not boxes.exists():
         raise EvaluationError(f"no such file or folder: {boxes}")
-    return [SequenceFiles(_name(file), _boxes_of(_name(file), boxes), file, _frame_count(file)) for file in found]
+    return [SequenceFiles(_name(file), _boxes_of(_name(file), boxes), file, *_frames_and_fps(file)) for file in found]
 
 
 def _truth_files(place: Path) -> list[Path]:
@@ -209,14 +211,15 @@ def _boxes_of(name: str, folder: Path) -> Path:
     raise EvaluationError(f"no boxes for {name}: {' and '.join(map(str, places))} are not there")
 
 
-def _frame_count(truth: Path) -> int:
-    """Number of frames from ``seqinfo.ini``; 0 without one."""
+def _frames_and_fps(truth: Path) -> tuple[int, float]:
+    """Number of frames and frames a second from ``seqinfo.ini``; 0 and 30 without one."""
     path = truth.parent.parent / "seqinfo.ini"
     if not (_is_standard(truth) and path.is_file()):
-        return 0
+        return 0, 30.0
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(path.read_text(encoding="utf-8-sig"))
-        return parser.getint("Sequence", "seqLength")
+        fps = parser.getfloat("Sequence", "frameRate", fallback=30.0)
+        return parser.getint("Sequence", "seqLength"), fps if 0.0 < fps < float("inf") else 30.0
     except (OSError, ValueError, configparser.Error) as error:
         raise EvaluationError(f"{path} does not say how many frames there are: {reason_of(error)}") from error

@@ -82,13 +82,14 @@ class SequenceResult:
     truth: MotRows
 
 
-def run_tracker(detections: MotRows, config: TrackerConfig, frames: int = 0) -> MotRows:
+def run_tracker(detections: MotRows, config: TrackerConfig, frames: int = 0, fps: float = 30.0) -> MotRows:
     """Track published detections as fertrack does offline: results held back, so a track's first rows have its ID too.
 
     Args:
         detections: of one sequence; IDs in them are not looked at.
         config: the tracker's options.
         frames: how many frames the sequence has; at least up to its last detection.
+        fps: frames a second.
 
     Returns:
         The rows that carry an ID, with the tracks' own boxes.
@@ -107,7 +108,7 @@ def run_tracker(detections: MotRows, config: TrackerConfig, frames: int = 0) -> 
             kept.append(found.at(ids != UNCONFIRMED))
 
     for number, rows in enumerate(detections.per_frame(max(frames, detections.last_frame)), start=1):
-        held.append((rows, tracker.update(rows.as_detections(), number)))
+        held.append((rows, tracker.update(rows.as_detections(), number, number / fps)))
         release(config.lookback)
     release(0)
     return MotRows(
@@ -140,7 +141,7 @@ def evaluate(
     for files in sequences:
         boxes, truth = read_mot(files.boxes), read_ground_truth(files.truth)
         if track_again or not boxes.has_tracks:
-            boxes = run_tracker(boxes, config, max(files.frames, truth.last_frame))
+            boxes = run_tracker(boxes, config, max(files.frames, truth.last_frame), files.fps)
         results.append(SequenceResult(files.name, boxes, truth))
     return score(results)
 

@@ -202,7 +202,10 @@ class TestOurTracker:
 
     def test_frames_without_boxes_count(self) -> None:
         gap = [(f, -1, 10.0) for f in (*range(1, 6), *range(30, 35))]
-        assert set(run_tracker(rows(gap), TrackerConfig(max_age=5)).track.tolist()) == {1, 2}
+        assert set(run_tracker(rows(gap), TrackerConfig(max_age=5, max_age_s=0.0, rejoin_s=0.0)).track.tolist()) == {
+            1,
+            2,
+        }
         assert set(run_tracker(rows(gap), TrackerConfig(max_age=30)).track.tolist()) == {1}
 
     def test_nothing_in_nothing_out(self) -> None:
