@@ -1,11 +1,11 @@
 """Measures a classifier bundle's reliability diagram and writes it into its ``bundle.toml``.
 
 ``python -m fertrack.benchmarks bundle_reliability PICTURES`` prints the table for the default bundle, measured on
-FER2013 PublicTest pictures with FER+ votes (or other labelled pictures), detector and alignment in the loop. ``--bundle
+FER2013 PublicTest images with FER+ votes (or other labelled images), detector and alignment in the loop. ``--bundle
 FOLDER`` takes another bundle, and ``--write`` puts the table into its file. Reports of later runs draw it.
 
-The temperature is fitted crosswise: each half of the pictures is scored with the temperature of the other, so no
-picture is judged by a value that was fitted on it. All else is the bundle's own.
+The temperature is fitted crosswise: each half of the images is scored with the temperature of the other, so no
+image is judged by a value that was fitted on it. All else is the bundle's own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def measure_reliability(
     Args:
         probabilities: float32 (N, 7), calibrated, of each face alone.
         labels: int64 (N,), index into ``EXPRESSIONS``.
-        data: which pictures and labels, for people.
+        data: which images and labels, for people.
         setting: what was switched on, for people.
         bins: number of equal-width bins from 0 to 1; empty ones are left out.
 
@@ -112,8 +112,8 @@ def measure_bundle(
         bundle: "default", or its folder.
         logits: float32 (N, 7), what its network says of the labelled faces.
         labels: int64 (N,).
-        data: which pictures and labels, for people.
-        crosswise: fit the temperature crosswise; needed where the bundle's own was fitted on the same pictures.
+        data: which images and labels, for people.
+        crosswise: fit the temperature crosswise; needed where the bundle's own was fitted on the same images.
 
     Raises:
         ModelError: there is no such bundle.
@@ -172,7 +172,7 @@ def write_into(bundle: str | Path, reliability: Reliability) -> Path:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure a bundle on labelled pictures; returns the exit code."""
+    """Measure a bundle on labelled images; returns the exit code."""
     from fertrack.evaluation.expression.classify import answers_of
 
     parser = argparse.ArgumentParser(

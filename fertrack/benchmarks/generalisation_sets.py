@@ -35,7 +35,7 @@ LEARNED: Mapping[str, float] = {
     "rafd": 0.2,
     "bu3dfe_bosphorus_web": 0.2,
 }
-"""Sets to learn from -> share of their persons (of their pictures, where nobody is named) that is kept apart."""
+"""Sets to learn from -> share of their persons (of their images, where nobody is named) that is kept apart."""
 
 _FERPLUS = "FER+ PublicTest"
 _AT_ONCE = 128
@@ -47,8 +47,8 @@ class FaceSet:
 
     Attributes:
         name: for the table.
-        labelled: the pictures.
-        landmarks: float32 (N, 5, 2), px of each picture; the mean of the others where no face was found.
+        labelled: the images.
+        landmarks: float32 (N, 5, 2), px of each image; the mean of the others where no face was found.
         apart: whether others of the set may have been learned from.
     """
 
@@ -59,7 +59,7 @@ class FaceSet:
 
 
 def read_sets(ferplus: Path | None, faces: Path | None, cache: Path) -> list[FaceSet]:
-    """FER+'s PublicTest and every folder with a ``labels.csv`` of pictures.
+    """FER+'s PublicTest and every folder with a ``labels.csv`` of images.
 
     Raises:
         EvaluationError: a set cannot be read.

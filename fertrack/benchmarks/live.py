@@ -6,7 +6,7 @@ A process of its own sends the clip in a loop at a fixed rate, so what is measur
 camera gets: the sender's work is not in it, but for the share of the machine that it takes.
 
 - Steady: display and results a second, age of the displayed result, latency from the capture of a frame until its
-  result is drawn, and from the moment a picture was sent until it is displayed; the first minute beside the last.
+  result is drawn, and from the moment an image was sent until it is displayed; the first minute beside the last.
 - Memory: of this process, at the end of the first minute and of the last.
 - Outages: the sender breaks the connection off and refuses new ones for a while, again and again.
 - The end: threads, child processes and sockets that are left.
@@ -68,7 +68,7 @@ def measure_live(
         disconnects: how often the connection is broken off after that.
         down_s: for how long the sender then refuses new ones, seconds; over UDP, where there are none, for how long it
             is silent, at least a second longer than ``stream.stall_timeout_s``.
-        fps: pictures sent a second.
+        fps: images sent a second.
         size: width and height, px; None: the clip's.
         seconds: most of the clip that is sent.
         settings: all options.
@@ -156,7 +156,7 @@ class _Watcher:
             self._look()
 
     def cut(self, down_s: float) -> float:
-        """Break the connection off; seconds until a new picture is displayed."""
+        """Break the connection off; seconds until a new image is displayed."""
         before = self._session.state().reconnects
         started_s = time.monotonic()
         self._sender.cut(down_s)

@@ -30,17 +30,17 @@ class LiveBenchmark:
     Attributes:
         protocol: "mjpeg", "udp" or "rtsp".
         clip: name of the clip.
-        size: width and height of the pictures, px.
-        source_fps: pictures sent a second.
+        size: width and height of the images, px.
+        source_fps: images sent a second.
         minutes: of steady running, after five seconds to settle.
         steady: all of it.
         each_minute: the same in as many equal parts as it ran for full minutes.
-        sent_to_displayed_ms: from the moment a picture was sent until it was displayed.
+        sent_to_displayed_ms: from the moment an image was sent until it was displayed.
         faces: mean number in an analysed frame.
         budget: what the analysis was allowed at the end.
         disconnects: times the connection was broken off.
         reconnects: times it was found again.
-        back_s: seconds from breaking it off until a new picture was displayed, the sender's pause included: median and
+        back_s: seconds from breaking it off until a new image was displayed, the sender's pause included: median and
             longest; None if it was never broken off.
         left: threads, children and sockets that were not there before.
         summary: what the run said of itself.

@@ -1,6 +1,6 @@
 """Model card of a bundle at its own calibration: ``python -m fertrack.benchmarks model_card PICTURES CARD.md``.
 
-The pictures are FER2013's PublicTest with FER+ votes, or any labelled set; ``--bundle FOLDER`` takes another bundle
+The images are FER2013's PublicTest with FER+ votes, or any labelled set; ``--bundle FOLDER`` takes another bundle
 than the default one.
 """
 
@@ -25,12 +25,12 @@ def measure_bundle(pictures: Path, bundle: str | Path = "default", *, resamples:
     """Measure a bundle with the default detector and landmarks, at its own calibration, and render its card.
 
     Args:
-        pictures: FER2013 pictures with FER+ votes, or other labelled pictures (see ``evaluation.labelled``).
+        pictures: FER2013 images with FER+ votes, or other labelled images (see ``evaluation.labelled``).
         bundle: "default", or the folder of a bundle.
         resamples: bootstrap draws.
 
     Raises:
-        EvaluationError: the pictures cannot be read.
+        EvaluationError: the images cannot be read.
         ModelError: there is no such bundle.
         WeightsError: the detector's or the classifier's weights are missing.
     """

@@ -3,7 +3,7 @@
 ``python -m fertrack.benchmarks publish_bundle PICTURES`` does it for the default bundle: ``[calibration]``,
 ``[[measured]]`` and ``[reliability]`` of its card, ``reports/calibration_default.md`` and ``reports/model_card.md``.
 Run it again whenever the network or its card changes. ``--bundle FOLDER`` takes another bundle, ``--reports DIR``
-another folder, ``--dry-run`` leaves the card as it is. The pictures (FER2013 with FER+ votes, or any labelled set)
+another folder, ``--dry-run`` leaves the card as it is. The images (FER2013 with FER+ votes, or any labelled set)
 are looked at once,
 with detector and alignment in the loop; all figures are cross-fitted.
 """
@@ -45,7 +45,7 @@ def study_text(study: Study, facts: Mapping[str, str]) -> str:
 
     Args:
         study: what was measured.
-        facts: what the pictures and the classifier are, for people.
+        facts: what the images and the classifier are, for people.
     """
     fit = study.chosen
     accuracy, twins = study.twins_without
@@ -203,13 +203,13 @@ class Study:
     """Everything measured for a bundle's card and reports.
 
     Attributes:
-        data: which pictures, for people.
+        data: which images, for people.
         sha256: their digest.
         chosen: the calibration to recommend.
         kinds: by what is fitted, at the chosen strength.
         strengths: by prior strength, with what is fitted as chosen.
         natural: the set's own shares in the place of training's, and fitted at them.
-        twins_without: accuracy as trained without pictures that are nearly in the training split, and their number;
+        twins_without: accuracy as trained without images that are nearly in the training split, and their number;
             NaN and 0 where that cannot be known.
     """
 
@@ -228,7 +228,7 @@ def study_bundle(
     """Fit and judge everything that the card and the reports say.
 
     Raises:
-        EvaluationError: there are too few pictures.
+        EvaluationError: there are too few images.
         ModelError: the bundle does not name the class shares it was trained with.
     """
     own = bundle.calibration
@@ -345,7 +345,7 @@ def publish(
     """Look, fit, and write the card and both reports; returns what was written.
 
     Raises:
-        EvaluationError: the pictures cannot be read.
+        EvaluationError: the images cannot be read.
         ModelError: there is no such bundle, or it cannot be calibrated.
         WeightsError: the detector's or the classifier's weights are missing.
         ReportError: a report cannot be written.

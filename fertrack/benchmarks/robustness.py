@@ -41,12 +41,12 @@ def measure_robustness(
 ) -> str:
     """A Markdown table: accuracy and mean-class recall under each disturbance, with 95 % intervals.
 
-    Every bundle sees the same pictures under the same chance; landmarks are those of the undisturbed pictures, so
+    Every bundle sees the same images under the same chance; landmarks are those of the undisturbed images, so
     only the network is tested. Accuracy is at the training prior; recall with it divided out.
 
     Args:
-        voted: labelled pictures.
-        landmarks: float32 (N, 5, 2), px of the pictures.
+        voted: labelled images.
+        landmarks: float32 (N, 5, 2), px of the images.
         bundles: classifiers with calibration.
         resamples: bootstrap resamples.
     """

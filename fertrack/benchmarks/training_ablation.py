@@ -72,7 +72,7 @@ class Outcome:
     """Estimates of one trained network.
 
     Attributes:
-        plain: float32 (N, 7), logits of the test pictures, calibrated on pictures kept apart.
+        plain: float32 (N, 7), logits of the test images, calibrated on images kept apart.
         disturbed: float32 (N, 7), logits of the same, each made small, blurred or noisy.
         prior: float64 (7,), class shares that the logits assume.
     """
@@ -105,12 +105,12 @@ def compare(config: TrainConfig, changes: Sequence[Change], tested: Pictures, fo
 
 
 def ablation_table(changes: Sequence[Change], outcomes: Sequence[Sequence[Outcome]], voted: VotedImages) -> str:
-    """A Markdown table; the differences have 95 % intervals, bootstrapped over pictures (all seeds of a run together).
+    """A Markdown table; the differences have 95 % intervals, bootstrapped over images (all seeds of a run together).
 
     Args:
         changes: the first is what the others are compared with.
         outcomes: per change, per seed.
-        voted: the test pictures.
+        voted: the test images.
     """
     lines = [
         "| run | seeds | accuracy at the set's shares | difference | mean-class recall at equal shares | difference |"

@@ -63,7 +63,7 @@ class CostMeter:
         Args:
             now_s: on any clock that does not go back.
             captured: frames captured so far.
-            displayed: pictures displayed so far.
+            displayed: images displayed so far.
         """
         if self._asked is None:
             self._asked = now_s, captured, displayed
@@ -110,7 +110,7 @@ class Costs:
         classify_ms: of aligning and classifying one face.
         faces: in a frame.
         source_fps: frames captured a second.
-        display_fps: pictures displayed a second.
+        display_fps: images displayed a second.
     """
 
     detect_ms: float
@@ -124,7 +124,7 @@ class BudgetController:
     """Turns costs into a budget, with hysteresis.
 
     Args:
-        display_fps: pictures to be displayed a second, if the source has as many.
+        display_fps: images to be displayed a second, if the source has as many.
         results_hz: frames to be analysed a second.
         sizes: input sizes the detector can be had for, px, the largest (its own) first; empty: only its own.
 

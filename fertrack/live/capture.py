@@ -123,7 +123,7 @@ class Capture:
                 self._put(frame)
                 if self._is_closed:
                     break
-        except Exception as error:  # sources fail in many ways; whoever waits for a picture learns it from here
+        except Exception as error:  # sources fail in many ways; whoever waits for an image learns it from here
             if not self._is_closed:
                 self.error = error
         finally:

@@ -147,7 +147,7 @@ class LatestResult(MeteredSink):
 
 
 class Display:
-    """Draws in a thread of its own and keeps the newest picture for whoever wants to see it.
+    """Draws in a thread of its own and keeps the newest image for whoever wants to see it.
 
     Args:
         capture: where frames come from.
@@ -155,15 +155,15 @@ class Display:
         names: what to draw instead of ``ID n``, by track, of the tracks it is given.
         connection: how the source is.
         budget: what is spent on analysis.
-        latency: takes ms from capture until a picture was displayed with the result, once per result, however old.
-        age: takes the age of the latest result in ms, once per picture from the first result on, however old.
+        latency: takes ms from capture until an image was displayed with the result, once per result, however old.
+        age: takes the age of the latest result in ms, once per image from the first result on, however old.
         font: of names.
-        max_fps: never display more pictures a second.
-        on_view: gets every picture that is new, and ``time.monotonic`` of its capture, in this thread; must not wait.
+        max_fps: never display more images a second.
+        on_view: gets every image that is new, and ``time.monotonic`` of its capture, in this thread; must not wait.
 
     Attributes:
-        shown: ms from capture to shown, once per picture.
-        failures: pictures that could not be drawn.
+        shown: ms from capture to shown, once per image.
+        failures: images that could not be drawn.
         failure: what went wrong with the first of them.
     """
 
@@ -206,7 +206,7 @@ class Display:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and wake whoever waits for a picture. May be called more than once."""
+        """End the thread and wake whoever waits for an image. May be called more than once."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
@@ -214,7 +214,7 @@ class Display:
             self._thread.join()
 
     def view(self, after: int = -1, timeout_s: float = 1.0) -> LiveView | None:
-        """The newest picture whose number is larger than ``after``; None if there is none in time."""
+        """The newest image whose number is larger than ``after``; None if there is none in time."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._is_stopped or (self._view is not None and self._view.number > after), timeout_s
@@ -241,21 +241,21 @@ class Display:
                 self._try_to_show(last, time.monotonic(), again=True)
 
     def _try_to_show(self, captured: Captured, at_s: float, *, again: bool = False) -> None:
-        """Show one picture; if that fails, the next one is tried all the same."""
+        """Show one image; if that fails, the next one is tried all the same."""
         try:
             view = self._show(captured, at_s)
             # A still is no record of anything: a recording simply has a gap where the source was away. And whoever is
-            # to be taken out of it is known to be in the pictures that were captured, not in repetitions.
+            # to be taken out of it is known to be in the images that were captured, not in repetitions.
             if not again:
                 self._on_view(view, at_s)
-        except Exception as error:  # whatever one picture may do to drawing or a recorder, the next must be shown
+        except Exception as error:  # whatever one image may do to drawing or a recorder, the next must be shown
             self.failures += 1
             if self.failure is None:
                 self.failure = error
                 logger.warning("a picture could not be displayed", exc_info=error)
 
     def _show(self, captured: Captured, at_s: float) -> LiveView:
-        """Draw and publish one picture.
+        """Draw and publish one image.
 
         Args:
             captured: what it shows.

@@ -40,12 +40,12 @@ class Monitor:
     Attributes:
         recordings: of the run.
         capture: reads the source; None before it is opened.
-        display: None before the first picture, and where nothing is displayed.
+        display: None before the first image, and where nothing is displayed.
         people: who is there.
         schedule: what is asked of each frame.
-        following: notices when nobody can be followed; None before the first picture.
+        following: notices when nobody can be followed; None before the first image.
         latency: ms from a frame's capture until its result was first displayed; until it came, where nothing is.
-        age: ms from the capture of the latest result's frame until a picture was displayed, once per picture.
+        age: ms from the capture of the latest result's frame until an image was displayed, once per image.
         results: ms from a frame's capture until its result came.
     """
 
@@ -96,7 +96,7 @@ class Monitor:
 
     @property
     def displayed(self) -> int:
-        """Pictures displayed so far."""
+        """Images displayed so far."""
         return len(self.display.shown) if self.display is not None else 0
 
     def state(self, *, running: bool, error: Exception | None) -> LiveState:

@@ -33,23 +33,23 @@ _QUEUE = 8
 
 
 class Recorder:
-    """Writes pictures to a video file in a thread of its own.
+    """Writes images to a video file in a thread of its own.
 
     While it records, ``NAME.part.SUFFIX`` grows, playable up to about its last second whatever happens to the program;
-    at the end it becomes the file, with its index in front. The time of a picture is that of its capture, so the
+    at the end it becomes the file, with its index in front. The time of an image is that of its capture, so the
     recording runs as fast as life did, whatever was dropped. It begins at 0.
 
     Args:
         path: the file; its suffix says which container.
-        info: size and nominal rate of the pictures.
+        info: size and nominal rate of the images.
         config: codec and quality.
         overwrite: replace a file that is already there.
 
     Attributes:
         path: the file.
-        first_s: time of its first picture, on the clock of ``offer``; None while there is none.
-        frames: pictures taken so far.
-        dropped: pictures that found the encoder too far behind.
+        first_s: time of its first image, on the clock of ``offer``; None while there is none.
+        frames: images taken so far.
+        dropped: images that found the encoder too far behind.
 
     Raises:
         ConfigError: the codec does not go into that kind of file.
@@ -97,7 +97,7 @@ class Recorder:
 
     @staticmethod
     def drafts(path: Path) -> tuple[Path, Path]:
-        """The files beside it that are written meanwhile: the pictures as they come, and with their index in front."""
+        """The files beside it that are written meanwhile: the images as they come, and with their index in front."""
         return path.with_name(f"{path.stem}.part{path.suffix}"), path.with_name(f"{path.stem}.mux{path.suffix}")
 
     @property
@@ -106,7 +106,7 @@ class Recorder:
         return self._error is not None
 
     def offer(self, image: Image, time_s: float) -> None:
-        """Record a picture if the encoder keeps up; never waits.
+        """Record an image if the encoder keeps up; never waits.
 
         Args:
             image: uint8 (H, W, 3), BGR; must not be changed afterwards.
@@ -123,7 +123,7 @@ class Recorder:
             self.dropped += 1
 
     def stop(self) -> None:
-        """Complete the file. If there is no picture in it, none is left. May be called more than once, by any thread.
+        """Complete the file. If there is no image in it, none is left. May be called more than once, by any thread.
 
         Raises:
             VideoWriteError: it could not be written; what is playable of it was kept.
@@ -137,7 +137,7 @@ class Recorder:
             self._finish()
 
     def _work(self) -> None:
-        """The thread. After an error, pictures are taken and dropped, so that nobody waits forever."""
+        """The thread. After an error, images are taken and dropped, so that nobody waits forever."""
         encoder = self._encoder
         while (item := self._queue.get()) is not None:
             if self._error is None:
@@ -203,7 +203,7 @@ class Recordings:
 
     @property
     def current(self) -> Path | None:
-        """Where pictures go at this moment; None if nowhere, also when writing has failed."""
+        """Where images go at this moment; None if nowhere, also when writing has failed."""
         recorder = self._current
         return recorder.path if recorder is not None and not recorder.failed else None
 
@@ -214,7 +214,7 @@ class Recordings:
 
     @property
     def dropped(self) -> int:
-        """Displayed pictures that an encoder was too slow for."""
+        """Displayed images that an encoder was too slow for."""
         return sum(recorder.dropped for recorder in self._all)
 
     def check(self, path: Path | None, *, overwrite: bool = False) -> None:
@@ -240,14 +240,14 @@ class Recordings:
             Recorder.check_free(path)
 
     def open(self, info: VideoInfo) -> None:
-        """Allow recordings: what pictures are like is known."""
+        """Allow recordings: what images are like is known."""
         with self._lock:
             self._info = info
             if info.path:
                 self._sources.append(Path(info.path))
 
     def begin(self, path: Path | None = None, *, overwrite: bool = False) -> Path:
-        """Record every picture that is offered, from now on.
+        """Record every image that is offered, from now on.
 
         Args:
             path: the file; None: ``live-DATE-TIME`` in the folder.
@@ -259,7 +259,7 @@ class Recordings:
         Raises:
             ConfigError: the codec does not go into that kind of file, or faces are to be hidden.
             OutputExistsError: the file is there already, or is the source.
-            VideoWriteError: it cannot be written, or there are no pictures, or a recording is in progress.
+            VideoWriteError: it cannot be written, or there are no images, or a recording is in progress.
         """
         with self._lock:
             if self._current is not None and not self._current.failed:
@@ -278,7 +278,7 @@ class Recordings:
             return path
 
     def offer(self, view: LiveView, at_s: float) -> None:
-        """Record a picture, captured at ``at_s``, if a recording is in progress; never waits."""
+        """Record an image, captured at ``at_s``, if a recording is in progress; never waits."""
         recorder = self._current
         if recorder is not None:
             recorder.offer(view.image, at_s)

@@ -31,7 +31,7 @@ class Resources:
     Attributes:
         pipeline: analyses, with ``live=True``.
         schedule: what is asked of each frame.
-        source: where pictures come from.
+        source: where images come from.
         capture: what is to read it; not started.
         relinker: finds out who is who; None where linking is off.
         database: where results go; None where nothing is stored.

@@ -1,4 +1,4 @@
-"""The frame loop of a live run, from the first picture to the last row."""
+"""The frame loop of a live run, from the first image to the last row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MAX_TOLD = 20
 
 
 class LiveRun:
-    """One pass over the opened resources: display and recording begin with the first picture, and end with the loop.
+    """One pass over the opened resources: display and recording begin with the first image, and end with the loop.
 
     Args:
         settings: all options.
@@ -79,7 +79,7 @@ class LiveRun:
             What it came to.
 
         Raises:
-            VideoOpenError: no picture came.
+            VideoOpenError: no image came.
             FertrackError: something failed; what was done before is stored and recorded.
         """
         resources, monitor = self._resources, self._monitor
@@ -163,7 +163,7 @@ class LiveRun:
         return store
 
     def _begin_display(self, info: VideoInfo, latest: LatestResult) -> None:
-        """Show pictures from now on, and allow recordings of them."""
+        """Show images from now on, and allow recordings of them."""
         monitor = self._monitor
         monitor.recordings.open(info)
         if self._options.record is not None:

@@ -33,7 +33,7 @@ class LiveSession:
 
     Capture always holds only the newest frame; the frame loop (``Pipeline.run``) takes it when it is ready; the display
     shows every newest frame with the latest result, its boxes moved on by the tracker's prediction. So no delay can
-    build up, however slow analysis is. However the run ends, every row that was written and every picture that was
+    build up, however slow analysis is. However the run ends, every row that was written and every image that was
     recorded is kept, and the database knows the recordings; stopped or at its time's end, nothing is missing.
 
     Args:
@@ -174,10 +174,10 @@ class LiveSession:
         self._on_result, self._on_end = on_result, on_end
 
     def view(self, after: int = -1, timeout_s: float = 1.0) -> LiveView | None:
-        """The newest displayed picture with a number larger than ``after``; waits for one.
+        """The newest displayed image with a number larger than ``after``; waits for one.
 
         Args:
-            after: number of the picture that was seen last.
+            after: number of the image that was seen last.
             timeout_s: longest to wait; 0 does not wait.
 
         Returns:
@@ -205,7 +205,7 @@ class LiveSession:
         Raises:
             ConfigError: the codec does not go into that kind of file, or faces are to be hidden (``video.anonymise``).
             OutputExistsError: the file is there already, or is the source.
-            VideoWriteError: it cannot be written, or there is no picture yet, or a recording is in progress.
+            VideoWriteError: it cannot be written, or there is no image yet, or a recording is in progress.
         """
         return self._recordings.begin(
             path, overwrite=self._options.overwrite and path is not None and path == self._options.record

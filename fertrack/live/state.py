@@ -25,15 +25,15 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveView:
-    """One displayed picture.
+    """One displayed image.
 
     Attributes:
-        number: counts displayed pictures from 0; what ``LiveSession.view`` takes as ``after``.
+        number: counts displayed images from 0; what ``LiveSession.view`` takes as ``after``.
         image: uint8 (H, W, 3), BGR, read-only, with everything drawn on it.
         frame_index: the captured frame that is shown.
         pred_index: the frame of the latest result; -1 while there is none. After 1.5 s its faces are not drawn any
-            more, and the picture says so.
-        result_age_ms: time from the capture of frame ``pred_index`` until this picture was drawn; 0 without a result.
+            more, and the image says so.
+        result_age_ms: time from the capture of frame ``pred_index`` until this image was drawn; 0 without a result.
         captured_s: when the frame was captured, seconds since the first one.
     """
 
@@ -103,14 +103,14 @@ class LiveState:
         error: the sentence of what ended it; empty if nothing went wrong.
         recording: path of the recording in progress, or None.
         time_s: when the newest frame was captured, seconds since the first one.
-        display_fps: pictures displayed a second, over the last seconds.
+        display_fps: images displayed a second, over the last seconds.
         results_hz: frames analysed a second, over the last seconds.
         latency_ms: from the capture of a frame until its result was first displayed, over the last seconds; None if
             there was none.
-        age_ms: age of the latest result when a picture was displayed, over the last seconds; None if there was none.
+        age_ms: age of the latest result when an image was displayed, over the last seconds; None if there was none.
         frames: frames that came so far, those included that the source left out.
         dropped: of these, frames that were not analysed, to stay current.
-        displayed: pictures displayed so far.
+        displayed: images displayed so far.
         reconnects: how often the connection came back so far.
         budget: what is spent on analysis for now.
         persons: everybody seen in this run, in order of number; those not seen for a minute or more only if named.
@@ -146,20 +146,20 @@ class LiveSummary:
         database: name of the database; empty if nothing was stored.
         frames: frames that came, those included that the source left out.
         analysed: frames analysed, and stored.
-        displayed: pictures displayed.
+        displayed: images displayed.
         dropped: of ``frames``, those not analysed.
-        decode_failures: pictures that could not be decoded.
+        decode_failures: images that could not be decoded.
         reconnects: how often the source came back.
         faces: face rows.
         tracks: confirmed tracks.
         persons: persons seen.
         duration_s: wall-clock time from the first frame to the last.
-        display_fps: pictures displayed a second.
+        display_fps: images displayed a second.
         results_hz: frames analysed a second.
         latency_ms: capture to result displayed; None if that was never measured.
-        age_ms: age of the latest result when a picture was displayed, however old; None if that was never measured.
+        age_ms: age of the latest result when an image was displayed, however old; None if that was never measured.
         recordings: files written.
-        record_dropped: pictures that the encoder was too slow for.
+        record_dropped: images that the encoder was too slow for.
         notes: sentences the user must see.
         error: what ended the run, if it was not asked for.
     """

@@ -1,4 +1,4 @@
-"""The stateless half: what one picture shows, with no memory of any other.
+"""The stateless half: what one image shows, with no memory of any other.
 
 Because nothing here has memory, frames may be analysed in any order, in batches, on several threads or machines; the
 rows are the same. Faces are classified frame by frame, never pooled across frames, so that the batch a frame travels

@@ -28,11 +28,11 @@ _MIN_IOU = 0.6
 _MAX_TURN = 0.12
 """Landmarks may move by this share of the face's width on average, apart from the motion of the box."""
 _MAX_CHANGE = 0.25
-"""Difference of two pictures that follow one another, as ``shots.difference`` has it; a cut begins at 0.4."""
+"""Difference of two images that follow one another, as ``shots.difference`` has it; a cut begins at 0.4."""
 
 
 def is_steady(signatures: Sequence[FloatArray]) -> bool:
-    """Whether pictures that follow one another are so alike that no cut can be among them.
+    """Whether images that follow one another are so alike that no cut can be among them.
 
     Args:
         signatures: one each, as ``shots.signature`` gives it.

@@ -1,11 +1,11 @@
 """Finds hard cuts, where one shot ends and another begins, so that no track is carried across.
 
-Stateless half: ``signature`` shrinks a picture to a few hundred numbers, a luma thumbnail and a colour histogram.
+Stateless half: ``signature`` shrinks an image to a few hundred numbers, a luma thumbnail and a colour histogram.
 Stateful half: ``CutDetector`` compares each signature with the one before. A cut changes both where things are
 (correlation of the thumbnails, after the best small shift, so that a pan is not taken for a cut) and which colours
 there are, by clearly more than the video's own motion did lately. Gain and offset of the light drop out of the
-correlation, so a flash or a lamp switched on is no cut; black pictures are passed over, and the pictures before and
-after them compared. A single odd picture (a glitch, a dropped block) is told from a cut by the picture after it, which
+correlation, so a flash or a lamp switched on is no cut; black images are passed over, and the images before and
+after them compared. A single odd image (a glitch, a dropped block) is told from a cut by the image after it, which
 is why a suspected cut, and only that, is decided one frame later. Dissolves and fades between shots are not detected.
 """
 
@@ -34,10 +34,10 @@ SIGNATURE_LENGTH = _CELLS + _BINS[0] * _BINS[1] * _BINS[2]
 
 _HALF_W, _HALF_H = 128, 72
 _SHIFTS = tuple(product(range(-1, 2), range(-2, 3)))
-"""Shifts (rows, columns) of the thumbnail that a pan between two pictures may have caused."""
+"""Shifts (rows, columns) of the thumbnail that a pan between two images may have caused."""
 
 _FLAT = 3.0 / 255
-"""Standard deviation of a thumbnail under which a picture (black, white, a fade) says nothing about its shot."""
+"""Standard deviation of a thumbnail under which an image (black, white, a fade) says nothing about its shot."""
 _MIN_STRUCTURE = 0.25
 _MIN_COLOUR = 0.1
 _MIN_CHANGE = 4.0 / 255
@@ -53,7 +53,7 @@ class Difference:
 
     Attributes:
         structure: 1 - correlation of the luma thumbnails after the best small shift; 0 to 2.
-        colour: share of the pixels whose colours the other picture has not; 0 to 1.
+        colour: share of the pixels whose colours the other image has not; 0 to 1.
         change: mean absolute difference of luma without shift, 0 to 1.
     """
 
@@ -116,7 +116,7 @@ class CutDetector:
 
     def __init__(self, config: ShotConfig | None = None) -> None:
         self.config = config or ShotConfig()
-        self._reference: FrameFaces | None = None  # the last picture that said anything
+        self._reference: FrameFaces | None = None  # the last image that said anything
         self._suspect: FrameFaces | None = None  # perhaps the first of a new shot; not handed on yet
         self._usual: deque[float] = deque(maxlen=_HISTORY)
         self._steps_s: deque[float] = deque(maxlen=_HISTORY)

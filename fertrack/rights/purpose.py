@@ -53,7 +53,7 @@ def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = Non
     """Notice for the people filmed, with blanks in brackets, and what is kept of their faces filled in.
 
     Args:
-        thumbnails: whether a small picture of each face is kept.
+        thumbnails: whether a small image of each face is kept.
         embeddings_days: for how many days vectors by which faces are recognised again are kept; None: they are not.
     """
     text = NOTICE

@@ -21,7 +21,7 @@ __all__ = ["EncodedPicture", "StreamClip", "draw_number", "encode_clip", "number
 
 _BITS = 12
 NUMBERS = 1 << _BITS
-"""Numbers drawn into pictures start again at this one."""
+"""Numbers drawn into images start again at this one."""
 _CELL_PX = 8
 _BIT_RATE = 4_000_000
 _JPEG_QUALITY = 85
@@ -29,7 +29,7 @@ _JPEG_QUALITY = 85
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """One picture.
+    """One image.
 
     Attributes:
         content: a JPEG file, or H.264 as a byte stream (Annex B).
@@ -48,8 +48,8 @@ class StreamClip:
         codec: ``"mjpeg"`` or ``"h264"``.
         width: px.
         height: px.
-        fps: pictures per second.
-        pictures: in order; the first is a key picture.
+        fps: images per second.
+        pictures: in order; the first is a keyframe.
     """
 
     codec: Literal["mjpeg", "h264"]
@@ -68,18 +68,18 @@ def encode_clip(
     seconds: float = 10.0,
     numbered: bool = False,
 ) -> StreamClip:
-    """Encode the first seconds of a video, as a network camera would: no B pictures, a key picture every second.
+    """Encode the first seconds of a video, as a network camera would: no B-frames, a keyframe every second.
 
     Args:
         path: a video.
         codec: of the stream.
-        fps: pictures per second sent; each picture of the video is one, whatever its own rate.
+        fps: images per second sent; each image of the video is one, whatever its own rate.
         size: width and height, px; None = the video's, made even.
         seconds: most that is kept.
-        numbered: draw each picture's number into it, to be read by ``number_in``.
+        numbered: draw each image's number into it, to be read by ``number_in``.
 
     Raises:
-        EvaluationError: the video has no pictures.
+        EvaluationError: the video has no images.
         VideoOpenError: it cannot be opened.
     """
     with open_source(path) as source:
@@ -95,7 +95,7 @@ def encode_clip(
 
 
 def draw_number(image: cv2.typing.MatLike, number: int, wanted: bool = True) -> Image:
-    """Draw a number into the top left corner as black and white cells; the picture itself if not ``wanted``."""
+    """Draw a number into the top left corner as black and white cells; the image itself if not ``wanted``."""
     drawn = np.array(image, np.uint8)
     if wanted:
         for bit in range(_BITS):
@@ -104,7 +104,7 @@ def draw_number(image: cv2.typing.MatLike, number: int, wanted: bool = True) -> 
 
 
 def number_in(image: Image) -> int:
-    """Read the number back from a picture, uint8 (H, W, 3), that was sent at its own size."""
+    """Read the number back from an image, uint8 (H, W, 3), that was sent at its own size."""
     row = image[_CELL_PX // 2, _CELL_PX // 2 : _BITS * _CELL_PX : _CELL_PX].mean(axis=1)
     return sum(int(value > 128) << bit for bit, value in enumerate(row))
 

@@ -13,7 +13,7 @@ _BOUNDARY = "fertrack-picture"
 
 
 class MjpegServer(ShowServer):
-    """Serves a show of JPEG pictures on 127.0.0.1 until it is left.
+    """Serves a show of JPEG images on 127.0.0.1 until it is left.
 
     Args:
         show: what to send.

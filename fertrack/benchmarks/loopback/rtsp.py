@@ -30,7 +30,7 @@ _SDP = (
 
 
 class RtspServer(ShowServer):
-    """Serves a show of H.264 pictures on 127.0.0.1 over RTSP until it is left; RTP over TCP or UDP, as is asked for.
+    """Serves a show of H.264 images on 127.0.0.1 over RTSP until it is left; RTP over TCP or UDP, as is asked for.
 
     Args:
         show: what to send.
@@ -145,7 +145,7 @@ class _Handler(socketserver.StreamRequestHandler):
             self.connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
 
     def _play(self) -> None:
-        """The thread that sends pictures."""
+        """The thread that sends images."""
         number = 0
         started_s = time.monotonic()
         with contextlib.suppress(OSError):
@@ -172,7 +172,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 
 def _payloads(picture: bytes) -> Iterator[tuple[bytes, bool]]:
-    """RTP payloads of one picture (RFC 6184, 5.6 single units and 5.8 FU-A), and whether each is its last."""
+    """RTP payloads of one image (RFC 6184, 5.6 single units and 5.8 FU-A), and whether each is its last."""
     units = [unit.rstrip(b"\0") for unit in picture.split(b"\0\0\1") if unit.rstrip(b"\0")]
     for index, unit in enumerate(units):
         last_unit = index == len(units) - 1

@@ -6,10 +6,10 @@ The clip is encoded once and played in a loop. Commands come as lines on standar
 =====================  ==============================================================
 ``cut SECONDS``        break all connections off, and refuse new ones for so long
 ``stall SECONDS``      send nothing for so long, though the connections stay
-``size 640x360``       go on with pictures of this size
+``size 640x360``       go on with images of this size
 =====================  ==============================================================
 
-On standard output come ``ready ADDRESS``, and with ``--numbered`` a line ``sent NUMBER MONOTONIC_S`` per picture.
+On standard output come ``ready ADDRESS``, and with ``--numbered`` a line ``sent NUMBER MONOTONIC_S`` per image.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class LoopbackSender:
     Args:
         clip: a video.
         protocol: how it is sent.
-        fps: pictures per second.
+        fps: images per second.
         size: width and height, px; None = the clip's.
         seconds: most of the clip that is used.
-        numbered: draw a number into each picture (``stream_clip.number_in`` reads it) and keep when it was sent.
+        numbered: draw a number into each image (``stream_clip.number_in`` reads it) and keep when it was sent.
 
     Attributes:
         address: where to watch; set on entering.
@@ -112,7 +112,7 @@ class LoopbackSender:
         self._say(f"stall {seconds:g}")
 
     def resize(self, width: int, height: int) -> None:
-        """Go on with pictures of another size, px; takes as long as encoding the clip anew."""
+        """Go on with images of another size, px; takes as long as encoding the clip anew."""
         self._say(f"size {width}x{height}")
 
     def _say(self, command: str) -> None:

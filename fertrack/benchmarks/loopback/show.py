@@ -20,7 +20,7 @@ class Show:
         clip: what is shown first.
 
     Attributes:
-        on_sent: called with each picture's number just before it is sent, in the thread that sends it.
+        on_sent: called with each image's number just before it is sent, in the thread that sends it.
     """
 
     def __init__(self, clip: StreamClip) -> None:
@@ -63,7 +63,7 @@ class Show:
         return self._clip
 
     def pictures(self) -> Iterator[EncodedPicture]:
-        """Pictures for one watcher, each when it is due, from a key picture on; ends when the connection is cut."""
+        """Images for one watcher, each when it is due, from a keyframe on; ends when the connection is cut."""
         cuts, clip, number = self._cuts, self._clip, 0
         due_s = time.monotonic()
         while not self._over.wait(max(0.0, due_s - time.monotonic())):

@@ -22,7 +22,7 @@ _CLOCK_HZ = 90_000
 
 
 class UdpSender:
-    """Sends a show of H.264 pictures to a port of 127.0.0.1 until it is left. A cut is silence and a new beginning.
+    """Sends a show of H.264 images to a port of 127.0.0.1 until it is left. A cut is silence and a new beginning.
 
     Args:
         show: what to send.

@@ -9,7 +9,7 @@ where the estimate is wrong (or confirmed), or one made by hand. It needs ``corr
 
 ``run`` (labels for another run are not imported) and ``author`` are used if there; all other columns are not read, and
 rows whose ``corrected`` is empty are passed over. Words such as ``happy`` or ``Angry`` are understood as they are in
-labelled pictures. What spreadsheets save is read: see ``fertrack.tables``.
+labelled images. What spreadsheets save is read: see ``fertrack.tables``.
 """
 
 from __future__ import annotations

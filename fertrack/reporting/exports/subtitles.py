@@ -90,7 +90,7 @@ def to_vtt(lines: Sequence[Cue], _size: tuple[int, int] = (0, 0)) -> str:
 
 
 def to_ass(lines: Sequence[Cue], size: tuple[int, int]) -> str:
-    """The cues as Advanced SubStation Alpha text, for a picture of that width and height, px."""
+    """The cues as Advanced SubStation Alpha text, for an image of that width and height, px."""
     from fertrack.imaging.track_labels import track_colour
 
     width, height = size
@@ -135,7 +135,7 @@ _NO_OVERRIDES = str.maketrans("{}\\", "()/")
 
 
 def _milliseconds(cue: Cue) -> tuple[int, int]:
-    """Begin and end; a cue of a single picture still lasts a millisecond."""
+    """Begin and end; a cue of a single image still lasts a millisecond."""
     start = max(0, round(cue.start_s * 1000))
     return start, max(round(cue.end_s * 1000), start + 1)
 

@@ -56,7 +56,7 @@ class Calibration:
 
     Attributes:
         state: "calibrated" or "not calibrated", with ", changed by settings" where they do; or "not recorded".
-        trusted: whether the classifier's values were fitted on labelled pictures.
+        trusted: whether the classifier's values were fitted on labelled images.
         rows: name and value of each setting.
         table: per expression: name, training prior, target prior, bias, threshold, as text.
         changed: whether settings of the run replace values of the classifier.

@@ -44,7 +44,7 @@ MAX_OVERVIEW_ROWS = 120
 """Rows of the overview chart; more would be thinner than a letter on a page of sensible height."""
 
 SHORTEST_AXIS_S = 0.1
-"""A single picture has no duration, but its time axis must have a length."""
+"""A single image has no duration, but its time axis must have a length."""
 
 MAX_TABLE_ROWS = 200
 """Episodes listed under one chart; the CSV export has them all."""
@@ -68,7 +68,7 @@ def write_html(
         db: the open database.
         run: number of the run, or "last".
         path: the file to write; its folder is made if missing.
-        config: what is drawn and listed, and whether the video and pictures of faces are in it; the defaults if None.
+        config: what is drawn and listed, and whether the video and images of faces are in it; the defaults if None.
         video: the video to link or embed, where ``config.video`` asks for one; if None, the annotated one beside
             ``path``, or the source.
         overwrite: replace a file that is already there.

@@ -37,7 +37,7 @@ _MIN_SHARE = 0.05
 """Expressions with a smaller share of the time are not named in a table."""
 
 SHORTEST_AXIS_S = 0.1
-"""A single picture has no duration, but its time axis must have a length."""
+"""A single image has no duration, but its time axis must have a length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def since_marker(
 
     A change is the onset, after the marker, of the first episode of another expression than the one shown at the
     marker. Where none is (the person is *uncertain*, or not seen), the last expression shown before it counts; where
-    there was none either, the first one shown after it: to appear in the picture is no change of expression. Where the
+    there was none either, the first one shown after it: to appear in the image is no change of expression. Where the
     marker is a stretch, its beginning counts.
 
     Args:

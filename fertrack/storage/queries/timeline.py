@@ -177,7 +177,7 @@ def tracks(run: StoredRun) -> pd.DataFrame:
     ids = np.array([row.number for row in stored], np.int64)
     group = np.searchsorted(ids, rows.track)
     lasts_s = end_s - start_s
-    if not lasts_s.any():  # a single picture has no duration: every row counts the same
+    if not lasts_s.any():  # a single image has no duration: every row counts the same
         lasts_s = np.ones(len(lasts_s))
     seconds = label_seconds(group, rows.label, lasts_s, len(ids))
     totals = seconds.sum(axis=1, keepdims=True)

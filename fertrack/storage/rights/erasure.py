@@ -2,7 +2,7 @@
 
 What goes: the person's faces (rows with boxes, landmarks, logits, probabilities), corrections of them, tracks,
 episodes, links, embeddings and thumbnails; faces that no track has claimed but that lie where the person was about
-then; pictures of others that show the person too; every entry of the action log about them; and their names in notes,
+then; images of others that show the person too; every entry of the action log about them; and their names in notes,
 markers, stated purposes and names of files. What stays: frames (times, without anybody), counts that fit what is left,
 other people's rows bit for bit, and one row of ``erasures`` that says when, and how much.
 
