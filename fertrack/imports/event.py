@@ -1,4 +1,4 @@
-"""An event that another program wrote: a moment, or a stretch of time, with a label."""
+"""Event from another program: a moment or a segment of time, with a label."""
 
 from __future__ import annotations
 

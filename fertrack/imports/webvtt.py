@@ -1,4 +1,4 @@
-"""Cues of a WebVTT file (``.vtt``): each a stretch of time, its text the label.
+"""Cues of a WebVTT file (``.vtt``): each a segment of time, its text the label.
 
 Tags are taken out, a voice (``<v Ana>``) is the tier; notes, styles and regions are left out. Format: W3C WebVTT.
 """

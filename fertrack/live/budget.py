@@ -227,7 +227,7 @@ def input_sizes(own: int) -> tuple[int, ...]:
 
 
 class AnalysisSchedule:
-    """Says what is asked of each frame: the budget in force, and whether an estimate is due.
+    """Schedule of the analysis: the budget in force, and whether an estimate is due.
 
     While a face is not followed yet, every analysis makes an estimate, so that no person is shown without one.
 

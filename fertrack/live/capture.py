@@ -1,4 +1,4 @@
-"""Reads a live source in its own thread and keeps only the newest frame, so that nobody can fall behind."""
+"""Capture of a live source in its own thread; only the newest frame is kept, so that nobody can fall behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Captured:
 
 
 class Capture:
-    """A thread that iterates a live source; everybody else takes the newest frame whenever they are ready.
+    """Thread that reads a live source; everybody else takes the newest frame whenever they are ready.
 
     Frames are numbered by time: ``index`` is the number of nominal frame intervals since the first frame, and always
     grows. So what counts frames (the tracker's prediction and ``max_age``) means the same time as in a file, whether

@@ -147,7 +147,7 @@ class LatestResult(MeteredSink):
 
 
 class Display:
-    """Draws in a thread of its own and keeps the newest image for whoever wants to see it.
+    """Draws in a thread of its own and keeps the newest image for viewers.
 
     Args:
         capture: where frames come from.

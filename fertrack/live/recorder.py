@@ -81,7 +81,7 @@ class Recorder:
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """See that nothing would be lost.
+        """Check that nothing would be overwritten.
 
         Raises:
             OutputExistsError: the file is there, or what was written of it by a run that was killed.

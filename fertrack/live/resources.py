@@ -45,7 +45,7 @@ class Resources:
     database: Database | None
 
     def linking_sink(self) -> LinkingSink | None:
-        """A sink that finds out who is who, also among those the database knows; None where linking is off."""
+        """Sink of re-identification, also among the persons that the database knows; None where it is off."""
         if self.relinker is None:
             return None
         if self.database is not None:

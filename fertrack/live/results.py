@@ -1,4 +1,4 @@
-"""Live results for another program: an iterator, and nothing else to know."""
+"""Live results for another program: an iterator."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ class Completion:
             self.remember_recordings(ended=True)
 
     def _store_persons(self, relinker: Relinker, linking: LinkingSink, plan: LinkPlan) -> None:
-        """Store who is who, and say which numbers of the live view are not those that are stored."""
+        """Store who is who, and report which numbers of the live view differ from the stored ones."""
         run, shown = self._store.run_id, self._people.shown_numbers()
         relinker.store(self._database, run, linking, shown=shown)
         self.persons = sum(bool(person.tracks) for person in plan.persons)

@@ -22,7 +22,7 @@ _INDEX = {name: index for index, name in enumerate(EXPRESSIONS)}
 
 
 def strip_columns(estimates: Sequence[tuple[float, str, float]], now_s: float) -> tuple[list[int], list[int]]:
-    """The last minute in columns that stay what they are while they move: what was shown longest in each half second.
+    """Columns of the last minute that stay the same while they move: the label shown longest in each half second.
 
     Args:
         estimates: time in s, label, probability; each holds until the next one, the last until now; "" = not seen.

@@ -1,4 +1,4 @@
-"""The stateless half: what one image shows, with no memory of any other.
+"""The stateless half: inference on one frame, with no memory of any other.
 
 Because nothing here has memory, frames may be analysed in any order, in batches, on several threads or machines; the
 rows are the same. Faces are classified frame by frame, never pooled across frames, so that the batch a frame travels
@@ -173,7 +173,7 @@ class FaceAnalyzer:
 
 
 def crop_logits(classifier: Classifier, crops: Image, landmarks: FloatArray) -> FloatArray:
-    """Logits of aligned crops; a classifier that looks at landmarks gets them mapped as the crops were.
+    """Logits of aligned crops; a classifier that uses landmarks gets them mapped as the crops were.
 
     Args:
         classifier: answers.

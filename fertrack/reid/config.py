@@ -1,4 +1,4 @@
-"""Options of re-linking."""
+"""Options of re-identification."""
 
 from __future__ import annotations
 

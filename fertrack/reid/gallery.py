@@ -29,7 +29,7 @@ class KeptFace:
 
 @dataclass(slots=True)
 class _Shelf:
-    """The faces of one track, the best of each stretch of ``spacing_s``."""
+    """Faces of one track, the best of each segment of ``spacing_s``."""
 
     start_s: float
     spacing_s: float
@@ -41,7 +41,7 @@ class _Shelf:
 
 
 class FaceGallery:
-    """The best faces per track, one per stretch of time; stretches double in length whenever there are too many.
+    """Best faces per track, one per segment of time; segments double in length whenever there are too many.
 
     So a track of a second and one of an hour both keep about ``per_track`` to ``2 * per_track`` faces, spread over all
     of it. What is kept does not depend on anything but the faces offered, in order.
@@ -85,7 +85,7 @@ class FaceGallery:
         return at_best > kept.quality and time_s - shelf.tried_s >= _TRY_EVERY_S
 
     def offer(self, track: int, face: KeptFace) -> None:
-        """Keep a face if it is the best of its stretch of time."""
+        """Keep a face if it is the best of its segment of time."""
         shelf = self._shelves.get(track)
         if shelf is None:
             shelf = self._shelves[track] = _Shelf(face.time_s, _FIRST_SPACING_S, face.time_s, {})

@@ -1,4 +1,4 @@
-"""Decides which tracks of a run that has ended are one person, all at once."""
+"""Re-identification of a finished run: which tracks are one person, decided all at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["KnownPerson", "LinkPlan", "PersonLink", "PlannedPerson", "may_link",
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownPerson:
-    """Somebody from an earlier run.
+    """Person from an earlier run.
 
     Attributes:
         id: key of the person in the database.

@@ -53,7 +53,7 @@ _AREAS: dict[str, tuple[str, ...]] = {
 
 
 def refused_area(purpose: str) -> str:
-    """In which prohibited area the words of a purpose lie: "at work", "in education", or "" for neither.
+    """Prohibited area that a purpose names: "at work", "in education", or "" for neither.
 
     A list of words, in English and a few in German, French and Spanish, that reminds; it does not decide what the law
     says. What it finds may be harmless, and what it does not find may be prohibited.

@@ -175,7 +175,7 @@ class _Videos:
         self._on_progress = on_progress or (lambda name, done, total: None)
 
     def hide_in(self, file: OutputFile, path: Path) -> None:
-        """See to one video, or raise; where it cannot be read, or is another one, say so."""
+        """Redact one video, or raise; where it cannot be read, or is another one, the error tells so."""
         run = file.run or 0
         first_track = self._plan.runs[run].subjects.first_tracks()
         people = {first_track[track] for track in self._plan.subject.tracks_in(run)}
@@ -264,7 +264,7 @@ def _drafts_too(path: Path) -> list[Path]:
 
 
 def _name_untouched(plan: ErasurePlan, report: EraseReport) -> None:
-    """Say which files are known and will not be changed."""
+    """Report the known files that will not be changed."""
     subject = plan.subject
     pattern = name_pattern(subject.names)
     for file in plan.files:

@@ -1,4 +1,4 @@
-"""Plan of an erasure: everything that has to be known to erase somebody, as the database is at one moment."""
+"""Plan of an erasure: person, rows and files, as the database is at one moment."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TheirRun:
 
 @dataclass(frozen=True, slots=True)
 class ErasurePlan:
-    """Everything that has to be known to erase somebody.
+    """Everything that an erasure has to know.
 
     Attributes:
         subject: who it is.
@@ -64,7 +64,7 @@ class ErasurePlan:
 
     @classmethod
     def read(cls, database: Database, person: str, run: int | str | None) -> ErasurePlan:
-        """Find out who is meant, and what is held and written about them.
+        """Read who is meant, and the rows and files about them.
 
         Raises:
             RunNotFoundError: no such run or person, or several go by that name.

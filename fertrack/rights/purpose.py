@@ -66,7 +66,7 @@ def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = Non
 
 
 def check_stated(config: PrivacyConfig) -> None:
-    """Let a run pass that says what it is for, if it has to.
+    """Check that a run states its purpose, if it has to.
 
     Raises:
         ConfigError: ``require_purpose`` is set and no purpose is stated.

@@ -1,4 +1,4 @@
-"""Writes reports and exports again that show somebody who has been erased since, from what the database holds now."""
+"""Refreshes reports and exports that show somebody who has been erased since, from the database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["name_of_file", "rewrite_stale"]
 
 
 def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]]:
-    """See to every file that is marked stale, and to records of files that carry an erased name.
+    """Refresh every file that is marked stale, and records of files that carry an erased name.
 
     A file that people have changed since it was written, such as a CSV file with corrections in it, is left alone and
     named, and stays marked; so does one that cannot be written. One that is gone is named once.

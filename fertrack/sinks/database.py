@@ -128,7 +128,7 @@ class DatabaseSink:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Finish a run that nobody finished: what is pending is stored and the run marked interrupted or failed."""
+        """Finish an unfinished run: pending rows are stored and the run marked interrupted or failed."""
         if self._finished or self._writer is None:
             return
         failed = isinstance(exc, Exception)

@@ -1,4 +1,4 @@
-"""Encodes pictures with exact presentation times into a file that can be played even if it is cut off."""
+"""Encoder of images with exact presentation times into a file that can be played even if it is cut off."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ class VideoEncoder:
         self.frames = 0
 
     def canvas(self) -> Image:
-        """The picture that ``encode`` will write next: uint8 (H, W, 3), BGR, of the source's size; draw on it."""
+        """Image that ``encode`` will write next: uint8 (H, W, 3), BGR, of the source's size; draw on it."""
         width, height = self.size
         return self._canvas[:height, :width]
 
     def fill(self, image: Image) -> None:
-        """Put a picture on the canvas. One of another size is scaled to fit, with black bars."""
+        """Put an image on the canvas. One of another size is scaled to fit, with black bars."""
         canvas = self.canvas()
         if image.shape == canvas.shape:
             canvas[:] = image
@@ -98,7 +98,7 @@ class VideoEncoder:
         canvas[top : top + fitted[1], left : left + fitted[0]] = cv2.resize(image, fitted, interpolation=interpolation)
 
     def encode(self, timestamp_s: float | Fraction) -> None:
-        """Write the canvas as the picture of a time.
+        """Write the canvas as the frame of a time.
 
         Raises:
             av.error.FFmpegError: it cannot be encoded or written (disk full).

@@ -1,4 +1,4 @@
-"""The sink that finds out which tracks are one person, from each track's best faces."""
+"""Re-identification sink: finds out which tracks are one person, from each track's best faces."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class LinkingSink:
         self._work_ms.append((time.perf_counter() - started) * 1e3)
 
     def finish(self, summary: RunSummary) -> None:
-        """Embed what can be linked, and link; nothing if the run failed.
+        """Embed the tracks that may be joined, and join them; nothing if the run failed.
 
         Raises:
             ModelError: the embedder failed.

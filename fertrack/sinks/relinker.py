@@ -1,4 +1,4 @@
-"""Re-linking as part of a run: the sink that compares faces, then the rows that say who is who.
+"""Re-identification as part of a run: the sink that compares faces, then the rows of persons and links.
 
 One ``Relinker`` serves all files of a command, so that with ``linking.across`` a person of one file is recognised in
 the next.
@@ -60,7 +60,7 @@ class Relinker:
         )
 
     def store(self, database: Database, run: int, sink: LinkingSink, *, shown: Mapping[int, int] | None = None) -> None:
-        """Store what a finished sink found out; nothing if its run failed.
+        """Store the result of a finished sink; nothing if its run failed.
 
         Args:
             database: where the run is stored.
@@ -128,5 +128,5 @@ def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | N
 
 
 def _needs_recognition(config: LinkingConfig) -> str:
-    """The option that only face recognition can fulfil, as people know it; empty if none is set."""
+    """Option that only face recognition can fulfil, as people know it; empty if none is set."""
     return "linking.across" if config.across else "linking.store_embeddings" if config.store_embeddings else ""

@@ -1,4 +1,4 @@
-"""The sink that remembers how each track's face looked at its best: large, frontal, sharp."""
+"""Thumbnail sink: each track's face at its best: large, frontal, sharp."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MIN_QUALITY = 1e-6
 
 
 class ThumbnailSink:
-    """Keeps one picture per track in memory while a run lasts; ``best`` is stored by whoever asked for it.
+    """Keeps one image per track in memory while a run lasts; its creator stores ``best``.
 
     Attributes:
         name: "thumbnails".

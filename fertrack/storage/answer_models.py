@@ -20,7 +20,7 @@ __all__ = ["EpisodeRow", "EpisodeSet", "Marker", "MarkerImport"]
 
 
 class EpisodeRow(Base):
-    """A stretch of frames without a gap in which a track kept one label, -1 for uncertain included.
+    """Segment of frames without a gap in which a track kept one label, -1 for uncertain included.
 
     Derived from ``faces``, so that statistics over many runs need not read every face. Kept per track, whoever that
     is, and without gaps: episodes of persons, over gaps of any length, are joined from these when asked for.
@@ -72,7 +72,7 @@ class MarkerImport(Base):
 
 
 class Marker(Base):
-    """A moment or a stretch of a run that somebody named, such as when a stimulus was shown; a reference time."""
+    """Named moment or segment of a run, such as the onset of a stimulus; a reference time."""
 
     __tablename__ = "markers"
     __table_args__ = (sa.Index(None, "run_id", "time_s"),)

@@ -28,7 +28,7 @@ _FRAME_STAGES = ("read", "detect", "align", "classify", "track")
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """One run: what was read, with what, how it ended and what it came to.
+    """Facts about one run: source, networks, end and summary.
 
     Attributes:
         id: number of the run.

@@ -1,4 +1,4 @@
-"""Looking after a database: is it whole, is it compact, and a copy of it."""
+"""Maintenance of a database: check, compact, copy."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def check_database(db: Database) -> CheckReport:
 
 
 def vacuum(db: Database, *, forget: bool = False) -> VacuumReport:
-    """Give the space of deleted rows back, and bring what the database knows of its own rows up to date.
+    """Give the space of deleted rows back, and update the database's statistics.
 
     Args:
         db: the open database.

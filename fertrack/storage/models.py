@@ -102,7 +102,7 @@ class Base(DeclarativeBase):
 
 
 class Source(Base):
-    """A video file, picture folder, camera or stream that runs have read."""
+    """A video file, image folder, camera or stream that runs have read."""
 
     __tablename__ = "sources"
     __table_args__ = (sa.UniqueConstraint("path", "name"),)
@@ -113,7 +113,7 @@ class Source(Base):
 
 
 class Run(Base):
-    """One pass over a source: with what, when, how it ended, and what it came to.
+    """One pass over a source: settings, times, end and summary.
 
     The counts are kept up to date with every batch, so a run that was killed still says what it holds.
     ``host``, ``pid`` and ``heartbeat_at`` tell a run in progress from one whose process died: its ``status`` stays
@@ -210,7 +210,7 @@ class LookRow(Base):
 
 
 class Person(Base):
-    """Somebody whom tracks of one or more runs have been said to be.
+    """Person to whom tracks of one or more runs were linked.
 
     ``display_name`` is empty until somebody gives one; till then the person is shown as ``P`` and ``number``, which
     counts from 1 within the run (or the runs processed together) in which the person was first seen.

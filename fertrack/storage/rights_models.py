@@ -1,4 +1,4 @@
-"""Tables that people's rights over their data need: small pictures, files that were written, and what was erased.
+"""Tables for people's rights over their data: thumbnails, files that were written, and erasures.
 
 ::
 
@@ -22,7 +22,7 @@ __all__ = ["Erasure", "Output", "RunErasure", "Thumbnail"]
 
 
 class Thumbnail(Base):
-    """A small upright picture of a person's face, JPEG, kept only where ``privacy.thumbnails`` asked for it.
+    """Small upright image of a person's face, JPEG, kept only where ``privacy.thumbnails`` asked for it.
 
     At most one per person when it is stored: from the person's best face, under the track that showed it. Deleted with
     its track or its run. ``quality`` is that face's, 0 to 1.

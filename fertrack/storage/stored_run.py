@@ -61,7 +61,7 @@ class StoredRun:
 
     @cached_property
     def frames(self) -> FrameTimes:
-        """Every frame, with when it is shown."""
+        """Frames of the run, with the times at which they are shown."""
         return frame_times(self.connection, self.number)
 
     @cached_property
@@ -71,7 +71,7 @@ class StoredRun:
 
     @cached_property
     def stretches(self) -> RunStretches:
-        """Stretches of one label, by track."""
+        """Segments of one label, by track."""
         return load_stretches(self.connection, [self.number])
 
     @cached_property

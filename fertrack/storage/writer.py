@@ -137,7 +137,7 @@ class RunWriter:
         self._tracks.update(touched)
 
     def finish(self, summary: RunSummary) -> None:
-        """Store how the run ended, what it came to, its time per stage, and its episodes.
+        """Store the end of the run, its summary, its time per stage, and its episodes.
 
         Raises:
             StorageError: this was not written; the rows before it were.

@@ -103,7 +103,7 @@ class FacePaths:
         return boxes, np.array([self._paths[i].subject for i in running], np.int64)
 
     def hidden(self, time_s: float, clear: Collection[int] = ()) -> Float64Array:
-        """Boxes to be hidden at one time: all but those of the subjects in ``clear``, float64 (N, 4), px.
+        """Boxes to hide at one time: all but those of the subjects in ``clear``, float64 (N, 4), px.
 
         A face that no track has claimed is taken for a clear subject's where both boxes agree.
         """

@@ -26,7 +26,7 @@ _LISTED_TRACKS = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """One person of a run: a confirmed track, or several that were linked.
+    """One person of a run: a confirmed track, or several that were joined.
 
     Attributes:
         track: ID of the first track.

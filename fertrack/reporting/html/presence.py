@@ -20,7 +20,7 @@ Spans = list[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """When a person, or anybody, was seen.
+    """Times at which a person, or anybody, was seen.
 
     Attributes:
         label: who; "anybody" for all together.
@@ -70,7 +70,7 @@ def stretch_rows(persons: Sequence[Presence]) -> list[Stretch]:
 
 
 def presence_of(persons: Sequence[Person], start_s: float, end_s: float) -> tuple[Presence, list[Presence]]:
-    """When anybody was seen between two moments, and each person.
+    """Presence between two moments, of anybody and of each person.
 
     The gaps of *anybody* include the time before the first and after the last face.
     """

@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a reader must know before the numbers.
+    """Caution for the reader, to be read before the numbers.
 
     Attributes:
         title: a few words.
@@ -110,7 +110,7 @@ def read_calibration(record: dict[str, Any]) -> Calibration:
 
 
 def notices(facts: RunFacts, calibration: Calibration, persons: int) -> list[Notice]:
-    """Everything that limits what the report can say, most serious first."""
+    """Cautions about the report, most serious first."""
     summary = facts.summary
     found: list[Notice] = []
     if facts.status == "failed":

@@ -27,7 +27,7 @@ _SLIM = {"fixedrange": True, "zeroline": False}
 def presence_chart(
     anybody: Presence, persons: Sequence[Presence], start_s: float, end_s: float, cuts_s: npt.ArrayLike = ()
 ) -> dict[str, Any]:
-    """When anybody, and when each person was seen; thin lines bridge the gaps of a person.
+    """Chart of anybody's and each person's presence; thin lines bridge the gaps of a person.
 
     Args:
         anybody: all together, drawn in the first row.

@@ -74,7 +74,7 @@ class PersonView:
         return self._person().rows
 
     def episodes(self) -> pd.DataFrame:
-        """One row per stretch of time with one expression; columns as from ``storage.queries.timeline.episodes``."""
+        """One row per segment of time with one expression; columns as from ``storage.queries.timeline.episodes``."""
         return self._person().episodes
 
     def plot(self) -> OfflineFigure:
@@ -147,7 +147,7 @@ class RunView:
             return ask_timeline(stored, track=track)
 
     def episodes(self, track: int | None = None) -> pd.DataFrame:
-        """One row per stretch of time with one expression; columns as from ``storage.queries.timeline.episodes``."""
+        """One row per segment of time with one expression; columns as from ``storage.queries.timeline.episodes``."""
         with open_database(self._database_url) as db, db.run(self.run) as stored:
             return ask_episodes(stored, track=track)
 

@@ -1,4 +1,4 @@
-"""MPEG-TS that arrives in UDP datagrams, as a file that FFmpeg can read; ends at once when the source is closed."""
+"""MPEG-TS in UDP datagrams, as a file that FFmpeg can read; ends at once when the source is closed."""
 
 from __future__ import annotations
 

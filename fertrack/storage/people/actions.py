@@ -62,7 +62,7 @@ def rename(db: Database, run: int | str, person: str, name: str) -> str:
 
 
 def merge(db: Database, run: int | str, into: str, others: Sequence[str]) -> str:
-    """Say that persons are one person, in every run they are in.
+    """Merge persons into one, in every run they are in.
 
     Args:
         db: the open database.
@@ -98,7 +98,7 @@ def merge(db: Database, run: int | str, into: str, others: Sequence[str]) -> str
 
 
 def split(db: Database, run: int | str, person: str, tracks: Sequence[int] = ()) -> str:
-    """Say that tracks are not the person they were linked to.
+    """Split tracks off the person they were linked to.
 
     Args:
         db: the open database.

@@ -1,4 +1,4 @@
-"""Stores what linking found: persons, links with their similarity and, if asked for, embeddings that expire."""
+"""Stores the result of re-identification: persons, links with their similarity and, if asked for, embeddings."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def tracks_of_person(run: StoredRun, person: str) -> tuple[int, ...]:
 
 
 def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:
-    """Everybody in a run, persons by number, then tracks that are nobody's; with those who are only suggested."""
+    """Persons of a run by number, then tracks without a person; with those who are only suggested."""
     tracks = connection.execute(
         sa.select(TrackRow.number, TrackRow.person_id).where(TrackRow.run_id == run).order_by(TrackRow.number)
     ).all()
@@ -175,7 +175,7 @@ def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:
 
 
 def find_person(connection: sa.Connection, run: int, reference: str) -> PersonRow:
-    """The person of a run that somebody means: by name, as ``P3``, or as ``ID 5``, whoever that track is.
+    """Person of a run that a reference means: a name, ``P3``, or ``ID 5`` for the person of that track.
 
     Raises:
         RunNotFoundError: there is no such person in the run, or several go by that name.

@@ -1,4 +1,4 @@
-"""One small picture of each person's face, kept only where it was asked for (``privacy.thumbnails``)."""
+"""Thumbnail of each person's face, kept only where it was asked for (``privacy.thumbnails``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BestFace", "store_thumbnails", "thumbnails"]
 
 @dataclass(frozen=True, slots=True)
 class BestFace:
-    """The picture that shows a track's face best.
+    """Best image of a track's face.
 
     Attributes:
         frame_index: frame it was cut from.
@@ -31,7 +31,7 @@ class BestFace:
 
 
 def store_thumbnails(db: Database, run: int, best: Mapping[int, BestFace]) -> int:
-    """Store the best picture of each person of a run, once it is known who its tracks are.
+    """Store the best image of each person of a run, once it is known who its tracks are.
 
     A person's other tracks get none; a track that is nobody's counts as a person. The run's earlier ones are replaced.
 
@@ -70,7 +70,7 @@ def store_thumbnails(db: Database, run: int, best: Mapping[int, BestFace]) -> in
 
 
 def thumbnails(run: StoredRun) -> dict[int, bytes]:
-    """The stored picture of each person of a run; empty unless the run was told to keep them.
+    """Stored image of each person of a run; empty unless the run keeps them.
 
     Args:
         run: the run.

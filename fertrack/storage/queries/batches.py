@@ -37,7 +37,7 @@ STATES = (*LABELS, "no face")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubjectStretches:
-    """Stretches of some runs, and to whom they belong.
+    """Segments of some runs, and their subjects.
 
     Attributes:
         runs: their numbers, ascending.
@@ -67,7 +67,7 @@ class SubjectStretches:
 
 
 def each_batch(stored: StoredRun | AllRuns) -> Iterator[SubjectStretches]:
-    """The stretches of one run, or of all, some runs at a time."""
+    """Segments of one run, or of all, some runs at a time."""
     if isinstance(stored, StoredRun):
         yield _of_subjects([stored.number], stored.stretches, stored.subjects)
         return

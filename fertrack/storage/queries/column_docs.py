@@ -113,6 +113,6 @@ COLUMN_NOTES: dict[str, str] = {
 
 
 def note_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Say in ``.attrs["columns"]`` what each column means, and give the table back."""
+    """Note in ``.attrs["columns"]`` what each column means, and return the table."""
     table.attrs["columns"] = {str(name): COLUMN_NOTES[str(name)] for name in table.columns if str(name) in COLUMN_NOTES}
     return table

@@ -36,7 +36,7 @@ _STORED = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunStretches:
-    """The stretches of some runs.
+    """Segments of some runs.
 
     Attributes:
         run: int64 (E,), the run of each stretch.
@@ -76,7 +76,7 @@ def runs_without_episodes(connection: sa.Connection) -> list[int]:
 
 
 def load_stretches(connection: sa.Connection, runs: Sequence[int]) -> RunStretches:
-    """The stretches of some runs: as stored; of runs whose episodes are not stored (yet), as their faces say.
+    """Segments of some runs: as stored; of runs whose episodes are not stored (yet), computed from their faces.
 
     Args:
         connection: an open connection.

@@ -63,7 +63,7 @@ def load_frames(
 
 
 class FrameTimes(NamedTuple):
-    """Every frame of a run, in order, with when it is shown. F of them.
+    """Frames of a run, in order, with the times at which they are shown. F of them.
 
     Attributes:
         frame: int64 (F,), number of the frame.

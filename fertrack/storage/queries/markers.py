@@ -1,4 +1,4 @@
-"""Markers: moments and stretches of a run that people named, and which other times refer to."""
+"""Markers: named moments and segments of a run, used as reference times."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where markers come from, and how their times became times of the video: ``time * stretch + offset_s``."""
+    """Origin of markers, and the mapping of their times to the video's: ``time * stretch + offset_s``."""
 
     file_name: str
     file_format: str

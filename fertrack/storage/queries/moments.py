@@ -1,4 +1,4 @@
-"""Moments: when somebody showed something for long enough, when people showed it together, when several things held."""
+"""Condition queries: segments in which somebody showed something long enough, together, or several things held."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def moments(
     min_duration_s: float = 0.0,
     max_gap_s: float = 0.2,
 ) -> pd.DataFrame:
-    """One row per stretch of time during which all conditions held; by run, by time.
+    """One row per segment of time during which all conditions held; by run, by time.
 
     A face that is labelled *uncertain* shows no expression, whatever its probabilities. With a single condition that
     anybody alone can meet, there is a row for each person who met it.

@@ -1,4 +1,4 @@
-"""Episodes of persons: onset, apex and offset of every expression somebody kept for a while, in one run or in all."""
+"""Episodes of persons: onset, apex and offset of every expression kept for a while, in one run or in all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def person_episodes(
     min_duration_s: float = SHORTEST_EPISODE_S,
     max_gap_s: float = LONGEST_GAP_S,
 ) -> pd.DataFrame:
-    """One row per stretch of time in which a person kept one expression; by run, by person, by time.
+    """One row per segment of time in which a person kept one expression; by run, by person, by time.
 
     An episode may be interrupted for up to ``max_gap_s`` by time in which the person is *uncertain* or not seen;
     another expression ends it at once. *Uncertain* itself makes no episodes. It lasts until its last frame stops

@@ -1,4 +1,4 @@
-"""A stored run's frames as the results they were stored from, for whoever draws or exports them again."""
+"""Replay of a stored run: its frames as the results they were stored from, for drawing and export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All faces of a run at once as columns, and what its labels would be with another calibration and smoothing."""
+"""Faces of a run as columns, and its labels under another calibration and smoothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stretches of one label: how they are found in a track's rows, and joined to episodes of persons. Arrays only."""
+"""Segments of one label: found in a track's rows, and joined to episodes of persons. Arrays only."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def find_stretches(
     end_s: Float64Array,
     probability: Float64Array,
 ) -> Stretches:
-    """The stretches of N rows, by track and then by time.
+    """Segments of N rows, by track and then by time.
 
     Args:
         track: (N,).
@@ -99,7 +99,7 @@ def find_stretches(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JoinedEpisodes:
-    """Stretches of one subject and one expression, joined over gaps; by subject and then by time. K of them.
+    """Segments of one subject and one expression, joined over gaps; by subject and then by time. K of them.
 
     Attributes:
         subject: int64 (K,).
@@ -136,7 +136,7 @@ class JoinedEpisodes:
 def join_episodes(
     stretches: Stretches, subject: IntArray, *, max_gap_s: float, min_duration_s: float = 0.0
 ) -> JoinedEpisodes:
-    """Join the stretches of each subject that show one expression and lie close enough together.
+    """Join the segments of each subject that show one expression and lie close enough together.
 
     Time in which the subject is *uncertain* or not seen interrupts an episode for up to ``max_gap_s``; another
     expression ends it at once. *Uncertain* itself makes no episodes.

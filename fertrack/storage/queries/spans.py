@@ -1,4 +1,4 @@
-"""From labels per frame to stretches of time: how long a frame lasts, where an episode begins and ends. Arrays only."""
+"""Labels per frame to segments of time: duration of a frame, begin and end of an episode. Arrays only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frame_ends(time_s: Float64Array, fps: float = 0.0) -> Float64Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """Stretches of one label in one track, E of them, by track and then by time.
+    """Segments of one label in one track, E of them, by track and then by time.
 
     Attributes:
         track: int64 (E,).
@@ -67,7 +67,7 @@ def find_spans(
     probability: Float64Array,
     max_gap_s: float,
 ) -> Spans:
-    """Join rows into stretches in which a track keeps one label.
+    """Join rows into segments in which a track keeps one label.
 
     Rows whose label is *uncertain* are no part of any stretch, but they end one only if they last longer than
     ``max_gap_s``, as does time without a face. Another expression ends a stretch at once.

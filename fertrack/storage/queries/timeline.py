@@ -101,7 +101,7 @@ def episodes(
     min_duration_s: float = SHORTEST_EPISODE_S,
     max_gap_s: float = LONGEST_GAP_S,
 ) -> pd.DataFrame:
-    """One row per stretch of time in which a person kept one expression, by track, then by time.
+    """One row per segment of time in which a person kept one expression, by track, then by time.
 
     An episode may be interrupted for up to ``max_gap_s`` by time in which the person is *uncertain* or not seen;
     another expression ends it at once. *Uncertain* itself makes no episodes. It lasts until its last frame stops

@@ -23,7 +23,7 @@ __all__ = ["DataSubject", "action_concerns", "find_data_subject", "refuse_while_
 
 @dataclass(frozen=True, slots=True)
 class DataSubject:
-    """Somebody whose data are asked for.
+    """Person whose data are asked for.
 
     Attributes:
         person: key of the person; 0 for a track that is nobody's.

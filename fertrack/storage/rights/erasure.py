@@ -1,4 +1,4 @@
-"""Deletes all that the database holds about somebody, in one transaction, and notes that it was done, not to whom.
+"""Erasure of all rows about a person, in one transaction, with a note that it was done, not to whom.
 
 What goes: the person's faces (rows with boxes, landmarks, logits, probabilities), corrections of them, tracks,
 episodes, links, embeddings and thumbnails; faces that no track has claimed but that lie where the person was about
@@ -56,7 +56,7 @@ def count_rows(connection: sa.Connection, subject: DataSubject) -> dict[str, int
 
 
 def erase_rows(db: Database, subject: DataSubject) -> dict[str, int]:
-    """Delete everything about somebody from the tables, all of it or nothing; returns what ``count_rows`` counted.
+    """Delete all rows about a data subject, all of them or none; returns what ``count_rows`` counted.
 
     Raises:
         StorageError: a run of theirs is still being written, or the database cannot be; nothing was deleted.

@@ -1,4 +1,4 @@
-"""Everything that is held about one person, as tables: what ``fertrack person export`` gives out."""
+"""Personal data of one person as tables, for ``fertrack person export``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Holdings:
 
 
 def holdings(connection: sa.Connection, database: str, person: str, run: int | str | None = None) -> Holdings:
-    """Gather everything that is held about a person, in all runs, as it stands at one moment.
+    """Gather all personal data of a person, in all runs, as they stand at one moment.
 
     Faces that no track has claimed but that lie where the person was about then are among the faces, marked so.
 

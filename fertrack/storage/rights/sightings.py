@@ -1,4 +1,4 @@
-"""Where the faces of a stored run were seen, for whoever has to hide or to find them."""
+"""Face positions of a stored run, to redact or to find them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["MarkerContent", "PersonContent", "RunContent", "Segment", "run_conte
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of time in which a person shows one expression.
+    """Segment of time in which a person shows one expression.
 
     Attributes:
         label: expression estimate, such as ``happiness``.
