@@ -1,4 +1,7 @@
-"""The seams: what a part must offer to take a place in the pipeline. One method each, batched."""
+"""The seams: what a part must offer to take a place in the pipeline. One method each, batched.
+
+The contract tests in ``tests/contracts`` find the adapters of each by folder; formats of exports have one, too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ __all__ = ["Classifier", "Detector", "Embedder", "LandmarkClassifier", "Sink", "
 @runtime_checkable
 class Detector(Protocol):
     """Finds faces and their five landmarks. Stateless and safe to call from several threads at once.
+
+    ``tests/contracts/test_detector_contract.py`` holds every adapter to this.
 
     Attributes:
         fingerprint: name and hash of what is run, e.g. ``"centerface sha256:09189dea"``; stored with each run.
@@ -37,6 +42,8 @@ class Detector(Protocol):
 @runtime_checkable
 class Classifier(Protocol):
     """Turns aligned crops into logits. Stateless and safe to call from several threads at once.
+
+    ``tests/contracts/test_classifier_contract.py`` holds every adapter to this.
 
     Attributes:
         crop_size: S, the side of the square crops it takes, px.
@@ -72,6 +79,8 @@ class LandmarkClassifier(Classifier, Protocol):
 class Embedder(Protocol):
     """Turns aligned crops into vectors whose distances tell people apart. Stateless, safe from several threads.
 
+    ``tests/contracts/test_embedder_contract.py`` holds every adapter to this.
+
     Attributes:
         crop_size: S, the side of the square crops it takes, px.
         template: float32 (5, 2), where the five landmarks lie in such a crop, px.
@@ -93,6 +102,8 @@ class Embedder(Protocol):
 @runtime_checkable
 class VideoSource(Protocol):
     """Yields frames in presentation order, then stops. Iterated once.
+
+    ``tests/contracts/test_source_contract.py`` holds every adapter to this.
 
     Attributes:
         info: what is known before decoding.
@@ -128,6 +139,8 @@ class VideoSource(Protocol):
 @runtime_checkable
 class Sink(Protocol):
     """Receives results in frame order: a database, a video file, a window, a callback.
+
+    ``tests/contracts/test_sink_contract.py`` holds every adapter to this.
 
     Attributes:
         name: stage name under which its time is reported, e.g. ``"store"`` or ``"video"``.
