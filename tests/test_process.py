@@ -40,7 +40,7 @@ def processed(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> fertrack.
 def test_two_persons_are_found_and_followed(processed: fertrack.ProcessResult) -> None:
     assert (processed.summary.status, processed.summary.frames, processed.summary.tracks) == ("complete", FRAMES, 2)
     persons = processed.persons()
-    assert persons["tracks"].tolist() == ["1", "2"]
+    assert persons["track_ids"].tolist() == [(1,), (2,)]
     assert persons["person"].tolist() == ["P1", "P2"]
     assert persons["frames"].tolist() == [FRAMES, FRAMES]
     timeline = processed.timeline(track=2)

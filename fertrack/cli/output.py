@@ -132,4 +132,6 @@ def _finite(value: Any) -> Any:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "-" if value != value else f"{value:.3f}"  # noqa: PLR0124  # NaN is the one value unlike itself
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return "-" if value is None else str(value)

@@ -132,7 +132,7 @@ def _with_links(persons: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
     """Persons with the similarity that holds their tracks together, and whom they resemble."""
     rows = []
     for person in persons.to_dict("records"):
-        mine = links[links["track"].isin([int(track) for track in person["tracks"].split(", ")])]
+        mine = links[links["track"].isin(person["track_ids"])]
         holding = mine.loc[mine["state"].isin(["accepted", "manual"]), "similarity"]
         maybe = mine[mine["state"] == "suggested"]
         rows.append(
@@ -143,7 +143,7 @@ def _with_links(persons: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
                 ),
             )
         )
-    shown = persons[["person", "tracks", "first_s", "last_s", "frames"]].copy()
+    shown = persons[["person", "track_ids", "first_s", "last_s", "frames"]].copy()
     shown["link"] = [alike for alike, _ in rows]
     shown["may be"] = [maybe for _, maybe in rows]
     shown["person"] = shown["person"].where(shown["person"].notna(), "")

@@ -234,7 +234,7 @@ def _print_result(location: str, result: ProcessResult, persons: list[dict[Hasha
         rows = [
             (
                 row["person"] if isinstance(row["person"], str) else "",
-                row["tracks"],
+                row["track_ids"],
                 row["first_s"],
                 row["last_s"],
                 row["frames"],
@@ -248,7 +248,7 @@ def _print_result(location: str, result: ProcessResult, persons: list[dict[Hasha
         ]
         columns = ["person", "ID", "first_s", "last_s", "frames", "expression estimates, share of time"]
         print_table(columns, rows, title=Path(location).name)
-        if result.video_path and any("," in row["tracks"] for row in persons):
+        if result.video_path and any(len(row["track_ids"]) > 1 for row in persons):
             command = f"fertrack render {result.run}{_db_option(result)}"
             console.print(
                 f"note: the annotated video shows IDs; '{command}' draws persons", markup=False, soft_wrap=True

@@ -29,7 +29,7 @@ def runs(db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) 
     with open_database(db) as database:
         frame = ask_runs(database)
     if output_format is Format.TABLE:
-        frame = frame[["run", "source", "status", "started_at", "frames", "tracks", "video_s"]]
+        frame = frame[["run", "source", "status", "started_at", "frames", "track_count", "video_s"]]
         frame["started_at"] = [f"{moment:%Y-%m-%d %H:%M}" for moment in frame["started_at"]]
     frame_to(frame, output_format)
 
@@ -54,6 +54,7 @@ def timeline(
     fertrack timeline last --rate 5 --format csv
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.people.persons import tracks_of_person
     from fertrack.storage.queries.timeline import label_index
 
     if rate_hz is not None and track is not None:
@@ -76,7 +77,7 @@ def timeline(
         facts = stored.facts
         tracks: tuple[int, ...] = () if track is None else (track,)
         if person is not None:
-            tracks = stored.subjects.tracks_of(person)
+            tracks = tracks_of_person(stored, person)
         rows = face_table(stored, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None)
         covered = run_coverage(stored, tracks=tracks or None, from_s=from_s, to_s=to_s)
     if person is not None:

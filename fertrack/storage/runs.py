@@ -86,7 +86,7 @@ def runs(db: Database) -> pd.DataFrame:
     """All runs, oldest first.
 
     Returns:
-        Columns run, source, path, status, started_at, ended_at (UTC), frames, faces, tracks, dropped,
+        Columns run, source, path, status, started_at, ended_at (UTC), frames, faces, track_count, dropped,
         decode_failures, video_s, elapsed_s, detector, classifier, config_digest, fertrack_version, error, notes
         (joined by "; "). A run whose process is gone without having ended it has status "crashed".
     """
@@ -103,10 +103,9 @@ def runs(db: Database) -> pd.DataFrame:
                 name: pd.Series(pd.to_datetime([row[name] for row in rows], utc=True)).dt.as_unit("us")
                 for name in ("started_at", "ended_at")
             },
-            **{
-                name: np.array([row[name] for row in rows], np.int64)
-                for name in ("frames", "faces", "tracks", "dropped", "decode_failures")
-            },
+            **{name: np.array([row[name] for row in rows], np.int64) for name in ("frames", "faces")},
+            "track_count": np.array([row["tracks"] for row in rows], np.int64),
+            **{name: np.array([row[name] for row in rows], np.int64) for name in ("dropped", "decode_failures")},
             **{name: np.array([row[name] for row in rows], np.float64) for name in ("video_s", "elapsed_s")},
             **{
                 name: pd.Series([row[name] for row in rows], dtype="str")

@@ -60,7 +60,7 @@ def test_runs_lists_what_is_stored(db: str, capsys: pytest.CaptureFixture[str]) 
     assert "complete" in table
     assert run(["runs", "--db", db, "--format", "json"]) == 0
     (stored,) = json.loads(capsys.readouterr().out)
-    assert (stored["run"], stored["frames"], stored["tracks"]) == (1, 60, 2)
+    assert (stored["run"], stored["frames"], stored["track_count"]) == (1, 60, 2)
 
 
 def test_timeline_filters_and_formats(db: str, capsys: pytest.CaptureFixture[str]) -> None:

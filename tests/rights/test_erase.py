@@ -408,7 +408,7 @@ def test_the_name_of_a_merged_person_goes_too(scene: Scene) -> None:
     content = Path(scene.db.url).read_bytes()
     assert b"Odd Alias" not in content
     assert b"Zora" not in content
-    assert queries.persons(scene.db, run)["tracks"].tolist() == ["2"]
+    assert queries.persons(scene.db, run)["track_ids"].tolist() == [(2,)]
 
 
 def test_names_that_others_bear_now_stay(scene: Scene) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -72,10 +72,16 @@ def write_rows(
     pd.DataFrame(text, columns=list(columns)).to_csv(file, index=False, lineterminator=line_end)
 
 
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return defused(value) if isinstance(value, str) else value
+
+
 def _as_text(column: pd.Series, decimals: int | None) -> pd.Series:
     if decimals is not None:
         form = f"%.{decimals}f"
         return pd.Series(["" if math.isnan(number) else form % number for number in column.tolist()], dtype=str)
     if column.dtype.kind in "OTU":
-        return column.map(lambda cell: defused(cell) if isinstance(cell, str) else cell)
+        return column.map(_cell)
     return column

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fertrack.reporting.config import ReportConfig
 from fertrack.storage.people.persons import persons as ask_persons
-from fertrack.storage.people.subjects import full_label
+from fertrack.storage.people.reference import full_label
 from fertrack.storage.queries.timeline import episodes as ask_episodes
 from fertrack.storage.queries.timeline import timeline as ask_timeline
 from fertrack.types import EXPRESSIONS, Float64Array
@@ -30,7 +30,7 @@ class Person:
 
     Attributes:
         track: ID of the first track.
-        tracks: IDs of all of them, as text such as "1, 4".
+        track_ids: IDs of all of them, ascending.
         name: ``Ada (P3)``, or ``P3`` without a name; empty if no person is recorded for the track.
         first_s: time of the first frame in which the person was seen.
         last_s: end of the last one.
@@ -44,7 +44,7 @@ class Person:
     """
 
     track: int
-    tracks: str
+    track_ids: tuple[int, ...]
     name: str
     first_s: float
     last_s: float
@@ -59,8 +59,8 @@ class Person:
     @property
     def label(self) -> str:
         """``ID 3``, as drawn in the video, with the name where there is one; of many IDs the first three."""
-        first = self.tracks.split(", ")[:_LISTED_TRACKS]
-        ids = f"ID {', '.join(first)}" + ("…" if self.tracks.count(",") >= _LISTED_TRACKS else "")
+        first = ", ".join(map(str, self.track_ids[:_LISTED_TRACKS]))
+        ids = f"ID {first}" + ("…" if len(self.track_ids) > _LISTED_TRACKS else "")
         return f"{ids} · {self.name}" if self.name else ids
 
 
@@ -107,7 +107,7 @@ def persons_of(
         found.append(
             Person(
                 track=track,
-                tracks=record["tracks"],
+                track_ids=record["track_ids"],
                 name=full_label(record["person"], record["number"]) if isinstance(record["person"], str) else "",
                 first_s=float(record["first_s"]),
                 last_s=float(record["last_s"]) + interval_s,
@@ -129,8 +129,8 @@ def first_tracks(persons: pd.DataFrame) -> dict[int, int]:
     Args:
         persons: as from ``storage.people.persons.persons``.
     """
-    together = zip(persons["track"].tolist(), persons["tracks"].tolist(), strict=True)
-    return {int(track): first for first, tracks in together for track in tracks.split(", ")}
+    together = zip(persons["track"].tolist(), persons["track_ids"].tolist(), strict=True)
+    return {track: first for first, tracks in together for track in tracks}
 
 
 def most_visible(persons: Sequence[Person], count: int) -> list[Person]:

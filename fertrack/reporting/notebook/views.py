@@ -217,7 +217,7 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
     ]
     rows = [
         (
-            f"ID {row['tracks']}",
+            f"ID {', '.join(map(str, row['track_ids']))}",
             called.get(row["track"], ""),
             clock(row["first_s"]),
             clock(row["last_s"]),
@@ -234,8 +234,7 @@ def _load(run: StoredRun, track: int, config: ReportConfig) -> tuple[Person, flo
     persons, interval_s = load_persons(run, config)
     owner = run.subjects.first_tracks()[track]
     person = next(person for person in persons if person.track == owner)
-    tracks = [int(number) for number in person.tracks.split(", ")]
-    covered = run_coverage(run, tracks=tracks)
+    covered = run_coverage(run, tracks=person.track_ids)
     for table in (person.rows, person.episodes):
         table.attrs.update(coverage=covered)
     return person, interval_s

@@ -2,6 +2,7 @@
 
 Reading order::
 
+    reference    persons as people name them: a name, P3, 3, ID 5
     persons      persons of a run
     subjects     persons and tracks that answers are about
     links        re-identification results, stored

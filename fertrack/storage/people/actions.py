@@ -17,7 +17,8 @@ from fertrack.storage.engine import Database
 from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.people.audit import recorded, sync_embeddings, take_back
-from fertrack.storage.people.persons import PersonRow, check_name, find_person, persons_of_run
+from fertrack.storage.people.persons import check_name, find_person, persons_of_run
+from fertrack.storage.people.reference import PersonRow
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.stored_run import StoredRun
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Link, Person, TrackRow
-from fertrack.storage.people.subjects import person_label
+from fertrack.storage.people.reference import ByName, PersonRow, hint, matching, parse, person_label
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import load_labels
 from fertrack.storage.queries.spans import label_seconds
@@ -21,7 +16,6 @@ from fertrack.storage.stored_run import StoredRun
 from fertrack.types import LABELS
 
 __all__ = [
-    "PersonRow",
     "check_name",
     "find_person",
     "links",
@@ -30,39 +24,14 @@ __all__ = [
     "tracks_of_person",
 ]
 
-_NUMBER = re.compile(r"p\s*(\d+)", re.IGNORECASE)
-_TRACK = re.compile(r"id\s*(\d+)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class PersonRow:
-    """One person of a run.
-
-    Attributes:
-        id: key in the database; 0 for a track that is nobody's, so that every track has a row.
-        number: the number in ``P3``; 0 where id is.
-        name: display name; empty if none was given.
-        tracks: IDs of the person's tracks in the run, ascending; empty for somebody who is only suggested.
-    """
-
-    id: int
-    number: int
-    name: str
-    tracks: tuple[int, ...]
-
-    @property
-    def label(self) -> str:
-        """The name; ``P3`` where there is none; ``ID 5`` for a track that is nobody's."""
-        return person_label(self.name, self.number) if self.id else f"ID {self.tracks[0]}"
-
 
 def check_name(name: str) -> None:
-    """Refuse a name that means somebody else wherever persons are named: ``P3`` and ``ID 5``, in any case.
+    """Refuse a name that means somebody else wherever persons are named: ``P3``, ``3`` and ``ID 5``, in any case.
 
     Raises:
         ValueError: it is one of these.
     """
-    if _NUMBER.fullmatch(name) or _TRACK.fullmatch(name):
+    if not isinstance(parse(name), ByName):
         raise ValueError(f"{name!r} cannot be a name, as it means the person or track of that number: choose another")
 
 
@@ -73,7 +42,7 @@ def persons(run: StoredRun) -> pd.DataFrame:
     person's tracks together.
 
     Returns:
-        Columns track (the first one), tracks (all, as text such as "1, 4"), person (display name, or ``P3``; missing
+        Columns track (the first one), track_ids (all, a tuple such as (1, 4)), person (display name, or ``P3``; missing
         where no person is recorded), number (the number in ``P3``; 0 where no person is recorded), first_s, last_s
         (s), frames, share_<expression> (seven), share_uncertain; in the order in which the persons were first seen.
     """
@@ -95,7 +64,7 @@ def persons(run: StoredRun) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "track": np.array([person.tracks[0] for person in found], np.int64),
-            "tracks": pd.Series([", ".join(map(str, person.tracks)) for person in found], dtype="str"),
+            "track_ids": pd.Series([person.tracks for person in found], dtype="object"),
             "person": pd.Series([person.label if person.id else None for person in found], dtype="str"),
             "number": np.array([person.number for person in found], np.int64),
             "first_s": np.array([min(track.first_s for track in tracks) for tracks in of], np.float64),
@@ -175,33 +144,16 @@ def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:
 
 
 def find_person(connection: sa.Connection, run: int, reference: str) -> PersonRow:
-    """Person of a run that a reference means: a name, ``P3``, or ``ID 5`` for the person of that track.
+    """Person of a run that a reference means; see ``reference.matching``.
 
     Raises:
         RunNotFoundError: there is no such person in the run, or several go by that name.
     """
     everybody = persons_of_run(connection, run)
-    text = reference.strip()
-    named = [person for person in everybody if person.name and person.name.casefold() == text.casefold()]
-    if not named and (match := _NUMBER.fullmatch(text)):
-        named = [person for person in everybody if person.id and person.number == int(match[1])]
-    if not named and (match := _TRACK.fullmatch(text)):
-        named = [person for person in everybody if int(match[1]) in person.tracks]
+    named = [everybody[index] for index in matching(reference, everybody)]
     if len(named) == 1:
         return named[0]
     if named:
         which = " and ".join(f"ID {person.tracks[0]}" if person.tracks else "one of another run" for person in named)
         raise RunNotFoundError(f"{reference!r} can mean several persons of run {run}: name one by its track, {which}")
-    raise RunNotFoundError(f"there is no person {reference!r} in run {run}{_who_there_is(everybody, text)}")
-
-
-def _who_there_is(everybody: Sequence[PersonRow], text: str) -> str:
-    if not everybody:
-        return ": nobody was followed in it"
-    labels = [person.label for person in everybody]
-    if text.isdecimal():
-        return f": write P{text} for a person, or 'ID {text}' for whoever track {text} is"
-    close = difflib.get_close_matches(text.casefold(), [label.casefold() for label in labels], n=1)
-    if close:
-        return f": did you mean {next(label for label in labels if label.casefold() == close[0])!r}?"
-    return f": there are {', '.join(labels[:12])}{' and others' if len(labels) > 12 else ''}"
+    raise RunNotFoundError(f"there is no person {reference!r} in run {run}{hint(reference, everybody)}")

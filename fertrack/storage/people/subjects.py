@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +13,11 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Person, TrackRow
+from fertrack.storage.people.reference import PersonRow, full_label, hint, matching, person_label
 from fertrack.types import IntArray
 
-__all__ = ["Subjects", "full_label", "load_subjects", "person_label", "subject_columns"]
+__all__ = ["Subjects", "load_subjects", "subject_columns"]
 
-_NUMBER = re.compile(r"p?\s*(\d+)", re.IGNORECASE)
-_TRACK = re.compile(r"(?:id|track)\s*(\d+)", re.IGNORECASE)
 _MAX_TRACKS = 1 << 32
 
 
@@ -89,66 +86,26 @@ class Subjects:
         text = str(who).strip()
         found = self._candidates(text)
         if not len(found):
-            raise RunNotFoundError(f"there is nobody called {text!r} in {self._where()}{self._hint(text)}")
+            raise RunNotFoundError(f"there is nobody called {text!r} in {self._where()}{hint(text, self._rows())}")
         if len(np.unique(self.run[found])) < len(found):
             twice = [f"ID {self.track[each]}" for each in found if np.sum(self.run[found] == self.run[each]) > 1]
             raise RunNotFoundError(f"{text!r} can mean {' or '.join(twice)}: name one by its track")
         return found
-
-    def tracks_of(self, who: str | int) -> tuple[int, ...]:
-        """Of one run: IDs of the tracks of whoever is meant; see ``find``.
-
-        Raises:
-            RunNotFoundError: nobody is called so, or several are.
-        """
-        return self.tracks[int(self.find(who)[0])]
 
     def knows(self, who: str | int) -> bool:
         """Whether anybody in these runs is called so."""
         return len(self._candidates(str(who).strip())) > 0
 
     def _candidates(self, text: str) -> IntArray:
-        folded = text.casefold()
-        named = [i for i in range(len(self)) if self.person_id[i] and self.label[i].casefold() == folded]
-        if not named and (match := _NUMBER.fullmatch(text)):
-            named = np.flatnonzero((self.number == int(match[1])) & (self.person_id > 0)).tolist()
-            if not named and text.isdecimal():
-                named = [i for i in range(len(self)) if not self.person_id[i] and int(text) in self.tracks[i]]
-        if not named and (match := _TRACK.fullmatch(text)):
-            named = [i for i in range(len(self)) if int(match[1]) in self.tracks[i]]
-        return np.array(named, np.int64)
+        return np.array(matching(text, self._rows()), np.int64)
+
+    def _rows(self) -> list[PersonRow]:
+        columns = (self.person_id.tolist(), self.number.tolist(), self.name, self.tracks)
+        return [PersonRow(*row) for row in zip(*columns, strict=True)]
 
     def _where(self) -> str:
         runs = np.unique(self.run)
         return f"run {runs[0]}" if len(runs) == 1 else "the runs asked for"
-
-    def _hint(self, text: str) -> str:
-        if not len(self):
-            return ": nobody was followed there"
-        labels = list(dict.fromkeys(self.label.tolist()))
-        close = difflib.get_close_matches(text, labels, n=1)
-        if close:
-            return f": did you mean {close[0]!r}?"
-        return f": there are {', '.join(labels[:12])}{' and others' if len(labels) > 12 else ''}"
-
-
-def full_label(name: str, number: int) -> str:
-    """A person as reports and drawn videos write it: the name with the number that commands and notes may use.
-
-    >>> full_label("", 3), full_label("李雷", 3), full_label("P3", 3), full_label("李雷", 0)
-    ('P3', '李雷 (P3)', 'P3', '李雷')
-    """
-    short = person_label("", number)
-    return f"{name} ({short})" if name and number and name != short else name or short
-
-
-def person_label(name: str, number: int) -> str:
-    """Label of a person: the name given, else ``P`` and the number.
-
-    >>> person_label("", 3), person_label("李雷", 3)
-    ('P3', '李雷')
-    """
-    return name or f"P{number}"
 
 
 def load_subjects(connection: sa.Connection, runs: Sequence[int]) -> Subjects:
@@ -176,7 +133,7 @@ def load_subjects(connection: sa.Connection, runs: Sequence[int]) -> Subjects:
             continue
         key = (run, person_id or 0, 0 if person_id else track)
         tracks_of.setdefault(key, []).append(track)
-        called[key] = (name or f"P{number}", number, name) if person_id else (f"ID {track}", 0, "")
+        called[key] = (person_label(name, number), number, name) if person_id else (f"ID {track}", 0, "")
         subject_of.append((run * _MAX_TRACKS + track, key))
     place = {key: index for index, key in enumerate(tracks_of)}
     labels = np.empty(len(place), object)

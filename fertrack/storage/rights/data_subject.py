@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError, StorageError
 from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Person, PersonAction, Run, TrackRow
-from fertrack.storage.people.persons import PersonRow, find_person
+from fertrack.storage.people.persons import find_person
+from fertrack.storage.people.reference import PersonRow
 from fertrack.storage.queries.faces import load_cuts
 from fertrack.storage.rights.sightings import face_keys, load_sightings
 from fertrack.tracking.face_positions import NOBODY, with_unclaimed

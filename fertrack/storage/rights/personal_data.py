@@ -24,7 +24,7 @@ from fertrack.storage.models import (
     TrackRow,
 )
 from fertrack.storage.packing import unpack_rows
-from fertrack.storage.people.subjects import person_label
+from fertrack.storage.people.reference import person_label
 from fertrack.storage.rights.data_subject import DataSubject, action_concerns, find_data_subject, unclaimed_keys
 from fertrack.storage.rights.name_redaction import name_pattern
 from fertrack.storage.rights_models import Thumbnail

@@ -72,7 +72,7 @@ def rows(database: Database) -> dict[str, list[tuple[object, ...]]]:
 def who(database: Database, run: int | str = "last") -> dict[str, str]:
     table = queries.persons(database, run)
     labels = table["person"].where(table["person"].notna(), "ID " + table["track"].astype(str))
-    return dict(zip(labels, table["tracks"], strict=True))
+    return dict(zip(labels, [", ".join(map(str, ids)) for ids in table["track_ids"]], strict=True))
 
 
 # ---- what linking stores ----
@@ -183,7 +183,10 @@ def test_who_is_seen_in_one_frame_is_never_one_person(database: Database) -> Non
     [
         (lambda db: person_actions.rename(db, 1, "P9", "x"), r"no person 'P9' in run 1: there are P1, P2"),
         (lambda db: person_actions.rename(db, 1, "Heinz", "x"), "there are P1, P2, P3"),
-        (lambda db: person_actions.rename(db, 1, "3", "x"), "write P3 for a person, or 'ID 3'"),
+        (
+            lambda db: person_actions.rename(db, 1, "4", "x"),
+            "no person '4' in run 1: write 'ID 4' for whoever track 4 is",
+        ),
         (lambda db: person_actions.rename(db, 7, "P1", "x"), "no run 7"),
         (lambda db: person_actions.merge(db, 1, "P1", ["ID 3"]), "nobody else to merge P1 with"),
         (lambda db: person_actions.split(db, 1, "P1", [2]), "ID 2 is not P1, who is ID 1, 3"),
@@ -206,7 +209,7 @@ def test_a_name_belongs_to_one_person_of_a_run(database: Database) -> None:
     assert "P1" in who(database)
 
 
-@pytest.mark.parametrize("name", ["P2", "p 2", "ID 2", " id2 ", "P99"])
+@pytest.mark.parametrize("name", ["P2", "p 2", "ID 2", " id2 ", "P99", "2", "track 2"])
 def test_a_number_is_no_name(database: Database, name: str) -> None:
     with pytest.raises(StorageError, match="cannot be a name"):
         person_actions.rename(database, 1, "P1", name)

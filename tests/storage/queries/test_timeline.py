@@ -103,7 +103,7 @@ def test_runs_lists_every_run(database: Database) -> None:
     assert table["run"].tolist() == [1, 2]
     row = table.iloc[1]
     assert (row["source"], row["path"], row["status"]) == ("clip.mp4", "/videos/clip.mp4", "complete")
-    assert (row["frames"], row["faces"], row["tracks"], row["decode_failures"]) == (14, 10, 2, 2)
+    assert (row["frames"], row["faces"], row["track_count"], row["decode_failures"]) == (14, 10, 2, 2)
     assert row["notes"] == "the file ends early; two packets were skipped"
     assert pd.Timestamp.now("UTC") - row["started_at"] < pd.Timedelta(minutes=5)
     assert row["ended_at"] >= row["started_at"]

@@ -142,8 +142,8 @@ def _table(sheet: Any, bold: Any, table: pd.DataFrame) -> None:
     columns = [table[name].tolist() for name in table.columns]
     for row, values in enumerate(zip(*columns, strict=True), start=1):
         for column, value in enumerate(values):
-            if isinstance(value, str):
-                sheet.write_string(row, column, value)
+            if isinstance(value, str | tuple):
+                sheet.write_string(row, column, value if isinstance(value, str) else ", ".join(map(str, value)))
             elif isinstance(value, bool):
                 sheet.write_boolean(row, column, value)
             elif isinstance(value, int | float) and math.isfinite(value):
