@@ -199,7 +199,7 @@ def _progress_bar(location: str, settings: Settings) -> Iterator[Callable[[Progr
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[fps]:.1f} fps · {task.fields[faces]} faces · {task.fields[tracks]} tracks"),
+        TextColumn("{task.fields[fps]:.1f} fps · faces: {task.fields[faces]} · tracks: {task.fields[tracks]}"),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,

@@ -317,8 +317,8 @@ class Completion:
         if moved:
             more = f" and {len(moved) - _MAX_TOLD} more" if len(moved) > _MAX_TOLD else ""
             self.notes.append(
-                "persons were linked once more at the end, so some numbers of the live view are others in the "
-                f"database: {', '.join(moved[:_MAX_TOLD])}{more}"
+                "persons were linked once more at the end, so some have another number in the database than in the "
+                f"live view: {', '.join(moved[:_MAX_TOLD])}{more}"
             )
 
     def _store_names(self) -> None:

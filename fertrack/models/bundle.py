@@ -336,7 +336,7 @@ def _card_path(name_or_path: str | Path) -> Path:
         return shared
     raise ModelError(
         f"nothing says what {path} expects and answers; write its card with: "
-        f"fertrack models describe {path} --preset PRESET"
+        f"fertrack models describe {path} --preset PRESET ('fertrack guide weights' says more)"
     )
 
 

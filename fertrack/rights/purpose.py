@@ -16,7 +16,7 @@ __all__ = ["NOTICE", "UNSTATED", "check_stated", "notice_text"]
 
 UNSTATED = (
     "no purpose was stated (--purpose, --consent): people who are filmed must know what for; 'fertrack privacy "
-    "notice' prints what to tell them"
+    "notice' prints what to tell them, 'fertrack guide rights' explains why"
 )
 """The line shown after a run that says nothing about its purpose."""
 

@@ -58,7 +58,7 @@ def test_stats(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     assert "fear" not in printed.out, "what never was is left out of the table for people"
     assert "no face" in printed.out
-    assert "of 10.0 s of persons asked about, 5.0 % were uncertain" in " ".join(printed.err.split())
+    assert "of 10.0 person-seconds, 5.0 % were uncertain" in " ".join(printed.err.split())
 
 
 @pytest.mark.usefixtures("db")

@@ -138,3 +138,13 @@ def test_a_terminal_gets_it_drawn_and_a_long_page_in_a_pager(
 @pytest.mark.parametrize("name", ["README", *HAND_WRITTEN])
 def test_the_guide_is_written_in_plain_english(name: str) -> None:
     assert not ODD.findall(PAGES[name])
+
+
+def test_messages_and_the_report_point_to_pages_that_exist() -> None:
+    package = REPOSITORY / "fertrack"
+    files = [*package.rglob("*.py"), *package.rglob("*.j2"), *package.rglob("*.js")]
+    named = {
+        topic for path in files for topic in re.findall(r"fertrack guide ([a-z-]+)", path.read_text(encoding="utf-8"))
+    }
+    assert named <= set(TOPICS)
+    assert {"numbers", "people", "rights", "trouble", "weights"} <= named

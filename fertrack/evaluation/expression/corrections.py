@@ -123,7 +123,7 @@ def evaluate_corrections(run: StoredRun, *, resamples: int = 1000) -> Evaluation
         "stored labels, smoothed over time": f"{_percent(right)} right, {_percent(~sure)} uncertain, "
         f"{_percent(right[sure])} of those given right",
         "classifier": run.facts.classifier,
-        "mind": "people tend to label what looks wrong: of all faces of the run more may be right",
+        "mind": "people tend to label what looks wrong, so accuracy over all faces of the run may be higher",
     }
     return Evaluation(facts, scores, prior_rows(faces.logits, faces.labels, calibrator), {})
 

@@ -142,7 +142,7 @@ def warnings(sides: Sequence[RunSide], *, matched: int) -> list[Notice]:
         same = Notice(
             "Made alike",
             "Same classifier, detector, calibration and settings: what differs is what was filmed. No interval is "
-            "known for these shares, so take a difference of a few points for nothing.",
+            "known for these shares, so ignore differences of a few points.",
             serious=False,
         )
         found.insert(0, same)

@@ -137,17 +137,14 @@ def coverage(seconds: Float64Array) -> dict[str, float]:
 
 
 def coverage_sentence(coverage: dict[str, float]) -> str:
-    """For people: how much of the time nothing is known of.
+    """Sentence about the share of the time asked about that is unknown, all persons together.
 
     >>> coverage_sentence({"certain_s": 6.0, "uncertain_s": 1.0, "no_face_s": 3.0})
-    'of 10.0 s of persons asked about, 10.0 % were uncertain and 30.0 % without a face'
+    'of 10.0 person-seconds, 10.0 % were uncertain and 30.0 % without a face'
     """
     total = sum(coverage.values())
     shares = [100.0 * coverage[key] / total if total else 0.0 for key in ("uncertain_s", "no_face_s")]
-    return (
-        f"of {total:.1f} s of persons asked about, {shares[0]:.1f} % were uncertain "
-        f"and {shares[1]:.1f} % without a face"
-    )
+    return f"of {total:.1f} person-seconds, {shares[0]:.1f} % were uncertain and {shares[1]:.1f} % without a face"
 
 
 def categories(codes: npt.NDArray[Any], names: Sequence[str]) -> pd.Categorical[Any]:

@@ -119,7 +119,7 @@ def test_other_networks_and_versions_and_short_videos_are_said(db: Database) -> 
 def test_runs_made_alike_are_told_so_without_promising_too_much(db: Database, tmp_path: Path) -> None:
     page = compared(db, [store_run(db, CALM), store_run(db, CALM)], tmp_path)
     assert "Made alike." in page.text
-    assert "take a difference of a few points for nothing" in page.text
+    assert "ignore differences of a few points" in page.text
     assert "notice serious" not in page.attributes("class")
     assert "differs" not in page.attributes("class") or "Started, UTC" in page.text
     assert "None of those that decide who is seen" in page.text

@@ -117,7 +117,7 @@ def test_every_line_has_its_band_and_the_page_says_what_it_is(page: Page) -> Non
     assert {name for kind, name in kinds if kind == "spread"} == set(EXPRESSIONS)
     assert kinds.index(("spread", "anger")) < kinds.index(("line", "anger")), "lines are drawn over the bands"
     assert "root mean square distance over 0.5 s around each moment" in page.text
-    assert "does not hold what the calibration may be off by" in page.text
+    assert "does not include errors of the calibration" in page.text
 
 
 # Presence --------------------------------------------------------------------------------------------------------

@@ -87,9 +87,7 @@ def test_onset_apex_and_offset_of_tracks(database: Database) -> None:
     assert table.attrs["units"]["onset_s"] == "s"
     covered = table.attrs["coverage"]
     assert covered == pytest.approx({"certain_s": 0.6 + 1.7 + 1.1, "uncertain_s": 0.3, "no_face_s": 1.4 + 0.9})
-    assert coverage_sentence(covered) == (
-        "of 6.0 s of persons asked about, 5.0 % were uncertain and 38.3 % without a face"
-    )
+    assert coverage_sentence(covered) == ("of 6.0 person-seconds, 5.0 % were uncertain and 38.3 % without a face")
 
 
 def test_tracks_of_one_person_make_one_episode_and_say_how_long_no_face_was_seen(database: Database) -> None:
