@@ -43,29 +43,27 @@ __all__ = ["Settings", "digest", "load_settings", "preset_folder", "presets", "t
 class Settings(StageConfig):
     """Every option of fertrack, one table per stage."""
 
-    input: InputConfig = Field(InputConfig(), description="Which part of the video is read, how often, which way up.")
+    input: InputConfig = Field(InputConfig(), description="Part of the video to read, sampling rate, orientation.")
     stream: StreamConfig = Field(StreamConfig(), description="Cameras and streams: opening, and coming back when lost.")
-    detection: DetectionConfig = Field(DetectionConfig(), description="How faces are found.")
-    shots: ShotConfig = Field(ShotConfig(), description="How cuts between shots are found; no track crosses one.")
-    tracking: TrackerConfig = Field(TrackerConfig(), description="How detections become persons with an ID (SORT).")
+    detection: DetectionConfig = Field(DetectionConfig(), description="Face detection.")
+    shots: ShotConfig = Field(ShotConfig(), description="Detection of cuts between shots; no track crosses one.")
+    tracking: TrackerConfig = Field(TrackerConfig(), description="Tracking: detections to persons with an ID (SORT).")
     classification: ClassificationConfig = Field(
-        ClassificationConfig(), description="Which network estimates the expression."
+        ClassificationConfig(), description="Network that estimates the expression."
     )
     calibration: CalibrationConfig = Field(
-        CalibrationConfig(), description="How logits become probabilities and labels."
+        CalibrationConfig(), description="Calibration of logits to probabilities and labels."
     )
-    smoothing: SmoothingConfig = Field(
-        SmoothingConfig(), description="How estimates are smoothed per person over time."
+    smoothing: SmoothingConfig = Field(SmoothingConfig(), description="Smoothing of estimates per person over time.")
+    linking: LinkingConfig = Field(
+        LinkingConfig(), description="Re-identification: tracks joined to persons after a gap."
     )
-    linking: LinkingConfig = Field(LinkingConfig(), description="How tracks are linked to persons after a gap.")
-    engine: EngineConfig = Field(EngineConfig(), description="How the work is spread. Changes speed, never results.")
-    live: LiveConfig = Field(LiveConfig(), description="What a live run promises, and may give up for it.")
+    engine: EngineConfig = Field(EngineConfig(), description="Parallelism. Changes speed, never results.")
+    live: LiveConfig = Field(LiveConfig(), description="Promises of a live run, and what it may give up for them.")
     video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
     storage: StorageConfig = Field(StorageConfig(), description="The database.")
-    report: ReportConfig = Field(ReportConfig(), description="What is written besides video and database.")
-    privacy: PrivacyConfig = Field(
-        PrivacyConfig(), description="What the run is for, on what consent, and for how long it is kept."
-    )
+    report: ReportConfig = Field(ReportConfig(), description="Files written besides video and database.")
+    privacy: PrivacyConfig = Field(PrivacyConfig(), description="Purpose, consent and retention of a run.")
 
 
 _MAX_HALF_LIFE_S = 60.0

@@ -147,7 +147,7 @@ class Sink(Protocol):
         needs_image: whether ``write`` must be given the frame's pixels.
         notes: sentences the user must see; complete after ``finish``.
         work_ms: milliseconds spent on each frame in a thread of the sink's own; empty if all is done in ``write``;
-            None where what it reports was never measured, so that nothing is reported for it.
+            None if the sink measured nothing; the stage is then left out of the report.
     """
 
     name: str

@@ -96,7 +96,7 @@ def plan_anonymisation(
 
 
 def _of_nobody_known(seen: Sightings, strange: Sightings, cuts_s: Float64Array) -> Sightings:
-    """Faces without rows, but for those of a person who has rows and was not detected for a moment just there."""
+    """Faces in the video that no stored row explains, not even a short gap in a known track."""
     paths = FacePaths(seen.select(np.flatnonzero(seen.subject != NOBODY)), cuts_s)
     kept = []
     for row in range(len(strange)):

@@ -79,7 +79,8 @@ class CalibrationConfig(StageConfig):
     use_thresholds: bool = Field(True, description="Call a face uncertain when its winning expression is too unlikely.")
     thresholds: Shares | None = Field(
         None,
-        description="Least smoothed probability at which a winning expression becomes the label; unset: the bundle's.",
+        description="Minimum smoothed probability at which a winning expression becomes the label; unset: the "
+        "bundle's.",
     )
     fallback_threshold: float = Field(
         0.40, ge=0.0, le=1.0, description="Threshold of the expressions that `thresholds` does not name."
@@ -102,7 +103,7 @@ class SmoothingConfig(StageConfig):
 
     enabled: bool = Field(True, description="Smooth and hold labels over time; off: every frame stands alone.")
     half_life_s: float = Field(
-        0.25, ge=0.0, le=60.0, description="Time after which what was seen counts half, s; 0: no smoothing."
+        0.25, ge=0.0, le=60.0, description="Time after which an estimate counts half, s; 0: no smoothing."
     )
     hysteresis_margin: float = Field(
         0.05,

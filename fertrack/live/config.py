@@ -18,20 +18,22 @@ class LiveConfig(StageConfig):
         25.0,
         ge=1.0,
         le=240.0,
-        description="Pictures to be displayed a second, if the source has as many. Analysis gives way to this: fewer "
-        "frames are analysed, expressions are estimated less often, the detector's input gets smaller.",
+        description="Frames displayed per second, if the source has as many. Analysis yields to this: fewer "
+        "frames are analysed, expressions are estimated less often, the detector's input gets "
+        "smaller.",
     )
     results_hz: float = Field(
         15.0,
         ge=0.5,
         le=240.0,
-        description="Frames to be analysed a second, as far as the machine allows; below it, the detector's input gets "
-        "smaller and expressions are estimated less often. 15 keeps a displayed result under about 150 ms old.",
+        description="Frames analysed per second, as far as the machine allows; below it, the detector's input "
+        "gets smaller and expressions are estimated less often. 15 keeps a displayed result under "
+        "about 150 ms old.",
     )
-    most_display_fps: float = Field(
-        60.0, ge=1.0, le=240.0, description="Never display more pictures a second than this, however many there are."
+    most_display_fps: float = Field(60.0, ge=1.0, le=240.0, description="Upper limit of frames displayed per second.")
+    fixed: bool = Field(
+        False, description="Adapt nothing: analyse every frame as [detection] and [classification] say."
     )
-    fixed: bool = Field(False, description="Adapt nothing: every look as detection and classification say.")
     record_preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = Field(
-        "ultrafast", description="Speed of the recording's encoder; the rest is as in [video]."
+        "ultrafast", description="Speed of the recording's encoder; the other options are those of [video]."
     )

@@ -244,8 +244,8 @@ class Display:
         """Show one image; if that fails, the next one is tried all the same."""
         try:
             view = self._show(captured, at_s)
-            # A still is no record of anything: a recording simply has a gap where the source was away. And whoever is
-            # to be taken out of it is known to be in the images that were captured, not in repetitions.
+            # A repeated image is not recorded: the recording has a gap where the source was away. Redaction after an
+            # erasure knows the faces of captured images only, not those of repetitions.
             if not again:
                 self._on_view(view, at_s)
         except Exception as error:  # whatever one image may do to drawing or a recorder, the next must be shown

@@ -17,14 +17,14 @@ class ShotConfig(StageConfig):
         0.4,
         ge=0.05,
         le=2.0,
-        description="How much more than usual a picture must differ from the one before to be a cut. The difference is "
-        "1 - correlation of the pictures' structure + share of their colours that changed: 0 to about 2. "
-        "Lower finds more cuts and more false ones.",
+        description="How much more than usual a frame must differ from the one before to count as a cut. The "
+        "difference is 1 - correlation of the frames' structure + the share of their colours that "
+        "changed: 0 to about 2. Lower finds more cuts and more false ones.",
     )
 
 
 class EngineConfig(StageConfig):
     """Parallelism of inference. Changes speed and memory only, never the rows."""
 
-    workers: int = Field(0, ge=0, le=64, description="threads that look at frames at the same time; 0 = one per core")
-    batch: int = Field(1, ge=1, le=64, description="frames a thread hands to the networks together")
+    workers: int = Field(0, ge=0, le=64, description="threads that analyse frames in parallel; 0 = one per core")
+    batch: int = Field(1, ge=1, le=64, description="frames that a thread passes to the networks together")

@@ -35,31 +35,31 @@ class LinkingConfig(StageConfig):
         "if installed, else appearance; off: every track stays on its own",
     )
     accept_similarity: float = Field(
-        0.62, ge=0.0, le=1.0, description="tracks at least as similar are linked (face recognition)"
+        0.62, ge=0.0, le=1.0, description="minimum similarity at which tracks are joined (face recognition)"
     )
     suggest_similarity: float = Field(
-        0.52, ge=0.0, le=1.0, description="tracks at least as similar, but not similar enough to link, are suggested"
+        0.52, ge=0.0, le=1.0, description="minimum similarity at which tracks that are not joined are suggested"
     )
     min_quality: float = Field(
-        0.03, ge=0.0, le=1.0, description="faces of lower quality (size x frontality x sharpness) are not compared"
+        0.03, ge=0.0, le=1.0, description="minimum quality (size x frontality x sharpness) of faces that are compared"
     )
     faces_per_track: int = Field(
-        5, ge=1, le=50, description="best faces of a track that are compared; each costs 50 to 100 ms with [reid]"
+        5, ge=1, le=50, description="number of best faces compared per track; each costs 50 to 100 ms with [reid]"
     )
     appearance_similarity: float = Field(
-        0.8, ge=0.0, le=1.0, description="tracks at least as similar are linked (appearance)"
+        0.8, ge=0.0, le=1.0, description="minimum similarity at which tracks are joined (appearance)"
     )
     appearance_gap_s: float = Field(
         3.0, ge=0.0, le=60.0, description="longest gap that appearance alone may bridge, seconds"
     )
     across: bool = Field(
-        False, description="link persons across the files of one command, and with persons whose embeddings are stored"
+        False, description="join persons across the files of one command, and with persons whose embeddings are stored"
     )
     store_embeddings: bool = Field(
-        False, description="keep the embeddings in the database, so that later runs can be linked with this one"
+        False, description="keep the embeddings in the database, so that later runs can be compared with this one"
     )
     embeddings_ttl_days: float = Field(
-        30.0, gt=0.0, le=3650.0, description="stored embeddings are deleted after so many days"
+        30.0, gt=0.0, le=3650.0, description="days after which stored embeddings are deleted"
     )
 
     @model_validator(mode="after")

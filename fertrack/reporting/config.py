@@ -27,19 +27,21 @@ class ReportConfig(StageConfig):
         LONGEST_GAP_S,
         ge=0.0,
         le=60.0,
-        description="Longest time without a face that does not end an episode or break a line, seconds.",
+        description="Longest time without a face that neither ends an episode nor breaks a line, seconds.",
     )
     max_points: int = Field(
         1500,
         ge=100,
         le=20_000,
-        description="Most points drawn per line; longer lines keep the lowest and highest value of each time slice.",
+        description="Maximum number of points per line; longer lines keep the lowest and highest value of each "
+        "time slice.",
     )
     max_charts: int = Field(
         30,
         ge=1,
         le=200,
-        description="Most persons with a chart of their own, longest visible first; all persons are in the tables.",
+        description="Maximum number of persons with a chart of their own, longest visible first; all persons are "
+        "in the tables.",
     )
     video: Literal["none", "link", "embed"] = Field(
         "none",
@@ -49,7 +51,7 @@ class ReportConfig(StageConfig):
         50.0, gt=0.0, le=2000.0, description="Largest video file that is embedded, in millions of bytes."
     )
     thumbnails: bool = Field(
-        False, description="Show the stored picture of each person's face in the report, where the run kept them."
+        False, description="Show the stored image of each person's face in the report, if the run kept them."
     )
     wide_hz: float = Field(
         0.0,

@@ -78,14 +78,16 @@ class PrivacyConfig(StageConfig):
     purpose: str = Field(
         "",
         max_length=500,
-        description='What the analysis is for, for example "usability study 7". Workplace and education are refused '
-        "(EU AI Act, Art. 5(1)(f)) unless override says medical or safety; a list of words reminds of that, and does "
-        "not decide what is allowed.",
+        description='Purpose of the analysis, for example "usability study 7". Workplace and education are '
+        "refused (EU AI Act, Art. 5(1)(f)) unless override says medical or safety. The check is a "
+        "word list: it reminds, it does not decide what is allowed.",
     )
     consent: str = Field(
-        "", max_length=500, description='On what consent, for example "signed forms 12-19" or "public-domain pictures".'
+        "",
+        max_length=500,
+        description='Basis of consent, for example "signed forms 12-19" or "public-domain pictures".',
     )
-    require_purpose: bool = Field(False, description="Process nothing whose purpose is not stated.")
+    require_purpose: bool = Field(False, description="Refuse to process anything without a stated purpose.")
     retention_days: int | None = Field(
         None,
         ge=1,
@@ -94,8 +96,8 @@ class PrivacyConfig(StageConfig):
     )
     thumbnails: bool = Field(
         False,
-        description="Keep one small picture of each person's face in the database, for the report. It shows who they "
-        "are: ask the people first. Without it no picture of a face is stored.",
+        description="Keep one small image of each person's face in the database, for the report. It shows who "
+        "they are: ask the people first. Without it no image of a face is stored.",
     )
 
     @field_validator("purpose", "consent")

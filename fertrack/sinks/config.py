@@ -86,7 +86,8 @@ class VideoOutputConfig(StageConfig):
         "h264", description='"h264" (x264, plays everywhere), or without x264: "vp9", or "av1" (smallest files)'
     )
     container: Literal["auto", "mp4", "mov", "mkv", "webm"] = Field(
-        "auto", description='kind of file, where no file name says it; "auto" = mp4 for h264, webm for vp9 and av1'
+        "auto",
+        description='file format, unless the file\'s name determines it; "auto" = mp4 for h264, webm for vp9 and av1',
     )
     preset: Preset = Field(
         "ultrafast", description="speed of the encoder, from ultrafast to slow; slower gives smaller files"
@@ -97,20 +98,20 @@ class VideoOutputConfig(StageConfig):
         le=63,
         description="quality: lower is better and larger; h264 0 to 51, vp9 and av1 0 to 63; unset = 22, 34, 38",
     )
-    audio: bool = Field(True, description="keep the video's sound, copied as it is where the container can carry it")
+    audio: bool = Field(True, description="keep the video's sound, copied unchanged where the container supports it")
     debug_overlay: bool = Field(
         False, description="draw frame number, times, and per person the aligned face and all probabilities"
     )
     anonymise: bool = Field(
         False,
-        description="make every face in it unrecognisable; it is then drawn after the analysis, from the video again",
+        description="pixelate every face; the video is then drawn after the analysis, in a second pass over the source",
     )
     font: str = Field(
         "sans",
         min_length=1,
         description='font of names: "sans" (built in: Latin, Cyrillic, Greek, Hebrew, Arabic letters, CJK) or a .ttf',
     )
-    threads: int = Field(0, ge=0, le=64, description="threads of the encoder; 0 = by the size of the picture")
+    threads: int = Field(0, ge=0, le=64, description="threads of the encoder; 0 = chosen by the frame size")
     queue_size: int = Field(4, ge=1, le=64, description="frames that may wait to be drawn and encoded")
 
     @model_validator(mode="after")

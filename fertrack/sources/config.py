@@ -24,37 +24,38 @@ class InputConfig(StageConfig):
 
     rotate: Literal["auto", 0, 90, 180, 270] = Field(
         "auto",
-        description='turn pictures clockwise by 0, 90, 180 or 270 degrees; "auto" does what the file says',
+        description='turn frames clockwise by 0, 90, 180 or 270 degrees; "auto" follows the file\'s own orientation',
     )
-    from_s: float = Field(0.0, ge=0.0, description="first time read, seconds; 0 = from the first picture")
-    to_s: float | None = Field(None, gt=0.0, description="reading stops before this time, seconds; unset = at the end")
+    from_s: float = Field(0.0, ge=0.0, description="start of the part to read, seconds; 0 = the first frame")
+    to_s: float | None = Field(
+        None, gt=0.0, description="end of the part to read, seconds; unset = the end of the video"
+    )
     rate_hz: float | None = Field(
         None,
         gt=0.0,
         le=1000.0,
-        description="pictures analysed per second of video, chosen by time; unset = every picture",
+        description="frames analysed per second of video, chosen by time; unset = every frame",
     )
     fps: float | None = Field(
         None,
         gt=0.0,
         le=1000.0,
-        description="rate of a video that carries no times, such as bare H.264; unset = what its headers say, or 25",
+        description="frame rate of a video without time stamps, such as bare H.264; unset = as in its headers, or 25",
     )
     stream: str = Field(
         "",
         pattern=r"^(|\d+|program(me)? ?\d+)$",
-        description='which video of several: its number, such as "2", or "program 101"; unset = the one players show',
+        description='video stream of a file with several: its number, such as "2", or "program 101"; unset = the '
+        "one players show",
     )
     max_gap_s: float = Field(
         60.0,
         ge=1.0,
-        description="longest time without a picture, seconds, that is believed where a clock may start anew (MPEG-TS)",
+        description="longest plausible gap between frames, seconds, in formats whose clock may restart (MPEG-TS)",
     )
-    deinterlace: bool = Field(True, description="turn interlaced pictures into whole ones before they are analysed")
-    image_fps: float = Field(
-        1.0, gt=0.0, le=1000.0, description="pictures per second that a folder of images is taken to show"
-    )
-    prefetch: int = Field(4, ge=1, le=64, description="decoded pictures held ready ahead of the analysis")
+    deinterlace: bool = Field(True, description="deinterlace interlaced frames before they are analysed")
+    image_fps: float = Field(1.0, gt=0.0, le=1000.0, description="frame rate assumed for a folder of images")
+    prefetch: int = Field(4, ge=1, le=64, description="decoded frames held ready ahead of the analysis")
 
     @field_validator("stream", mode="before")
     @classmethod

@@ -18,7 +18,7 @@ class StorageConfig(StageConfig):
         description="Database file, or URL such as postgresql://user@host/name; empty: fertrack.db beside the outputs.",
     )
     batch_rows: int = Field(
-        1000, ge=1, le=100_000, description="Most rows (frames and faces) written in one transaction."
+        1000, ge=1, le=100_000, description="Maximum number of rows (frames and faces) written in one transaction."
     )
     flush_s: float = Field(
         1.0, gt=0.0, le=60.0, description="Longest time between transactions while frames arrive, seconds."

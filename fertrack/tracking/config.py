@@ -21,15 +21,16 @@ class TrackerConfig(StageConfig):
         0.8,
         ge=0.0,
         le=100_000.0,
-        description="A track with an ID ends once it was not matched for longer, seconds: a hand before the face, a "
-        "turned head. A face that is found again later may still get its ID back, see rejoin_s.",
+        description="A track with an ID ends when it was not matched for longer than this, seconds: a hand before "
+        "the face, a turned head. A face found again later may still get its ID back, see rejoin_s.",
     )
     max_age: int = Field(
         10,
         ge=0,
         le=100_000,
-        description="It is kept for at least so many processed images in a row without a match, however far apart "
-        "they usually are (--rate, time lapse). A pause that is much longer than usual counts by its length.",
+        description="It is kept for at least this many processed frames in a row without a match, however far "
+        "apart they usually are (--rate, time lapse). A pause that is much longer than usual counts "
+        "by its length.",
     )
     rejoin_s: float = Field(
         2.0,
@@ -42,13 +43,14 @@ class TrackerConfig(StageConfig):
         0,
         ge=0,
         le=100_000,
-        description="The same for a track without an ID. 0: a single miss ends it, so false faces die young.",
+        description="Processed frames in a row that a track without an ID survives without a match. 0: a single "
+        "miss ends it, so false faces die young.",
     )
     high_score: float = Field(
         0.6,
         ge=0.0,
         le=1.0,
-        description="Detections that the detector is at least so sure of are matched first. 0: all are.",
+        description="Detections with at least this score are matched first. 0: all are.",
     )
     low_score: float = Field(
         0.3,
@@ -62,14 +64,14 @@ class TrackerConfig(StageConfig):
         0.7,
         ge=0.0,
         le=1.0,
-        description="Only detections that the detector is at least so sure of begin a track, and it "
-        "gets its ID when it is so sure of them on average.",
+        description="Minimum score of a detection that starts a track; the track gets its ID when its mean score "
+        "reaches this too.",
     )
     iou_threshold: float = Field(
         0.2, gt=0.0, le=1.0, description="Smallest overlap (IoU) of a detection with a track's predicted box to match."
     )
     low_iou_threshold: float = Field(
-        0.3, gt=0.0, le=1.0, description="The same for detections between low_score and high_score."
+        0.3, gt=0.0, le=1.0, description="Smallest overlap for detections between low_score and high_score."
     )
     reach: float = Field(
         1.0,
@@ -79,23 +81,23 @@ class TrackerConfig(StageConfig):
         "be so far from where it was expected, in widths and heights of its own. 0: they are not.",
     )
     reach_per_s: float = Field(
-        2.0, ge=0.0, le=20.0, description="By how much that distance grows with each second a track was not seen."
+        2.0, ge=0.0, le=20.0, description="Increase of that distance per second in which a track was not seen."
     )
     largest_size_ratio: float = Field(
         2.0,
         ge=0.0,
         le=100.0,
-        description="A box more than so many times as high as the other never matches it. 0: any may.",
+        description="Largest ratio of heights at which a box can match another. 0: any.",
     )
     confirmed_first: bool = Field(
-        True, description="No track with an ID loses its detection to one without, however well that one fits."
+        True, description="Never let a track without an ID take a detection from one with an ID, however well it fits."
     )
     velocity_noise: float = Field(
         6.0,
         gt=0.0,
         le=1000.0,
-        description="How readily the motion model believes in a change of speed, as a multiple of SORT's own constant. "
-        "Heads turn and stop more suddenly than SORT's pedestrians.",
+        description="Process noise of the velocity in the motion model, as a multiple of SORT's constant. Heads "
+        "turn and stop more suddenly than SORT's pedestrians.",
     )
     noise_by_time: bool = Field(
         True,
@@ -104,15 +106,16 @@ class TrackerConfig(StageConfig):
     )
     retrace: bool = Field(
         True,
-        description="A track found again after a gap has its motion estimated anew along a straight line across the "
-        "gap, instead of from where it was guessed to be.",
+        description="Re-estimate the motion of a track found again after a gap along a straight line across the "
+        "gap, instead of from its predicted position.",
     )
     crowding_iou: float = Field(
         0.05,
         ge=0.0,
         le=1.0,
-        description="Faces whose boxes overlap each other by more than this (IoU) may be half covered, so that their "
-        "boxes shrink and shift: they then move their track, but teach it no speed. 0: they do.",
+        description="Faces whose boxes overlap by more than this (IoU) may be half occluded, so that their boxes "
+        "shrink and shift: such a box updates the position of its track but not its velocity. 0: "
+        "every box updates both.",
     )
     gating: Literal["before", "after"] = Field(
         "before",

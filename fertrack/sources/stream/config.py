@@ -19,42 +19,49 @@ class StreamConfig(StageConfig):
         ConfigError: the first wait between two attempts is longer than the longest.
     """
 
-    transport: Literal["tcp", "udp"] = Field("tcp", description="how RTSP pictures travel: tcp (no losses) or udp")
+    transport: Literal["tcp", "udp"] = Field("tcp", description="transport of RTSP: tcp (no losses) or udp")
     low_latency: bool = Field(
-        True, description="look at as little of a stream as possible before showing it; off = for unusual streams"
+        True, description="probe as little of a stream as possible before showing it; off = for unusual streams"
     )
     tls_verify: bool = Field(
-        True, description="refuse https servers whose certificate cannot be checked; rtsps is never checked"
+        True, description="refuse https servers whose certificate cannot be verified; rtsps is never verified"
     )
-    open_timeout_s: float = Field(10.0, gt=0.0, le=300.0, description="longest wait for the first picture, seconds")
+    open_timeout_s: float = Field(10.0, gt=0.0, le=300.0, description="longest wait for the first frame, seconds")
     stall_timeout_s: float = Field(
         5.0,
         gt=0.0,
         le=300.0,
-        description="without a picture for so long (HLS: three times so long), the connection is lost, seconds",
+        description="seconds without a frame after which the connection counts as lost (three times as long for HLS)",
     )
     longest_lag_s: float = Field(
         0.3,
         gt=0.0,
         le=60.0,
-        description="pictures that waited longer for being decoded are left out for newer ones, seconds",
+        description="frames that wait longer than this to be decoded are dropped in favour of newer ones, seconds",
     )
     backoff_start_s: float = Field(
-        0.5, gt=0.0, le=60.0, description="about the wait before the first attempt to connect again, seconds"
+        0.5, gt=0.0, le=60.0, description="approximate wait before the first attempt to reconnect, seconds"
     )
     backoff_max_s: float = Field(
-        15.0, gt=0.0, le=3600.0, description="longest wait between two attempts, seconds; each is twice the one before"
+        15.0,
+        gt=0.0,
+        le=3600.0,
+        description="longest wait between two attempts, seconds; each wait is twice the one before",
     )
     give_up_s: float | None = Field(
-        None, gt=0.0, description="after an outage of so long the source ends, seconds; unset = it is tried for ever"
+        None, gt=0.0, description="outage after which the source ends, seconds; unset = reconnect for ever"
     )
     retry_first: bool = Field(
         False, description="wait for a source that cannot be opened at first, instead of failing at once"
     )
-    camera_width: int | None = Field(None, ge=16, le=16384, description="px asked of a camera; unset = as it likes")
-    camera_height: int | None = Field(None, ge=16, le=16384, description="px asked of a camera; unset = as it likes")
+    camera_width: int | None = Field(
+        None, ge=16, le=16384, description="width requested from a camera, px; unset = the camera's default"
+    )
+    camera_height: int | None = Field(
+        None, ge=16, le=16384, description="height requested from a camera, px; unset = the camera's default"
+    )
     camera_fps: float | None = Field(
-        None, gt=0.0, le=1000.0, description="pictures per second asked of a camera; unset = as it likes"
+        None, gt=0.0, le=1000.0, description="frames per second requested from a camera; unset = the camera's default"
     )
 
     @model_validator(mode="after")

@@ -29,9 +29,8 @@ def store_plan(
 ) -> list[KnownPerson]:
     """Store who the tracks of a run are, in one transaction, and log it.
 
-    New persons are numbered on from the known ones, in the order in which they were first seen, but those whose number
-    people have seen already keep it, and no other person gets such a number. A known person who was
-    erased while the run went on is a new one.
+    New persons get the next free numbers in order of first appearance. Numbers already shown to the user are kept and
+    never reassigned. A known person who was erased while the run went on is a new one.
 
     Args:
         db: the open database.

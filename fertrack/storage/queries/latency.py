@@ -37,8 +37,8 @@ def since_marker(
 
     A change is the onset, after the marker, of the first episode of another expression than the one shown at the
     marker. Where none is (the person is *uncertain*, or not seen), the last expression shown before it counts; where
-    there was none either, the first one shown after it: to appear in the image is no change of expression. Where the
-    marker is a stretch, its beginning counts.
+    there was none either, the first one shown after it: entering the frame does not count. Where the
+    marker is a segment, its beginning counts.
 
     Args:
         run: one run, or all: see ``Database.runs``.
