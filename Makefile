@@ -42,11 +42,13 @@ types: $(VENV)/.dev
 
 check: lint types test
 
-# CLIP is the clip to measure on; the peer gets a virtual environment of its own.
+# CLIP: the clips to measure on; OLD: the source tree of an earlier build, beside which it is measured (git worktree add
+# ../old COMMIT). The peer gets a virtual environment of its own. Ends with an error where a target is missed.
 CLIP ?= fertrack-out/demo.mp4
+OLD  ?=
 bench: $(VENV)/.dev .venv-peer/bin/deface
-	@test -f $(CLIP) || $(BIN)/fertrack demo --clip-only
-	$(BIN)/python -m fertrack.benchmarks throughput $(CLIP) --peer .venv-peer/bin/deface
+	@test -f $(firstword $(CLIP)) || $(BIN)/fertrack demo --clip-only
+	$(BIN)/python -m fertrack.benchmarks throughput $(CLIP) --peer .venv-peer/bin/deface --folder 4 $(if $(OLD),--against $(OLD))
 
 .venv-peer/bin/deface:
 	$(PYTHON) -m venv .venv-peer

@@ -12,7 +12,7 @@ from fertrack.errors import FertrackError, install_hint
 __all__ = ["BENCHMARKS", "main"]
 
 BENCHMARKS = {
-    "throughput": "speed and memory of a whole run on a clip, beside deface",
+    "throughput": "speed and memory of whole runs, beside deface and an earlier build, against targets",
     "live": "a clip as a live stream: display rate, age of results, latency, memory, outages",
     "queries": "time of every question to a database of a million faces",
     "classifier_speed": "milliseconds a face of a classifier",

@@ -1,14 +1,17 @@
-"""Speed and memory, measured in one run on one clip: ``python -m fertrack.benchmarks throughput CLIP``.
+"""Speed and memory, measured in one run: ``python -m fertrack.benchmarks throughput CLIP [CLIP ...]``.
 
-- fertrack end to end, as a user starts it: decode, detect, align, classify, track, smooth, draw, encode, store, report.
-- deface on the same clip at the same detector input size: the nearest peer that decodes, runs the same detector network
-  and encodes, in a virtual environment of its own. As it ships, and once more with our encoder preset.
+- fertrack end to end, as a user starts it: decode, detect, align, classify, track, smooth, draw, encode, store, report;
+  once more with the preset ``fast``.
+- With ``--against``, an earlier build on the same clip: its source tree, run by the same Python.
+- With ``--peer``, deface on the same clip at the same detector input size: the nearest peer that decodes, runs the same
+  detector network and encodes, in a virtual environment of its own. As it ships, and once more with our encoder preset.
 - The floor: the CPU time of the stages run one after the other on one thread each, divided by the cores. No schedule
   can be faster than that.
 - Peak memory on the clip and on the clip played ten times.
+- With ``--folder N``, N copies of ten seconds in one call, against one by one.
 
 Programs that are compared take turns, and the median of the rounds is reported. Results are ratios of one machine at
-one time; the absolute figures say little about another.
+one time; the absolute figures say little about another. Where a target is missed, the command ends with 1.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,8 +36,10 @@ from typing import Any
 import av
 import psutil
 
+from fertrack.benchmarks.throughput_page import gates_of, to_markdown
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
+from fertrack.detectors.precision import processor_name
 from fertrack.errors import FertrackError
 from fertrack.expression.fold import ExpressionFold
 from fertrack.imaging.alignment import align_faces
@@ -43,9 +48,9 @@ from fertrack.pipeline.scheduler import available_cores
 from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import open_source
 from fertrack.tracking.tracker import SortTracker
-from fertrack.types import Faces, Frame, FrameResult, RunSummary
+from fertrack.types import Faces, Frame, FrameResult, RunSummary, VideoInfo
 
-__all__ = ["Cost", "main", "measure", "play_times", "run_costed", "stage_cpu", "to_markdown"]
+__all__ = ["Cost", "main", "measure", "play_times", "run_costed", "stage_cpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +63,22 @@ class Cost:
     stdout: str
 
 
-def run_costed(command: Sequence[str]) -> Cost:
+def run_costed(command: Sequence[str], *, tree: Path | None = None) -> Cost:
     """Run a program and measure its wall time, CPU time (its children's included) and peak memory (its own).
+
+    Args:
+        command: the program and its arguments.
+        tree: source tree that Python programs import from; None = as this one does.
 
     Raises:
         RuntimeError: it failed; the message has the end of what it printed.
     """
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complained:
         started = time.perf_counter()
-        with psutil.Popen(command, stdout=printed, stderr=complained, stdin=subprocess.DEVNULL) as process:
+        environment = {**os.environ, "PYTHONPATH": str(tree)} if tree else None
+        with psutil.Popen(
+            command, stdout=printed, stderr=complained, stdin=subprocess.DEVNULL, env=environment, cwd=tree
+        ) as process:
             peak_bytes = 0
             # The kernel's own figure for a finished child begins with the memory of the parent it was forked from.
             while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
@@ -89,6 +101,7 @@ def stage_cpu(clip: Path, settings: Settings) -> tuple[dict[str, float], int]:
     Three passes: decode alone; decode and look, where each stage runs in this thread and is charged by this thread's
     clock; decode and draw and encode, charged by the process's clock less what decoding alone took.
     """
+    next(_frames(clip, settings))  # libraries are loaded before the clock is read
     spent = {"decode": _cpu_of(lambda: sum(1 for _ in _frames(clip, settings)))}
     results: list[FrameResult] = []
     for stage, seconds in _analysis_costs(clip, settings, results).items():
@@ -171,10 +184,11 @@ def play_times(clip: Path, times: int, out: Path) -> None:
             offset = end
 
 
-def _fertrack(clip: Path, folder: Path, *extra: str) -> Cost:
-    out = folder / "out"
-    command = [sys.executable, "-m", "fertrack", "process", str(clip), "-o", str(out), "--overwrite", "--json", *extra]
-    return run_costed(command)
+def _fertrack(clips: Sequence[Path], folder: Path, *extra: str, tree: Path | None = None) -> Cost:
+    out = folder / ("out" if tree is None else "out-earlier")
+    videos = [str(clip.resolve()) for clip in clips]
+    command = [sys.executable, "-m", "fertrack", "process", *videos, "-o", str(out), "--overwrite", "--json", *extra]
+    return run_costed(command, tree=tree)
 
 
 def _deface(peer: Path, clip: Path, folder: Path, size: str, preset: str = "") -> Cost:
@@ -198,37 +212,54 @@ def _deface(peer: Path, clip: Path, folder: Path, size: str, preset: str = "") -
     )
 
 
-def measure(clip: Path, peer: Path | None, rounds: int) -> dict[str, Any]:
-    """Measure everything on one clip; see the module's docstring."""
+def measure(clip: Path, peer: Path | None, rounds: int, earlier: Path | None = None, copies: int = 0) -> dict[str, Any]:
+    """Measure everything on one clip; see the module's docstring.
+
+    Args:
+        clip: a video.
+        peer: deface's executable.
+        rounds: how often each program is run.
+        earlier: source tree of an earlier build.
+        copies: how many clips of ten seconds are processed in one call and one by one; 0 = none.
+    """
     settings = Settings()
     with open_source(clip, settings.input) as source:
         info = source.info
     long_side = settings.detection.long_side or 640
     scale = long_side / max(info.width, info.height)
     size = f"{round(info.width * scale)}x{round(info.height * scale)}"
-    stages, frames = stage_cpu(clip, settings)
-    own: list[Cost] = []
-    others: dict[str, list[Cost]] = {}
+    preset = str(settings.video.preset)
+    costs: dict[str, list[Cost]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        programs: dict[str, Callable[[], Cost]] = {
+            "own": lambda: _fertrack([clip], folder),
+            "fast": lambda: _fertrack([clip], folder, "--config", "fast"),
+        }
+        if earlier:
+            programs["earlier"] = lambda: _fertrack([clip], folder, tree=earlier)
+        if peer:
+            programs["deface, as it ships"] = lambda: _deface(peer, clip, folder, size)
+            programs[f"deface, x264 {preset}"] = lambda: _deface(peer, clip, folder, size, preset)
         for _ in range(rounds):
-            own.append(_fertrack(clip, folder))
-            if peer:
-                others.setdefault("deface, as it ships", []).append(_deface(peer, clip, folder, size))
-                preset = str(settings.video.preset)
-                others.setdefault(f"deface, x264 {preset}", []).append(_deface(peer, clip, folder, size, preset))
+            for program, run in programs.items():
+                costs.setdefault(program, []).append(run())
+        stages, frames = stage_cpu(clip, settings)
         long_clip = folder / f"ten{clip.suffix}"
         play_times(clip, 10, long_clip)
-        ten_times = _fertrack(long_clip, folder)
-    summaries = [json.loads(cost.stdout)[0] for cost in own]
-    wall_s = statistics.median(cost.wall_s for cost in own)
-    loop_s = statistics.median(summary["elapsed_s"] for summary in summaries)
+        ten_times = _fertrack([long_clip], folder)
+        together = _folder(clip, info, copies, folder) if copies else None
+    own = costs["own"]
+    wall_s = _median(cost.wall_s for cost in own)
+    loop_s = _median(_loop_s(cost) for cost in own)
     floor_s = sum(stages.values()) / available_cores()
-    return {
+    result = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{available_cores()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{processor_name()}, {available_cores()} cores, {platform.machine()}, "
+        f"Python {platform.python_version()}",
         "fertrack": version("fertrack"),
         "onnxruntime": version("onnxruntime"),
+        "detector": str(build_pipeline(settings).analyzer.detector.fingerprint),
         "clip": clip.name,
         "picture": f"{info.width}x{info.height}, {frames} frames, {info.fps:.2f} fps",
         "detector_input": size,
@@ -238,76 +269,104 @@ def measure(clip: Path, peer: Path | None, rounds: int) -> dict[str, Any]:
         "loop_s": loop_s,
         "loop_over_floor": loop_s / floor_s,
         "loop_fps": frames / loop_s,
+        "fast_loop_fps": frames / _median(_loop_s(cost) for cost in costs["fast"]),
         "whole_program_s": wall_s,
         "whole_program_fps": frames / wall_s,
-        "stage_wall_ms": {stage["stage"]: stage["mean_ms"] for stage in summaries[-1]["stages"]},
+        "stage_wall_ms": {stage["stage"]: stage["mean_ms"] for stage in json.loads(own[-1].stdout)[0]["stages"]},
         "peers": {
             name: {
-                "wall_s": statistics.median(cost.wall_s for cost in costs),
-                "fps": frames / statistics.median(cost.wall_s for cost in costs),
-                "fertrack_times_faster": statistics.median(cost.wall_s for cost in costs) / wall_s,
+                "wall_s": _median(cost.wall_s for cost in theirs),
+                "fps": frames / _median(cost.wall_s for cost in theirs),
+                "fertrack_times_faster": _median(cost.wall_s for cost in theirs) / wall_s,
             }
-            for name, costs in others.items()
+            for name, theirs in costs.items()
+            if name.startswith("deface")
         },
-        "peak_mb": statistics.median(cost.peak_mb for cost in own),
+        "peak_mb": _median(cost.peak_mb for cost in own),
         "peak_mb_ten_times": ten_times.peak_mb,
         "fps_ten_times": json.loads(ten_times.stdout)[0]["fps"],
-        "runs": [{key: value for key, value in asdict(cost).items() if key != "stdout"} for cost in own],
+        "runs": {
+            name: [{key: value for key, value in asdict(cost).items() if key != "stdout"} for cost in each]
+            for name, each in costs.items()
+        },
+    }
+    if together:
+        result["folder"] = together
+    if before := costs.get("earlier"):
+        theirs_s = _median(_loop_s(cost) for cost in before)
+        result["earlier"] = {
+            "commit": _commit(earlier),
+            "loop_fps": frames / theirs_s,
+            "whole_program_s": _median(cost.wall_s for cost in before),
+            "peak_mb": _median(cost.peak_mb for cost in before),
+            "loop_times_faster": theirs_s / loop_s,
+            "fast_times_faster": theirs_s / _median(_loop_s(cost) for cost in costs["fast"]),
+            "whole_times_faster": _median(cost.wall_s for cost in before) / wall_s,
+        }
+    return result
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def _loop_s(cost: Cost) -> float:
+    """Seconds of the frame loop, as the program itself reports them."""
+    return float(json.loads(cost.stdout)[0]["elapsed_s"])
+
+
+def _folder(clip: Path, info: VideoInfo, copies: int, folder: Path) -> dict[str, float]:
+    """Time of several clips of ten seconds in one call, and of one of them, which stands for each, by itself."""
+    clips = [folder / f"clip{number}{clip.suffix}" for number in range(copies)]
+    for each in clips:
+        play_times(clip, 1, each)
+    ten_seconds = ("--set", "input.to_s=10")
+    single_s = _median(_fertrack(clips[:1], folder, *ten_seconds).wall_s for _ in range(3))
+    together_s = _fertrack(clips, folder, *ten_seconds).wall_s
+    return {
+        "clips": copies,
+        "single_s": single_s,
+        "together_s": together_s,
+        "times_faster": copies * single_s / together_s,
     }
 
 
-def to_markdown(result: dict[str, Any]) -> str:
-    """The result as a page for people."""
-    rows = [
-        "| | seconds | frames per second | |",
-        "|---|--:|--:|---|",
-        f"| fertrack, frame loop | {result['loop_s']:.2f} | {result['loop_fps']:.1f} | "
-        f"{result['loop_over_floor']:.2f} x the floor |",
-        f"| fertrack, whole program | {result['whole_program_s']:.2f} | {result['whole_program_fps']:.1f} | "
-        "start-up, report and closing included |",
-    ]
-    for name, peer in result["peers"].items():
-        rows.append(
-            f"| {name}, whole program | {peer['wall_s']:.2f} | {peer['fps']:.1f} | "
-            f"fertrack is {peer['fertrack_times_faster']:.2f} x as fast |"
-        )
-    rows.append(f"| floor: stages' CPU time / cores | {result['floor_s']:.2f} | | no schedule can be faster |")
-    stages = "\n".join(f"| {stage} | {cpu_ms:.1f} |" for stage, cpu_ms in result["stage_cpu_ms"].items())
-    return f"""# Benchmark {result["date"]}: {result["clip"]}
-
-{result["picture"]}; detector input {result["detector_input"]}; {result["machine"]}; fertrack {result["fertrack"]},
-ONNX Runtime {result["onnxruntime"]}; median of {result["rounds"]} rounds in which the programs took turns.
-Made by `python -m fertrack.benchmarks throughput`.
-
-{chr(10).join(rows)}
-
-CPU time per frame of each stage, measured alone:
-
-| stage | ms |
-|---|--:|
-{stages}
-
-Peak memory: {result["peak_mb"]:.0f} MB; on the clip played ten times {result["peak_mb_ten_times"]:.0f} MB
-({result["peak_mb_ten_times"] - result["peak_mb"]:+.0f} MB), at {result["fps_ten_times"]:.1f} frames per second.
-"""
+def _commit(tree: Path | None) -> str:
+    """Which commit a source tree is at, short; empty if it is no checkout."""
+    if tree is None:
+        return ""
+    asked = subprocess.run(
+        ["git", "-C", str(tree), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure, and write ``<date>-<clip>.json`` and ``.md``."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure each clip, and write ``<date>-<clip>.json`` and ``.md``; 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m fertrack.benchmarks throughput", description=__doc__)
-    parser.add_argument("clip", type=Path)
+    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP")
     parser.add_argument("--peer", type=Path, help="deface's executable in a virtual environment of its own")
+    parser.add_argument("--against", type=Path, help="source tree of an earlier build")
+    parser.add_argument("--folder", type=int, default=0, metavar="N", help="clips in one call; 0: not measured")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("reports/benchmarks"))
     options = parser.parse_args(arguments)
-    try:
-        result = measure(options.clip, options.peer, options.rounds)
-    except (FertrackError, RuntimeError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"{result['date']}-{options.clip.stem}"
-    stem.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    stem.with_suffix(".md").write_text(to_markdown(result), encoding="utf-8")
-    sys.stdout.write(to_markdown(result))
-    return 0
+    if options.against and not (options.against / "fertrack" / "__main__.py").is_file():
+        parser.error(f"--against {options.against}: there is no source tree of fertrack")
+    missed: list[str] = []
+    for clip in options.clips:
+        try:
+            earlier = options.against.resolve() if options.against else None
+            result = measure(clip, options.peer, options.rounds, earlier, options.folder)
+        except (FertrackError, RuntimeError) as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 1
+        options.out.mkdir(parents=True, exist_ok=True)
+        stem = options.out / f"{result['date']}-{clip.stem}"
+        stem.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        stem.with_suffix(".md").write_text(to_markdown(result), encoding="utf-8")
+        sys.stdout.write(to_markdown(result))
+        missed += [f"{clip.name}: {gate.what}" for gate in gates_of(result) if not gate.is_reached]
+    if missed:
+        sys.stderr.write(f"missed: {'; '.join(missed)}\n")
+    return 1 if missed else 0

@@ -26,7 +26,7 @@ from fertrack.models.weights import cache_folder
 from fertrack.protocols import Detector
 from fertrack.types import Detections, Image
 
-__all__ = ["Verdict", "drawn_faces", "int8_verdict", "same_faces"]
+__all__ = ["Verdict", "drawn_faces", "int8_verdict", "processor_name", "same_faces"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def int8_verdict(key: str, fp32: Callable[[], Detector], int8: Callable[[], Dete
     """
     import onnxruntime
 
-    name = f"{_processor()}; ONNX Runtime {onnxruntime.__version__}; {key}"
+    name = f"{processor_name()}; ONNX Runtime {onnxruntime.__version__}; {key}"
     path = cache_folder().parent / "int8_verdicts.json"
     known = _read_verdicts(path)
     if name not in known:
@@ -172,7 +172,7 @@ def _read_verdicts(path: Path) -> dict[str, Verdict]:
         return {}
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The processor's name, with what tells apart those that share one in a virtual machine."""
     named: dict[str, str] = {}
     with contextlib.suppress(OSError, UnicodeDecodeError):

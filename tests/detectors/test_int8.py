@@ -165,7 +165,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_verdict_is_kept_with_the_processors_name(cache: Path) -> None:
     first = int8_verdict("net", lambda: Slow(face(0), 3.0), lambda: Slow(face(0), 2.0))
     assert first == Verdict(True, 1.5)
-    assert precision._processor() in (cache / "int8_verdicts.json").read_text(encoding="utf-8")
+    assert precision.processor_name() in (cache / "int8_verdicts.json").read_text(encoding="utf-8")
 
     def never() -> Slow:
         raise AssertionError("tried again")
