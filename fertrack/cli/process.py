@@ -7,6 +7,7 @@ import shlex
 import signal
 import threading
 from collections.abc import Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fertrack.config import Settings
     from fertrack.pipeline.pipeline import Pipeline, Progress
     from fertrack.process import ProcessResult
+    from fertrack.sinks.relinker import Relinker
 
 __all__ = ["register"]
 
@@ -112,19 +114,27 @@ def demo(
     _process_all([str(clip)], out, settings_from(None, stated), overwrite=True, as_json=False)
 
 
-def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
+def _load_networks(settings: Settings) -> tuple[Pipeline, Relinker | None]:
     from fertrack.build import build_pipeline
+    from fertrack.sinks.relinker import build_relinker
+
+    return build_pipeline(settings), build_relinker(settings.linking)
+
+
+def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
     from fertrack.errors import FertrackError
     from fertrack.outputs.plan import database_url, plan_outputs
-    from fertrack.process import process_planned
-    from fertrack.rights.purpose import UNSTATED
-    from fertrack.sinks.relinker import build_relinker
     from fertrack.sources import expand_inputs
-    from fertrack.storage.engine import open_database
 
     locations = [str(path) for path in expand_inputs(videos)]
     plans = plan_outputs(locations, out, settings, overwrite=overwrite)
-    pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
+    with ThreadPoolExecutor(1, thread_name_prefix="fertrack-load") as loader:
+        networks = loader.submit(_load_networks, settings)
+        # Meanwhile, here, the rest of the program: half a second of imports.
+        from fertrack.process import process_planned
+        from fertrack.rights.purpose import UNSTATED
+        from fertrack.storage.engine import open_database
+    pipeline, relinker = networks.result()
     entries: list[dict[str, Any]] = []
     failed = False
     with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline) as stopped:

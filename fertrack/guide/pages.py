@@ -26,6 +26,7 @@ TOPICS = (
     "weights",
     "model-export",
     "machine",
+    "speed",
     "python",
     "trouble",
     "commands",
