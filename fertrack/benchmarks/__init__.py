@@ -2,8 +2,7 @@
 
 Reading order::
 
-    throughput           frames per second and memory of a whole run
-    throughput_page      its numbers and targets as a page
+    throughput/          frames per second and memory of whole runs
     tracker_speed        time of one association step
     tracker_peer         the same for roboflow ``trackers``, in its own environment
     tracker_ablation     effect of each improvement of the tracker

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import fertrack
-from fertrack.benchmarks import throughput as benchmark
-from fertrack.benchmarks.throughput_page import Gate
+from fertrack.benchmarks.throughput import measure as benchmark
+from fertrack.benchmarks.throughput.page import Gate
 from fertrack.config import Settings
 from fertrack.demo import compose_demo
 from fertrack.sources import open_source

@@ -36,7 +36,7 @@ from typing import Any
 import av
 import psutil
 
-from fertrack.benchmarks.throughput_page import gates_of, to_markdown
+from fertrack.benchmarks.throughput.page import gates_of, to_markdown
 from fertrack.build import build_pipeline
 from fertrack.config import Settings
 from fertrack.detectors.precision import processor_name
