@@ -12,6 +12,7 @@ _FOLDER = Path(__file__).parent
 TOPICS = (
     "start",
     "process",
+    "footage",
     "report",
     "live",
     "streams",
