@@ -25,13 +25,14 @@ PACKAGE = REPOSITORY / "fertrack"
 MAX_ROOT_FILES = 15
 MAX_FILES = 16
 MORE_FILES = {
-    "benchmarks": 19,  # one file a measurement
+    "benchmarks": 20,  # one file a measurement
     "cli": 23,  # one file a command, and never read as a whole
     "live": 16,
+    "training": 19,
     "storage/queries": 20,  # one file a question
 }
 MAX_LINES = 400
-MORE_LINES = {"benchmarks/publish_bundle.py": 430, "storage/models.py": 410, "types.py": 420}
+MORE_LINES = {"benchmarks/publish_bundle.py": 450, "storage/models.py": 410, "types.py": 420}
 MAX_LONG_FUNCTIONS = 32  # over 60 lines
 MAX_WIDE_FUNCTIONS = 6  # 10 or more parameters, outside cli
 MAX_FAN_OUT = 14

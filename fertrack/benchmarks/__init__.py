@@ -19,6 +19,7 @@ Reading order::
     training_ablation    effect of each part of the training
     export_parity        differences and speed of every export format
     publish_bundle       calibrates a classifier bundle and writes its reports
+    calibration_by_set   one calibration on every set of faces
     bundle_reliability   reliability diagram of a bundle, for its card
     model_card           model card of a bundle
     loopback/            streams served on this machine

@@ -19,9 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from fertrack.benchmarks.bundle_reliability import measure_reliability, write_into
+from fertrack.benchmarks.calibration_by_set import calibration_by_set
+from fertrack.benchmarks.generalisation_sets import read_sets, set_logits
 from fertrack.errors import ConfigError, EvaluationError, ModelError
 from fertrack.evaluation.datasets.open import LabelledSet
 from fertrack.evaluation.expression.classify import Answers, answers_of
@@ -32,7 +35,7 @@ from fertrack.expression.calibration import Calibrator, ClassifierCalibration, b
 from fertrack.expression.config import CalibrationConfig
 from fertrack.models.bundle import BUNDLE_FILE, ClassifierBundle, load_bundle
 from fertrack.tuning.calibration_fit import STRENGTHS, CalibrationFit, FitOptions, fit_calibration
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
 __all__ = ["Study", "card_tables", "main", "publish", "study_bundle", "study_text", "write_card_tables"]
 
@@ -195,6 +198,7 @@ _TABLES = re.compile(
     r"\n*^(?:#[^\n]*\n)*\[\[?(?:calibration|measured)(?:\.\w+)?\]\]?\n.*?(?=\n+(?:#[^\n]*\n)*\[|\Z)",
     re.MULTILINE | re.DOTALL,
 )
+_CACHE = Path("fertrack-out/faces")
 _VOTED = "arg-max of the votes for seven classes, "
 
 
@@ -223,9 +227,18 @@ class Study:
 
 
 def study_bundle(
-    bundle: ClassifierBundle, labelled: LabelledSet, answers: Answers, options: FitOptions, pictures: Path
+    bundle: ClassifierBundle,
+    labelled: LabelledSet,
+    answers: Answers,
+    options: FitOptions,
+    pictures: Path,
+    *,
+    beside: Sequence[tuple[FloatArray, IntArray]] = (),
 ) -> Study:
     """Fit and judge everything that the card and the reports say.
+
+    ``beside`` are logits (N, 7) and labels (N,) of other sets: values are fitted on all sets, each weighing the same,
+    and judged on the pictures.
 
     Raises:
         EvaluationError: there are too few images.
@@ -238,19 +251,25 @@ def study_bundle(
             "it can be calibrated: temperature = 1.0, prior_strength = 0.0, training_prior, thresholds"
         )
     rows = answers.answered
-    logits, labels = answers.logits[rows], labelled.labels[rows]
-    votes = labelled.votes[rows] if labelled.has_votes else None
+    sets = [(answers.logits[rows], labelled.labels[rows]), *beside]
+    logits, labels = (np.concatenate([each[part] for each in sets]) for part in (0, 1))
+    source = np.repeat(np.arange(len(sets)), [len(each[1]) for each in sets])
+    others = len(labels) - int(rows.sum())
+    votes = np.pad(labelled.votes[rows], ((0, others), (0, 0))) if labelled.has_votes else None
 
     def fitted(**changes: Any) -> CalibrationFit:
-        return fit_calibration(
+        fit = fit_calibration(
             logits,
             labels,
             own,
             replace(options, **changes),
             votes=votes,
-            tied=labelled.tied[rows],
+            tied=np.pad(labelled.tied[rows], (0, others)),
             compare=not changes,
+            sources=source,
+            scored=source == 0,
         )
+        return replace(fit, held_out=fit.held_out[source == 0])
 
     try:
         chosen = fitted()
@@ -258,7 +277,8 @@ def study_bundle(
         raise EvaluationError(f"{pictures}: {error}") from error
     kinds = {kind: fitted(kind=kind, strength=chosen.strength) for kind in ("temperature", "bias", "vector")}
     return Study(
-        data=f"{labelled.kind}, {_VOTED if labelled.has_votes else ''}detector and alignment in the loop",
+        data=f"{labelled.kind}, {_VOTED if labelled.has_votes else ''}detector and alignment in the loop"
+        + (f"; fitted on {len(beside)} other sets as well, all sets weighing the same" if beside else ""),
         sha256=labelled.digest(),
         chosen=chosen,
         kinds=kinds,
@@ -340,9 +360,13 @@ def publish(
     reports: Path | None = None,
     options: FitOptions | None = None,
     *,
+    faces: Path | None = None,
     dry_run: bool = False,
 ) -> list[Path]:
     """Look, fit, and write the card and both reports; returns what was written.
+
+    Persons kept apart in the sets in ``faces`` are fitted on as well; what the values are worth on every set there is
+    part of the report.
 
     Raises:
         EvaluationError: the images cannot be read.
@@ -352,7 +376,9 @@ def publish(
     """
     loaded = load_bundle(bundle)
     labelled, answers = answers_of(loaded, pictures)
-    study = study_bundle(loaded, labelled, answers, options or FitOptions(kind="bias"), pictures)
+    sets = [(each, set_logits(each, loaded)) for each in (read_sets(None, faces, _CACHE) if faces else ())]
+    beside = [(logits, each.labelled.labels) for each, logits in sets if each.apart]
+    study = study_bundle(loaded, labelled, answers, options or FitOptions(kind="bias"), pictures, beside=beside)
     written = [] if dry_run else [write_card_tables(loaded, study, labelled.labels[answers.answered])]
     loaded = load_bundle(bundle)
     calibrator = Calibrator(CalibrationConfig(), _own(loaded, study) if dry_run else loaded.calibration)
@@ -360,7 +386,7 @@ def publish(
     folder = reports or Path("reports")
     facts = {name: fact for name, fact in evaluation.facts.items() if name != "calibration"}
     texts = {
-        "calibration_default.md": study_text(study, facts),
+        "calibration_default.md": study_text(study, facts) + calibration_by_set(sets, calibrator),
         "model_card.md": render_card(loaded.card, loaded.fingerprint, evaluation),
     }
     return written + [write_text(folder / name, text, overwrite=True) for name, text in texts.items()]
@@ -413,11 +439,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--prior-strength", type=float, default=None, help="chosen by regret if not given")
     parser.add_argument("--precision", type=float, default=0.80)
     parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--faces", type=Path, help="folder of other labelled sets (see generalisation)")
     parser.add_argument("--dry-run", action="store_true", help="leave bundle.toml as it is")
     given = parser.parse_args(arguments)
     options = FitOptions(
         kind=given.fit, strength=given.prior_strength, precision=given.precision, resamples=given.resamples
     )
-    for path in publish(given.pictures, given.bundle, given.reports, options, dry_run=given.dry_run):
+    for path in publish(given.pictures, given.bundle, given.reports, options, faces=given.faces, dry_run=given.dry_run):
         sys.stdout.write(f"{path}\n")
     return 0

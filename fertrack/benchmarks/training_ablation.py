@@ -21,7 +21,8 @@ from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import crop_faces, disturbed, normalise
 from fertrack.training.config import TrainConfig, load_train_config
 from fertrack.training.loop import Trainer, logits_of_crops
-from fertrack.training.pictures import Pictures, crop_template, load_pictures
+from fertrack.training.mixture import load_sources
+from fertrack.training.pictures import Pictures, crop_template
 from fertrack.training.settle import class_shares, settle
 from fertrack.training.teachers import taught
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
@@ -94,7 +95,7 @@ def compare(config: TrainConfig, changes: Sequence[Change], tested: Pictures, fo
         outcomes.append([])
         for seed in range(change.seeds):
             changed = change.config(config, seed)
-            learned, kept = load_pictures(changed.data, detector, folder)
+            learned, kept = load_sources(changed.data, detector, folder)
             teachers = [load_bundle(name) for name in changed.teacher.bundles]
             prior = learned.class_shares(changed.data.balance)
             learned = taught(learned, teachers, changed.teacher.share, prior)

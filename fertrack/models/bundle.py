@@ -36,6 +36,7 @@ __all__ = [
     "HeadCard",
     "InputCard",
     "MeasuredCard",
+    "SourceCard",
     "card_beside",
     "first_problem",
     "load_bundle",
@@ -117,6 +118,15 @@ class MeasuredCard(StageConfig):
     ece_equal_shares: _Share | None = Field(None, description="The same with every class weighing the same.")
 
 
+class SourceCard(StageConfig):
+    """One set of images that the network learned from."""
+
+    name: str = Field(min_length=1)
+    terms: Literal["open", "unstated", "research"] = Field(description="As in ``fertrack.training.config.Terms``.")
+    share: _Share = Field(description="Of the images drawn in training.")
+    about: str = Field("", description="What it is and under what terms.")
+
+
 class HeadCard(StageConfig):
     """A PyTorch feature head in front of the network, which then takes the head's tokens instead of pixels."""
 
@@ -142,6 +152,11 @@ class BundleCard(StageConfig):
     labels: tuple[str, ...] = Field(description="The network's output columns, in its own order.")
     licence: str = Field(min_length=1, description="Licence of the weights.")
     training_data: str = Field(min_length=1, description="What the network was trained on, and under what terms.")
+    release: Literal["any", "research"] = Field(
+        "any", description='"research": it learned from images for research only, and so may be used for that only.'
+    )
+    sources: tuple[SourceCard, ...] = Field((), description="Sets it learned from, where there were several.")
+    taught_by: tuple[str, ...] = Field((), description="Classifiers whose answers were part of its targets.")
     input: InputCard
     head: HeadCard | None = Field(None, description="Feature head in front of the network; none: it takes pixels.")
     calibration: CalibrationCard | None = None

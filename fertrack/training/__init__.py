@@ -3,10 +3,13 @@
 Reading order::
 
     config             the training run's TOML file
+    recipe             stages of one file
     command            ``fertrack train``
     labelled_pictures  labelled image sets
     landmark_cache     landmarks kept beside the runs
     pictures           training images with soft targets
+    mixture            several sources at once
+    composites         faces put together from several images
     augment            augmentation that imitates video
     views              crop and landmarks as network input
     networks           networks to be trained

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
 from fertrack.imaging.geometry import similarity_transform
+from fertrack.training.composites import cut_out, fill_surround, join_halves
 from fertrack.training.config import AugmentConfig
-from fertrack.types import FloatArray, Image
+from fertrack.types import BoolArray, FloatArray, Image
 
-__all__ = ["MEAN", "STD", "augment", "augment_with_landmarks", "crop_faces", "disturbed", "normalise"]
+__all__ = ["MEAN", "STD", "Augmented", "augment", "crop_faces", "disturbed", "normalise"]
 
 MEAN, STD = 0.5, 0.25
 """Of pixel / 255 of the compact network's grey crops, as the bundle's card will say."""
+
+_MAX_STEP_PX = 1.5
+"""Picture px between neighbouring samples of a crop, as in ``imaging.alignment``."""
 
 _MIRRORED = [1, 0, 2, 4, 3]
 """Left and right change places in a mirror: landmarks are named as they are seen."""
@@ -41,6 +46,21 @@ def crop_faces(images: Iterable[Image], landmarks: FloatArray, template: FloatAr
     return np.stack([_warp(image, matrix, size_px) for image, matrix in zip(images, matrices, strict=True)])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Augmented:
+    """Crops of a batch, each disturbed in its own way.
+
+    Attributes:
+        crops: uint8 (N, S, S), or (N, S, S, 3).
+        landmarks: float32 (N, 5, 2), px of the crops.
+        halved: bool (N,), the lower half is another picture's: no label says what such a face shows.
+    """
+
+    crops: Image
+    landmarks: FloatArray
+    halved: BoolArray
+
+
 def augment(
     images: Iterable[Image],
     landmarks: FloatArray,
@@ -49,20 +69,8 @@ def augment(
     *,
     config: AugmentConfig,
     rng: np.random.Generator,
-) -> Image:
-    """The crops alone of ``augment_with_landmarks``."""
-    return augment_with_landmarks(images, landmarks, template, size_px, config=config, rng=rng)[0]
-
-
-def augment_with_landmarks(
-    images: Iterable[Image],
-    landmarks: FloatArray,
-    template: FloatArray,
-    size_px: int,
-    *,
-    config: AugmentConfig,
-    rng: np.random.Generator,
-) -> tuple[Image, FloatArray]:
+    cut_outs: BoolArray | None = None,
+) -> Augmented:
     """Aligned crops of a batch, each disturbed in its own way, and where the landmarks lie in them.
 
     Args:
@@ -72,19 +80,38 @@ def augment_with_landmarks(
         size_px: S, side of the crop.
         config: how much of what.
         rng: where chance comes from.
-
-    Returns:
-        uint8 (N, S, S), or (N, S, S, 3); and float32 (N, 5, 2), px of the crops.
+        cut_outs: bool (N,), pictures whose face is cut out on black; None: none is.
     """
-    matrices = similarity_transform(landmarks, template)
+    batch = list(images)
+    found = landmarks if not config.landmark_noise else _noisy(landmarks, config.landmark_noise, rng)
+    matrices = similarity_transform(found, template)
     crops, seen = [], np.empty(landmarks.shape, np.float32)
-    for row, (image, matrix) in enumerate(zip(images, matrices, strict=True)):
-        whole = _jitter(size_px, config, rng) @ _square(matrix)
-        crops.append(_disturb(_warp(image, whole, size_px), config, rng))
+    halved = np.zeros(len(batch), np.bool_)
+    for row, (image, matrix) in enumerate(zip(batch, matrices, strict=True)):
+        jitter = _jitter(size_px, config, rng)
+        whole = jitter @ _square(matrix)
+        crop = _warp(image, whole, size_px)
+        if cut_outs is not None and cut_outs[row]:
+            if config.surround and rng.random() < config.surround:
+                crop = fill_surround(crop, image, whole[:2], rng)
+        elif config.cut_out and rng.random() < config.cut_out:
+            crop = cut_out(crop, rng)
+        if config.halves and rng.random() < config.halves:
+            other = int(rng.integers(len(batch)))
+            lower = _warp(batch[other], jitter @ _square(matrices[other]), size_px)
+            crop, halved[row] = join_halves(crop, lower, jitter[:2], rng), True
+        crops.append(_disturb(crop, config, rng))
         points = landmarks[row] @ whole[:2, :2].T + whole[:2, 2]
         flipped = whole[0, 0] * whole[1, 1] < whole[0, 1] * whole[1, 0]  # the determinant is below 0
         seen[row] = points[_MIRRORED] if flipped else points
-    return np.stack(crops), seen
+    return Augmented(np.stack(crops), seen, halved)
+
+
+def _noisy(landmarks: FloatArray, largest: float, rng: np.random.Generator) -> FloatArray:
+    """Landmarks as another detector, or the same one in fewer bits, would have found them."""
+    eyes = np.linalg.norm(landmarks[:, 1] - landmarks[:, 0], axis=1)
+    spread = eyes * rng.uniform(0, largest, len(landmarks))
+    return np.asarray(landmarks + rng.normal(0, 1, landmarks.shape) * spread[:, None, None], np.float32)
 
 
 def disturbed(crops: Image, option: str, rng: np.random.Generator) -> Image:
@@ -119,10 +146,34 @@ def normalise(crops: Image, mean: Sequence[float] = (MEAN,), std: Sequence[float
 
 
 def _warp(image: Image, matrix: Any, size_px: int) -> Image:
-    warped = cv2.warpAffine(
-        image, np.asarray(matrix)[:2], (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    """One crop; where crop px lie far apart in the picture, averaged as ``imaging.alignment`` does."""
+    whole = np.array(matrix, np.float64)[:2]
+    area = abs(float(whole[0, 0] * whole[1, 1] - whole[0, 1] * whole[1, 0]))
+    step = 1 / math.sqrt(area) if 0.0 < area < math.inf else 1.0
+    halvings = max(0, math.ceil(math.log2(step / (2 * _MAX_STEP_PX))))
+    halvings = min(halvings, min(image.shape[:2]).bit_length() - 1)
+    for _ in range(halvings):
+        image = np.asarray(
+            cv2.resize(
+                image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2],
+                None,
+                fx=0.5,
+                fy=0.5,
+                interpolation=cv2.INTER_AREA,
+            ),
+            np.uint8,
+        )
+        whole[:, 2] += whole[:, :2] @ (0.5, 0.5)  # px j of the smaller picture is the middle of px 2j and 2j + 1
+        whole[:, :2] *= 2
+    wide = step / 2**halvings > _MAX_STEP_PX
+    if wide:
+        whole *= 2
+        whole[:, 2] += 0.5
+    side = 2 * size_px if wide else size_px
+    warped = cv2.warpAffine(image, whole, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(
+        cv2.resize(warped, (size_px, size_px), interpolation=cv2.INTER_AREA) if wide else warped, np.uint8
     )
-    return np.asarray(warped, np.uint8)
 
 
 def _square(matrix: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from fertrack.errors import ModelError
 from fertrack.training.config import TrainConfig
 
-__all__ = ["CHECKPOINT", "load_averaged", "load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "load_averaged", "load_checkpoint", "save_checkpoint", "saved_config"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -47,6 +47,15 @@ def load_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any]:
     if changed:
         raise ModelError(f"{path} was trained with another {changed}: train in another folder, or set it back to go on")
     return state
+
+
+def saved_config(folder: Path) -> TrainConfig | None:
+    """Configuration that a checkpoint was saved with; None if it cannot be read."""
+    try:
+        state = dict(torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True))
+        return TrainConfig.model_validate_json(state["config"])
+    except _UNREADABLE:
+        return None
 
 
 def load_averaged(folder: Path) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from fertrack.detectors.centerface import Options, build
 from fertrack.errors import ConfigError, MissingExtraError, ModelError, reason_of
-from fertrack.models.bundle import load_bundle
-from fertrack.training.config import NetworkConfig, load_train_config
+from fertrack.models.bundle import BUNDLE_FILE, load_bundle
+from fertrack.training.config import MIN_TO_CALIBRATE, NetworkConfig, TrainConfig
 from fertrack.training.curves import write_curves
-from fertrack.training.pictures import load_pictures
+from fertrack.training.mixture import load_sources
+from fertrack.training.recipe import BUNDLE, load_recipe
 from fertrack.training.teachers import WatchingTeachers, taught
 from fertrack.training.views import view_of
 from fertrack.types import EXPRESSIONS
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from fertrack.training.loop import EpochReport
 
 __all__ = ["train_classifier"]
-
-_FOLDER = Path("fertrack-out/training")
 
 
 def train_classifier(
@@ -50,17 +49,37 @@ def train_classifier(
         EvaluationError: a labelled set cannot be read.
         ModelError: the folder holds a run of another configuration, or what the run begins or ends with is not there.
     """
-    config = load_train_config(config_path)
-    writer = "onnxscript" if isinstance(config.network, NetworkConfig) else "safetensors"
-    missing = [name for name in ("torch", writer) if find_spec(name) is None]
+    stages = load_recipe(config_path, folder)
+    writers = {"onnxscript" if isinstance(config.network, NetworkConfig) else "safetensors" for config, _ in stages}
+    missing = [name for name in ("torch", *sorted(writers)) if find_spec(name) is None]
     if missing:  # told before hours of training, not at its end
         raise MissingExtraError(f"training needs {' and '.join(missing)}", "train")
+    path = Path()
+    for number, (config, at) in enumerate(stages, start=1):
+        if len(stages) > 1:
+            say(f"stage {number} of {len(stages)}: {config.name}")
+        path = at / BUNDLE if len(stages) > 1 and _is_done(config, at) else _train(config, at, epochs_now, say)
+        if path != at / BUNDLE:
+            return path
+    return path
+
+
+def _is_done(config: TrainConfig, folder: Path) -> bool:
+    """Whether a stage has ended and was of this very configuration; one of another is refused when it is trained."""
+    from fertrack.training.checkpoint import CHECKPOINT, saved_config
+
+    if not ((folder / BUNDLE / BUNDLE_FILE).is_file() and (folder / CHECKPOINT).is_file()):
+        return False
+    return saved_config(folder) == config
+
+
+def _train(config: TrainConfig, folder: Path, epochs_now: int | None, say: Callable[[str], None]) -> Path:
     from fertrack.training.checkpoint import CHECKPOINT
     from fertrack.training.finish import mean_network, write_bundle
     from fertrack.training.loop import LOG, Trainer, logits_of
     from fertrack.training.settle import class_shares, settle, settled
 
-    folder = folder or _FOLDER / config.name
+    _check_terms(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,7 +87,12 @@ def train_classifier(
     view = view_of(config)
     # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
     detector = build(Options(long_side=224, score_threshold=0.1, precision="fp32"))
-    learned, kept = load_pictures(config.data, detector, folder.parent, colour=view.colour)
+    learned, kept = load_sources(config.data, detector, folder.parent, colour=view.colour)
+    if config.finish.calibrate and len(kept) < MIN_TO_CALIBRATE:
+        raise ConfigError(
+            f"finish.calibrate needs {MIN_TO_CALIBRATE} pictures kept apart, and there are {len(kept)}: raise apart of "
+            "data.sources"
+        )
     absent = [name for name in config.finish.average_with if not (Path(name) / CHECKPOINT).is_file()]
     if absent:
         raise ModelError(f"finish.average_with: {absent[0]} holds no training run: train that one first")
@@ -104,10 +128,25 @@ def train_classifier(
         return folder
     network = mean_network(trainer.averaged, config.finish.average_with)
     if not config.finish.calibrate:
-        return write_bundle(network, config, trainer.training_prior, folder / "bundle")
+        return write_bundle(network, config, trainer.training_prior, folder / BUNDLE)
     logits = logits_of(network, kept, view)
-    settlement = settle(logits, kept.labels, trainer.training_prior, class_shares(learned.labels))
+    settlement = settle(logits, kept.labels, trainer.training_prior, class_shares(learned.labels), kept.chances)
     say(f"calibrated on the {len(kept)} pictures kept apart: logits divided by {settlement.temperature:.3f}")
     network = settled(network, settlement)
     fitted_on = f"{len(kept)} of the training pictures, kept apart"
-    return write_bundle(network, config, settlement.prior, folder / "bundle", fitted_on=fitted_on)
+    return write_bundle(network, config, settlement.prior, folder / BUNDLE, fitted_on=fitted_on)
+
+
+def _check_terms(config: TrainConfig) -> None:
+    """Refuse weights for everybody that begin with weights for research only."""
+    from fertrack.training.from_bundle import is_bundle
+
+    if (
+        config.release != "research"
+        and is_bundle(config.start)
+        and load_bundle(config.start).card.release == "research"
+    ):
+        raise ConfigError(
+            f"start: {config.start} has learned from images for research only: set release to research, or begin with "
+            "another classifier (it may be a teacher)"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,8 +20,11 @@ __all__ = [
     "NetworkConfig",
     "PublishedNetworkConfig",
     "ScheduleConfig",
+    "SourceConfig",
     "TeacherConfig",
     "TrainConfig",
+    "TwinsConfig",
+    "checked_train_config",
     "load_train_config",
 ]
 
@@ -30,8 +34,45 @@ _MIN_GATED = 8
 _PUBLISHED_PX, _LARGEST_COMPACT_PX = 224, 128
 
 
+Terms = Literal["open", "unstated", "research"]
+"""Terms of images: "open": weights that learned from them may be passed on; "unstated": provenance unknown, so that
+users judge for themselves; "research": research only."""
+
+
+class TwinsConfig(StageConfig):
+    """A labelled set of which no near twin may be learned from."""
+
+    path: str = Field(min_length=1, description="Labelled set, or FER2013 with FER+ votes.")
+    split: str = Field("", description="Part of it; empty: the usual part to test with.")
+    apart: float = Field(1.0, gt=0, le=1, description="Only the part of it that is kept apart at this share.")
+
+
+class SourceConfig(StageConfig):
+    """One ``[[data.sources]]``: a labelled set among several."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="For log and card.")
+    path: str = Field(min_length=1, description="FER2013 with FER+ votes (npz), or any labelled set.")
+    split: str = Field("", description="Part of a labelled set to learn from.")
+    only: dict[str, tuple[str, ...]] = Field({}, description="Column of a CSV file -> values to learn from.")
+    terms: Terms = Field(description='"open", "unstated" or "research": what a network that learns from it may be.')
+    about: str = Field("", description="What it is and under what terms, for the card.")
+    weight: float = Field(1.0, gt=0, description="How much is drawn from it, relative to the other sources.")
+    balance: float = Field(0.5, ge=0, le=1, description="As data.balance, within the source.")
+    apart: float = Field(0.0, ge=0, lt=1, description="Share of its persons (or pictures) kept apart.")
+    label_share: float = Field(
+        0.25, ge=0, le=1, description="Share of the one label in the target where there are raters' votes as well."
+    )
+    smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target that all seven expressions get alike.")
+    cut_out: bool = Field(False, description="Faces are cut out on black: augmentation.surround fills it.")
+    twins_of: tuple[TwinsConfig, ...] = Field((), description="Sets of which no near twin is learned from.")
+
+
 class DataConfig(StageConfig):
     """The ``[data]`` section."""
+
+    sources: tuple[SourceConfig, ...] = Field(
+        (), description="Several sets to learn from, in the place of path, split, validation, fer2013_share, balance."
+    )
 
     path: str = Field(
         "../shared/data/fer/fer2013_train_publictest.npz",
@@ -69,6 +110,14 @@ class AugmentConfig(StageConfig):
     side_light: float = Field(0.2, ge=0, le=1, description="A linear gradient of light across the face.")
     noise: float = Field(0.15, ge=0, le=1, description="Sensor noise.")
     occlusion: float = Field(0.25, ge=0, le=1, description="A rectangle of noise or plain grey over a part.")
+    landmark_noise: float = Field(
+        0, ge=0, le=0.2, description="Largest error of landmarks, share of the eyes' distance."
+    )
+    surround: float = Field(0, ge=0, le=1, description="Black around a face that was cut out is filled with noise.")
+    cut_out: float = Field(0, ge=0, le=1, description="Any other face is cut out along an oval.")
+    halves: float = Field(
+        0, ge=0, le=1, description="The lower half is another picture's: only teachers say what such a face shows."
+    )
     mixup: float = Field(0.2, ge=0, le=1, description="Beta parameter of mixup (arXiv 1710.09412); 0: none.")
     mixed_batches: float = Field(0.5, ge=0, le=1, description="Share of batches that are mixed.")
 
@@ -87,6 +136,8 @@ _BY_CHANCE = (
     "side_light",
     "noise",
     "occlusion",
+    "cut_out",
+    "halves",
 )
 
 
@@ -207,6 +258,17 @@ class TeacherConfig(StageConfig):
     view: Literal["plain", "same"] = Field(
         "plain", description="What teachers see: the plain picture and its mirror image, or the crop as it is learned."
     )
+    mixed_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="With view same: share of the teachers in the target of evenly mixed crops, which they see mixed; "
+        "0: what they say of each crop is mixed.",
+    )
+    own_share: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Share of the network's own running mean in the target (self-distillation)."
+    )
+    own_from: float = Field(0.5, ge=0.0, le=1.0, description="Part of the run after which it has one.")
 
 
 class FinishConfig(StageConfig):
@@ -235,6 +297,9 @@ class TrainConfig(StageConfig):
     )
     licence: str = Field("", description="Of the weights, for the card; none: MIT for FER2013, else not stated.")
     training_data: str = Field("", description="What is learned from and under what terms, for the card.")
+    release: Literal["any", "research"] = Field(
+        "any", description='"research": for research only, and so it may learn from sources under such terms.'
+    )
     data: DataConfig = DataConfig()
     augmentation: AugmentConfig = AugmentConfig()
     network: AnyNetworkConfig = NetworkConfig()
@@ -243,8 +308,28 @@ class TrainConfig(StageConfig):
     finish: FinishConfig = FinishConfig()
 
     @model_validator(mode="after")
+    def _terms_allow_release(self) -> TrainConfig:
+        for_research = [source.name for source in self.data.sources if source.terms == "research"]
+        if for_research and self.release != "research":
+            raise ValueError(
+                f"{', '.join(for_research)} may be learned from for research only: set release to research, or take "
+                "the source out (a teacher may have learned from it)"
+            )
+        names = [source.name for source in self.data.sources]
+        if len(set(names)) < len(names):
+            raise ValueError("data.sources: each source needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_see_what_needs_them(self) -> TrainConfig:
+        watched = self.teacher.bundles and self.teacher.view == "same"
+        if (self.augmentation.halves or self.teacher.mixed_share) and not watched:
+            raise ValueError("augmentation.halves and teacher.mixed_share need teachers with teacher.view same")
+        return self
+
+    @model_validator(mode="after")
     def _enough_to_calibrate(self) -> TrainConfig:
-        if self.finish.calibrate and self.data.validation < MIN_TO_CALIBRATE:
+        if self.finish.calibrate and not self.data.sources and self.data.validation < MIN_TO_CALIBRATE:
             raise ValueError(
                 f"finish.calibrate needs pictures kept apart: set data.validation to {MIN_TO_CALIBRATE} or more"
             )
@@ -266,17 +351,28 @@ class TrainConfig(StageConfig):
 
 
 def load_train_config(path: Path) -> TrainConfig:
-    """Read a training configuration.
+    """Read a training configuration without stages.
 
     Raises:
         ConfigError: the file cannot be read, is no TOML, or has unknown or impossible values.
     """
     try:
-        return TrainConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as a training configuration: {reason_of(error)}") from error
+    return checked_train_config(content, path)
+
+
+def checked_train_config(content: Mapping[str, Any], where: Path | str) -> TrainConfig:
+    """Training configuration of a file's contents.
+
+    Raises:
+        ConfigError: it has unknown or impossible values.
+    """
+    try:
+        return TrainConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("compact", "published"))
+        place = ".".join(str(part) for part in first["loc"] if part not in ("compact", "published"))
         reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{path}: {where}: {reason}" if where else f"{path}: {reason}") from error
+        raise ConfigError(f"{where}: {place}: {reason}" if place else f"{where}: {reason}") from error

@@ -17,7 +17,15 @@ import torch
 
 from fertrack.errors import ModelError
 from fertrack.model_export.onnx import from_module
-from fertrack.models.bundle import BUNDLE_FILE, BundleCard, CalibrationCard, HeadCard, InputCard, load_bundle
+from fertrack.models.bundle import (
+    BUNDLE_FILE,
+    BundleCard,
+    CalibrationCard,
+    HeadCard,
+    InputCard,
+    SourceCard,
+    load_bundle,
+)
 from fertrack.models.networks.compact import CompactNet
 from fertrack.training.checkpoint import load_averaged
 from fertrack.training.config import TrainConfig
@@ -31,6 +39,7 @@ __all__ = ["mean_network", "write_bundle"]
 
 _WEIGHTS, _HEAD = "model.safetensors", "head.safetensors"
 LICENCE = "MIT"
+RESEARCH = "research only"
 TRAINING_DATA = (
     "FER2013 Training pictures (ICML 2013 challenge; research data, provenance of the pictures unknown: judge "
     "commercial use yourself) with FER+ ten-rater votes (MIT, Microsoft)"
@@ -77,11 +86,12 @@ def write_bundle(
         version=config.version,
         summary=config.summary,
         labels=EXPRESSIONS,
-        licence=config.licence or (LICENCE if known else "not stated"),
-        training_data=(
-            config.training_data or (TRAINING_DATA if known else f"{Path(config.data.path).name}; not stated")
-        )
+        licence=config.licence or (RESEARCH if config.release == "research" else LICENCE if known else "not stated"),
+        training_data=_training_data(config, known)
         + (f"; begun with {begun.name} {begun.version}: {begun.training_data}" if begun and not known else ""),
+        release=config.release,
+        sources=_sources(config),
+        taught_by=tuple(_teacher(load_bundle(name).card) for name in config.teacher.bundles),
         input=InputCard(
             size_px=config.data.size_px,
             template=tuple((round(x, 3), round(y, 3)) for x, y in view.template.astype(float).tolist()),
@@ -102,6 +112,27 @@ def write_bundle(
     text = tomli_w.dumps(card.model_dump(mode="json", exclude_none=True))
     (folder / BUNDLE_FILE).write_text(text, encoding="utf-8")
     return folder
+
+
+def _training_data(config: TrainConfig, known: bool) -> str:
+    if config.training_data:
+        return config.training_data
+    if config.data.sources:
+        return "; ".join(source.about or source.name for source in config.data.sources)
+    return TRAINING_DATA if known else f"{Path(config.data.path).name}; not stated"
+
+
+def _sources(config: TrainConfig) -> tuple[SourceCard, ...]:
+    total = sum(source.weight for source in config.data.sources)
+    return tuple(
+        SourceCard(name=each.name, terms=each.terms, share=round(each.weight / total, 4), about=each.about)
+        for each in config.data.sources
+    )
+
+
+def _teacher(card: BundleCard) -> str:
+    terms = " (learned from images for research only)" if card.release == "research" else ""
+    return f"{card.name} {card.version}{terms}"
 
 
 def mean_network(network: CompactNet | PublishedNet, others: Sequence[str]) -> CompactNet | PublishedNet:

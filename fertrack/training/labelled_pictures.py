@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,10 @@ from fertrack.evaluation.datasets.formats import is_rafdb
 from fertrack.evaluation.datasets.open import LabelledSet, read_labelled
 from fertrack.evaluation.expression.classify import MAX_UNREADABLE, landmarks_of
 from fertrack.protocols import Detector
-from fertrack.training.config import DataConfig
 from fertrack.training.landmark_cache import cached_landmarks
 from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
 
-__all__ = ["LabelledImages", "read_learned"]
+__all__ = ["LabelledImages", "MixedImages", "read_learned"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +59,62 @@ class LabelledImages:
         return image if self.colour else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MixedImages:
+    """Images of several sources as one.
+
+    Attributes:
+        parts: the sources' images.
+        part: int64 (N,), which source each is of.
+        rows: int64 (N,), which of that source's images.
+    """
+
+    parts: tuple[Image | LabelledImages, ...]
+    part: IntArray
+    rows: IntArray
+
+    @classmethod
+    def of(cls, parts: Sequence[Image | LabelledImages]) -> MixedImages:
+        """All images of all sources, one source after the other."""
+        part = np.repeat(np.arange(len(parts)), [len(each) for each in parts])
+        rows = [np.arange(len(each)) for each in parts]
+        return cls(tuple(parts), part, np.concatenate(rows) if rows else np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Image]:
+        for part, row in zip(self.part.tolist(), self.rows.tolist(), strict=True):
+            yield next(iter(self.parts[part][np.array([row])]))
+
+    def __getitem__(self, chosen: slice | IntArray) -> MixedImages:
+        """Some of them, in that order; nothing is read yet."""
+        return MixedImages(self.parts, np.asarray(self.part[chosen]), np.asarray(self.rows[chosen]))
+
+    def digest(self) -> bytes:
+        """Digest of these images: those of the sources, and the selection from them."""
+        of_parts = [each.tobytes() if isinstance(each, np.ndarray) else each.digest() for each in self.parts]
+        hashed = b"".join(hashlib.sha256(content).digest() for content in of_parts)
+        return hashed + self.part.tobytes() + self.rows.tobytes()
+
+
 def read_learned(
-    config: DataConfig, detector: Detector, cache: Path, *, colour: bool
+    path: Path,
+    detector: Detector,
+    cache: Path,
+    *,
+    split: str = "",
+    only: Mapping[str, Collection[str]] | None = None,
+    colour: bool = False,
 ) -> tuple[LabelledImages, FloatArray, FloatArray, IntArray]:
     """A labelled set with landmarks.
 
     Args:
-        config: which set, and which part of it.
+        path: the set.
         detector: finds the landmarks.
         cache: folder where the landmarks are kept, so that they are searched for once.
+        split: which part of it.
+        only: column of a CSV file -> values of rows to learn from.
         colour: whether the pictures are wanted in colour.
 
     Returns:
@@ -79,9 +125,9 @@ def read_learned(
         ConfigError: the part that would be learned from is the one to test with, no face is found, or more than a tenth
             of the pictures cannot be read.
     """
-    path = Path(config.path).expanduser()
-    labelled = read_labelled(path, split=config.split or ("train" if is_rafdb(path) else ""))
-    if not config.split and labelled.kind.endswith(_TEST_PART):
+    path = path.expanduser()
+    labelled = read_labelled(path, split=split or ("train" if is_rafdb(path) else ""), only=only)
+    if not split and labelled.kind.endswith(_TEST_PART):
         raise ConfigError(f"data.split: say which part of {path} to learn from, such as Training")
     one_hot = np.eye(len(EXPRESSIONS), dtype=np.float32)[labelled.labels]
     targets = labelled.votes if labelled.has_votes else one_hot

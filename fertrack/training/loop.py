@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fertrack.errors import ConfigError, ModelError
-from fertrack.training.augment import augment_with_landmarks
+from fertrack.training.augment import augment
 from fertrack.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from fertrack.training.config import TrainConfig
 from fertrack.training.from_bundle import begin_with_bundle, is_bundle
@@ -26,7 +26,7 @@ from fertrack.training.networks import heads_loss, new_network, new_optimizer
 from fertrack.training.pictures import Pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
 from fertrack.training.views import View, view_of
-from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
 
 __all__ = ["EpochReport", "Trainer", "logits_of", "logits_of_crops"]
 
@@ -51,6 +51,21 @@ class EpochReport:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Input of one step: what the network is given, float32 (B, C, S, S) first, and what it is to say of it.
+
+    Attributes:
+        inputs: of the network.
+        targets: float32 (B, 7).
+        shifts: float32 (B, 7), added to the logits (see ``Pictures.shifts``).
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+    shifts: Tensor
+
+
 class Trainer:
     """A run, from its configuration and pictures.
 
@@ -59,8 +74,8 @@ class Trainer:
         learned: pictures to learn from.
         kept: pictures kept apart.
         folder: where checkpoint and log go; a checkpoint found there is continued.
-        teachers: asked about every batch of crops, uint8 (B, S, S) or (B, S, S, 3) BGR, to float32 (B, 7); None: the
-            targets are all.
+        teachers: asked about every batch of crops, uint8 (B, S, S) or (B, S, S, 3) BGR, and what is added to their
+            logits, float32 (B, 7), to probabilities (B, 7); None: the targets are all.
 
     Raises:
         ConfigError: PyTorch has no such device here.
@@ -74,7 +89,7 @@ class Trainer:
         learned: Pictures,
         kept: Pictures,
         folder: Path,
-        teachers: Callable[[Image], FloatArray] | None = None,
+        teachers: Callable[[Image, FloatArray], FloatArray] | None = None,
     ) -> None:
         self.config = config
         self._teachers = teachers
@@ -92,7 +107,7 @@ class Trainer:
         resumes = (folder / CHECKPOINT).is_file()
         self.network = new_network(config, resumes=resumes)
         if is_bundle(config.start) and not resumes:
-            batches = (self._batch(step)[:-1] for step in range(_BATCHES_FOR_NORMS))
+            batches = (self._batch(step).inputs for step in range(_BATCHES_FOR_NORMS))
             begin_with_bundle(self.network, config.start, self.training_prior, batches)
         self._overlap = heads_loss(config)
         self.averaged = deepcopy(self.network)
@@ -119,9 +134,9 @@ class Trainer:
             while self.step < self.steps:
                 started, losses, overlaps = time.perf_counter(), [], []
                 for _ in range(self.steps_per_epoch - self.step % self.steps_per_epoch):
-                    *inputs, targets = coming.result()
+                    batch = coming.result()
                     coming = ahead.submit(self._batch, self.step + 1)
-                    loss, overlap = self._learn(inputs, targets)
+                    loss, overlap = self._learn(batch)
                     losses.append(loss)
                     overlaps.append(overlap)
                     self.step += 1
@@ -134,45 +149,63 @@ class Trainer:
                     break
         return self.step >= self.steps
 
-    def _batch(self, step: int) -> tuple[Tensor, ...]:
-        """Batch of one step: the network's input, float32 (B, C, S, S) first, and targets float32 (B, 7)."""
-        augmentation, schedule = self.config.augmentation, self.config.schedule
+    def _batch(self, step: int) -> _Batch:
+        """Batch of one step: what is drawn, disturbed, taught and mixed in it depends on the step's number alone."""
+        augmentation, schedule, pictures = self.config.augmentation, self.config.schedule, self._learned
         if step >= self.steps * (1 - schedule.calm_share):
             augmentation = augmentation.calmed()
         rng = step_generator(schedule.seed, step)
         rows = draw_rows(self._chances, schedule.batch, rng)
-        seen, landmarks = augment_with_landmarks(
-            self._learned.images[rows],
-            self._learned.landmarks[rows],
+        found = augment(
+            pictures.images[rows],
+            pictures.landmarks[rows],
             self._view.template,
             self._view.size_px,
             config=augmentation,
             rng=rng,
+            cut_outs=None if pictures.cut_out is None else pictures.cut_out[rows],
         )
-        inputs, targets = self._view.inputs(seen, landmarks), self._learned.targets[rows]
-        if self._teachers is not None:
-            share = np.float32(self.config.teacher.share)
-            targets = (1 - share) * targets + share * self._teachers(seen)
-        if augmentation.mixup and rng.random() < augmentation.mixed_batches:
+        inputs, targets = self._view.inputs(found.crops, found.landmarks), pictures.targets[rows]
+        shifts = np.zeros_like(targets) if pictures.shifts is None else pictures.shifts[rows]
+        mixes = bool(augmentation.mixup) and rng.random() < augmentation.mixed_batches
+        if not (mixes and self.config.teacher.mixed_share):
+            targets = self._taught(found.crops, targets, shifts, found.halved, self.config.teacher.share)
+        if mixes:
             other = rng.permutation(len(rows))
             share = np.float32(rng.beta(augmentation.mixup, augmentation.mixup))
             inputs = tuple(share * values + (1 - share) * values[other] for values in inputs)
             targets = share * targets + (1 - share) * targets[other]
-        return *map(torch.from_numpy, inputs), torch.from_numpy(targets)
+            shifts = share * shifts + (1 - share) * shifts[other]
+            if self.config.teacher.mixed_share:
+                crops = np.rint(share * found.crops + (1 - share) * found.crops[other]).astype(np.uint8)
+                evenly = min(1.0, 4 * float(min(share, 1 - share)))
+                theirs = max(self.config.teacher.share, self.config.teacher.mixed_share * evenly)
+                targets = self._taught(crops, targets, shifts, found.halved | found.halved[other], theirs)
+        return _Batch(tuple(map(torch.from_numpy, inputs)), torch.from_numpy(targets), torch.from_numpy(shifts))
 
-    def _learn(self, inputs: Sequence[Tensor], targets: Tensor) -> tuple[float, float]:
+    def _taught(
+        self, crops: Image, targets: FloatArray, shifts: FloatArray, only_they_know: BoolArray, share: float
+    ) -> FloatArray:
+        """Targets of which a share is the teachers', and all of it where no label says what a crop shows."""
+        if self._teachers is None:
+            return targets
+        theirs = np.where(only_they_know, 1.0, share)[:, None].astype(np.float32)
+        return np.asarray((1 - theirs) * targets + theirs * self._teachers(crops, shifts), np.float32)
+
+    def _learn(self, batch: _Batch) -> tuple[float, float]:
         schedule = self.config.schedule
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps, self.steps_per_epoch, schedule)
         self.network.train()
         torch.manual_seed(schedule.seed * 1_000_003 + self.step)  # dropout, the same whenever this step is taken
-        pixels, *others = (values.to(schedule.device) for values in inputs)
+        pixels, *others = (values.to(schedule.device) for values in batch.inputs)
+        shifts = batch.shifts.to(schedule.device)
         with torch.autocast(schedule.device, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-            logits, pooled = self.network.with_heads(pixels.contiguous(memory_format=torch.channels_last), *others)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            logits, pooled = self.network.with_heads(pixels, *others)
+            targets = self._own_part(batch.targets.to(schedule.device), pixels, others, shifts)
         overlap = self._overlap([vectors.float() for vectors in pooled])
-        wanted = nn.functional.cross_entropy(
-            logits.float(), targets.to(schedule.device), label_smoothing=schedule.label_smoothing
-        )
+        wanted = nn.functional.cross_entropy(logits.float() + shifts, targets, label_smoothing=schedule.label_smoothing)
         loss = wanted + self.config.network.head_weight * overlap
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -181,6 +214,15 @@ class Trainer:
         self._optimizer.step()
         self._average()
         return float(loss.detach()), float(overlap.detach())
+
+    def _own_part(self, targets: Tensor, pixels: Tensor, others: Sequence[Tensor], shifts: Tensor) -> Tensor:
+        """Targets of which a share is what the running mean of the weights says."""
+        teacher = self.config.teacher
+        if not teacher.own_share or self.step < teacher.own_from * self.steps:
+            return targets
+        with torch.no_grad():
+            said = torch.softmax(self.averaged.eval()(pixels, *others).float() + shifts, dim=1)
+        return (1 - teacher.own_share) * targets + teacher.own_share * said
 
     def _average(self) -> None:
         # Early on the mean is short, so that the first random weights are soon forgotten.

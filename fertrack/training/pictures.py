@@ -14,11 +14,20 @@ from fertrack.errors import ConfigError, reason_of
 from fertrack.evaluation.datasets.ferplus import find_landmarks, load_ferplus, select_voted, twins_among
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
-from fertrack.training.labelled_pictures import LabelledImages, read_learned
+from fertrack.training.labelled_pictures import LabelledImages, MixedImages, read_learned
 from fertrack.training.landmark_cache import cached_landmarks
-from fertrack.types import EXPRESSIONS, FloatArray, Image, IntArray
+from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
 
-__all__ = ["Pictures", "crop_template", "is_fer2013", "load_pictures"]
+__all__ = [
+    "Pictures",
+    "crop_template",
+    "is_fer2013",
+    "is_labelled_set",
+    "load_pictures",
+    "subset",
+    "tested_pictures",
+    "voted_pictures",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -39,29 +48,41 @@ class Pictures:
         landmarks: float32 (N, 5, 2), px of the picture.
         targets: float32 (N, 7), what the network is to say, in the order of ``EXPRESSIONS``; rows sum to 1.
         labels: int64 (N,), the expression with most votes.
+        chances: float64 (N,), how often each is drawn, summing to 1; None: by class count.
+        shifts: float32 (N, 7), logarithms of the class shares that are drawn where a picture comes from: added to the
+            logits while it is learned, they make the network speak at equal shares whatever its sources' are (logit
+            adjustment: Menon et al. 2021, arXiv 2007.07314); None: it is to speak at the shares drawn.
+        cut_out: bool (N,), the face is cut out on black; None: no face is.
     """
 
-    images: Image | LabelledImages
+    images: Image | LabelledImages | MixedImages
     landmarks: FloatArray
     targets: FloatArray
     labels: IntArray
+    chances: FloatArray | None = None
+    shifts: FloatArray | None = None
+    cut_out: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def draw_probabilities(self, balance: float) -> FloatArray:
         """float64 (N,): how often each picture is drawn; by class count ** -balance, summing to 1."""
+        if self.chances is not None:
+            return self.chances
         counts = np.bincount(self.labels, minlength=len(EXPRESSIONS)).astype(np.float64)
         weights = counts[self.labels] ** -balance
         return np.asarray(weights / weights.sum())
 
     def digest(self) -> str:
         """SHA-256 of the images and labels."""
-        pictures = self.images.digest() if isinstance(self.images, LabelledImages) else self.images.tobytes()
+        pictures = self.images.tobytes() if isinstance(self.images, np.ndarray) else self.images.digest()
         return hashlib.sha256(pictures + self.labels.tobytes()).hexdigest()
 
     def class_shares(self, balance: float) -> FloatArray:
         """float64 (7,): the class shares that a network trained on such draws has seen: its training prior."""
+        if self.shifts is not None:
+            return np.full(len(EXPRESSIONS), 1 / len(EXPRESSIONS))
         return np.asarray(self.draw_probabilities(balance) @ self.targets.astype(np.float64))
 
 
@@ -90,25 +111,25 @@ def load_pictures(
         EvaluationError: a labelled set cannot be read.
     """
     path = Path(config.path)
-    if _is_labelled_set(path):
-        pictures = Pictures(*read_learned(config, detector, cache, colour=colour))
+    if is_labelled_set(path):
+        pictures = Pictures(*read_learned(path, detector, cache, split=config.split, colour=colour))
     else:
-        pictures = _voted_pictures(path, config, detector, cache)
+        pictures = voted_pictures(path, config.fer2013_share, detector, cache)
     if config.validation >= len(pictures):
         raise ConfigError(
             f"data.validation keeps {config.validation} pictures apart, but {path} has only {len(pictures)}: lower it"
         )
     order = np.random.default_rng(0).permutation(len(pictures))
     kept, learned = np.sort(order[: config.validation]), np.sort(order[config.validation :])
-    return _subset(pictures, learned), _subset(pictures, kept)
+    return subset(pictures, learned), subset(pictures, kept)
 
 
 def is_fer2013(config: DataConfig) -> bool:
     """Whether a run learns from FER2013 with FER+ votes."""
-    return not _is_labelled_set(Path(config.path))
+    return not config.sources and not is_labelled_set(Path(config.path))
 
 
-def _is_labelled_set(path: Path) -> bool:
+def is_labelled_set(path: Path) -> bool:
     """Whether it is anything but an npz file of FER2013 with FER+ votes."""
     if path.suffix.lower() != ".npz":
         return True
@@ -119,17 +140,35 @@ def _is_labelled_set(path: Path) -> bool:
         return False
 
 
-def _voted_pictures(path: Path, config: DataConfig, detector: Detector, cache: Path) -> Pictures:
+def voted_pictures(path: Path, fer2013_share: float, detector: Detector, cache: Path) -> Pictures:
+    """FER2013's training pictures without twins of its test pictures.
+
+    Args:
+        path: npz file with FER+ votes.
+        fer2013_share: share of FER2013's own label in the target.
+        detector: finds the landmarks.
+        cache: folder where they are kept.
+
+    Raises:
+        ConfigError: the file cannot be read as such.
+    """
     voted, tested = load_ferplus(path, "Training"), load_ferplus(path, "PublicTest")
     fresh = ~twins_among(voted.images, tested.images)
     own_labels = np.eye(len(EXPRESSIONS), dtype=np.float32)[_fer2013_labels(path)]
-    targets = (1 - config.fer2013_share) * voted.votes + config.fer2013_share * own_labels
+    targets = (1 - fer2013_share) * voted.votes + fer2013_share * own_labels
     kept = cache / f"landmarks-{hashlib.sha256(voted.images.tobytes()).hexdigest()[:16]}.npy"
     landmarks = cached_landmarks(kept, len(voted), lambda: _landmarks(voted.images, detector))
     everything = Pictures(voted.images, landmarks, targets.astype(np.float32), voted.labels)
-    pictures = _subset(everything, np.flatnonzero(fresh))
+    pictures = subset(everything, np.flatnonzero(fresh))
     logger.info("%d pictures, %d left out as twins of test pictures", len(pictures), int((~fresh).sum()))
     return pictures
+
+
+def tested_pictures(path: Path, detector: Detector, cache: Path) -> tuple[Image, FloatArray]:
+    """FER2013's PublicTest pictures uint8 (N, 48, 48) and their landmarks (N, 5, 2), which are never learned from."""
+    tested = load_ferplus(path, "PublicTest")
+    kept = cache / f"landmarks-{hashlib.sha256(tested.images.tobytes()).hexdigest()[:16]}.npy"
+    return tested.images, cached_landmarks(kept, len(tested), lambda: _landmarks(tested.images, detector))
 
 
 def _fer2013_labels(path: Path) -> IntArray:
@@ -146,9 +185,14 @@ def _fer2013_labels(path: Path) -> IntArray:
         raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {reason_of(error)}") from error
 
 
-def _subset(pictures: Pictures, rows: np.ndarray) -> Pictures:
+def subset(pictures: Pictures, rows: IntArray) -> Pictures:
+    """Some of the pictures, in the order of ``rows``; how they are drawn is no longer said."""
     return Pictures(
-        pictures.images[rows], pictures.landmarks[rows], pictures.targets[rows], np.asarray(pictures.labels[rows])
+        pictures.images[rows],
+        pictures.landmarks[rows],
+        pictures.targets[rows],
+        np.asarray(pictures.labels[rows]),
+        cut_out=None if pictures.cut_out is None else pictures.cut_out[rows],
     )
 
 

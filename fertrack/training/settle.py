@@ -47,17 +47,26 @@ def class_shares(labels: IntArray) -> FloatArray:
     return np.asarray(counts / counts.sum())
 
 
-def settle(logits: FloatArray, labels: IntArray, drawn: FloatArray, prior: FloatArray) -> Settlement:
+def settle(
+    logits: FloatArray,
+    labels: IntArray,
+    drawn: FloatArray,
+    prior: FloatArray,
+    chances: FloatArray | None = None,
+) -> Settlement:
     """Fit temperature and biases on pictures kept apart.
 
     Args:
         logits: float32 (N, 7), as trained.
-        labels: int64 (N,), with class shares like ``prior``.
+        labels: int64 (N,), with class shares like ``prior`` unless ``chances`` say otherwise.
         drawn: float64 (7,), class shares that the network was trained with.
         prior: float64 (7,), class shares that it is to assume.
+        chances: float64 (N,), weights at equal class shares, each source alike (``Pictures.chances``); None: each
+            picture weighs the same.
     """
     shift = np.log(prior) - np.log(drawn)
-    found = fit_values(logits, labels, np.full(len(labels), 1 / len(labels)), shift, kind="bias")
+    weights = np.ones(len(labels)) if chances is None else chances * prior[labels]
+    found = fit_values(logits, labels, weights / weights.sum(), shift, kind="bias")
     return Settlement(found.temperature, np.asarray(shift + np.asarray(found.bias)), prior)
 
 

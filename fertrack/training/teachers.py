@@ -21,6 +21,7 @@ from fertrack.types import FloatArray, Image
 __all__ = ["WatchingTeachers", "taught", "teachers_view"]
 
 _AT_ONCE = 512
+_TINY = 1e-12
 
 
 def taught(pictures: Pictures, teachers: Sequence[ClassifierBundle], share: float, prior: FloatArray) -> Pictures:
@@ -38,6 +39,8 @@ def taught(pictures: Pictures, teachers: Sequence[ClassifierBundle], share: floa
     if not teachers:
         return pictures
     said = np.mean([teachers_view(pictures, teacher, prior) for teacher in teachers], axis=0)
+    if pictures.shifts is not None:
+        said = softmax(np.log(np.maximum(said, _TINY)) + pictures.shifts, axis=1)
     return replace(pictures, targets=np.asarray((1 - share) * pictures.targets + share * said, np.float32))
 
 
@@ -76,8 +79,12 @@ class WatchingTeachers:
         self._shifts = [_shift(teacher, prior) for teacher in teachers]
         self._template = template
 
-    def __call__(self, crops: Image) -> FloatArray:
-        """The teachers' mean probabilities, float32 (N, 7), for crops uint8 (N, S, S), or (N, S, S, 3) BGR."""
+    def __call__(self, crops: Image, shifts: FloatArray | None = None) -> FloatArray:
+        """The teachers' mean probabilities, float32 (N, 7), for crops uint8 (N, S, S), or (N, S, S, 3) BGR.
+
+        ``shifts``, float32 (N, 7), is added to their logits: the class shares drawn where each crop comes from.
+        """
+        more = 0.0 if shifts is None else shifts
         landmarks = np.broadcast_to(self._template, (len(crops), 5, 2))
         said = []
         for classifier, shift in zip(self._classifiers, self._shifts, strict=True):
@@ -85,7 +92,7 @@ class WatchingTeachers:
                 classifier.template, self._template, atol=0.01
             )
             seen = crops if same else crop_faces(crops, landmarks, classifier.template, classifier.crop_size)
-            said.append(softmax(classifier.logits(_coloured(seen)) + shift, axis=1))
+            said.append(softmax(classifier.logits(_coloured(seen)) + shift + more, axis=1))
         return np.asarray(np.mean(said, axis=0), np.float32)
 
 

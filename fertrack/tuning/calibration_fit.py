@@ -162,6 +162,8 @@ def fit_calibration(
     votes: FloatArray | None = None,
     tied: BoolArray | None = None,
     compare: bool = True,
+    sources: IntArray | None = None,
+    scored: BoolArray | None = None,
 ) -> CalibrationFit:
     """Fit a calibration and judge it on faces held out.
 
@@ -176,6 +178,8 @@ def fit_calibration(
         votes: float32 (N, 7), raters' shares, for the scores.
         tied: bool (N,), for the scores.
         compare: give the scores of before intervals too, which takes as long as the others'.
+        sources: int64 (N,), set that each face is of: all sets weigh the same in what is fitted; None: one set.
+        scored: bool (N,), faces that the scores are of; None: all.
 
     Raises:
         ValueError: too few faces, or a single expression.
@@ -186,12 +190,14 @@ def fit_calibration(
     prior = np.asarray(own.training_prior if own.names_training_prior else (counts + 1.0) / (counts + 1.0).sum())
     target = counts / counts.sum() if options.target == "own" else _EQUAL
     fold = stratified_folds(labels, options.folds, groups=groups)
+    source = np.zeros(len(labels), np.int64) if sources is None else sources
     strength = options.strength
     if strength is None:
-        strength = 1.0 if options.target == "own" else choose_strength(logits, labels, prior, fold)
+        strength = 1.0 if options.target == "own" else choose_strength(logits, labels, prior, fold, sources=source)
     shift = _Shift(prior, target, strength)
-    values = _fit(logits, labels, shift, options)
-    fitted = [_fit(logits[fold != k], labels[fold != k], shift, options) for k in range(options.folds)]
+    values = _fit(logits, labels, shift, options, source)
+    rest = [fold != k for k in range(options.folds)]
+    fitted = [_fit(logits[rows], labels[rows], shift, options, source[rows]) for rows in rest]
     held_out = np.empty_like(logits)
     thresholds = np.empty(logits.shape)
     for k, without in enumerate(fitted):
@@ -200,10 +206,18 @@ def fit_calibration(
     before = in_force or Calibrator(CalibrationConfig(), own)
     neutral = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("as trained"))
 
-    def scored(probabilities: FloatArray, limits: npt.ArrayLike, *, intervals: bool = compare) -> ExpressionScores:
-        resamples = options.resamples if intervals else 0
+    rows = np.ones(len(labels), np.bool_) if scored is None else scored
+
+    def score(probabilities: FloatArray, limits: npt.ArrayLike, *, intervals: bool = compare) -> ExpressionScores:
+        limits = np.asarray(limits)
         return score_expressions(
-            probabilities, labels, limits, votes=votes, tied=tied, groups=groups, resamples=resamples
+            probabilities[rows],
+            labels[rows],
+            limits if limits.ndim == 1 else limits[rows],
+            votes=None if votes is None else votes[rows],
+            tied=None if tied is None else tied[rows],
+            groups=None if groups is None else groups[rows],
+            resamples=options.resamples if intervals else 0,
         )
 
     return CalibrationFit(
@@ -214,15 +228,15 @@ def fit_calibration(
         training_prior=tuple(prior.tolist()),
         target_prior=tuple(target.tolist()),
         options=options,
-        raw=scored(neutral.probabilities(logits), neutral.thresholds),
-        before=scored(before.probabilities(logits), before.thresholds),
-        after=scored(held_out, thresholds, intervals=True),
+        raw=score(neutral.probabilities(logits), neutral.thresholds),
+        before=score(before.probabilities(logits), before.thresholds),
+        after=score(held_out, thresholds, intervals=True),
         held_out=held_out,
         targets=precision_targets(
             _apply(logits, shift, values),
             held_out,
             labels,
-            _weights(labels, shift, options),
+            _weights(labels, shift, options, source),
             thresholds=values.thresholds,
             held_out_thresholds=thresholds,
             wanted=options.precision,
@@ -249,7 +263,9 @@ def check_enough(labels: IntArray) -> None:
         )
 
 
-def choose_strength(logits: FloatArray, labels: IntArray, prior: npt.ArrayLike, fold: IntArray) -> float:
+def choose_strength(
+    logits: FloatArray, labels: IntArray, prior: npt.ArrayLike, fold: IntArray, *, sources: IntArray | None = None
+) -> float:
     """The prior strength that gives away least at either end, with temperatures fitted to it.
 
     Nobody knows a video's class shares beforehand. At the set's own shares a low strength is best, at equal shares a
@@ -261,8 +277,10 @@ def choose_strength(logits: FloatArray, labels: IntArray, prior: npt.ArrayLike, 
         labels: int64 (N,).
         prior: (7,), class shares of training.
         fold: int64 (N,), the fold each face is held out in.
+        sources: int64 (N,), set that each face is of: all sets weigh the same; None: one set.
     """
-    ends = (class_weights(labels), class_weights(labels, np.ones(len(EXPRESSIONS))))
+    source = np.zeros(len(labels), np.int64) if sources is None else sources
+    ends = [class_weights(labels, shares, sources=source) for shares in (None, np.ones(len(EXPRESSIONS)))]
     losses = np.empty((len(STRENGTHS), len(ends)))
     options = FitOptions(precision=0.0)
     for place, strength in enumerate(STRENGTHS):
@@ -270,7 +288,7 @@ def choose_strength(logits: FloatArray, labels: IntArray, prior: npt.ArrayLike, 
         held_out = np.empty_like(logits)
         for k in np.unique(fold):
             rest = fold != k
-            values = _fit(logits[rest], labels[rest], shift, options)
+            values = _fit(logits[rest], labels[rest], shift, options, source[rest])
             held_out[fold == k] = _apply(logits[fold == k], shift, values)
         losses[place] = [negative_log_likelihood(held_out, labels, weights) for weights in ends]
     regret = (losses - losses.min(axis=0)).max(axis=1)
@@ -353,8 +371,8 @@ class _Shift:
         return assumed_shares(self.training, self.strength, np.maximum(self.target, _RARE))
 
 
-def _fit(logits: FloatArray, labels: IntArray, shift: _Shift, options: FitOptions) -> Values:
-    weights = _weights(labels, shift, options)
+def _fit(logits: FloatArray, labels: IntArray, shift: _Shift, options: FitOptions, source: IntArray) -> Values:
+    weights = _weights(labels, shift, options, source)
     found = fit_values(logits, labels, weights, shift.offset, kind=options.kind)
     if options.precision <= 0.0:
         return found
@@ -363,10 +381,10 @@ def _fit(logits: FloatArray, labels: IntArray, shift: _Shift, options: FitOption
     return Values(found.temperature, found.scale, found.bias, thresholds)
 
 
-def _weights(labels: IntArray, shift: _Shift, options: FitOptions) -> Float64Array:
-    """Weight of each face at the class shares of the fit, float64 (N,), sum 1."""
+def _weights(labels: IntArray, shift: _Shift, options: FitOptions, source: IntArray) -> Float64Array:
+    """Weight of each face at the class shares of the fit, every source weighing the same, float64 (N,), sum 1."""
     shares = {"assumed": shift.assumed, "own": None, "equal": np.ones(len(EXPRESSIONS))}
-    return class_weights(labels, shares[options.shares])
+    return class_weights(labels, shares[options.shares], sources=source)
 
 
 def _apply(logits: FloatArray, shift: _Shift, values: Values) -> FloatArray:

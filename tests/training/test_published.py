@@ -13,7 +13,7 @@ from fertrack.classifiers.config import ClassificationConfig
 from fertrack.errors import ConfigError, FertrackError, ModelError, WeightsError
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE, align_faces, aligned_landmarks
 from fertrack.models.bundle import load_bundle
-from fertrack.training.augment import augment_with_landmarks, crop_faces, normalise
+from fertrack.training.augment import augment, crop_faces, normalise
 from fertrack.training.config import AugmentConfig, DataConfig, ScheduleConfig, TrainConfig, load_train_config
 from fertrack.training.pictures import Pictures, load_pictures
 from fertrack.training.schedule import learning_rate
@@ -131,7 +131,8 @@ def test_a_stopped_run_ends_at_the_same_weights_and_its_bundle_says_the_same(
 
 def test_the_loss_is_the_published_one(rafdb: Path, tmp_path: Path) -> None:
     trainer = begin(small(rafdb, "orthogonal-resnet50"), tmp_path / "run")
-    pixels, targets = trainer._batch(0)
+    batch = trainer._batch(0)
+    (pixels,), targets = batch.inputs, batch.targets
     assert pixels.shape == (7, 3, 64, 64)
     network = trainer.network.train()
     with torch.no_grad():  # in training mode, as _learn sees it; statistics are not part of the answer
@@ -143,7 +144,7 @@ def test_the_loss_is_the_published_one(rafdb: Path, tmp_path: Path) -> None:
     cosines = [(units[a] * units[b]).sum(1) for a, b in ((0, 1), (0, 2), (1, 2))]
     overlap = float(torch.stack(cosines).mean())
     cross_entropy = float(-(torch.log_softmax(features.logits, 1) * targets).sum(1).mean())
-    loss, reported = trainer._learn([pixels], targets)
+    loss, reported = trainer._learn(batch)
     assert reported == pytest.approx(overlap, abs=1e-5)
     assert loss == pytest.approx(cross_entropy + 0.2 * overlap, abs=1e-5)
 
@@ -154,8 +155,7 @@ def test_steps_are_those_of_sgd(rafdb: Path, tmp_path: Path) -> None:
     layer, velocity = trainer.network.head.fc, None
     for step in range(2):
         before, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-        *inputs, targets = trainer._batch(step)
-        trainer._learn(inputs, targets)
+        trainer._learn(trainer._batch(step))
         slope = layer.weight.grad + 0.5 * before
         velocity = slope if velocity is None else 0.9 * velocity + slope
         torch.testing.assert_close(layer.weight.detach(), before - 0.01 * velocity)
@@ -266,12 +266,10 @@ def test_landmarks_go_where_the_crop_goes() -> None:
         cv2.circle(image, point, 2, (colour, colour, colour), -1)
     config = AugmentConfig.model_validate({**STILL, "rotation_deg": 20, "scale": 0.1, "shift": 0.05})
     images, points = [image] * 8, np.repeat(POINTS[None], 8, axis=0)
-    crops, seen = augment_with_landmarks(
-        images, points, np.asarray(DEFAULT_TEMPLATE), 224, config=config, rng=np.random.default_rng(1)
-    )
-    assert crops.shape == (8, 224, 224, 3)
+    found = augment(images, points, np.asarray(DEFAULT_TEMPLATE), 224, config=config, rng=np.random.default_rng(1))
+    assert found.crops.shape == (8, 224, 224, 3)
     mirrored = 0
-    for crop, marks in zip(crops, seen, strict=True):
+    for crop, marks in zip(found.crops, found.landmarks, strict=True):
         levels = [int(crop[round(float(y)), round(float(x)), 0]) for x, y in marks]
         assert marks[0, 0] < marks[1, 0], "the left eye is the left one as seen"
         straight = np.abs(np.array(levels) - (100, 130, 160, 190, 220)).max() < 9
@@ -287,7 +285,7 @@ def test_every_disturbance_keeps_the_colours_in_place() -> None:
     for option in ("low_resolution", "blur", "sharpen", "compression", "lighting", "side_light", "noise", "occlusion"):
         config = AugmentConfig.model_validate({**STILL, option: 1.0})
         rng = np.random.default_rng(2)
-        crops, _ = augment_with_landmarks([image], POINTS[None], template, 224, config=config, rng=rng)
+        crops = augment([image], POINTS[None], template, 224, config=config, rng=rng).crops
         assert crops.shape == (1, 224, 224, 3), option
         means = crops[0].mean(axis=(0, 1))
         assert means.argmax() == 2, option
@@ -369,9 +367,9 @@ def test_the_published_size_takes_a_step(tmp_path: Path) -> None:
     trainer = Trainer(
         config.model_copy(update={"schedule": config.schedule.model_copy(update={"batch": 2})}), two, two, tmp_path
     )
-    *inputs, wanted = trainer._batch(0)
-    loss, overlap = trainer._learn(inputs, wanted)
-    assert inputs[0].shape == (2, 3, 224, 224)
+    batch = trainer._batch(0)
+    loss, overlap = trainer._learn(batch)
+    assert batch.inputs[0].shape == (2, 3, 224, 224)
     assert 0.2 * overlap < loss < 10
     assert 0 < overlap <= 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from fertrack.training.config import (
     load_train_config,
 )
 from fertrack.training.curves import write_curves
-from fertrack.training.pictures import Pictures, crop_template, load_pictures
+from fertrack.training.pictures import Pictures, crop_template, load_pictures, subset
+from fertrack.training.recipe import load_recipe
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
 from fertrack.training.teachers import WatchingTeachers, taught, teachers_view
 from fertrack.types import EXPRESSIONS, Detections
@@ -63,6 +64,10 @@ def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def voted_file(tmp_path: Path) -> Path:
+    return write_voted(tmp_path)
+
+
+def write_voted(tmp_path: Path) -> Path:
     """FER2013 with FER+ votes in small: 140 pictures to learn, three of them among the 14 to test."""
     learned, classes = bars(140, 1)
     tested, test_classes = bars(14, 2)
@@ -179,25 +184,38 @@ def test_every_disturbance_changes_pictures_and_depends_on_chance_alone() -> Non
 
     def disturbed(**options: float) -> np.ndarray:
         config = AugmentConfig(**{**still, **options})
-        return augment(images, marks, template, 48, config=config, rng=np.random.default_rng(5))
+        return augment(images, marks, template, 48, config=config, rng=np.random.default_rng(5)).crops
 
     mirrored = plain[:, :, ::-1]
     untouched = disturbed()
     for crop, ours, flipped in zip(untouched, plain, mirrored, strict=True):
         nearest = min(np.abs(crop.astype(int) - known.astype(int)).mean() for known in (ours, flipped))
         assert nearest < 3, "only flips are left when everything is off"
-    for option in set(still) - {"mixup", "mixed_batches"}:
-        amount = 10.0 if option == "rotation_deg" else 0.2 if option in {"scale", "shift", "shear"} else 1.0
+    for option in sorted(set(still) - {"mixup", "mixed_batches", "surround"}):
+        amount = (
+            10.0
+            if option == "rotation_deg"
+            else 0.2
+            if option in {"scale", "shift", "shear", "landmark_noise"}
+            else 1.0
+        )
         assert (disturbed(**{option: amount}) != untouched).any(), option
         np.testing.assert_array_equal(disturbed(**{option: amount}), disturbed(**{option: amount}))
 
 
 def test_the_end_of_a_run_may_be_calm() -> None:
-    config = AugmentConfig(blur=0.4, rotation_deg=8, mixup=0.2)
+    config = AugmentConfig(blur=0.4, rotation_deg=8, mixup=0.2, cut_out=0.4, halves=0.4)
     calm = config.calmed()
     assert (calm.blur, calm.rotation_deg, calm.mixup) == (0.2, 8, 0)
     by_chance = {name for name in AugmentConfig.model_fields if getattr(calm, name) != getattr(AugmentConfig(), name)}
-    assert by_chance == set(AugmentConfig.model_fields) - {"scale", "shift", "shear", "mixed_batches"}
+    assert by_chance == set(AugmentConfig.model_fields) - {
+        "scale",
+        "shift",
+        "shear",
+        "mixed_batches",
+        "landmark_noise",
+        "surround",
+    }
 
 
 def test_normalise() -> None:
@@ -225,7 +243,7 @@ def test_configuration_is_strict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("configs/train/*.toml")), ids=lambda p: p.stem)
 def test_committed_configurations_are_valid(path: Path) -> None:
-    assert load_train_config(path).name
+    assert all(config.name for config, _ in load_recipe(path))
 
 
 class TestRuns:
@@ -346,7 +364,7 @@ class TestRuns:
         np.testing.assert_allclose(
             logits - logits.mean(1, keepdims=True), expected - expected.mean(1, keepdims=True), atol=2e-3
         )
-        network, crops = begun.network, begun._batch(0)[0]
+        network, crops = begun.network, begun._batch(0).inputs[0]
         norm = network.body[0].norm1
         with torch.no_grad():
             inputs = network.body[0].conv1(network.stem(crops))
@@ -512,17 +530,18 @@ class TestRuns:
         learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
         seen: list[np.ndarray] = []
 
-        def fear(crops: np.ndarray) -> np.ndarray:
+        def fear(crops: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+            assert not shifts.any(), "one set is learned at the shares that are drawn"
             seen.append(crops)
             return np.tile(np.eye(7, dtype=np.float32)[EXPRESSIONS.index("fear")], (len(crops), 1))
 
         plain, watched = (Trainer(config, learned, kept, tmp_path / "none", teacher) for teacher in (None, fear))
         for step in range(3):
-            (crops, targets), (same, taught_targets) = plain._batch(step), watched._batch(step)
-            assert (crops == same).all()
-            expected = 0.75 * targets.numpy()
+            alone, helped = plain._batch(step), watched._batch(step)
+            assert (alone.inputs[0] == helped.inputs[0]).all()
+            expected = 0.75 * alone.targets.numpy()
             expected[:, EXPRESSIONS.index("fear")] += 0.25
-            np.testing.assert_allclose(taught_targets.numpy(), expected, atol=1e-6)
+            np.testing.assert_allclose(helped.targets.numpy(), expected, atol=1e-6)
         assert seen[0].dtype == np.uint8
         assert seen[0].shape == (16, 32, 32)
 
@@ -600,7 +619,7 @@ def test_teachers_may_watch_the_crops_that_are_learned(voted_file: Path, tmp_pat
 
 
 def first_rows(pictures: Pictures, count: int) -> Pictures:
-    return Pictures(*(getattr(pictures, field.name)[:count] for field in fields(pictures)))
+    return subset(pictures, np.arange(count))
 
 
 def test_curves_of_a_log_that_is_none(tmp_path: Path) -> None:

@@ -455,3 +455,28 @@ def test_publishing_is_one_command_and_says_when_pictures_are_too_few(bundle_fol
     assert card.calibration.biases == {}
     report = (tmp_path / "reports" / "model_card.md").read_text()
     assert f"prior strength 0.5, T {card.calibration.temperature:g}" in report
+
+
+# Several sets ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_set_weighs_the_same_however_many_faces_it_has() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 6])
+    weights = class_weights(labels, np.ones(7), sources=np.array([0, 0, 0, 0, 1, 1]))
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[:4].sum() == pytest.approx(0.5)
+    np.testing.assert_allclose(weights, [1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 4, 1 / 4])
+
+
+def test_a_small_set_is_heard_in_what_is_fitted_and_only_the_faces_asked_for_are_scored() -> None:
+    own = ClassifierCalibration(classifier="mine 1", calibrated=True, training_prior=(1 / 7,) * 7)
+    labels, logits = calibrated_world(900, np.full(7, 1 / 7))
+    few = np.arange(900) >= 840
+    logits = np.where(few[:, None], 4 * logits, logits).astype(np.float32)  # far too sure of the few
+    options = FitOptions(kind="temperature", strength=0.0, precision=0.0, resamples=0, folds=2)
+    alone = fit_calibration(logits, labels, own, options)
+    together = fit_calibration(logits, labels, own, options, sources=few.astype(np.int64), scored=~few)
+    assert alone.values.temperature < 1.4
+    assert together.values.temperature > 1.2 * alone.values.temperature
+    assert together.after.faces == 840
+    assert together.held_out.shape == (900, 7)

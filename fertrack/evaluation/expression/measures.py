@@ -39,16 +39,27 @@ __all__ = [
 ]
 
 
-def class_weights(labels: IntArray, shares: npt.ArrayLike | None = None) -> Float64Array:
+def class_weights(
+    labels: IntArray, shares: npt.ArrayLike | None = None, *, sources: IntArray | None = None
+) -> Float64Array:
     """Weight of each face, summing to 1, so that the classes weigh as given.
 
     Args:
         labels: int64 (N,), index into ``EXPRESSIONS``.
         shares: seven class shares; None keeps the set's own.
+        sources: int64 (N,), set that each face is of: in each the classes weigh as given, and all sets weigh the same;
+            None: one set.
 
     Returns:
         float64 (N,). Shares of classes that do not occur are dropped.
     """
+    if sources is not None:
+        weighed = np.zeros(len(labels))
+        present = np.unique(sources)
+        for source in present:
+            rows = sources == source
+            weighed[rows] = class_weights(labels[rows], shares) / len(present)
+        return weighed
     counts = np.bincount(labels, minlength=len(EXPRESSIONS))
     wanted = counts.astype(np.float64) if shares is None else np.asarray(shares, np.float64)
     each = np.divide(wanted, counts, out=np.zeros(len(counts)), where=counts > 0)[labels]
