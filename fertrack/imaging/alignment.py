@@ -15,7 +15,7 @@ import numpy as np
 from fertrack.imaging.geometry import similarity_transform, transform_points
 from fertrack.types import Float64Array, FloatArray, Image, check_image
 
-__all__ = ["BLANK_LEVEL", "DEFAULT_TEMPLATE", "align_faces", "aligned_landmarks"]
+__all__ = ["BLANK_LEVEL", "DEFAULT_TEMPLATE", "align_faces", "align_with_landmarks", "aligned_landmarks"]
 
 DEFAULT_TEMPLATE: FloatArray = np.array([(70, 96), (154, 96), (112, 128), (84, 164), (140, 164)], dtype=np.float32)
 """Where left eye, right eye, nose, left and right mouth corner (as seen in the image) lie in a 224 x 224 crop, px."""
@@ -56,6 +56,27 @@ def align_faces(image: Image, landmarks: FloatArray, template: FloatArray = DEFA
         >>> align_faces(frame, DEFAULT_TEMPLATE[None] + 100).shape
         (1, 224, 224, 3)
     """
+    return align_with_landmarks(image, landmarks, template, size)[0]
+
+
+def align_with_landmarks(
+    image: Image, landmarks: FloatArray, template: FloatArray = DEFAULT_TEMPLATE, size: int = 224
+) -> tuple[Image, FloatArray]:
+    """Crops as ``align_faces`` cuts them, and the landmarks in them as ``aligned_landmarks`` maps them.
+
+    Args:
+        image: as in ``align_faces``.
+        landmarks: float32 (N, 5, 2), px in ``image``.
+        template: float32 (5, 2), px in the crop.
+        size: S, side of the crops, px.
+
+    Returns:
+        uint8 (N, S, S, 3), BGR, and float32 (N, 5, 2), px in the crops.
+
+    Raises:
+        TypeError: image or landmarks of another dtype.
+        ValueError: image, landmarks or template of another shape, or size < 1.
+    """
     frame = check_image("image", image)
     points = _check_landmarks(landmarks)
     if size < 1:
@@ -64,7 +85,7 @@ def align_faces(image: Image, landmarks: FloatArray, template: FloatArray = DEFA
     crops = np.empty((len(points), size, size, 3), dtype=np.uint8)
     for crop, transform in zip(crops, transforms, strict=True):
         _warp_into(crop, frame, transform)
-    return crops
+    return crops, transform_points(transforms, points).astype(np.float32)
 
 
 def aligned_landmarks(landmarks: FloatArray, template: FloatArray = DEFAULT_TEMPLATE) -> FloatArray:

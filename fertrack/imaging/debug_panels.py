@@ -10,7 +10,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from fertrack.imaging.alignment import align_faces, aligned_landmarks
+from fertrack.imaging.alignment import align_with_landmarks
 from fertrack.imaging.geometry import eye_distance_px, eye_line_angle_deg, eye_mouth_distance_px
 from fertrack.imaging.label_layout import Rect
 from fertrack.imaging.text import BUILT_IN_FONT, Colour, TextWriter, contrasting, line_height_px, visual_order
@@ -153,8 +153,7 @@ class DebugOverlay:
 
 def _cards(image: Image, result: FrameResult, rows: Sequence[int], names: Mapping[int, str]) -> list[_Card]:
     landmarks = result.faces.detections.landmarks[list(rows)]
-    crops = align_faces(image, landmarks, size=CROP_PX)
-    points = aligned_landmarks(landmarks)
+    crops, points = align_with_landmarks(image, landmarks, size=CROP_PX)
     angles_deg = eye_line_angle_deg(landmarks)
     eyes, mouths = eye_distance_px(points) / CROP_PX, eye_mouth_distance_px(points) / CROP_PX
     cards = []

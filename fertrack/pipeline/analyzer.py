@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fertrack.imaging.alignment import align_faces, aligned_landmarks
+from fertrack.imaging.alignment import align_with_landmarks, aligned_landmarks
 from fertrack.pipeline.interpolation import MAX_SPAN_S, interpolate, is_steady
 from fertrack.pipeline.shots import signature
 from fertrack.protocols import Classifier, Detector, LandmarkClassifier
@@ -123,11 +123,11 @@ class FaceAnalyzer:
                 no_estimate = np.full((len(detections), len(EXPRESSIONS)), np.nan, np.float32)
                 faces = Faces(detections, no_estimate)
             elif len(detections):
-                crops = align_faces(
+                crops, points = align_with_landmarks(
                     frame.image, detections.landmarks, self.classifier.template, self.classifier.crop_size
                 )
                 aligned = time.perf_counter()
-                logits = crop_logits(self.classifier, crops, detections.landmarks)
+                logits = _logits(self.classifier, crops, points)
                 faces = Faces(detections, logits)
             else:
                 aligned = started
@@ -183,6 +183,12 @@ def crop_logits(classifier: Classifier, crops: Image, landmarks: FloatArray) -> 
     Returns:
         float32 (N, 7).
     """
+    wants = isinstance(classifier, LandmarkClassifier) and classifier.wants_landmarks
+    return _logits(classifier, crops, aligned_landmarks(landmarks, classifier.template) if wants else landmarks)
+
+
+def _logits(classifier: Classifier, crops: Image, points: FloatArray) -> FloatArray:
+    """Logits of crops; a classifier that wants them gets the landmarks in these very crops."""
     if isinstance(classifier, LandmarkClassifier) and classifier.wants_landmarks:
-        return classifier.logits_at(crops, aligned_landmarks(landmarks, classifier.template))
+        return classifier.logits_at(crops, points)
     return classifier.logits(crops)

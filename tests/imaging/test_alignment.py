@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fertrack.imaging.alignment import BLANK_LEVEL, DEFAULT_TEMPLATE, align_faces, aligned_landmarks
+from fertrack.imaging.alignment import (
+    BLANK_LEVEL,
+    DEFAULT_TEMPLATE,
+    align_faces,
+    align_with_landmarks,
+    aligned_landmarks,
+)
 from fertrack.imaging.geometry import transform_points
 
 Array = npt.NDArray[Any]
@@ -150,6 +156,14 @@ def test_views_of_any_stride(turn: Any) -> None:
 
 def test_aligned_landmarks_agree_with_the_template() -> None:
     np.testing.assert_allclose(aligned_landmarks(placed(1.7, 33, (200, 220)))[0], DEFAULT_TEMPLATE, atol=1e-3)
+
+
+def test_crops_and_landmarks_come_from_one_call() -> None:
+    picture = np.random.default_rng(2).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    faces = np.concatenate([placed(0.8, 20, (150, 140)), np.full((1, 5, 2), np.nan, np.float32)])
+    crops, points = align_with_landmarks(picture, faces, size=64)
+    np.testing.assert_array_equal(crops, align_faces(picture, faces, size=64))
+    np.testing.assert_array_equal(points, aligned_landmarks(faces))
 
 
 def test_no_faces() -> None:
