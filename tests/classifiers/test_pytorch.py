@@ -422,7 +422,7 @@ def test_torchscript_is_a_program_and_needs_trust(tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8, 8), torch.nn.Flatten(), torch.nn.Linear(256, 7))
     path = save_torchscript(network, torch.zeros(1, 3, 64, 64), tmp_path / "net.pt")
     bundle = write_card(path)
-    with pytest.raises(ConfigError, match=r"net\.pt is a TorchScript program, and .* runs its code; give --trust"):
+    with pytest.raises(ConfigError, match=r"net\.pt is a TorchScript program, and .* runs its code; allow it"):
         build_classifier(ClassificationConfig(), bundle)
     with pytest.raises(WeightsError, match="is a TorchScript program, not weights"):
         load_orf_model(path)
