@@ -193,7 +193,7 @@ class _Videos:
                 done = self._report.overwritten
             if is_whole:  # if it is interrupted in between, either file is known to be ours
                 own = file_digest(draft)
-                will_be(self._database, file, [own, *file.digest.split()])
+                will_be(self._database, file, [own, *file.digests])
                 draft.replace(path)
                 will_be(self._database, file, [own])
                 if done is self._report.redrawn:  # without everybody who was ever erased from the run

@@ -98,6 +98,6 @@ class ErasurePlan:
             return f"run {used_by} was made from it; delete it, or hide the person by other means, if it shows them"
         if path != file.path:  # what a run that was cut off has left: nobody else calls a file so
             return ""
-        if file.is_as_written and (file.digest or "frames" in file.options):
+        if file.is_as_written and (file.digests or "frames" in file.options):
             return ""
         return "it is not as fertrack has written it; delete it, or hide the person by other means, if it shows them"

@@ -61,7 +61,7 @@ class OutputFile:
         kind: "video", "report", "comparison", "csv", "export", "person" or "backup".
         path: absolute; where it was written.
         options: what it was written with.
-        digest: SHA-256 of the file as it was written; two, while a video is being replaced; empty for folders and
+        digests: SHA-256 of the file as it was written; two, while a video is being replaced; empty for folders and
             copies of the database, and for a video that its run has not completed yet.
         written_at: aware, UTC.
         stale: whether it still shows somebody who has been erased; of a video: because it could not be seen to.
@@ -72,7 +72,7 @@ class OutputFile:
     kind: str
     path: Path
     options: dict[str, Any] = field(repr=False)
-    digest: str = field(repr=False)
+    digests: tuple[str, ...] = field(repr=False)
     written_at: dt.datetime
     stale: bool
 
@@ -84,7 +84,7 @@ class OutputFile:
     @property
     def is_as_written(self) -> bool:
         """Whether the file is there, and nobody has changed it since it was written, as far as that can be told."""
-        return self.is_there and (not self.digest or file_digest(self.path) in self.digest.split())
+        return self.is_there and (not self.digests or file_digest(self.path) in self.digests)
 
 
 def record_output(
@@ -118,7 +118,7 @@ def store_output(
     *,
     digest: str,
 ) -> None:
-    """As ``record_output``, on a connection in a writing transaction; ``digest`` as of ``OutputFile``."""
+    """As ``record_output``, in a writing transaction; ``digest`` is one of ``OutputFile.digests``, or empty."""
     absolute = Path(path).absolute()
     values = {
         "kind": kind,
@@ -137,7 +137,7 @@ def store_output(
 
 
 def will_be(db: Database, output: OutputFile, digests: Sequence[str]) -> None:
-    """Note what is, or is about to be, at an output's path: see ``OutputFile.digest``."""
+    """Note what is, or is about to be, at an output's path: see ``OutputFile.digests``."""
     with db.writing() as connection:
         connection.execute(sa.update(Output).where(Output.id == output.id).values(digest=" ".join(digests)))
 
@@ -171,7 +171,14 @@ def outputs(
         statement = statement.where(Output.kind.in_(kinds))
     return [
         OutputFile(
-            row.id, row.run_id, row.kind, Path(row.path), dict(row.options), row.digest, row.written_at, row.stale
+            id=row.id,
+            run=row.run_id,
+            kind=row.kind,
+            path=Path(row.path),
+            options=dict(row.options),
+            digests=tuple(row.digest.split()),
+            written_at=row.written_at,
+            stale=row.stale,
         )
         for row in connection.execute(statement)
     ]

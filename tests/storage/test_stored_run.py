@@ -27,6 +27,7 @@ from fertrack.storage.models import Face, Run, TrackRow
 from fertrack.storage.people.persons import persons
 from fertrack.storage.queries.statistics import expression_stats
 from fertrack.storage.queries.timeline import episodes, timeline, tracks
+from fertrack.storage.queries.timing import speed_over_time
 from tests.support.rights_scenes import add_person, make_clip, results, store_clip
 
 
@@ -125,6 +126,12 @@ def test_questions_of_one_snapshot_agree_while_the_run_is_changed(database: Data
         assert timeline(stored).equals(before)
     with database.run(run) as stored:
         assert set(timeline(stored)["track"]) == {1}
+
+
+def test_speed_over_time_does_not_pay_for_facts_that_it_does_not_tell(database: Database, run: int) -> None:
+    with database.run(run) as stored:
+        assert speed_over_time(stored).attrs["dropped"] == 0
+        assert "facts" not in vars(stored), "those of a run without stored timings sum up every frame's stages"
 
 
 def test_a_snapshot_of_a_run_that_is_not_there_is_refused(database: Database) -> None:
