@@ -153,7 +153,7 @@ class _Watcher:
         """Look for so long."""
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            self._look()
+            self._sample()
 
     def cut(self, down_s: float) -> float:
         """Break the connection off; seconds until a new image is displayed."""
@@ -161,15 +161,15 @@ class _Watcher:
         started_s = time.monotonic()
         self._sender.cut(down_s)
         while self._session.state().reconnects == before:
-            self._look()
+            self._sample()
             if time.monotonic() - started_s > _BACK_S:
                 raise EvaluationError(f"the stream was not found again within {_BACK_S:g} s")
-        self._look()
+        self._sample()
         back_s = time.monotonic() - started_s
         self.watch(0.5)
         return back_s
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         view = self._session.view(self._number, 0.5)
         now_s = time.monotonic()
         if view is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.expression import Classifier, Pictures, Split, WithDetector, look_at
+from fertrack.cli.expression import Classifier, Pictures, Split, WithDetector, measure_bundle_on
 from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
@@ -55,7 +55,7 @@ def fit(
         settings = settings_from(config, overrides, flags)
         own = build_calibrator(settings)
         calibrator = Calibrator(settings.calibration.model_copy(update={"bias_profile": None}), own.classifier)
-        labelled, answers = look_at(Path(source), settings, split, pictures, with_detector=with_detector)
+        labelled, answers = measure_bundle_on(Path(source), settings, split, pictures, with_detector=with_detector)
         rows = answers.answered
         found = fit_bias(answers.logits[rows], labelled.labels[rows], calibrator)
         where, digest = f"{labelled.name} ({labelled.kind})", labelled.digest()

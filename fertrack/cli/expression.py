@@ -22,8 +22,8 @@ __all__ = [
     "Pictures",
     "Split",
     "WithDetector",
-    "look_at",
-    "look_at_set",
+    "measure_bundle_on",
+    "measure_set",
     "register",
 ]
 
@@ -91,7 +91,7 @@ def expression(
     calibrator = build_calibrator(settings)
     if out is not None:
         check_free(out / "expression.json", overwrite=overwrite)  # before minutes of work
-    labelled, answers = look_at(
+    labelled, answers = measure_bundle_on(
         data, settings, split, pictures, with_detector=with_detector, not_found="average" if average else "leave-out"
     )
     evaluation = evaluate_answers(labelled, answers, calibrator, resamples=resamples)
@@ -125,7 +125,7 @@ def corrections(
     _show(evaluation, out, overwrite=overwrite, as_json=as_json)
 
 
-def look_at(
+def measure_bundle_on(
     data: Path,
     settings: Settings,
     split: str = "",
@@ -145,13 +145,13 @@ def look_at(
     from fertrack.evaluation.datasets.open import read_labelled
 
     labelled = read_labelled(data, split=split, pictures=pictures)
-    return look_at_set(labelled, settings, with_detector=with_detector, not_found=not_found)
+    return measure_set(labelled, settings, with_detector=with_detector, not_found=not_found)
 
 
-def look_at_set(
+def measure_set(
     labelled: LabelledSet, settings: Settings, *, with_detector: bool, not_found: NotFound = "leave-out"
 ) -> tuple[LabelledSet, Answers]:
-    """The second half of ``look_at``, for pictures whose labels were read before.
+    """The second half of ``measure_bundle_on``, for pictures whose labels were read before.
 
     Raises:
         EvaluationError: too many pictures cannot be read, or no face was found in any.

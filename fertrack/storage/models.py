@@ -31,6 +31,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 __all__ = [
     "CUT",
     "NAMING_CONVENTION",
+    "AnalysisRow",
     "Base",
     "Correction",
     "Embedding",
@@ -38,7 +39,6 @@ __all__ = [
     "Face",
     "FrameRow",
     "Link",
-    "LookRow",
     "PackedFloats",
     "Person",
     "PersonAction",
@@ -189,7 +189,7 @@ class FrameRow(Base):
     queue_depth: Mapped[int | None] = mapped_column(sa.SmallInteger)
 
 
-class LookRow(Base):
+class AnalysisRow(Base):
     """Schedule of a live run for a frame: whether estimates, one frame in how many, input size.
 
     ``long_side`` in px, 0: the detector's own; ``classify_hz`` 0: with every look.

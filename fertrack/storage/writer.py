@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from fertrack.errors import StorageError
 from fertrack.storage.connection import mask_passwords
 from fertrack.storage.engine import Database
-from fertrack.storage.models import CUT, EventRow, Face, FrameRow, LookRow, Run, Source, StageTiming, TrackRow
+from fertrack.storage.models import CUT, AnalysisRow, EventRow, Face, FrameRow, Run, Source, StageTiming, TrackRow
 from fertrack.storage.packing import pack_rows
 from fertrack.storage.queries.episode_store import store_episodes
 from fertrack.storage.runs import RunRecord
@@ -129,9 +129,9 @@ class RunWriter:
             event_rows = _event_rows(self.run_id, results)
             if event_rows:
                 connection.execute(sa.insert(EventRow), event_rows)
-            look_rows = _look_rows(self.run_id, results)
-            if look_rows:
-                connection.execute(sa.insert(LookRow), look_rows)
+            analysis_rows = _analysis_rows(self.run_id, results)
+            if analysis_rows:
+                connection.execute(sa.insert(AnalysisRow), analysis_rows)
             connection.execute(sa.update(Run).where(Run.id == self.run_id).values(**progress))
         self._frames, self._faces, self._first_s, self._last_s = frames, faces, first_s, last_s
         self._tracks.update(touched)
@@ -263,7 +263,7 @@ def _frame_row(run_id: int, result: FrameResult) -> dict[str, Any]:
     }
 
 
-def _look_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, Any]]:
+def _analysis_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, Any]]:
     return [
         {
             "run_id": run_id,

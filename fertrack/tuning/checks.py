@@ -21,7 +21,7 @@ __all__ = [
     "confirmed_only",
     "is_worse",
     "label_checks",
-    "landmarks_look_wrong",
+    "landmarks_are_wrong",
     "most_frequent",
     "small",
     "swaps_limit",
@@ -181,7 +181,7 @@ def time_between_frames_s(faces: RunFaces) -> float:
     return float(np.percentile(np.diff(faces.frame_time_s), 95)) if len(faces.frame_time_s) > 1 else 0.0
 
 
-def landmarks_look_wrong(faces: RunFaces) -> str:
+def landmarks_are_wrong(faces: RunFaces) -> str:
     """In what way the landmarks are not those of upright faces, so that crops cannot be aligned; empty if they are."""
     if not len(faces.landmarks):
         return ""

@@ -77,7 +77,7 @@ def _left_unjudged(run: DiagnosedRun) -> set[str]:
         left_out |= {each.name for each in SYMPTOMS} - {"no_face", "lag", *_SEEN_IN_BOXES}
     if len(run.seen.label) < _MIN_SEEN:
         left_out |= _SEEN_IN_BOXES
-    if checks.landmarks_look_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
+    if checks.landmarks_are_wrong(run.seen):  # estimates of crops that were cut wrongly mean nothing
         left_out |= {"one_expression", "many_uncertain", "confused_pair", "flicker", "turned_faces"}
     if _is_too_slow_to_follow(run):  # a larger image for the detector, which else finds more, would be slower still
         left_out.add("no_face")
@@ -100,7 +100,7 @@ def _no_face(run: DiagnosedRun) -> _Found:
 
 
 def _misaligned(run: DiagnosedRun) -> _Found:
-    if wrong := checks.landmarks_look_wrong(run.seen):
+    if wrong := checks.landmarks_are_wrong(run.seen):
         yield f"{wrong}; so labels say nothing, and were not looked at", (), ()
 
 

@@ -40,7 +40,7 @@ from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finalise import write_finished
 from fertrack.sources import StreamConfig, StreamSource
 from fertrack.storage.engine import open_database
-from fertrack.storage.models import LookRow
+from fertrack.storage.models import AnalysisRow
 from fertrack.storage.rescore import rescore
 from fertrack.testing import FakeDetector, ScenePerson, SyntheticScene
 from fertrack.types import Detections, Image
@@ -264,7 +264,7 @@ def test_faces_without_an_estimate_leave_rows_that_say_so(tmp_path: Path) -> Non
     with open_database(tmp_path / "fertrack.db") as database:
         before = queries.timeline(database, "last")
         with database.reading() as connection:
-            looks = connection.execute(LookRow.__table__.select().order_by(LookRow.frame_index)).all()
+            looks = connection.execute(AnalysisRow.__table__.select().order_by(AnalysisRow.frame_index)).all()
         pipeline = live_pipeline()
         rescore(database, "last", pipeline.calibrator, pipeline.smoothing)
         after = queries.timeline(database, "last")

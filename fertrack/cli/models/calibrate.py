@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.expression import Classifier, Data, Pictures, Split, WithDetector, look_at_set
+from fertrack.cli.expression import Classifier, Data, Pictures, Split, WithDetector, measure_set
 from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
@@ -100,7 +100,7 @@ def calibrate(
         check_enough(labelled.labels)  # before minutes of work, and in fit_calibration again: faces are not all found
     except ValueError as error:
         raise EvaluationError(f"{data}: {error}") from error
-    labelled, answers = look_at_set(labelled, settings, with_detector=with_detector)
+    labelled, answers = measure_set(labelled, settings, with_detector=with_detector)
     rows = answers.answered
     options = FitOptions(
         kind=fit.value,
