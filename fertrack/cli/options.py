@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_OUT",
     "Config",
     "Database",
+    "EpisodeRule",
     "Format",
     "Gap",
     "MinDuration",
@@ -81,10 +82,21 @@ Gap = Annotated[
 ]
 
 
-def episode_rule(min_duration_s: float | None, max_gap_s: float | None) -> dict[str, float]:
+class EpisodeRule(TypedDict, total=False):
+    """Arguments of a query that say what counts as an episode."""
+
+    min_duration_s: float
+    max_gap_s: float
+
+
+def episode_rule(min_duration_s: float | None, max_gap_s: float | None) -> EpisodeRule:
     """Arguments of a query for ``--min-duration`` and ``--gap``; what was not given keeps the query's own default."""
-    given = {"min_duration_s": min_duration_s, "max_gap_s": max_gap_s}
-    return {name: value for name, value in given.items() if value is not None}
+    rule = EpisodeRule()
+    if min_duration_s is not None:
+        rule["min_duration_s"] = min_duration_s
+    if max_gap_s is not None:
+        rule["max_gap_s"] = max_gap_s
+    return rule
 
 
 def settings_from(
