@@ -21,7 +21,7 @@ def test_every_measurement_is_listed_with_one_line(capsys: pytest.CaptureFixture
     for path in FOLDER.rglob("*.py"):
         functions = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")]
         if "main" in functions and path.stem not in ("__main__", "tracker_peer"):
-            programs.add(".".join(path.relative_to(FOLDER).with_suffix("").parts))
+            programs.add(".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".measure"))
     assert set(BENCHMARKS) == programs
     assert main([]) == 0
     listed = capsys.readouterr().out.splitlines()[2:]
@@ -43,7 +43,8 @@ def test_a_failure_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
-    monkeypatch.delitem(sys.modules, "fertrack.benchmarks.throughput", raising=False)
+    for module in ("fertrack.benchmarks.throughput", "fertrack.benchmarks.throughput.measure"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     assert main(["throughput", "clip.mp4"]) == 1
     assert capsys.readouterr().err == f"error: throughput needs psutil: {install_hint('bench', 'dev')}\n"
 
