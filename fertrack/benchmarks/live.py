@@ -228,6 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--config", action="append", default=[], metavar="FILE")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--strict", action="store_true", help="end with 1 where a target is missed")
     given = parser.parse_args(arguments)
     settings = load_settings(given.config, given.overrides)
     results = [
@@ -252,7 +253,10 @@ def main(arguments: Sequence[str]) -> int:
         stem.with_suffix(".json").write_text(plain, encoding="utf-8")
         stem.with_suffix(".md").write_text(page, encoding="utf-8")
     sys.stdout.write(plain if given.json else page)
-    return 0
+    missed = [f"{each.protocol}: {name}" for each in results for name, met in each.targets.items() if met is False]
+    if missed:
+        sys.stderr.write(f"missed: {'; '.join(missed)}\n")
+    return 1 if missed and given.strict else 0
 
 
 def _say(sentence: str) -> None:

@@ -96,9 +96,9 @@ def targets_of(result: LiveBenchmark) -> dict[str, bool | None]:
     if is_long and first.rss_mb is not None and last.rss_mb is not None:
         memory = abs(last.rss_mb - first.rss_mb) <= 30.0
     return {
-        "display ≥ 25 fps": result.steady.display_fps >= 25.0,
-        "results ≥ 10 Hz": result.steady.results_hz >= 10.0,
-        "p95 age ≤ 150 ms": age.p95 <= 150.0 if age is not None else None,
+        "display ≥ 29 fps": result.steady.display_fps >= 29.0,
+        "results ≥ 28 Hz": result.steady.results_hz >= 28.0,
+        "p95 age ≤ 110 ms": age.p95 <= 110.0 if age is not None else None,
         "latency of the last minute = the first's ± 10 %": latency,
         "memory ± 30 MB": memory,
         "every disconnect survived": result.reconnects >= result.disconnects if result.disconnects else None,
