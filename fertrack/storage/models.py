@@ -245,7 +245,7 @@ class Face(Base):
 
     ``track`` is NULL while no confirmed track has claimed the face; ``label`` is an index into ``EXPRESSIONS`` or -1
     for uncertain; ``probability`` is the smoothed probability of the label (of the most likely expression where the
-    label is -1).
+    label is -1). The columns from ``x1_tenths`` on repeat box and probabilities for SQL; see ``storage.readable``.
     """
 
     __tablename__ = "faces"
@@ -268,6 +268,24 @@ class Face(Base):
     logits: Mapped[bytes] = mapped_column(PackedFloats)
     probabilities: Mapped[bytes] = mapped_column(PackedFloats)
     smoothed: Mapped[bytes] = mapped_column(PackedFloats)
+    x1_tenths: Mapped[int | None] = mapped_column(sa.Integer)
+    y1_tenths: Mapped[int | None] = mapped_column(sa.Integer)
+    x2_tenths: Mapped[int | None] = mapped_column(sa.Integer)
+    y2_tenths: Mapped[int | None] = mapped_column(sa.Integer)
+    p_surprise_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    p_fear_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    p_disgust_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    p_happiness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    p_sadness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    p_anger_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    p_neutral_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    raw_surprise_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    raw_fear_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    raw_disgust_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    raw_happiness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    raw_sadness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    raw_anger_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    raw_neutral_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
 
 
 class Correction(Base):

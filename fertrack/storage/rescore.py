@@ -22,6 +22,7 @@ from fertrack.storage.models import Face, Rescore, Run
 from fertrack.storage.packing import pack_rows, unpack_rows
 from fertrack.storage.queries.episode_store import store_episodes
 from fertrack.storage.queries.faces import load_frames
+from fertrack.storage.readable import PROBABILITY_COLUMNS, probability_columns
 from fertrack.storage.stored_run import StoredRun
 from fertrack.storage.writer import label_probability
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
@@ -104,7 +105,7 @@ def rescore(
     return RescoreReport(number, frames, faces, changed, time.perf_counter() - started)
 
 
-_DERIVED = ("label", "probability", "probabilities", "smoothed")
+_DERIVED = ("label", "probability", "probabilities", "smoothed", *PROBABILITY_COLUMNS)
 _KEY = ("run_id", "frame_index", "face_index")
 _UPDATE = (
     sa.update(Face)
@@ -172,14 +173,16 @@ def _fold_part(
     ]
     labels = np.concatenate([result.labels for result in folded])
     smoothed = np.concatenate([result.smoothed for result in folded])
+    probabilities = np.concatenate([result.probabilities for result in folded])
     columns = {
         "of_run_id": [run] * len(labels),
         "of_frame_index": faces.frame_index.tolist(),
         "of_face_index": faces.face_index.tolist(),
         "new_label": labels.tolist(),
         "new_probability": np.nan_to_num(label_probability(smoothed, labels), nan=0.0).tolist(),
-        "new_probabilities": pack_rows(np.concatenate([result.probabilities for result in folded])),
+        "new_probabilities": pack_rows(probabilities),
         "new_smoothed": pack_rows(smoothed),
+        **{f"new_{name}": values for name, values in probability_columns(smoothed, probabilities).items()},
     }
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return rows, int(np.count_nonzero(labels != faces.label)), len(starts)

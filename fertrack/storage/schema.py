@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 
 from fertrack.errors import SchemaOutOfDateError, StorageError
+from fertrack.storage.views import create_views, drop_views
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -124,7 +125,10 @@ def migrate(connection: sa.Connection, revision: str = "head", *, down: bool = F
     from alembic import command
 
     run = command.downgrade if down else command.upgrade
+    drop_views(connection)
     run(_config(connection), revision)
+    if read_status(connection, "").state == "current":
+        create_views(connection)
     if connection.dialect.name == "sqlite":
         dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
         if dangling:

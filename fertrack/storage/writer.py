@@ -19,6 +19,7 @@ from fertrack.storage.engine import Database
 from fertrack.storage.models import CUT, AnalysisRow, EventRow, Face, FrameRow, Run, Source, StageTiming, TrackRow
 from fertrack.storage.packing import pack_rows
 from fertrack.storage.queries.episode_store import store_episodes
+from fertrack.storage.readable import box_columns, probability_columns
 from fertrack.storage.runs import RunRecord
 from fertrack.storage.written_files import store_output
 from fertrack.types import UNCERTAIN, UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
@@ -299,7 +300,9 @@ def _face_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, An
     counts = [len(result.faces) for result in results]
     labels = np.concatenate([result.labels for result in results])
     smoothed = np.concatenate([result.smoothed for result in results])
+    probabilities = np.concatenate([result.probabilities for result in results])
     score = np.concatenate([result.faces.detections.score for result in results])
+    xyxy = np.concatenate([result.faces.detections.xyxy for result in results])
     columns = {
         "frame_index": np.repeat([result.frame_index for result in results], counts).tolist(),
         "face_index": [row for count in counts for row in range(count)],
@@ -310,11 +313,13 @@ def _face_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, An
         # SQLite takes NaN for NULL, which these columns refuse; the vectors keep it
         "probability": np.nan_to_num(label_probability(smoothed, labels), nan=0.0).tolist(),
         "score": np.nan_to_num(score, nan=0.0).tolist(),
-        "xyxy": pack_rows(np.concatenate([result.faces.detections.xyxy for result in results])),
+        "xyxy": pack_rows(xyxy),
         "landmarks": pack_rows(np.concatenate([result.faces.detections.landmarks for result in results])),
         "logits": pack_rows(np.concatenate([result.faces.logits for result in results])),
-        "probabilities": pack_rows(np.concatenate([result.probabilities for result in results])),
+        "probabilities": pack_rows(probabilities),
         "smoothed": pack_rows(smoothed),
+        **box_columns(xyxy),
+        **probability_columns(smoothed, probabilities),
     }
     names = tuple(columns)
     return [{"run_id": run_id, **dict(zip(names, row, strict=True))} for row in zip(*columns.values(), strict=True)]

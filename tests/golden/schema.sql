@@ -1,3 +1,65 @@
+CREATE VIEW v_episodes AS
+SELECT
+e.run_id AS run, CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number WHEN e.track IS NOT NULL THEN 'ID ' || e.track END AS person, p.display_name AS name, e.track AS track,
+CASE e.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' END AS label, e.start_s AS start_s, e.end_s AS end_s, e.end_s - e.start_s AS duration_s,
+e.apex_s AS apex_s, e.frames AS frames, e.mean_probability AS mean_probability,
+e.peak_probability AS peak_probability
+FROM episodes e
+JOIN tracks t ON t.run_id = e.run_id AND t.number = e.track
+LEFT JOIN persons p ON p.id = t.person_id;
+
+CREATE VIEW v_faces AS
+SELECT
+f.run_id AS run, CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number WHEN f.track IS NOT NULL THEN 'ID ' || f.track END AS person, p.display_name AS name, f.track AS track,
+fr.time_s AS time_s, f.frame_index AS frame_index, f.face_index AS face_index,
+f.x1_tenths / 10.0 AS x1, f.y1_tenths / 10.0 AS y1, f.x2_tenths / 10.0 AS x2, f.y2_tenths / 10.0 AS y2,
+f.score AS score, CASE f.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' END AS label, f.probability AS probability,
+CASE WHEN f.label = -1 THEN 1 ELSE 0 END AS uncertain,
+CASE c.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' END AS corrected,
+f.p_surprise_e4 / 10000.0 AS p_surprise,
+f.p_fear_e4 / 10000.0 AS p_fear,
+f.p_disgust_e4 / 10000.0 AS p_disgust,
+f.p_happiness_e4 / 10000.0 AS p_happiness,
+f.p_sadness_e4 / 10000.0 AS p_sadness,
+f.p_anger_e4 / 10000.0 AS p_anger,
+f.p_neutral_e4 / 10000.0 AS p_neutral,
+f.raw_surprise_e4 / 10000.0 AS raw_surprise,
+f.raw_fear_e4 / 10000.0 AS raw_fear,
+f.raw_disgust_e4 / 10000.0 AS raw_disgust,
+f.raw_happiness_e4 / 10000.0 AS raw_happiness,
+f.raw_sadness_e4 / 10000.0 AS raw_sadness,
+f.raw_anger_e4 / 10000.0 AS raw_anger,
+f.raw_neutral_e4 / 10000.0 AS raw_neutral
+FROM faces f
+JOIN frames fr ON fr.run_id = f.run_id AND fr.frame_index = f.frame_index
+LEFT JOIN tracks t ON t.run_id = f.run_id AND t.number = f.track
+LEFT JOIN persons p ON p.id = t.person_id
+LEFT JOIN corrections c
+ON c.run_id = f.run_id AND c.frame_index = f.frame_index AND c.face_index = f.face_index;
+
+CREATE VIEW v_markers AS
+SELECT
+m.run_id AS run, m.label AS label, m.time_s AS time_s, m.end_s AS end_s, m.note AS note,
+i.file_name AS file_name, i.offset_s AS offset_s, i.stretch AS stretch
+FROM markers m LEFT JOIN marker_imports i ON i.id = m.import_id;
+
+CREATE VIEW v_persons AS
+SELECT
+t.run_id AS run, CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number WHEN min(t.number) IS NOT NULL THEN 'ID ' || min(t.number) END AS person, p.display_name AS name, min(t.number) AS track,
+count(*) AS tracks, min(t.first_s) AS first_s, max(t.last_s) AS last_s, sum(t.faces) AS faces
+FROM tracks t LEFT JOIN persons p ON p.id = t.person_id
+GROUP BY t.run_id, coalesce(-t.person_id, t.number), p.display_name, p.number;
+
+CREATE VIEW v_runs AS
+SELECT
+r.id AS run, s.name AS video, s.path AS path, r.status AS status, r.started_at AS started_at, r.ended_at AS ended_at,
+r.frames AS frames, r.faces AS faces, r.tracks AS tracks,
+(SELECT count(DISTINCT coalesce(-t.person_id, t.number)) FROM tracks t WHERE t.run_id = r.id) AS persons,
+r.width AS width, r.height AS height, r.fps AS fps, r.video_s AS video_s, r.elapsed_s AS elapsed_s,
+r.detector AS detector, r.classifier AS classifier, r.purpose AS purpose, r.error AS error,
+r.fertrack_version AS fertrack_version
+FROM runs r JOIN sources s ON s.id = r.source_id;
+
 CREATE TABLE alembic_version (
 version_num VARCHAR(32) NOT NULL,
 CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
@@ -74,7 +136,7 @@ CONSTRAINT fk_events_run_id_frame_index_frames FOREIGN KEY(run_id, frame_index) 
 WITHOUT ROWID
 ;
 
-CREATE TABLE faces (
+CREATE TABLE "faces" (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
 face_index SMALLINT NOT NULL,
@@ -87,6 +149,24 @@ landmarks BLOB NOT NULL,
 logits BLOB NOT NULL,
 probabilities BLOB NOT NULL,
 smoothed BLOB NOT NULL,
+x1_tenths INTEGER,
+y1_tenths INTEGER,
+x2_tenths INTEGER,
+y2_tenths INTEGER,
+p_surprise_e4 SMALLINT,
+p_fear_e4 SMALLINT,
+p_disgust_e4 SMALLINT,
+p_happiness_e4 SMALLINT,
+p_sadness_e4 SMALLINT,
+p_anger_e4 SMALLINT,
+p_neutral_e4 SMALLINT,
+raw_surprise_e4 SMALLINT,
+raw_fear_e4 SMALLINT,
+raw_disgust_e4 SMALLINT,
+raw_happiness_e4 SMALLINT,
+raw_sadness_e4 SMALLINT,
+raw_anger_e4 SMALLINT,
+raw_neutral_e4 SMALLINT,
 CONSTRAINT pk_faces PRIMARY KEY (run_id, frame_index, face_index),
 CONSTRAINT fk_faces_run_id_frame_index_frames FOREIGN KEY(run_id, frame_index) REFERENCES frames (run_id, frame_index) ON DELETE CASCADE,
 CONSTRAINT fk_faces_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number)
