@@ -29,10 +29,11 @@ MORE_FILES = {
     "cli": 23,  # one file a command, and never read as a whole
     "live": 16,
     "training": 19,
+    "storage": 17,  # sixteen, and the numbers for SQL
     "storage/queries": 20,  # one file a question
 }
 MAX_LINES = 400
-MORE_LINES = {"benchmarks/publish_bundle.py": 450, "storage/models.py": 410, "types.py": 420}
+MORE_LINES = {"benchmarks/publish_bundle.py": 450, "storage/models.py": 415, "types.py": 420}
 MAX_LONG_FUNCTIONS = 32  # over 60 lines
 MAX_WIDE_FUNCTIONS = 6  # 10 or more parameters, outside cli
 MAX_FAN_OUT = 14

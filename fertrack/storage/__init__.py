@@ -7,6 +7,7 @@ Reading order::
     connection     addresses and driver errors
     schema         schema revisions and migrations
     models         tables
+    readable       columns and views for SQL
     answer_models  tables of episodes and markers
     rights_models  tables of thumbnails, files and erasures
     packing        vectors as bytes

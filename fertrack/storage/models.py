@@ -28,6 +28,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from fertrack.storage.readable import BOX_COLUMNS, READABLE_COLUMNS
+
 __all__ = [
     "CUT",
     "NAMING_CONVENTION",
@@ -268,24 +270,11 @@ class Face(Base):
     logits: Mapped[bytes] = mapped_column(PackedFloats)
     probabilities: Mapped[bytes] = mapped_column(PackedFloats)
     smoothed: Mapped[bytes] = mapped_column(PackedFloats)
-    x1_tenths: Mapped[int | None] = mapped_column(sa.Integer)
-    y1_tenths: Mapped[int | None] = mapped_column(sa.Integer)
-    x2_tenths: Mapped[int | None] = mapped_column(sa.Integer)
-    y2_tenths: Mapped[int | None] = mapped_column(sa.Integer)
-    p_surprise_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    p_fear_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    p_disgust_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    p_happiness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    p_sadness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    p_anger_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    p_neutral_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    raw_surprise_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    raw_fear_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    raw_disgust_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    raw_happiness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    raw_sadness_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    raw_anger_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
-    raw_neutral_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
+
+
+for _name in READABLE_COLUMNS:
+    _kind = sa.Integer() if _name in BOX_COLUMNS else sa.SmallInteger()
+    setattr(Face, _name, mapped_column(_kind, nullable=True))
 
 
 class Correction(Base):

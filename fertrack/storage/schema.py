@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 
 from fertrack.errors import SchemaOutOfDateError, StorageError
-from fertrack.storage.views import create_views, drop_views
+from fertrack.storage.readable import create_views, drop_views
 
 if TYPE_CHECKING:
     from alembic.config import Config

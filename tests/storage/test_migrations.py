@@ -20,8 +20,8 @@ from fertrack.errors import SchemaOutOfDateError, StorageError
 from fertrack.storage import schema
 from fertrack.storage.engine import current, downgrade, open_database, upgrade
 from fertrack.storage.models import NAMING_CONVENTION, Base, Face, FrameRow
+from fertrack.storage.readable import create_views
 from fertrack.storage.schema import migrations_folder
-from fertrack.storage.views import create_views
 from tests.support import queries
 from tests.support.paths import REPOSITORY
 from tests.support.storage_scenes import result, store

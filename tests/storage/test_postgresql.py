@@ -28,6 +28,7 @@ from fertrack.storage.models import Base, Face, Run, TrackRow
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.queries.moments import Condition
+from fertrack.storage.readable import VIEWS
 from fertrack.storage.rescore import rescore
 from fertrack.storage.rights.retention import purge
 from fertrack.types import FrameResult
@@ -205,6 +206,12 @@ def test_up_down_up_with_rows(any_url: str, tmp_path: Path) -> None:
     upgrade(any_url)
     with filled(any_url, tmp_path) as database:
         assert len(queries.runs(database)) == 2
+        with database.reading() as connection:
+            rows = {name: len(connection.execute(sa.text(f"SELECT * FROM {name}")).all()) for name in VIEWS}
+            first = connection.execute(sa.text("SELECT * FROM v_faces WHERE run = 1 AND track = 1 LIMIT 1")).one()
+        assert rows["v_runs"] == 2
+        assert min(rows.values()) > 0
+        assert float(first.p_happiness) + float(first.p_sadness) > 0.0
 
 
 def test_a_database_of_the_first_revision_opens_after_an_upgrade(any_url: str) -> None:

@@ -16,7 +16,8 @@ from fertrack.expression.fold import ExpressionFold
 from fertrack.sinks.database import DatabaseSink
 from fertrack.storage import rescore as module
 from fertrack.storage.engine import Database, StorageConfig, open_database
-from fertrack.storage.models import Rescore
+from fertrack.storage.models import Face, Rescore
+from fertrack.storage.readable import READABLE_COLUMNS
 from fertrack.storage.rescore import rescore
 from fertrack.types import FrameResult
 from tests.support import queries
@@ -75,6 +76,15 @@ def test_rescoring_gives_the_rows_that_the_pipeline_would_have_given(database: D
             got["run"] = wanted["run"]
         assert got.equals(wanted)
     assert queries.timeline(database, expected, include_unconfirmed=True).equals(untouched), "other runs stay"
+    with database.reading() as connection:
+        readable = [getattr(Face, name) for name in READABLE_COLUMNS]
+        of_run = [
+            connection.execute(
+                sa.select(*readable).where(Face.run_id == number).order_by(Face.frame_index, Face.face_index)
+            )
+            for number in (run, expected)
+        ]
+        assert of_run[0].all() == of_run[1].all()
     assert report.faces == sum(len(frame.faces) for frame in frames)
     assert report.frames == sum(len(frame.faces) > 0 for frame in frames)
     assert report.run == run

@@ -13,8 +13,7 @@ import pytest
 from fertrack.imports.marker_import import Reading, import_markers
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
-from fertrack.storage.readable import box_columns, probability_columns
-from fertrack.storage.views import VIEWS
+from fertrack.storage.readable import VIEWS, box_columns, probability_columns
 from fertrack.types import EXPRESSIONS
 from tests.support import queries
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
@@ -66,8 +65,8 @@ def test_faces_are_those_of_the_timeline(db: Database) -> None:
 
 
 def test_persons_episodes_runs_and_markers_have_their_rows(db: Database) -> None:
-    persons = ask(db, "SELECT person, name, track, tracks, faces FROM v_persons ORDER BY track")
-    assert persons.values.tolist() == [["Ana", "Ana", 1, 1, 32], ["ID 2", None, 2, 1, 50]]
+    persons = ask(db, "SELECT person, coalesce(name, '') AS name, track, tracks, faces FROM v_persons ORDER BY track")
+    assert persons.values.tolist() == [["Ana", "Ana", 1, 1, 32], ["ID 2", "", 2, 1, 50]]
     episodes = ask(db, "SELECT person, label, start_s, end_s FROM v_episodes ORDER BY track, start_s")
     assert [tuple(row) for row in episodes.values.tolist()][:2] == [
         ("Ana", "neutral", 0.0, 0.52),
