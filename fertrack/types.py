@@ -292,6 +292,8 @@ class FrameFaces:
         image: uint8 (H, W, 3) BGR, kept only where a sink needs pixels, else None.
         ms: time spent per stage.
         signature: float32 (S,), what shot cuts are found with (``shots.signature``); S = 0 where none are searched.
+        looks: float32 (N, K), thumbnails of the detections and what is around them (``imaging.surroundings``); K = 0
+            where abrupt changes of a track's face are not searched.
         request: to the stateless half.
     """
 
@@ -301,11 +303,15 @@ class FrameFaces:
     image: Image | None = None
     ms: AnalysisMs = field(default_factory=AnalysisMs)
     signature: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
+    looks: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     request: AnalysisRequest = field(default_factory=AnalysisRequest)
 
     def __post_init__(self) -> None:
         size = self.signature.size if isinstance(self.signature, np.ndarray) else 0
         object.__setattr__(self, "signature", _column("signature", self.signature, np.float32, (size,)))
+        if len(self.looks):
+            shape = (len(self.faces), self.looks.shape[-1])
+            object.__setattr__(self, "looks", _column("looks", self.looks, np.float32, shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

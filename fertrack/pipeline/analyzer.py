@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fertrack.imaging.alignment import align_with_landmarks, aligned_landmarks
+from fertrack.imaging.surroundings import surroundings
 from fertrack.pipeline.interpolation import MAX_SPAN_S, interpolate, is_steady
 from fertrack.pipeline.shots import signature
 from fertrack.protocols import Classifier, Detector, LandmarkClassifier
@@ -148,6 +149,7 @@ class FaceAnalyzer:
                     frame.image if keep_images else None,
                     ms,
                     each.signature if self.sign else np.empty(0, np.float32),
+                    surroundings(frame.image, detections.xyxy) if self.sign else np.empty((0, 0), np.float32),
                     frame.request,
                 )
             )

@@ -12,7 +12,11 @@ __all__ = ["EngineConfig", "ShotConfig"]
 class ShotConfig(StageConfig):
     """Detection of hard cuts between shots; at each, all tracks end."""
 
-    enabled: bool = Field(True, description="Find hard cuts, end all tracks there, and store them as events.")
+    enabled: bool = Field(
+        True,
+        description="Find hard cuts, end all tracks there, and store them as events. Tracks whose face abruptly "
+        "becomes another (tiles of a video call that change places) end, too.",
+    )
     threshold: float = Field(
         0.4,
         ge=0.05,

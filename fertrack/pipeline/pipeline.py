@@ -81,9 +81,13 @@ class _Fold:
         for seen, is_cut in find_cuts(*analysed):
             if is_cut:
                 self.tracker.cut()
-            update = self.tracker.update(seen.faces.detections, seen.frame_index, seen.timestamp_s)
+            looks = seen.looks if self._cuts.config.enabled and len(seen.looks) else None
+            update = self.tracker.update(seen.faces.detections, seen.frame_index, seen.timestamp_s, looks)
             # What the detector is not sure of is a face only where a track bears it out.
-            faces = seen if update.kept.all() else replace(seen, faces=seen.faces.select(update.kept))
+            faces = seen
+            if not update.kept.all():
+                empty = np.empty((0, 0), np.float32)  # has served its purpose
+                faces = replace(seen, faces=seen.faces.select(update.kept), looks=empty)
             self._held.append((faces, update.select(update.kept), is_cut, time.perf_counter() - started))
             started = time.perf_counter()
 

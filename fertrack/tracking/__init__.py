@@ -4,6 +4,7 @@ Reading order::
 
     config          options
     kalman          constant-velocity Kalman filter
+    appearance      abrupt changes of a track's face
     association     assignment of detections to tracks
     pace            usual time between images, and longer steps
     lives           the tracker's table of living tracks

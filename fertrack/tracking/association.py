@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from fertrack.imaging.geometry import iou_of_proper
 from fertrack.tracking.config import TrackerConfig
+from fertrack.types import BoolArray
 
 __all__ = ["Candidates", "associate", "nearness"]
 
@@ -46,6 +47,7 @@ class Candidates:
         misses: int64 (T,), updates since the last match.
         unseen_s: float64 (T,), seconds since then.
         reach: share of the options' reach that the third pass has.
+        barred: bool (T, N), pairs that may not be made whatever they overlap; None: all may.
     """
 
     xyxy: Float64Array
@@ -53,6 +55,7 @@ class Candidates:
     misses: npt.NDArray[np.int64]
     unseen_s: Float64Array
     reach: float = 1.0
+    barred: BoolArray | None = None
 
 
 def associate(
@@ -74,7 +77,10 @@ def associate(
     if not len(tracks.xyxy) or not len(boxes):
         return np.empty(0, np.intp), np.empty(0, np.intp)
     overlaps = iou_of_proper(tracks.xyxy, boxes)
-    frame = _Frame(tracks.has_id, _similar_size(tracks.xyxy, boxes, config.largest_size_ratio), config)
+    fits = _similar_size(tracks.xyxy, boxes, config.largest_size_ratio)
+    if tracks.barred is not None:
+        fits = ~tracks.barred if fits is None else fits & ~tracks.barred
+    frame = _Frame(tracks.has_id, fits, config)
     left, sure = np.arange(len(tracks.xyxy)), is_sure.nonzero()[0]
     pairs = [frame.pair(left, sure, _part(overlaps, left, sure), config.iou_threshold)]
     if is_unsure is None and not config.reach:

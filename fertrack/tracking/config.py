@@ -64,8 +64,7 @@ class TrackerConfig(StageConfig):
         0.7,
         ge=0.0,
         le=1.0,
-        description="Minimum score of a detection that starts a track; the track gets its ID when its mean score "
-        "reaches this too.",
+        description="Minimum score of a detection that starts a track.",
     )
     iou_threshold: float = Field(
         0.2, gt=0.0, le=1.0, description="Smallest overlap (IoU) of a detection with a track's predicted box to match."

@@ -25,10 +25,9 @@ class Lives:
         first_s: float64 (T,), time of that frame.
         first_uvsr: float64 (T, 4), that detection.
         last_s: float64 (T,), time of its last detection.
-        score: float64 (T,), sum of the scores of its detections.
     """
 
-    __slots__ = ("first_frame", "first_s", "first_uvsr", "hits", "id", "key", "last_s", "misses", "score", "streak")
+    __slots__ = ("first_frame", "first_s", "first_uvsr", "hits", "id", "key", "last_s", "misses", "streak")
 
     def __init__(self) -> None:
         for name in ("key", "id", "hits", "streak", "misses", "first_frame"):
@@ -36,7 +35,6 @@ class Lives:
         self.first_s: Float64Array = np.empty(0)
         self.first_uvsr: Float64Array = np.empty((0, 4))
         self.last_s: Float64Array = np.empty(0)
-        self.score: Float64Array = np.empty(0)
 
     key: IntArray
     id: IntArray
@@ -59,15 +57,12 @@ class Lives:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name)[rows])
 
-    def add(
-        self, key: IntArray, uvsr: Float64Array, score: Float64Array, *, at: tuple[int, float], streak: int
-    ) -> None:
+    def add(self, key: IntArray, uvsr: Float64Array, *, at: tuple[int, float], streak: int) -> None:
         """Append a tentative track for each key.
 
         Args:
             key: int64 (N,).
             uvsr: float64 (N, 4), its first detection.
-            score: float64 (N,), of that detection.
             at: index and time of the frame.
             streak: detections in a row that the first one counts for.
         """
@@ -83,19 +78,17 @@ class Lives:
             "first_s": np.full(count, time_s),
             "first_uvsr": uvsr,
             "last_s": np.full(count, time_s),
-            "score": score,
         }
         for name, column in born.items():
             setattr(self, name, np.concatenate([getattr(self, name), column]))
 
-    def hit(self, rows: npt.NDArray[np.intp], scores: Float64Array, time_s: float) -> None:
-        """Count one update: the tracks at ``rows`` got a detection of these scores, the others none."""
+    def hit(self, rows: npt.NDArray[np.intp], time_s: float) -> None:
+        """Count one update: the tracks at ``rows`` got a detection, the others none."""
         if len(rows) == len(self.key):
             self.hits += 1
             self.streak += 1
             self.misses.fill(0)
             self.last_s.fill(time_s)
-            self.score[rows] += scores
             return
         self.misses += 1
         streak = self.streak.take(rows)
@@ -104,4 +97,3 @@ class Lives:
         self.misses[rows] = 0
         self.hits[rows] += 1
         self.last_s[rows] = time_s
-        self.score[rows] += scores

@@ -29,6 +29,7 @@ class Ends:
     """Where tracks end, or begin; one entry each.
 
     Attributes:
+        key: int64 (N,), what ``TrackUpdate.keys`` calls them.
         id: int64 (N,), public IDs; -1 for those that begin.
         time_s: float64 (N,), of the last, or first, detection.
         centre: float64 (N, 2), of that detection, px.
@@ -36,6 +37,7 @@ class Ends:
         velocity: float64 (N, 2), of the centre, px a second.
     """
 
+    key: IntArray
     id: IntArray
     time_s: Float64Array
     centre: Float64Array
@@ -63,19 +65,27 @@ class Ends:
     @classmethod
     def none(cls) -> Ends:
         """Of no track."""
-        return cls(np.empty(0, np.int64), np.empty(0), np.empty((0, 2)), np.empty((0, 2)), np.empty((0, 2)))
+        return cls(
+            np.empty(0, np.int64),
+            np.empty(0, np.int64),
+            np.empty(0),
+            np.empty((0, 2)),
+            np.empty((0, 2)),
+            np.empty((0, 2)),
+        )
 
 
-_COLUMNS = ("id", "time_s", "centre", "size", "velocity")
+_COLUMNS = ("key", "id", "time_s", "centre", "size", "velocity")
 
 
-def rejoin(lost: Ends, begun: Ends, within_s: float) -> list[tuple[int, int]]:
+def rejoin(lost: Ends, begun: Ends, within_s: float, apart: BoolArray | None = None) -> list[tuple[int, int]]:
     """Find which lost track each new one continues.
 
     Args:
         lost: ends of lost tracks.
         begun: beginnings of tracks confirmed now.
         within_s: longest time between the two.
+        apart: bool (L, B), pairs that are ruled out; None: none are.
 
     Returns:
         Pairs (row of ``lost``, row of ``begun``), the likeliest first, each row at most once.
@@ -86,10 +96,12 @@ def rejoin(lost: Ends, begun: Ends, within_s: float) -> list[tuple[int, int]]:
     size = np.sqrt(lost.size[:, None] * begun.size)
     velocity = (lost.velocity[:, None] + begun.velocity) / 2
     with np.errstate(all="ignore"):
-        apart = (begun.centre - lost.centre[:, None] - velocity * gap_s[:, :, None]) / size
+        off = (begun.centre - lost.centre[:, None] - velocity * gap_s[:, :, None]) / size
         scaling = np.log(begun.size.prod(axis=1) / lost.size.prod(axis=1)[:, None]) / 2
-        cost = (apart**2).sum(axis=2) / (_REACH * (1.0 + gap_s)) ** 2 + (scaling / (_SIZE + _SIZE_PER_S * gap_s)) ** 2
+        cost = (off**2).sum(axis=2) / (_REACH * (1.0 + gap_s)) ** 2 + (scaling / (_SIZE + _SIZE_PER_S * gap_s)) ** 2
     cost[~((gap_s > 0.0) & (gap_s <= within_s) & (cost <= 1.0))] = np.inf
+    if apart is not None:
+        cost[apart] = np.inf
     pairs: list[tuple[int, int]] = []
     while np.isfinite(cost).any():
         row, column = np.unravel_index(int(cost.argmin()), cost.shape)

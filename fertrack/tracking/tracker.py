@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fertrack.imaging.geometry import iou_of_proper, measure_boxes
+from fertrack.tracking.appearance import Appearance
 from fertrack.tracking.association import Candidates, associate
 from fertrack.tracking.config import PLAIN_SORT, TrackerConfig
 from fertrack.tracking.kalman import BoxKalman, BoxNoise
@@ -23,7 +24,7 @@ from fertrack.tracking.lives import Lives
 from fertrack.tracking.pace import NOMINAL_FPS, Pace
 from fertrack.tracking.rejoin import Ends, rejoin
 from fertrack.tracking.track import Track, TrackState, TrackUpdate
-from fertrack.types import UNCONFIRMED, BoolArray, Detections, Float64Array, IntArray
+from fertrack.types import UNCONFIRMED, BoolArray, Detections, Float64Array, FloatArray, IntArray
 
 __all__ = ["PLAIN_SORT", "SortTracker", "Track", "TrackState", "TrackUpdate", "TrackerConfig"]
 
@@ -62,6 +63,7 @@ class SortTracker:
         self._filters = BoxKalman(BoxNoise().with_velocity_noise(self.config.velocity_noise))
         self._lives = Lives()  # in step with the filters
         self._pace = Pace()
+        self._appearance = Appearance()
         self._is_unsteady = False
         self._ids: dict[int, int] = {}  # key -> public ID, of every track that ever had one
         self._lost = Ends.none()  # of tracks with an ID that ended
@@ -102,7 +104,9 @@ class SortTracker:
         return self._ids.get(key, UNCONFIRMED)
 
     @np.errstate(all="ignore")  # a box without area or near the largest float is dealt with, not warned of
-    def update(self, detections: Detections, frame_index: int, time_s: float | None = None) -> TrackUpdate:
+    def update(
+        self, detections: Detections, frame_index: int, time_s: float | None = None, looks: FloatArray | None = None
+    ) -> TrackUpdate:
         """Take the detections of the next frame.
 
         Frames may be left out, and files may have gaps: a step of k times the usual time predicts k images.
@@ -111,6 +115,7 @@ class SortTracker:
             detections: N faces, px; none is fine.
             frame_index: index of the frame, larger than the last one's.
             time_s: when the frame is shown, seconds; None: 30 frames are a second.
+            looks: float32 (N, K), ``surroundings`` of the faces; None: changes of appearance are not looked for.
 
         Returns:
             N rows: row i is detection i.
@@ -137,13 +142,15 @@ class SortTracker:
             self._pace.now_s - lives.last_s,
             _UNSTEADY_REACH if self._is_unsteady else 1.0,
         )
+        if looks is not None:
+            candidates.barred = self._appearance.barred(lives.key.tolist(), boxes, looks, self._pace.now_s)
         matchable = boxes if np.count_nonzero(proper) == len(boxes) else np.where(proper[:, None], boxes, _UNIT_BOX)
         tracks, rows = associate(candidates, matchable, sure, unsure, config)
         seen = measured.take(rows, axis=0)
         if config.retrace:
             self._filters.retrace(tracks, seen)
         self._filters.update(tracks, seen, self._crowded(boxes.take(rows, axis=0)))
-        lives.hit(tracks, detections.score.take(rows).astype(np.float64), self._pace.now_s)
+        lives.hit(tracks, self._pace.now_s)
 
         track_of_row = np.full(len(boxes), _NONE)
         track_of_row[rows] = tracks
@@ -152,7 +159,10 @@ class SortTracker:
             founders = free.nonzero()[0]
             if len(founders):
                 founders = founders[_left_to_right(measured[founders])]
-                track_of_row[founders] = self._start(measured[founders], detections.score[founders])
+                track_of_row[founders] = self._start(measured[founders])
+        if looks is not None:
+            keys = np.append(lives.key, _NONE).take(track_of_row)
+            self._appearance.remember(keys.tolist(), boxes, looks, self._pace.now_s)
         self._confirm()
 
         result = self._report(track_of_row, boxes, high)
@@ -165,6 +175,7 @@ class SortTracker:
         self._lives.keep(none)
         self._filters.keep(none)
         self._lost = Ends.none()
+        self._appearance.forget_all_but(())
 
     def _advance(self, frame_index: int, time_s: float | None) -> int:
         """Go on to a frame; give how many usual steps it is away, having ended the tracks that last not so long."""
@@ -199,13 +210,13 @@ class SortTracker:
         crowded[crowded] = (iou_of_proper(near, near) > self.config.crowding_iou).sum(axis=1) > 1
         return crowded if np.count_nonzero(crowded) else None
 
-    def _start(self, measured: Float64Array, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    def _start(self, measured: Float64Array) -> npt.NDArray[np.intp]:
         """Start a tentative track for each measured box; return their rows."""
         first, count = len(self._lives), len(measured)
         streak = int(self.config.reporting == "confirmed")  # published SORT counts from the second on
         self._filters.add(measured)
         at = self._frame_index or 0, self._pace.now_s
-        self._lives.add(self._new_keys(count), measured, scores.astype(np.float64), at=at, streak=streak)
+        self._lives.add(self._new_keys(count), measured, at=at, streak=streak)
         return np.arange(first, first + count)
 
     def _new_keys(self, count: int) -> IntArray:
@@ -228,7 +239,7 @@ class SortTracker:
         tentative = lives.is_tentative
         if not np.count_nonzero(tentative):
             return
-        due = (self._is_due() & tentative & (lives.score >= self.config.new_track_score * lives.hits)).nonzero()[0]
+        due = (self._is_due() & tentative).nonzero()[0]
         if not len(due):
             return
         due = due[_left_to_right(self._filters.means[due])]
@@ -251,13 +262,14 @@ class SortTracker:
         waiting = ((lives.misses > 0) & (lives.id != UNCONFIRMED)).nonzero()[0]
         lost = self._lost.plus(self._ends(waiting))
         begun = Ends(
+            lives.key[due],
             lives.id[due],
             lives.first_s[due],
             lives.first_uvsr[due, :2],
             _sizes(lives.first_uvsr[due]),
             self._filters.velocities[due, :2] / self._pace.step_s,
         )
-        pairs = rejoin(lost, begun, within_s)
+        pairs = rejoin(lost, begun, within_s, self._appearance.part(lost.key.tolist(), begun.key.tolist()))
         if not pairs:
             return {}
         found = {int(due[column]): int(lost.id[row]) for row, column in pairs}
@@ -273,9 +285,8 @@ class SortTracker:
         """Where the tracks at ``rows`` were last."""
         measured, velocity = self._filters.last_measured(rows)
         lives = self._lives
-        return Ends(
-            lives.id[rows], lives.last_s[rows], measured[:, :2], _sizes(measured), velocity[:, :2] / self._pace.step_s
-        )
+        velocity_s = velocity[:, :2] / self._pace.step_s
+        return Ends(lives.key[rows], lives.id[rows], lives.last_s[rows], measured[:, :2], _sizes(measured), velocity_s)
 
     def _report(self, track_of_row: npt.NDArray[np.intp], boxes: Float64Array, high: BoolArray) -> TrackUpdate:
         given = track_of_row != _NONE
@@ -334,6 +345,7 @@ class SortTracker:
                     self._lost = self._lost.plus(self._ends(ended))
             lives.keep(living)
             self._filters.keep(living)
+            self._appearance.forget_all_but([*lives.key.tolist(), *self._lost.key.tolist()])
 
 
 def _left_to_right(states: Float64Array) -> npt.NDArray[np.intp]:

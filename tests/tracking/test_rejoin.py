@@ -32,6 +32,7 @@ def ends(*tracks: tuple[int, float, float, float, float]) -> Ends:
     table = np.array(tracks, np.float64).reshape(-1, 5)
     zero = np.zeros(len(table))
     return Ends(
+        np.arange(len(table)),
         table[:, 0].astype(np.int64),
         table[:, 1],
         np.stack([table[:, 2], zero], axis=1),

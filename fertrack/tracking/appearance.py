@@ -1,0 +1,154 @@
+"""Notices that a track's face abruptly becomes another face: tiles of a video call that change places, a cut not found.
+
+Nothing of it shows in the boxes: the new face is where the old one was. So the thumbnails of a face and its
+surroundings (``fertrack.imaging.surroundings``) are compared from image to image. In real clips two that follow one
+another differ by 0.01 to 0.1 (structure and colour together), in fast motion by up to 0.7; those of different people
+by at least 0.33. What is abrupt is therefore judged by what is usual for the track: people who walk through a crowd
+change all the time, people at a desk do not. A face that overlaps another, or nearly, is not judged, as the other one
+is in its picture; nor is one that was not seen for a moment and is now elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fertrack.imaging.surroundings import CELLS
+from fertrack.types import BoolArray, Float64Array, FloatArray
+
+__all__ = ["Appearance", "difference"]
+
+_LUMA = CELLS * CELLS
+_FLAT = 4.0 / 255
+"""Standard deviation of luma under which a thumbnail says nothing."""
+_COLOUR_WEIGHT = 5.0
+_ABRUPT = 0.3
+_ABRUPT_TIMES_USUAL = 8.0
+_LEARNING = 0.2
+"""Weight of the newest difference in what is usual."""
+_SOON_S = 0.25
+"""A face seen so short a time ago looks as it did, wherever it is now."""
+_SAME_PLACE = 0.5
+"""A face that has moved by less than this share of its width has the same surroundings."""
+_NEAR = 0.5
+"""Faces whose boxes, grown by so much of their size, meet another box are not judged."""
+
+
+@dataclass(slots=True, eq=False)
+class _Memory:
+    first: FloatArray
+    last: FloatArray
+    usual: float
+    last_s: float
+    centre: Float64Array
+    first_centre: Float64Array
+    width: float
+
+
+class Appearance:
+    """Remembers how each track looked."""
+
+    def __init__(self) -> None:
+        self._memory: dict[int, _Memory] = {}
+
+    def barred(self, keys: Sequence[int], boxes: Float64Array, looks: FloatArray, now_s: float) -> BoolArray | None:
+        """Which tracks cannot be continued by which detections, as they look abruptly different.
+
+        Args:
+            keys: T tracks.
+            boxes: float64 (N, 4), detections, px.
+            looks: float32 (N, K), as ``surroundings`` gives them.
+            now_s: time of the detections.
+
+        Returns:
+            bool (T, N); None if any may be continued by any.
+        """
+        judged = np.flatnonzero(~_beside_others(boxes) & ~np.isnan(looks[:, 0])) if len(boxes) else np.empty(0, int)
+        if not len(judged):
+            return None
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+        barred = np.zeros((len(keys), len(boxes)), np.bool_)
+        for row, key in enumerate(keys):
+            memory = self._memory.get(key)
+            if memory is None:
+                continue
+            moved = np.abs(centre[judged] - memory.centre).max(axis=1) / memory.width
+            close = judged[(moved < _SAME_PLACE) | (now_s - memory.last_s <= _SOON_S)]
+            close = close[np.abs(centre[close] - memory.centre).max(axis=1) < 3 * memory.width]
+            if len(close):
+                barred[row, close] = difference(memory.last, looks[close]) > _limit(memory.usual)
+        return barred if barred.any() else None
+
+    def part(self, lost: Sequence[int], begun: Sequence[int]) -> BoolArray:
+        """Which lost tracks (L) cannot be continued by which new ones (B), as their place looks different: (L, B)."""
+        apart = np.zeros((len(lost), len(begun)), np.bool_)
+        for row, earlier in enumerate(map(self._memory.get, lost)):
+            for column, later in enumerate(map(self._memory.get, begun)):
+                if earlier is None or later is None:
+                    continue
+                moved = np.abs(later.first_centre - earlier.centre).max() / earlier.width
+                if moved < _SAME_PLACE:
+                    (unlike,) = difference(earlier.last, later.first[None])
+                    apart[row, column] = unlike > _limit(earlier.usual)
+        return apart
+
+    def remember(self, keys: Sequence[int], boxes: Float64Array, looks: FloatArray, now_s: float) -> None:
+        """Take note of the detections that tracks were given, one key each; -1 = none."""
+        if not len(boxes):
+            return
+        clean = ~_beside_others(boxes) & ~np.isnan(looks[:, 0])
+        centre, width = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2] - boxes[:, 0]
+        for row in np.flatnonzero(clean & (width > 0)).tolist():
+            key, look = keys[row], looks[row]
+            if key < 0:
+                continue
+            memory = self._memory.get(key)
+            if memory is None:
+                at = centre[row].copy()
+                self._memory[key] = _Memory(look, look, 0.0, now_s, at, at, float(width[row]))
+                continue
+            if now_s - memory.last_s <= _SOON_S:
+                (unlike,) = difference(memory.last, look[None])
+                memory.usual += _LEARNING * (float(unlike) - memory.usual)
+            memory.last, memory.last_s, memory.centre = look, now_s, centre[row].copy()
+            memory.width = float(width[row])
+
+    def forget_all_but(self, keys: Collection[int]) -> None:
+        """Forget the tracks that are not asked about any more."""
+        kept = set(keys)
+        self._memory = {key: memory for key, memory in self._memory.items() if key in kept}
+
+
+def difference(look: FloatArray, others: FloatArray) -> Float64Array:
+    """How unlike thumbnails are: 1 - correlation of luma, plus the mean difference of colour, weighted.
+
+    Args:
+        look: float32 (K,).
+        others: float32 (N, K).
+
+    Returns:
+        float64 (N,), 0 to about 2; 0 where one of the two is flat or not there.
+    """
+    a, b = look[:_LUMA] - look[:_LUMA].mean(), others[:, :_LUMA] - others[:, :_LUMA].mean(axis=1, keepdims=True)
+    scale = np.sqrt((a * a).mean() * (b * b).mean(axis=1))
+    says = (np.sqrt((a * a).mean()) > _FLAT) & (np.sqrt((b * b).mean(axis=1)) > _FLAT)
+    with np.errstate(all="ignore"):
+        structure = 1.0 - (b * a).mean(axis=1) / scale
+    colour = np.abs(others[:, _LUMA:] - look[_LUMA:]).mean(axis=1)
+    return np.where(says, structure + _COLOUR_WEIGHT * colour, 0.0).astype(np.float64)
+
+
+def _limit(usual: float) -> float:
+    return max(_ABRUPT, _ABRUPT_TIMES_USUAL * usual)
+
+
+def _beside_others(boxes: Float64Array) -> BoolArray:
+    """Which boxes, grown, meet another one: (N,)."""
+    margin = _NEAR * (boxes[:, 2:] - boxes[:, :2])
+    low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
+    meets = (low[:, None] < boxes[None, :, 2:]).all(axis=2) & (boxes[None, :, :2] < high[:, None]).all(axis=2)
+    np.fill_diagonal(meets, False)
+    beside: BoolArray = meets.any(axis=1)
+    return beside
