@@ -292,8 +292,7 @@ class FrameFaces:
         image: uint8 (H, W, 3) BGR, kept only where a sink needs pixels, else None.
         ms: time spent per stage.
         signature: float32 (S,), what shot cuts are found with (``shots.signature``); S = 0 where none are searched.
-        looks: float32 (N, K), thumbnails of the detections and what is around them (``imaging.surroundings``); K = 0
-            where abrupt changes of a track's face are not searched.
+        looks: float32 (N, K), ``imaging.surroundings`` of the detections; K = 0 where none are needed.
         request: to the stateless half.
     """
 
@@ -309,9 +308,8 @@ class FrameFaces:
     def __post_init__(self) -> None:
         size = self.signature.size if isinstance(self.signature, np.ndarray) else 0
         object.__setattr__(self, "signature", _column("signature", self.signature, np.float32, (size,)))
-        if len(self.looks):
-            shape = (len(self.faces), self.looks.shape[-1])
-            object.__setattr__(self, "looks", _column("looks", self.looks, np.float32, shape))
+        rows = (len(self.faces), self.looks.shape[-1]) if len(self.looks) else self.looks.shape
+        object.__setattr__(self, "looks", _column("looks", self.looks, np.float32, rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -323,8 +321,7 @@ class FrameResult:
         timestamp_s: presentation time, seconds.
         faces: the faces and their raw network outputs.
         track_ids: int64 (N,); -1 = not confirmed.
-        track_xyxy: float32 (N, 4), the box to show, px: the detection's own, or, if the tracker is asked to, the motion
-            model's estimate of it.
+        track_xyxy: float32 (N, 4), the box to show, px (``TrackerConfig.boxes``).
         probabilities: float32 (N, 7), calibrated, this frame alone; NaN where no estimate was made.
         smoothed: float32 (N, 7), calibrated and smoothed over the track; equal to ``probabilities`` where track is -1.
         labels: int64 (N,), index into ``EXPRESSIONS``; -1 = uncertain (always so where the track is -1).
