@@ -18,14 +18,29 @@ _PRIORS = ("as shipped", "uniform", "natural")
 
 
 class _Outcome(Protocol):
-    faces: int
-    accuracy: Interval
-    recall: Interval
-    macro_f1: Interval
-    ece: Interval
-    neutral: Interval
-    uncertain: Interval
-    recalls: tuple[float, ...]
+    @property
+    def faces(self) -> int: ...
+
+    @property
+    def accuracy(self) -> Interval: ...
+
+    @property
+    def recall(self) -> Interval: ...
+
+    @property
+    def macro_f1(self) -> Interval: ...
+
+    @property
+    def ece(self) -> Interval: ...
+
+    @property
+    def neutral(self) -> Interval: ...
+
+    @property
+    def uncertain(self) -> Interval: ...
+
+    @property
+    def recalls(self) -> tuple[float, ...]: ...
 
 
 Outcomes = Mapping[tuple[str, str, str], _Outcome]

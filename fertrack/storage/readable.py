@@ -71,7 +71,10 @@ def _whole(values: FloatArray, scale: int) -> list[list[Any]]:
     whole = np.rint(np.where(known, values, 0.0) * np.float64(scale)).astype(np.int64)
     if known.all():
         return list(whole.T.tolist())
-    return np.where(known, whole, None).T.tolist()  # type: ignore[no-any-return]  # objects
+    return [
+        [number if there else None for number, there in zip(numbers, theres, strict=True)]
+        for numbers, theres in zip(whole.T.tolist(), known.T.tolist(), strict=True)
+    ]
 
 
 _LABEL = "CASE {} " + " ".join(f"WHEN {code} THEN '{name}'" for code, name in enumerate(EXPRESSIONS))

@@ -7,6 +7,8 @@ teachers that see the same crops, as with mixed pictures (Beyer et al. 2022, arX
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +109,7 @@ def _noise(size: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     return np.asarray(np.clip(cloud, 0, 255), np.float32)
 
 
-def _blend(crop: Image, other: npt.NDArray[np.float32], mask: npt.NDArray[np.float32]) -> Image:
+def _blend(crop: Image, other: FloatArray, mask: npt.NDArray[np.floating[Any] | np.integer[Any]]) -> Image:
     if crop.ndim == 3:
         mask = mask[..., None]
         other = other if other.ndim == 3 else other[..., None]
