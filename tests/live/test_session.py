@@ -46,7 +46,15 @@ from fertrack.testing import FakeDetector, ScenePerson, SyntheticScene
 from fertrack.types import Detections, Image
 from fertrack.web.numbers import numbers
 from tests.support import queries
-from tests.support.live_scenes import FPS, PAIR, SETTINGS, LiveScene, live_pipeline
+from tests.support.live_scenes import (
+    FPS,
+    PAIR,
+    SETTINGS,
+    LiveScene,
+    PatientScene,
+    TellingDetector,
+    live_pipeline,
+)
 from tests.support.queries import outputs
 from tests.support.stream_servers import Script, mjpeg_server
 
@@ -696,29 +704,34 @@ def test_numbers_seen_live_find_the_same_persons_in_the_database(tmp_path: Path)
             ScenePerson((60, 180), script=((0.0, "fear"),), visible_s=((3.2, 6.0),)),
         ),
         frame_count=96,
-        fps=20.0,  # three frames are long enough for a busy machine to look again
+        fps=20.0,
     )
     linking = LinkingConfig(method="appearance", min_quality=0.0)
     settings = SETTINGS.model_copy(
         update={
             "linking": linking,
+            "live": LiveConfig(fixed=True),
             "tracking": SETTINGS.tracking.model_copy(update={"max_age": 3, "max_age_s": 0.0, "rejoin_s": 0.0}),
         }
     )
-    pipeline = live_pipeline(scene, settings=settings)
-    with LiveSession(
-        settings, options=LiveOptions(out=tmp_path), source=LiveScene(scene, frames=96), pipeline=pipeline
-    ) as live:
-        seen = set()
-        while not live.wait(0.05):
-            seen |= {(person.person, person.track) for person in live.state().persons}
+    detector = TellingDetector(scene)
+    live = LiveSession(
+        settings,
+        options=LiveOptions(out=tmp_path),
+        source=PatientScene(scene, detector),
+        pipeline=live_pipeline(scene, settings=settings, detector=detector),
+    )
+    seen: set[tuple[int, int | None]] = set()
+    live.listen(lambda _: seen.update((one.person, one.track) for one in live.state().persons), lambda: None)
+    with live:
+        assert live.wait(LONG)
     summary = live.summary
     assert summary is not None
     assert {(1, 1), (2, 2), (2, 3), (4, 4)} <= seen
     with open_database(tmp_path / "fertrack.db") as database:
-        stored = queries.persons(database, "last").set_index("person")["tracks"]
+        stored = queries.persons(database, "last").set_index("person")["track_ids"]
         notes = queries.run_facts(database, "last").summary.notes
-    assert stored.to_dict() == {"P1": "1", "P2": "2, 3", "P4": "4"}
+    assert stored.to_dict() == {"P1": (1,), "P2": (2, 3), "P4": (4,)}
     assert summary.persons == 3
     assert any("P3 is P2" in note for note in summary.notes)
     assert notes == summary.notes, "whoever looks at the run later reads it, too"

@@ -98,6 +98,42 @@ class LiveScene:
         self.close()
 
 
+class PatientScene(LiveScene):
+    """A scene on a clock of its own: the next frame comes when the last one was analysed, however long that takes.
+
+    Args:
+        scene: what is shown, once.
+        detector: tells when a frame was analysed.
+    """
+
+    def __init__(self, scene: SyntheticScene, detector: TellingDetector) -> None:
+        super().__init__(scene, frames=scene.frame_count)
+        self._analysed = detector.analysed
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.status = StreamStatus("live")
+        self.started_monotonic_s = time.monotonic() - self._scene.frame_count / self._scene.fps  # all of it is past
+        for index in range(self._scene.frame_count):
+            self.given = index
+            yield Frame(index, self._scene.time_s(index), self._scene.image(index))
+            while not self._analysed.acquire(timeout=0.05):
+                if self.closed.is_set():
+                    return
+
+
+class TellingDetector(FakeDetector):
+    """Tells of every image that it has seen."""
+
+    def __init__(self, scene: SyntheticScene) -> None:
+        super().__init__(scene)
+        self.analysed = threading.Semaphore(0)
+
+    def detect(self, images: list[Image]) -> list[Detections]:  # type: ignore[override]
+        found = super().detect(images)
+        self.analysed.release(len(images))
+        return found
+
+
 class SlowDetector(FakeDetector):
     """Takes its time, and keeps no lock meanwhile, as a network does."""
 
@@ -110,8 +146,14 @@ class SlowDetector(FakeDetector):
         return super().detect(images)
 
 
-def live_pipeline(scene: SyntheticScene = PAIR, *, look_s: float = 0.0, settings: Settings = SETTINGS) -> Pipeline:
-    detector = SlowDetector(scene, look_s) if look_s else FakeDetector(scene)
+def live_pipeline(
+    scene: SyntheticScene = PAIR,
+    *,
+    look_s: float = 0.0,
+    settings: Settings = SETTINGS,
+    detector: FakeDetector | None = None,
+) -> Pipeline:
+    detector = detector or (SlowDetector(scene, look_s) if look_s else FakeDetector(scene))
     return Pipeline(
         FaceAnalyzer(detector, FakeClassifier()),
         Calibrator(
