@@ -17,6 +17,7 @@ TOPICS = (
     "live",
     "streams",
     "ask",
+    "sql",
     "people",
     "rights",
     "numbers",

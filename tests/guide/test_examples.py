@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
+import sqlite3
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -150,3 +152,24 @@ def test_the_public_names_shown_are_public() -> None:
     for name, text in PAGES.items():
         for public in re.findall(r"\bfertrack\.([a-z_]+|[A-Z]\w+)\(", text):
             assert public in fertrack.__all__, f"{name} shows fertrack.{public}"
+
+
+def test_the_questions_in_sql_are_answered(here: Path) -> None:
+    (block,) = re.findall(r"^```sql\n(.*?)^```", PAGES["sql"], re.DOTALL | re.MULTILINE)
+    (here / "many.csv").write_text("time_s,label\n0.0,stimulus\n", encoding="utf-8")
+    assert run(["markers", "import", "last", "many.csv"]) == 0
+    assert run(["import-labels", "last", "corrected.csv"]) == 0
+    with contextlib.closing(sqlite3.connect("file:fertrack-out/fertrack.db?mode=ro", uri=True)) as database:
+        questions = block.split(";\n")[:-1]
+        assert len(questions) == 10
+        counts = [len(database.execute(question).fetchall()) for question in questions]
+    assert [count > 0 for count in counts] == [
+        number not in {4, 9} or count > 0 for number, count in enumerate(counts, 1)
+    ]
+
+
+def test_the_question_in_duckdb_is_answered(here: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    (block,) = re.findall(r"^```duckdb\n(.*?)^```", PAGES["sql"], re.DOTALL | re.MULTILINE)
+    assert run(["export", "last", "--format", "parquet"]) == 0
+    assert len(duckdb.sql(block).fetchall()) >= 2
