@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fertrack.benchmarks.generalisation_sets import read_sets, set_logits
-from fertrack.benchmarks.generalisation_text import report
+from fertrack.benchmarks.generalisation_sets import FaceSet, read_sets, set_logits
+from fertrack.benchmarks.generalisation_text import report, summary
 from fertrack.evaluation.expression.measures import (
     accuracy,
     class_weights,
@@ -27,10 +27,10 @@ from fertrack.evaluation.expression.page import write_text
 from fertrack.evaluation.intervals import Interval, bootstrap, wilson
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression
 from fertrack.expression.config import CalibrationConfig
-from fertrack.models.bundle import load_bundle
+from fertrack.models.bundle import ClassifierBundle, load_bundle
 from fertrack.types import EXPRESSIONS, UNCERTAIN, FloatArray, IntArray
 
-__all__ = ["PRIORS", "Outcome", "main", "score"]
+__all__ = ["PRIORS", "Outcome", "main", "own_summary", "read_sets", "score", "set_logits"]
 
 PRIORS = ("as shipped", "uniform", "natural")
 """Class shares assumed: the bundle's own setting; equal ones; those of the set, known because it is labelled."""
@@ -116,6 +116,24 @@ def _assuming(prior: str, labels: IntArray) -> CalibrationConfig:
         return CalibrationConfig(prior_strength=1.0)
     counts = np.bincount(labels, minlength=len(EXPRESSIONS))
     return CalibrationConfig(prior_strength=1.0, target_prior=by_expression(counts / counts.sum()))
+
+
+def own_summary(
+    bundle: ClassifierBundle, sets: Sequence[tuple[FaceSet, FloatArray]], own: ClassifierCalibration
+) -> str:
+    """Summary table of one bundle, for its card; empty without sets.
+
+    Args:
+        bundle: the classifier.
+        sets: sets and its logits for them (``set_logits``).
+        own: its calibration.
+    """
+    name = f"{bundle.card.name} {bundle.card.version}"
+    outcomes = {
+        (name, each.name, "uniform"): score(logits, each.labelled.labels, own, "uniform", resamples=0)
+        for each, logits in sets
+    }
+    return summary([name], [(each.name, each.apart) for each, _ in sets], outcomes) if sets else ""
 
 
 def main(arguments: Sequence[str]) -> int:

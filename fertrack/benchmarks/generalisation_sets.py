@@ -81,12 +81,14 @@ def read_sets(ferplus: Path | None, faces: Path | None, cache: Path) -> list[Fac
 
 
 def _face_set(name: str, labelled: LabelledSet, cache: Path, *, apart: bool = False) -> FaceSet:
+    detector = build_detector(detection_for(labelled, DetectionConfig()))
+
     def find() -> FloatArray:
-        detector = build_detector(detection_for(labelled, DetectionConfig()))
         rows = range(len(labelled))
         return np.stack([landmarks_of(labelled.image(row), detector, labelled.xyxy[row]) for row in rows])
 
-    kept = cache / f"faces-{hashlib.sha256(labelled.digest().encode()).hexdigest()[:16]}.npy"
+    seen_by = f"{labelled.digest()} {detector.fingerprint}"
+    kept = cache / f"faces-{hashlib.sha256(seen_by.encode()).hexdigest()[:16]}.npy"
     landmarks = cached_landmarks(kept, len(labelled), find).copy()
     seen = np.isfinite(landmarks).all(axis=(1, 2))
     if not seen.any():

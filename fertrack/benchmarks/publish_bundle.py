@@ -24,7 +24,7 @@ import tomli_w
 
 from fertrack.benchmarks.bundle_reliability import measure_reliability, write_into
 from fertrack.benchmarks.calibration_by_set import calibration_by_set
-from fertrack.benchmarks.generalisation_sets import read_sets, set_logits
+from fertrack.benchmarks.generalisation import own_summary, read_sets, set_logits
 from fertrack.errors import ConfigError, EvaluationError, ModelError
 from fertrack.evaluation.datasets.open import LabelledSet
 from fertrack.evaluation.expression.classify import Answers, answers_of
@@ -376,7 +376,7 @@ def publish(
     """
     loaded = load_bundle(bundle)
     labelled, answers = answers_of(loaded, pictures)
-    sets = [(each, set_logits(each, loaded)) for each in (read_sets(None, faces, _CACHE) if faces else ())]
+    sets = [(each, set_logits(each, loaded)) for each in (read_sets(pictures, faces, _CACHE) if faces else ())]
     beside = [(logits, each.labelled.labels) for each, logits in sets if each.apart]
     study = study_bundle(loaded, labelled, answers, options or FitOptions(kind="bias"), pictures, beside=beside)
     written = [] if dry_run else [write_card_tables(loaded, study, labelled.labels[answers.answered])]
@@ -387,7 +387,9 @@ def publish(
     facts = {name: fact for name, fact in evaluation.facts.items() if name != "calibration"}
     texts = {
         "calibration_default.md": study_text(study, facts) + calibration_by_set(sets, calibrator),
-        "model_card.md": render_card(loaded.card, loaded.fingerprint, evaluation),
+        "model_card.md": render_card(
+            loaded.card, loaded.fingerprint, evaluation, own_summary(loaded, sets, calibrator.classifier)
+        ),
     }
     return written + [write_text(folder / name, text, overwrite=True) for name, text in texts.items()]
 

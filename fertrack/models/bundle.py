@@ -29,6 +29,7 @@ from fertrack.types import EXPRESSIONS, FloatArray
 __all__ = [
     "BUNDLE_FILE",
     "SAVED_MODEL_FILE",
+    "SHIPPED",
     "Architecture",
     "BundleCard",
     "CalibrationCard",
@@ -46,6 +47,8 @@ __all__ = [
 BUNDLE_FILE = "bundle.toml"
 SAVED_MODEL_FILE = "saved_model.pb"  # what makes a folder a TensorFlow SavedModel
 _SHIPPED = Path(__file__).parent
+SHIPPED = tuple(name for name in ("default", "research") if (_SHIPPED / name / "bundle.toml").is_file())
+"""Bundles that come with fertrack: the default one, and one for research only."""
 
 Architecture = Literal["auto", "feature-orthogonal", "landmark-attention", "quaternion-transformer"]
 """Networks that fertrack has code for, so that a file of weights alone is enough; "auto" goes by the weights' names."""
@@ -315,7 +318,7 @@ def load_bundle(name_or_path: str | Path = "default") -> ClassifierBundle:
     """Read and verify a bundle.
 
     Args:
-        name_or_path: ``"default"`` for the one that comes with fertrack, a folder with ``bundle.toml`` in it (the
+        name_or_path: ``"default"`` or ``"research"`` (those of ``SHIPPED``), a folder with ``bundle.toml`` in it (the
             path of the card itself also does), or a weights file that has a card beside it.
 
     Raises:
@@ -332,14 +335,15 @@ def load_bundle(name_or_path: str | Path = "default") -> ClassifierBundle:
 
 
 def _card_path(name_or_path: str | Path) -> Path:
-    if str(name_or_path) == "default":  # a folder that happens to be called so is reached as ./default
-        return _SHIPPED / "default" / BUNDLE_FILE
+    if str(name_or_path) in SHIPPED:  # a folder that happens to be called so is reached as ./default
+        return _SHIPPED / str(name_or_path) / BUNDLE_FILE
     path = Path(name_or_path).expanduser()
     if path.suffix == ".toml":
         return path
     if not path.exists():
+        known = ", ".join(f'"{name}"' for name in SHIPPED)
         raise ModelError(
-            f'no classifier bundle {str(name_or_path)!r}: give "default", a folder with a {BUNDLE_FILE} in it, or a '
+            f"no classifier bundle {str(name_or_path)!r}: give {known}, a folder with a {BUNDLE_FILE} in it, or a "
             "weights file"
         )
     if card_beside(path).is_file():

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fertrack.errors import WeightsError
-from fertrack.models.bundle import load_bundle
+from fertrack.models.bundle import SHIPPED, load_bundle
 from fertrack.models.weights import KNOWN, KnownWeights, expected_sha256, locate, verify
 
 __all__ = ["InventoryEntry", "inventory"]
@@ -44,25 +44,27 @@ class InventoryEntry:
 
 
 def inventory(*, check_hashes: bool = False) -> list[InventoryEntry]:
-    """List the default classifier's bundle and every known weights file.
+    """List the classifiers' bundles that come with fertrack and every known weights file.
 
     Args:
         check_hashes: read each file that is present and compare its SHA-256.
     """
-    return [_default_bundle(), *(_known_file(known, check_hashes) for known in KNOWN.values())]
+    return [*map(_shipped_bundle, SHIPPED), *(_known_file(known, check_hashes) for known in KNOWN.values())]
 
 
-def _default_bundle() -> InventoryEntry:
+def _shipped_bundle(shipped: str) -> InventoryEntry:
     try:
-        bundle = load_bundle("default")  # reads the file and compares its hash
+        bundle = load_bundle(shipped)  # reads the file and compares its hash
     except WeightsError as error:
-        return InventoryEntry("default", "expression classifier", "hash differs", True, str(error), "", "", "", "")
+        return InventoryEntry(
+            shipped, "expression classifier", "hash differs", shipped == "default", str(error), "", "", "", ""
+        )
     card, path = bundle.card, bundle.model_path
     return InventoryEntry(
-        name=f"default ({card.name} {card.version})",
+        name=f"{shipped} ({card.name} {card.version})",
         role="expression classifier",
         state="verified",
-        is_default=True,
+        is_default=shipped == "default",
         path=str(path),
         size=f"{path.stat().st_size / 1e6:.1f} MB",
         licence=card.licence,

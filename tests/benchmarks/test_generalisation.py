@@ -10,13 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from fertrack.benchmarks.generalisation import PRIORS, main, score
-from fertrack.benchmarks.generalisation_sets import LEARNED, read_sets
+from fertrack.benchmarks.calibration_by_set import calibration_by_set
+from fertrack.benchmarks.generalisation import PRIORS, main, own_summary, score
+from fertrack.benchmarks.generalisation_sets import LEARNED, FaceSet, read_sets
 from fertrack.benchmarks.generalisation_text import report, summary
 from fertrack.errors import EvaluationError
 from fertrack.evaluation.datasets.apart import kept_apart
-from fertrack.evaluation.datasets.open import read_labelled
-from fertrack.expression.calibration import ClassifierCalibration
+from fertrack.evaluation.datasets.open import LabelledSet, read_labelled
+from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+from fertrack.expression.config import CalibrationConfig
+from fertrack.models.bundle import load_bundle
 from fertrack.types import EXPRESSIONS
 
 NEUTRAL = EXPRESSIONS.index("neutral")
@@ -75,9 +78,7 @@ def test_all_or_none_are_kept_apart_without_asking_for_names() -> None:
         kept_apart(nameless, 0.5)
 
 
-def read_labelled_npz():  # type: ignore[no-untyped-def]
-    from fertrack.evaluation.datasets.labelled_set import LabelledSet
-
+def read_labelled_npz() -> LabelledSet:
     return LabelledSet("made", "arrays", np.zeros(3, np.int64), images=np.zeros((3, 8, 8), np.uint8))
 
 
@@ -151,6 +152,24 @@ def test_a_set_to_learn_from_is_judged_by_persons_kept_apart(tmp_path: Path, mon
     out = tmp_path / "out.md"
     assert main([str(out), "--faces", str(tmp_path / "faces"), "--cache", str(tmp_path / "cache")]) == 0
     assert "| ferplus-compact" in out.read_text(encoding="utf-8")
+
+
+def test_a_card_has_one_row_of_the_table_and_what_its_thresholds_are_worth_on_each_set() -> None:
+    labels = np.array([0, 0, 1, 1])
+    logits = np.zeros((4, 7), np.float32)
+    logits[[0, 1, 2], [0, 1, 1]] = 9.0  # right, wrong, right; the last says nothing
+    faces = FaceSet(
+        "few", LabelledSet("few", "made", labels, images=np.zeros((4, 8, 8), np.uint8)), np.zeros((4, 5, 2))
+    )
+    mine = own(training_prior=(1 / 7,) * 7, thresholds=(0.5,) * 7)
+    row = own_summary(load_bundle(), [(faces, logits)], mine).splitlines()[-1]
+    assert row.startswith("| ferplus-compact ")
+    assert "| 0.500 | 0.500 |" in row
+    by_set = calibration_by_set([(faces, logits)], Calibrator(CalibrationConfig(), mine)).splitlines()[-1]
+    assert by_set.startswith("| few | 4 | no |")
+    assert "| 0.750 (" in by_set, "three faces are given a label"
+    assert "| 0.667 (" in by_set, "two of them rightly"
+    assert calibration_by_set([], Calibrator(CalibrationConfig(), mine)) == own_summary(load_bundle(), [], mine) == ""
 
 
 def test_nothing_to_judge_by_is_told(tmp_path: Path) -> None:

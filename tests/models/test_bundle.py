@@ -50,15 +50,22 @@ def write(folder: Path, content: dict) -> Path:
 def test_the_default_bundle_is_complete_and_verified() -> None:
     bundle = load_bundle("default")
     assert bundle.model_path.stat().st_size == 7_579_743
-    assert bundle.fingerprint == "ferplus-compact 5 sha256:dcf0f658"
+    assert bundle.fingerprint == "ferplus-compact 6 sha256:1b2c4686"
     assert bundle.card.labels == EXPRESSIONS
     assert bundle.card.licence == "MIT"
     assert "FER2013" in bundle.card.training_data
     assert bundle.card.measured
     calibration = bundle.calibration
     assert calibration.calibrated
-    assert calibration.training_prior == (0.1218, 0.0228, 0.0063, 0.2688, 0.1248, 0.0869, 0.3686)
+    assert calibration.training_prior == (0.1262, 0.0231, 0.0068, 0.2667, 0.1245, 0.0874, 0.3653)
     assert all(0.2 < threshold < 0.9 for threshold in calibration.thresholds)
+
+
+def test_the_default_bundle_learned_from_nothing_that_is_for_research_only() -> None:
+    card = load_bundle("default").card
+    assert card.release == "any"
+    assert not [source for source in card.sources if source.terms == "research"]
+    assert card.taught_by == ("ferplus-research 1 (learned from images for research only)",), "and says who taught it"
 
 
 @pytest.mark.parametrize("way", ["folder", "text", "toml"])

@@ -34,13 +34,15 @@ def write_card(settings: Settings, evaluation: Evaluation, path: Path, *, overwr
     return write_text(path, render(bundle.card, bundle.fingerprint, evaluation), overwrite=overwrite)
 
 
-def render(card: BundleCard, fingerprint: str, evaluation: Evaluation) -> str:
+def render(card: BundleCard, fingerprint: str, evaluation: Evaluation, elsewhere: str = "") -> str:
     """The card as Markdown.
 
     Args:
         card: what the bundle says of itself.
         fingerprint: name and hash of the weights.
         evaluation: what was measured, on what.
+        elsewhere: table of accuracy on sets from other cameras (``fertrack.benchmarks.generalisation``); empty: it was
+            not measured.
     """
     scores = evaluation.scores
     weights = "\n".join(
@@ -52,7 +54,9 @@ def render(card: BundleCard, fingerprint: str, evaluation: Evaluation) -> str:
         fingerprint=fingerprint,
         summary=card.summary,
         licence=card.licence,
-        training_data=card.training_data,
+        training_data="; ".join((card.training_data, *(f"taught by {name}" for name in card.taught_by))),
+        release="any, under its licence" if card.release == "any" else "research only",
+        elsewhere=_ELSEWHERE.format(table=elsewhere) if elsewhere else "",
         setting=evaluation.facts["calibration"],
         fitted_on=f"fitted on {fitted.fitted_on}" if fitted and fitted.fitted_on else "not fitted on anything",
         facts="\n".join(f"| {name} | {fact} |" for name, fact in evaluation.facts.items()),
@@ -95,6 +99,15 @@ def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.3f}"
 
 
+_ELSEWHERE = """\
+On faces from other cameras than those it learned from, equal class shares assumed, all seven answers allowed; detector
+and alignment in the loop. Of sets marked * a teacher has learned from other persons. Intervals, other shares and other
+classifiers: [generalisation.md](generalisation.md).
+
+{table}
+
+"""
+
 _TEXT = """\
 # Model card: {name}
 
@@ -109,6 +122,7 @@ reports/model_card.md`, which measures what the tables say. How the calibration 
 | output | logits for surprise, fear, disgust, happiness, sadness, anger, neutral |
 | licence | {licence} |
 | training data | {training_data} |
+| use | {release} |
 
 ## Intended use
 
@@ -123,7 +137,7 @@ picture of a face is stored by default.
 
 ## How good it is
 
-One forward pass a picture, with the bundle's own calibration ({setting}).
+{elsewhere}One forward pass a picture, with the bundle's own calibration ({setting}).
 Its values were {fitted_on}. Where those are the pictures scored here, the table of crosswise scores says what the
 calibration is worth on others.
 
