@@ -148,7 +148,7 @@ def _beside_others(boxes: Float64Array) -> BoolArray:
     """Which boxes, grown, meet another one: (N,)."""
     margin = _NEAR * (boxes[:, 2:] - boxes[:, :2])
     low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
-    meets = (low[:, None] < boxes[None, :, 2:]).all(axis=2) & (boxes[None, :, :2] < high[:, None]).all(axis=2)
-    np.fill_diagonal(meets, False)
-    beside: BoolArray = meets.any(axis=1)
-    return beside
+    begins = np.all(low[:, None] < boxes[None, :, 2:], axis=2)
+    ends = np.all(boxes[None, :, :2] < high[:, None], axis=2)
+    others = ~np.eye(len(boxes), dtype=np.bool_)
+    return np.asarray((begins & ends & others).any(axis=1), np.bool_)

@@ -74,7 +74,8 @@ def settle(
     if chances is None:
         found = fit_values(logits, labels, np.full(len(labels), 1 / len(labels)), shift, kind="bias")
     else:
-        found = fit_values(logits, labels, chances, np.zeros(len(EXPRESSIONS)), kind="bias", pull=_PULL_OF_SETS)
+        weights = np.asarray(chances, np.float64)
+        found = fit_values(logits, labels, weights, np.zeros(len(EXPRESSIONS)), kind="bias", pull=_PULL_OF_SETS)
     return Settlement(found.temperature, np.asarray(shift + np.asarray(found.bias)), prior)
 
 
