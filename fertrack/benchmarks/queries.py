@@ -27,9 +27,8 @@ from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.storage.engine import Database, StorageConfig, open_database
 from fertrack.storage.queries.latency import since_marker
 from fertrack.storage.queries.moments import Condition, moments
-from fertrack.storage.queries.person_episodes import person_episodes
 from fertrack.storage.queries.resample import resampled_timeline
-from fertrack.storage.queries.statistics import expression_stats, transitions
+from fertrack.storage.queries.statistics import expression_stats, person_episodes, transitions
 from fertrack.storage.queries.synchrony import synchrony
 from fertrack.storage.queries.timeline import episodes, timeline, tracks
 from fertrack.storage.queries.timing import speed_over_time

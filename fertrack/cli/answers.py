@@ -45,7 +45,7 @@ def episodes(
     Examples: fertrack episodes last --expression surprise · fertrack episodes all --person 'Ann Lee' --min-duration 1
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries.person_episodes import person_episodes
+    from fertrack.storage.queries.statistics import person_episodes
 
     with open_database(db) as database, database.runs(run) as stored, misuse():
         table = person_episodes(stored, who=person, expression=expression, **episode_rule(min_duration_s, max_gap_s))

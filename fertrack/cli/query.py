@@ -70,8 +70,7 @@ def timeline(
         _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format)
         return
     from fertrack.reporting.exports.csv_export import face_table
-    from fertrack.storage.queries.batches import coverage_sentence
-    from fertrack.storage.queries.coverage import run_coverage
+    from fertrack.storage.queries.batches import coverage_sentence, run_coverage
 
     with open_database(db) as database, database.run(run) as stored:
         facts = stored.facts

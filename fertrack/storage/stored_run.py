@@ -11,7 +11,7 @@ from fertrack.errors import RunNotFoundError
 from fertrack.storage.facts import RunFacts, find_run, load_facts
 from fertrack.storage.models import Run
 from fertrack.storage.people.subjects import Subjects, load_subjects
-from fertrack.storage.queries.episode_store import RunStretches, load_stretches
+from fertrack.storage.queries.episode_store import RunSegments, load_segments
 from fertrack.storage.queries.faces import Cuts, FrameTimes, frame_times, load_cuts
 from fertrack.storage.rights_models import RunErasure
 
@@ -70,9 +70,9 @@ class StoredRun:
         return load_cuts(self.connection, self.number)
 
     @cached_property
-    def stretches(self) -> RunStretches:
+    def segments(self) -> RunSegments:
         """Segments of one label, by track."""
-        return load_stretches(self.connection, [self.number])
+        return load_segments(self.connection, [self.number])
 
     @cached_property
     def erased_persons(self) -> int:

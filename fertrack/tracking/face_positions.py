@@ -87,7 +87,7 @@ class FacePaths:
             _Path(
                 max(subject, NOBODY), sightings.time_s[rows], sightings.xyxy[rows], *self._shot(sightings.time_s[rows])
             )
-            for subject, rows in self._stretches(sightings)
+            for subject, rows in self._segments(sightings)
         ]
         self._start_s = np.array([path.start_s for path in self._paths])
         self._end_s = np.array([path.end_s for path in self._paths])
@@ -115,7 +115,7 @@ class FacePaths:
         others: Float64Array = boxes[~is_clear & ~((subjects == NOBODY) & (overlap > _SAME_FACE_IOU))]
         return others
 
-    def _stretches(self, sightings: Sightings) -> list[tuple[int, IntArray]]:
+    def _segments(self, sightings: Sightings) -> list[tuple[int, IntArray]]:
         """Rows of each path, in order of time: a subject's sightings without a long gap or a cut in between."""
         order = np.lexsort((sightings.time_s, sightings.subject))
         subject, time_s = sightings.subject[order], sightings.time_s[order]
@@ -172,7 +172,7 @@ def _chained(sightings: Sightings) -> Sightings:
 
 
 class _Path:
-    """One stretch of sightings of one subject, in order of time, within one shot."""
+    """One segment of sightings of one subject, in order of time, within one shot."""
 
     def __init__(
         self, subject: int, time_s: Float64Array, xyxy: Float64Array, shot_s: float, next_shot_s: float

@@ -9,6 +9,7 @@ import numpy as np
 
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE, aligned_landmarks
 from fertrack.storage.queries.run_faces import RunFaces
+from fertrack.storage.queries.segments import unbroken
 from fertrack.tuning.symptoms import Effect
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, IntArray
 
@@ -129,12 +130,12 @@ def changes_per_minute(faces: RunFaces, labels: IntArray) -> float:
 
 def swaps_per_minute(faces: RunFaces, labels: IntArray, pair: tuple[int, int]) -> float:
     """Changes within a pair of labels, directly or through uncertain, per minute in which a person is seen."""
-    order, stretch = _stretches(faces)
+    order, segment = _segments(faces)
     seen_s = _steps(faces, labels)[2]
     certain = labels[order] >= 0
-    named, stretch = labels[order][certain], stretch[certain]
+    named, segment = labels[order][certain], segment[certain]
     before, after = named[:-1], named[1:]
-    swapped = (np.diff(stretch) == 0) & (before != after) & np.isin(before, pair) & np.isin(after, pair)
+    swapped = (np.diff(segment) == 0) & (before != after) & np.isin(before, pair) & np.isin(after, pair)
     return 60.0 * float(swapped.sum()) / seen_s if seen_s else 0.0
 
 
@@ -211,18 +212,17 @@ def _tilt_deg(faces: RunFaces) -> float:
     return float(np.median(np.abs(np.degrees(np.arctan2(across[:, 1], across[:, 0])))))
 
 
-def _stretches(faces: RunFaces) -> tuple[IntArray, IntArray]:
-    """Faces by person and time, and which of the times of being seen without a break each then belongs to."""
-    order = np.lexsort((faces.time_s, faces.track))
-    anew = (np.diff(faces.track[order]) != 0) | (np.diff(faces.time_s[order]) > _BREAK_S)
-    return order.astype(np.int64), np.concatenate([[0], np.cumsum(anew)]).astype(np.int64)[: len(order)]
+def _segments(faces: RunFaces) -> tuple[IntArray, IntArray]:
+    """Order of the faces by person and time, and which unbroken segment of a person's each then belongs to."""
+    order, segment = unbroken(faces.track, faces.time_s, faces.time_s, _BREAK_S)
+    return order.astype(np.int64), segment
 
 
 def _steps(faces: RunFaces, labels: IntArray) -> tuple[IntArray, IntArray, float]:
     """Labels before and after each step of a person from frame to frame, and the time that all steps take, s."""
-    order, stretch = _stretches(faces)
+    order, segment = _segments(faces)
     step_s = np.diff(faces.time_s[order])
-    same = np.diff(stretch) == 0
+    same = np.diff(segment) == 0
     ordered = labels[order]
     return ordered[:-1][same], ordered[1:][same], float(step_s[same].sum())
 

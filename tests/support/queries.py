@@ -18,9 +18,8 @@ from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people import corrections as person_corrections
 from fertrack.storage.people import persons as who
 from fertrack.storage.people import thumbnails as portraits
-from fertrack.storage.queries import coverage as covering
+from fertrack.storage.queries import batches, latency, replay, resample, run_faces, statistics, timing
 from fertrack.storage.queries import events as happenings
-from fertrack.storage.queries import latency, person_episodes, replay, resample, run_faces, statistics, timing
 from fertrack.storage.queries import markers as named_times
 from fertrack.storage.queries import moments as conditions
 from fertrack.storage.queries import synchrony as pairs
@@ -54,13 +53,13 @@ persons, links, tracks_of_person = asked(who.persons), asked(who.links), asked(w
 actions, thumbnails = asked(person_actions.actions), asked(portraits.thumbnails)
 corrections = asked(person_corrections.corrections)
 expression_stats, transitions = asked(statistics.expression_stats), asked(statistics.transitions)
-episodes_of_persons = asked(person_episodes.person_episodes)
+episodes_of_persons = asked(statistics.person_episodes)
 since_marker, moments, synchrony = asked(latency.since_marker), asked(conditions.moments), asked(pairs.synchrony)
 resampled_timeline = asked(resample.resampled_timeline)
 runs = stored_runs.runs
 speed_over_time, stage_timings = asked(timing.speed_over_time), asked(stored_runs.stage_timings)
 load_run_faces, stored_results = asked(run_faces.load_run_faces), asked(replay.stored_results)
-run_coverage = asked(covering.run_coverage)
+run_coverage = asked(batches.run_coverage)
 original_config, previous_config = asked(rescore.original_config), asked(rescore.previous_config)
 diagnose = asked(diagnosis.diagnose)
 corrected_faces, calibrator_of = asked(scoring.corrected_faces), asked(scoring.calibrator_of)

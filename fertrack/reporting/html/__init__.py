@@ -6,13 +6,12 @@ Reading order::
     page              template, style and content policy
     run_facts         source, networks and cautions in words
     run_speed         speed of the run
-    persons           facts about each person
+    persons           facts about each person, and presence
     charts            timeline charts
     section_charts    presence, reliability and speed charts
     axes              time axis and marks
     bands             spread of single frames around the smoothed line
     thinning          fewer points without hiding peaks
-    presence          segments in which each person is in view
     transition_table  transitions between expressions
     video             the video beside the report
     comparison        the report of several runs

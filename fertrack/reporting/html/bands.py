@@ -26,8 +26,8 @@ class SpreadBands:
     """C bands over one common time axis, as closed outlines.
 
     Attributes:
-        time_s: float64 (M,), seconds: forth along the upper edge and back along the lower one, stretch by stretch.
-        values: float32 (M, C); a row of NaN between two stretches.
+        time_s: float64 (M,), seconds: forth along the upper edge and back along the lower one, segment by segment.
+        values: float32 (M, C); a row of NaN between two segments.
     """
 
     time_s: Float64Array
@@ -75,7 +75,7 @@ def spread_bands(
 def _slice_times(
     time_s: Float64Array, starts: npt.NDArray[np.intp], ends: npt.NDArray[np.intp], after_gap: BoolArray
 ) -> Float64Array:
-    """Middle of each slice; where a stretch begins or ends, its very first or last sample."""
+    """Middle of each slice; where a segment begins or ends, its very first or last sample."""
     middle: Float64Array = (time_s[starts] + time_s[ends]) / 2
     opens = after_gap[starts]
     opens[0] = True
@@ -86,12 +86,12 @@ def _slice_times(
 
 
 def _deviation(
-    time_s: Float64Array, smoothed: FloatArray, single: FloatArray, stretch: npt.NDArray[np.intp]
+    time_s: Float64Array, smoothed: FloatArray, single: FloatArray, segment: npt.NDArray[np.intp]
 ) -> Float64Array:
-    """Root mean square difference over the window, within each unbroken stretch, (N, C)."""
+    """Root mean square difference over the window, within each unbroken segment, (N, C)."""
     squared = np.square(single.astype(np.float64) - smoothed)
     before = np.vstack([np.zeros(squared.shape[1]), np.cumsum(squared, axis=0)])
-    first_of, last_of = np.searchsorted(stretch, stretch), np.searchsorted(stretch, stretch, side="right")
+    first_of, last_of = np.searchsorted(segment, segment), np.searchsorted(segment, segment, side="right")
     first = np.maximum(np.searchsorted(time_s, time_s - WINDOW_S / 2), first_of)
     last = np.minimum(np.searchsorted(time_s, time_s + WINDOW_S / 2, side="right"), last_of)
     mean = (before[last] - before[first]) / (last - first)[:, None]

@@ -21,6 +21,7 @@ from fertrack.reporting.html.axes import axis_label, bars, cut_marks, moments, s
 from fertrack.reporting.html.bands import SpreadBands
 from fertrack.reporting.html.persons import Person
 from fertrack.reporting.html.thinning import ThinLines
+from fertrack.storage.queries.segments import Segments
 from fertrack.types import EXPRESSIONS
 
 __all__ = ["overview", "person_chart", "rows_axis", "rows_height", "share_arrays", "to_json"]
@@ -53,8 +54,8 @@ def overview(persons: Sequence[Person], start_s: float, end_s: float, cuts_s: np
         cuts_s: when new shots begin, seconds.
     """
     rows = np.arange(len(persons), dtype=np.uint16)
-    seen = pd.concat([person.seen for person in persons])
-    seen_text = [f"seen {span_text(start, end)}" for start, end in zip(seen["start_s"], seen["end_s"], strict=True)]
+    seen = Segments.concatenated([person.seen for person in persons])
+    seen_text = [f"seen {span_text(start, end)}" for start, end in zip(seen.start_s, seen.end_s, strict=True)]
     traces = [_seen(seen, np.repeat(rows, [len(person.seen) for person in persons]), 0.7) | _hover(seen_text)]
     episodes = pd.concat([person.episodes for person in persons])
     row_of_episode = np.repeat(rows, [len(person.episodes) for person in persons])
@@ -229,17 +230,17 @@ def _packed(value: Any) -> dict[str, str]:
     return {"dtype": code, "bdata": base64.b64encode(raw).decode("ascii")}
 
 
-def _seen(seen: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:
+def _seen(seen: Segments, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:
     """Bars under the episodes: what shows between them is time in which no expression estimate held."""
-    return _bars(seen, rows, width) | {"name": UNCERTAIN_NAME, "meta": {"expression": UNCERTAIN_NAME, "kind": "seen"}}
+    return bars(seen.start_s, seen.end_s, rows, width) | {
+        "name": UNCERTAIN_NAME,
+        "meta": {"expression": UNCERTAIN_NAME, "kind": "seen"},
+    }
 
 
 def _band(expression: str, episodes: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:
-    return _bars(episodes, rows, width) | {"name": expression, "meta": {"expression": expression, "kind": "band"}}
-
-
-def _bars(spans: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:
-    return bars(spans["start_s"], spans["end_s"], rows, width)
+    band = bars(episodes["start_s"], episodes["end_s"], rows, width)
+    return band | {"name": expression, "meta": {"expression": expression, "kind": "band"}}
 
 
 def _band_outlines(bands: SpreadBands) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Facts about each person for the report: when seen, for how long, and which expression estimates won."""
+"""Facts about each person for the report: presence in view, and which expression estimates won."""
 
 from __future__ import annotations
 
@@ -7,21 +7,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from fertrack.reporting.config import ReportConfig
 from fertrack.storage.people.persons import persons as ask_persons
 from fertrack.storage.people.reference import full_label
+from fertrack.storage.queries.segments import Segments
 from fertrack.storage.queries.timeline import episodes as ask_episodes
 from fertrack.storage.queries.timeline import timeline as ask_timeline
-from fertrack.types import EXPRESSIONS, Float64Array
+from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fertrack.storage.stored_run import StoredRun
 
-__all__ = ["Person", "first_tracks", "load_persons", "most_visible", "persons_of", "uncertain_share"]
+__all__ = [
+    "Person",
+    "Presence",
+    "first_tracks",
+    "load_persons",
+    "most_visible",
+    "persons_of",
+    "presence_of",
+    "presence_rows",
+    "uncertain_share",
+]
 
 _LISTED_TRACKS = 3
+_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +53,7 @@ class Person:
         uncertain: share of that time in which no expression was certain enough.
         rows: this person's part of the timeline.
         episodes: this person's episodes.
-        seen: track, start_s, end_s of each unbroken stretch of time in which the person was seen.
+        seen: unbroken segments of time in which the person was seen.
     """
 
     track: int
@@ -54,7 +67,7 @@ class Person:
     uncertain: float
     rows: pd.DataFrame
     episodes: pd.DataFrame
-    seen: pd.DataFrame
+    seen: Segments
 
     @property
     def label(self) -> str:
@@ -93,7 +106,7 @@ def persons_of(
         persons: as from ``storage.people.persons.persons``.
         timeline: as from ``storage.queries.timeline``, confirmed rows only.
         episodes: as from ``storage.queries.timeline.episodes``.
-        gap_s: longest time without a face that does not break a stretch, seconds.
+        gap_s: longest time without a face that does not break a segment, seconds.
         interval_s: how long a frame is shown, seconds.
     """
     owner = first_tracks(persons)
@@ -103,7 +116,8 @@ def persons_of(
     for record in persons.sort_values("track").to_dict("records"):
         track = int(record["track"])
         rows = rows_of.get(track, timeline.iloc[:0])
-        seen = _stretches(track, rows["time_s"].to_numpy(np.float64), gap_s, interval_s)
+        time_s = rows["time_s"].to_numpy(np.float64)
+        seen = Segments.plain(np.full(len(rows), track, np.int64), time_s, time_s + interval_s).closed(gap_s)
         found.append(
             Person(
                 track=track,
@@ -111,7 +125,7 @@ def persons_of(
                 name=full_label(record["person"], record["number"]) if isinstance(record["person"], str) else "",
                 first_s=float(record["first_s"]),
                 last_s=float(record["last_s"]) + interval_s,
-                visible_s=float((seen["end_s"] - seen["start_s"]).sum()),
+                visible_s=float(seen.duration_s.sum()),
                 frames=int(record["frames"]),
                 shares={name: float(record[f"share_{name}"]) for name in EXPRESSIONS},
                 uncertain=float(record["share_uncertain"]),
@@ -139,7 +153,70 @@ def most_visible(persons: Sequence[Person], count: int) -> list[Person]:
     return sorted(chosen, key=lambda person: person.track)
 
 
-def _stretches(track: int, time_s: Float64Array, gap_s: float, interval_s: float) -> pd.DataFrame:
-    starts = np.flatnonzero(np.diff(time_s, prepend=-np.inf) > gap_s + interval_s)
-    ends = np.append(starts[1:], len(time_s))[: len(starts)] - 1
-    return pd.DataFrame({"track": track, "start_s": time_s[starts], "end_s": time_s[ends] + interval_s})
+@dataclass(frozen=True, slots=True, eq=False)
+class Presence:
+    """Times at which a person, or anybody, was seen.
+
+    Attributes:
+        label: who; "anybody" for all together.
+        seen: unbroken segments.
+        gaps: time between two of them.
+    """
+
+    label: str
+    seen: Segments
+    gaps: Segments
+
+    @property
+    def seen_s(self) -> float:
+        """Time seen, seconds."""
+        return float(self.seen.duration_s.sum())
+
+    @property
+    def longest_gap(self) -> tuple[float, float] | None:
+        """Start and end of the longest of the gaps, or None."""
+        if not len(self.gaps):
+            return None
+        longest = int(self.gaps.duration_s.argmax())
+        return float(self.gaps.start_s[longest]), float(self.gaps.end_s[longest])
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceRow:
+    """Time during which a person was seen without a longer break, as the row of a table.
+
+    Attributes:
+        label: who.
+        start_s: when it begins, s.
+        end_s: when it ends, s.
+        gap_s: how long the person is not seen then, s; 0 after the last one.
+    """
+
+    label: str
+    start_s: float
+    end_s: float
+    gap_s: float
+
+
+def presence_rows(persons: Sequence[Presence]) -> list[PresenceRow]:
+    """Presence as rows of a table, person after person."""
+    rows = []
+    for person in persons:
+        gap_after = dict(zip(person.gaps.start_s.tolist(), person.gaps.duration_s.tolist(), strict=True))
+        times = zip(person.seen.start_s.tolist(), person.seen.end_s.tolist(), strict=True)
+        rows += [PresenceRow(person.label, start, end, gap_after.get(end, 0.0)) for start, end in times]
+    return rows
+
+
+def presence_of(persons: Sequence[Person], start_s: float, end_s: float) -> tuple[Presence, list[Presence]]:
+    """Presence between two moments, of anybody and of each person.
+
+    The gaps of *anybody* include the time before the first and after the last face.
+    """
+    each = [Presence(person.label, person.seen, person.seen.gaps().lasting(_ROUNDING_S)) for person in persons]
+    every = Segments.concatenated([person.seen for person in persons])
+    anybody = every.regrouped(np.zeros(len(every), np.int64)).closed(_ROUNDING_S)
+    edges = np.array([start_s, end_s], np.float64)
+    around = Segments.concatenated([anybody, Segments.plain(np.zeros(2, np.int64), edges, edges)])
+    nobody = around.closed(_ROUNDING_S).gaps()
+    return Presence("anybody", anybody, nobody), each

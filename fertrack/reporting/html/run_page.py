@@ -22,8 +22,14 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import charts, section_charts
 from fertrack.reporting.html.bands import WINDOW_S, spread_bands
 from fertrack.reporting.html.page import render_page
-from fertrack.reporting.html.persons import Person, load_persons, most_visible, uncertain_share
-from fertrack.reporting.html.presence import presence_of, stretch_rows
+from fertrack.reporting.html.persons import (
+    Person,
+    load_persons,
+    most_visible,
+    presence_of,
+    presence_rows,
+    uncertain_share,
+)
 from fertrack.reporting.html.run_facts import calibration_rows, cards, notices, read_calibration, source_rows
 from fertrack.reporting.html.run_speed import Speed, read_speed
 from fertrack.reporting.html.thinning import ThinLines, thin_lines
@@ -184,7 +190,7 @@ def _render(
             "charted": charted,
             "in_overview": in_overview,
             "anybody": anybody,
-            "presence_rows": stretch_rows(presence),
+            "presence_rows": presence_rows(presence),
             "slices_s": {track: line.slice_s for track, (line, _) in lines.items()},
             "window_s": WINDOW_S,
             "transitions": transitions[0],

@@ -14,7 +14,8 @@ import pandas as pd
 
 from fertrack.reporting.html.axes import bars, cut_marks, moments, span_text, time_axis
 from fertrack.reporting.html.charts import rows_axis, rows_height
-from fertrack.reporting.html.presence import Presence
+from fertrack.reporting.html.persons import Presence
+from fertrack.storage.queries.segments import Segments
 
 if TYPE_CHECKING:
     from fertrack.expression.reliability import Reliability
@@ -39,7 +40,7 @@ def presence_chart(
     rows = [anybody, *persons]
     traces = [
         _spans([row.seen for row in rows], 0.62, "presence", "seen"),
-        _spans([[], *(row.gaps for row in persons)], 0.1, "gap", "not seen"),
+        _spans([anybody.gaps.select(slice(0, 0)), *(row.gaps for row in persons)], 0.1, "gap", "not seen"),
         *cut_marks(cuts_s, -0.5, len(rows) - 0.5),
     ]
     layout = {
@@ -156,14 +157,13 @@ def speed_chart(speed: pd.DataFrame, start_s: float, end_s: float) -> dict[str, 
     return {"data": traces, "layout": layout}
 
 
-def _spans(spans: Sequence[Sequence[tuple[float, float]]], width: float, kind: str, word: str) -> dict[str, Any]:
-    flat = [span for row in spans for span in row]
+def _spans(spans: Sequence[Segments], width: float, kind: str, word: str) -> dict[str, Any]:
     rows = np.repeat(np.arange(len(spans), dtype=np.uint16), [len(row) for row in spans])
-    starts, ends = (np.array([span[i] for span in flat], np.float64) for i in (0, 1))
+    every = Segments.concatenated(spans)
     return {
-        **bars(starts, ends, rows, width),
+        **bars(every.start_s, every.end_s, rows, width),
         "name": word,
         "meta": {"kind": kind},
-        "hovertext": [f"{word} {span_text(start, end)}" for start, end in flat],
+        "hovertext": [f"{word} {span_text(*times)}" for times in zip(every.start_s, every.end_s, strict=True)],
         "hovertemplate": "%{y}: %{hovertext}<extra></extra>",
     }

@@ -20,7 +20,7 @@ from fertrack.reporting.html.thinning import thin_lines
 from fertrack.reporting.html.wording import clock, count, duration, percent, plural
 from fertrack.storage.engine import open_database
 from fertrack.storage.people.persons import persons as ask_persons
-from fertrack.storage.queries.coverage import run_coverage
+from fertrack.storage.queries.batches import run_coverage
 from fertrack.storage.queries.timeline import episodes as ask_episodes
 from fertrack.storage.queries.timeline import timeline as ask_timeline
 from fertrack.types import EXPRESSIONS

@@ -10,8 +10,6 @@ from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Link, Person, TrackRow
 from fertrack.storage.people.reference import ByName, PersonRow, hint, matching, parse, person_label
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.faces import load_labels
-from fertrack.storage.queries.spans import label_seconds
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import LABELS
 
@@ -49,17 +47,12 @@ def persons(run: StoredRun) -> pd.DataFrame:
     of_run = sa.select(TrackRow).where(TrackRow.run_id == run.number)
     stored = {row.number: row for row in run.connection.execute(of_run).all()}
     found = [person for person in persons_of_run(run.connection, run.number) if person.tracks]
-    rows = load_labels(run.connection, run.number)
-    start_s, end_s = run.frames.of(rows.frame_index)
     found.sort(key=lambda person: (min(stored[track].first_s for track in person.tracks), person.tracks))
     place = {track: row for row, person in enumerate(found) for track in person.tracks}
-    group = np.array([place[track] for track in rows.track.tolist()], np.int64)
-    lasts_s = end_s - start_s
-    if not lasts_s.any():  # a single picture has no duration: every row counts the same
-        lasts_s = np.ones(len(lasts_s))
-    seconds = label_seconds(group, rows.label, lasts_s, len(found))
-    totals = seconds.sum(axis=1, keepdims=True)
-    shares = np.divide(seconds, totals, out=np.zeros_like(seconds), where=totals > 0.0)
+    rows = run.segments.rows
+    shares = rows.regrouped(np.array([place[track] for track in rows.group.tolist()], np.int64)).label_shares(
+        len(found)
+    )
     of = [[stored[track] for track in person.tracks] for person in found]
     table = pd.DataFrame(
         {

@@ -1,6 +1,6 @@
 """Questions about stored runs, answered as DataFrames: the one public place for them.
 
-Each is a function of a ``StoredRun``, those of ``statistics``, ``person_episodes``, ``moments`` and ``latency`` also of
+Each is a function of a ``StoredRun``, those of ``statistics``, ``moments`` and ``latency`` also of
 all runs, as ``Database.run`` and ``Database.runs`` open them::
 
     from fertrack.storage.queries.statistics import transitions
@@ -16,15 +16,11 @@ Reading order::
 
     timeline         faces, persons, episodes and timelines of one run
     faces            rows as numpy columns
-    spans            segments of equal labels in frames
-    segments         segments of tracks, joined to episodes
+    segments         algebra of time segments
     episode_store    stored episodes
     batches          runs, subjects and coverage that answers share
-    coverage         certain, uncertain and faceless time
-    person_episodes  episodes of persons
-    statistics       shares, durations and transitions
+    statistics       episodes of persons, shares and transitions
     moments          moments at which conditions hold
-    intervals        algebra of time intervals
     markers          named moments, imported from CSV
     latency          reaction times after markers
     synchrony        two persons compared over time

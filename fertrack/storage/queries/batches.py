@@ -13,21 +13,22 @@ import pandas as pd
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.people.subjects import Subjects, load_subjects
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.episode_store import RunStretches, load_stretches, runs_in_batches
-from fertrack.storage.queries.segments import Stretches
+from fertrack.storage.queries.episode_store import RunSegments, load_segments, runs_in_batches
+from fertrack.storage.queries.segments import Segments
 from fertrack.storage.stored_run import AllRuns, StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, IntArray
+from fertrack.types import EXPRESSIONS, Float64Array, IntArray
 
 __all__ = [
     "LABELS",
     "STATES",
-    "SubjectStretches",
+    "SubjectSegments",
     "categories",
     "check_durations",
     "coverage",
     "coverage_sentence",
     "each_batch",
     "joined_answer",
+    "run_coverage",
 ]
 
 LABELS = (*EXPRESSIONS, "uncertain")
@@ -36,51 +37,46 @@ STATES = (*LABELS, "no face")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SubjectStretches:
+class SubjectSegments:
     """Segments of some runs, and their subjects.
 
     Attributes:
         runs: their numbers, ascending.
         subjects: S people.
-        rows: E stretches.
-        subject: int64 (E,), index of each one's subject.
+        rows: E segments, by run and track; their group is the index of a subject.
+        track: int64 (E,), the track of each.
         shown_s: (S,), how long the frames of each subject's run were shown, seconds.
     """
 
     runs: tuple[int, ...]
     subjects: Subjects
-    rows: Stretches
-    subject: IntArray
+    rows: Segments
+    track: IntArray
     shown_s: Float64Array
 
     def seconds(self) -> Float64Array:
         """Time per subject and state, (S, 9): the seven expressions, uncertain, no face."""
-        column = np.where(self.rows.label == UNCERTAIN, len(EXPRESSIONS), self.rows.label)
-        wide = len(LABELS)
-        summed = np.bincount(
-            self.subject * wide + column,
-            weights=self.rows.end_s - self.rows.start_s,
-            minlength=len(self.subjects) * wide,
-        ).reshape(-1, wide)
-        unseen = np.maximum(self.shown_s - summed.sum(axis=1), 0.0)
-        return np.column_stack([summed, unseen])
+        seen = self.rows.seconds_by_label(len(self.subjects))
+        unseen = np.maximum(self.shown_s - seen.sum(axis=1), 0.0)
+        return np.column_stack([seen, unseen])
 
 
-def each_batch(stored: StoredRun | AllRuns) -> Iterator[SubjectStretches]:
+def each_batch(stored: StoredRun | AllRuns) -> Iterator[SubjectSegments]:
     """Segments of one run, or of all, some runs at a time."""
     if isinstance(stored, StoredRun):
-        yield _of_subjects([stored.number], stored.stretches, stored.subjects)
+        yield _of_subjects([stored.number], stored.segments, stored.subjects)
         return
     for runs in runs_in_batches(stored.connection):
-        yield _of_subjects(runs, load_stretches(stored.connection, runs), load_subjects(stored.connection, runs))
+        yield _of_subjects(runs, load_segments(stored.connection, runs), load_subjects(stored.connection, runs))
 
 
-def _of_subjects(runs: Sequence[int], loaded: RunStretches, subjects: Subjects) -> SubjectStretches:
-    return SubjectStretches(
+def _of_subjects(runs: Sequence[int], loaded: RunSegments, subjects: Subjects) -> SubjectSegments:
+    track = loaded.rows.group
+    return SubjectSegments(
         runs=tuple(runs),
         subjects=subjects,
-        rows=loaded.rows,
-        subject=subjects.of(loaded.run, loaded.rows.track) if len(loaded.rows) else np.empty(0, np.int64),
+        rows=loaded.rows.regrouped(subjects.of(loaded.run, track)) if len(track) else loaded.rows,
+        track=track,
         shown_s=np.array([loaded.shown_s[int(number)] for number in subjects.run], np.float64),
     )
 
@@ -88,7 +84,7 @@ def _of_subjects(runs: Sequence[int], loaded: RunStretches, subjects: Subjects) 
 def joined_answer(
     stored: StoredRun | AllRuns,
     who: str | int | None,
-    part: Callable[[SubjectStretches, IntArray], pd.DataFrame],
+    part: Callable[[SubjectSegments, IntArray], pd.DataFrame],
     *,
     units: dict[str, str],
 ) -> pd.DataFrame:
@@ -126,7 +122,7 @@ def coverage(seconds: Float64Array) -> dict[str, float]:
     """Coverage of the time asked about: known, uncertain, or without a face; person-seconds.
 
     Args:
-        seconds: (..., 9), as from ``SubjectStretches.seconds``.
+        seconds: (..., 9), as from ``SubjectSegments.seconds``.
     """
     summed = seconds.reshape(-1, len(STATES)).sum(axis=0)
     return {
@@ -134,6 +130,40 @@ def coverage(seconds: Float64Array) -> dict[str, float]:
         "uncertain_s": float(summed[-2]),
         "no_face_s": float(summed[-1]),
     }
+
+
+def run_coverage(
+    run: StoredRun,
+    *,
+    tracks: Sequence[int] | None = None,
+    from_s: float | None = None,
+    to_s: float | None = None,
+) -> dict[str, float]:
+    """Person-seconds of one run, of everybody or of one person.
+
+    Tracks that are one person count once.
+
+    Args:
+        run: the run.
+        tracks: only these, taken for one person.
+        from_s: only time from here, seconds.
+        to_s: only time before here, seconds.
+
+    Returns:
+        certain_s, uncertain_s and no_face_s, which add up to the time asked about, once for each person.
+    """
+    every = run.segments.rows
+    rows = every if tracks is None else every.select(np.isin(every.group, list(tracks)))
+    whole = from_s is None and to_s is None
+    low, high = -np.inf if from_s is None else from_s, np.inf if to_s is None else to_s
+    shown_s = run.segments.shown_s[run.number] if whole else run.frames.shown_between(low, high)
+    people = 1 if tracks is not None else len(run.subjects)
+    who = np.zeros(len(rows), np.int64)
+    if tracks is None and len(rows):
+        who = run.subjects.of(run.number, rows.group)
+    seconds = rows.regrouped(who).clipped(low, high).seconds_by_label(people)
+    unseen_s: Float64Array = np.maximum(shown_s - seconds.sum(axis=1), 0.0)
+    return coverage(np.column_stack([seconds, unseen_s]))
 
 
 def coverage_sentence(coverage: dict[str, float]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import sqlalchemy as sa
@@ -13,39 +13,40 @@ from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
 from fertrack.storage.models import Face, Run, TrackRow
 from fertrack.storage.packing import fetch_tuples
 from fertrack.storage.queries.faces import FrameTimes, frame_times
-from fertrack.storage.queries.segments import Stretches, find_stretches
+from fertrack.storage.queries.segments import Segments
 from fertrack.types import Float64Array, IntArray
 
-__all__ = ["RunStretches", "load_stretches", "runs_in_batches", "runs_without_episodes", "store_episodes"]
+__all__ = ["RunSegments", "load_segments", "runs_in_batches", "runs_without_episodes", "store_episodes"]
 
 _ROWS_AT_ONCE = 20_000
 _FACES_AT_ONCE = 500_000
 
-_STORED = (
-    EpisodeRow.track,
-    EpisodeRow.first_frame,
-    EpisodeRow.label,
-    EpisodeRow.frames,
-    EpisodeRow.start_s,
-    EpisodeRow.apex_s,
-    EpisodeRow.end_s,
-    EpisodeRow.mean_probability,
-    EpisodeRow.peak_probability,
-)
+_STORED = {
+    "group": EpisodeRow.track,
+    "label": EpisodeRow.label,
+    "first_frame": EpisodeRow.first_frame,
+    "frames": EpisodeRow.frames,
+    "start_s": EpisodeRow.start_s,
+    "end_s": EpisodeRow.end_s,
+    "apex_s": EpisodeRow.apex_s,
+    "mean": EpisodeRow.mean_probability,
+    "peak": EpisodeRow.peak_probability,
+}
+"""Columns of ``Segments``, and where they are stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RunStretches:
+class RunSegments:
     """Segments of some runs.
 
     Attributes:
-        run: int64 (E,), the run of each stretch.
-        rows: the E stretches, by run, then by track.
+        run: int64 (E,), the run of each segment.
+        rows: the E segments, by run, then by track, which is their group.
         shown_s: time the frames of each run were shown, seconds, by run.
     """
 
     run: IntArray
-    rows: Stretches
+    rows: Segments
     shown_s: dict[int, float]
 
 
@@ -56,8 +57,8 @@ def store_episodes(connection: sa.Connection, run: int) -> int:
     frames = frame_times(connection, run)
     stored = 0
     for part in _parts_by_track(connection, run, frames):
-        names = [column.key for column in _STORED]
-        columns = [getattr(part, field.name).tolist() for field in fields(part)]
+        names = [column.key for column in _STORED.values()]
+        columns = [getattr(part, name).tolist() for name in _STORED]
         rows = [{"run_id": run, **dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
         if rows:
             connection.execute(sa.insert(EpisodeRow), rows)
@@ -75,7 +76,7 @@ def runs_without_episodes(connection: sa.Connection) -> list[int]:
     return list(connection.scalars(missing))
 
 
-def load_stretches(connection: sa.Connection, runs: Sequence[int]) -> RunStretches:
+def load_segments(connection: sa.Connection, runs: Sequence[int]) -> RunSegments:
     """Segments of some runs: as stored; of runs whose episodes are not stored (yet), computed from their faces.
 
     Args:
@@ -83,12 +84,12 @@ def load_stretches(connection: sa.Connection, runs: Sequence[int]) -> RunStretch
         runs: numbers of runs, ascending.
     """
     if not runs:
-        return RunStretches(np.empty(0, np.int64), Stretches.empty(), {})
+        return RunSegments(np.empty(0, np.int64), Segments.concatenated([]), {})
     wanted = EpisodeRow.run_id.between(runs[0], runs[-1])
     table = np.array(
         fetch_tuples(
             connection,
-            sa.select(EpisodeRow.run_id, *_STORED)
+            sa.select(EpisodeRow.run_id, *_STORED.values())
             .where(wanted)
             .order_by(EpisodeRow.run_id, EpisodeRow.track, EpisodeRow.first_frame),
         ),
@@ -106,11 +107,11 @@ def load_stretches(connection: sa.Connection, runs: Sequence[int]) -> RunStretch
             found.append(computed)
             numbers.append(np.full(len(computed), run, np.int64))
     if len(found) == 1:
-        return RunStretches(numbers[0], found[0], shown_s)
-    every = Stretches(*(np.concatenate([getattr(part, each.name) for part in found]) for each in fields(Stretches)))
+        return RunSegments(numbers[0], found[0], shown_s)
+    every = Segments.concatenated(found)
     run_of = np.concatenate(numbers)
-    order = np.lexsort((every.first_frame, every.track, run_of))
-    return RunStretches(run_of[order], every.select(order), shown_s)
+    order = np.lexsort((every.first_frame, every.group, run_of))
+    return RunSegments(run_of[order], every.select(order), shown_s)
 
 
 def runs_in_batches(connection: sa.Connection) -> Iterator[list[int]]:
@@ -127,8 +128,8 @@ def runs_in_batches(connection: sa.Connection) -> Iterator[list[int]]:
         yield batch
 
 
-def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> Iterator[Stretches]:
-    """The stretches of the run's tracks, computed from the faces: several short tracks, or one long one, at a time."""
+def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> Iterator[Segments]:
+    """The segments of the run's tracks, computed from the faces: several short tracks, or one long one, at a time."""
     counted = connection.execute(
         sa.select(TrackRow.number, TrackRow.faces).where(TrackRow.run_id == run).order_by(TrackRow.number)
     ).all()
@@ -144,10 +145,10 @@ def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> 
         table = np.array(fetch_tuples(connection, labels), np.float64).reshape(-1, 4)
         track, frame_index, label = (table[:, column].astype(np.int64) for column in range(3))
         start_s, end_s = frames.of(frame_index)
-        yield find_stretches(
-            track=track,
-            frame_index=frame_index,
+        yield Segments.of(
+            group=track,
             label=label,
+            frame=frame_index,
             start_s=start_s,
             end_s=end_s,
             probability=table[:, 3],
@@ -155,18 +156,13 @@ def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> 
         start = stop
 
 
-def _computed(connection: sa.Connection, run: int) -> tuple[Stretches, float]:
+def _computed(connection: sa.Connection, run: int) -> tuple[Segments, float]:
     frames = frame_times(connection, run)
-    parts = list(_parts_by_track(connection, run, frames))
-    shown_s = frames.shown_s
-    if not parts:
-        return Stretches.empty(), shown_s
-    return Stretches(
-        *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Stretches))
-    ), shown_s
+    return Segments.concatenated(list(_parts_by_track(connection, run, frames))), frames.shown_s
 
 
-def _from_table(table: Float64Array) -> Stretches:
-    track, first_frame, label, frames = (table[:, column].astype(np.int64) for column in range(1, 5))
-    start_s, apex_s, end_s, mean, peak = (table[:, column].copy() for column in range(5, 10))
-    return Stretches(track, first_frame, label, frames, start_s, apex_s, end_s, mean, peak)
+def _from_table(table: Float64Array) -> Segments:
+    columns = dict(zip(_STORED, table[:, 1:].T.copy(), strict=True))
+    whole = {name: columns.pop(name).astype(np.int64) for name in ("group", "label", "first_frame", "frames")}
+    certain_s = columns["end_s"] - columns["start_s"]
+    return Segments(**whole, **columns, certain_s=certain_s, uncertain_s=np.zeros(len(table)))

@@ -11,21 +11,22 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, TrackRow
 from fertrack.storage.packing import PACKED, fetch_columns, unpack_joined
-from fertrack.storage.queries.spans import frame_ends
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, Float64Array, FloatArray, IntArray
 
 __all__ = [
     "Cuts",
     "FaceColumns",
     "FrameTimes",
-    "LabelColumns",
     "check_track",
+    "frame_ends",
     "frame_times",
     "load_cuts",
     "load_faces",
     "load_frames",
-    "load_labels",
 ]
+
+_MAX_FRAME_S = 1.0
+_MAX_FRAME_INTERVALS = 4.0
 
 
 def check_track(connection: sa.Connection, run: int, track: int | None) -> None:
@@ -92,6 +93,27 @@ class FrameTimes(NamedTuple):
     def span_s(self) -> tuple[float, float]:
         """When the first frame is shown, and when the last one stops being shown, seconds; 0, 0 without any."""
         return (float(self.start_s.min()), float(self.end_s.max())) if len(self.frame) else (0.0, 0.0)
+
+
+def frame_ends(time_s: Float64Array, fps: float = 0.0) -> Float64Array:
+    """When each frame stops being the newest, seconds.
+
+    A frame lasts until the next one, but no longer than 1 s or four median intervals, whichever is more: after that
+    the source paused, and nothing is known of that time. The last frame lasts a median interval; an only frame 1 / fps,
+    or no time at all if fps is 0.
+
+    Args:
+        time_s: (F,), presentation times of all analysed frames, never decreasing.
+        fps: frame rate of the source.
+    """
+    if len(time_s) < 2:
+        return time_s + (1.0 / fps if fps > 0.0 else 0.0)
+    interval_s = np.diff(time_s)
+    typical_s = float(np.median(interval_s))
+    longest_s = max(_MAX_FRAME_S, _MAX_FRAME_INTERVALS * typical_s)
+    lasts_s = np.append(np.minimum(interval_s, longest_s), typical_s)
+    ends: Float64Array = time_s + lasts_s
+    return ends
 
 
 def frame_times(connection: sa.Connection, run: int) -> FrameTimes:
@@ -172,21 +194,3 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
         probabilities=unpack_joined(probabilities, count, classes),
         face_index=face_index,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelColumns:
-    """Labels of the confirmed faces of one run. Arrays of one length N."""
-
-    track: IntArray
-    frame_index: IntArray
-    label: IntArray
-    probability: Float64Array
-
-
-def load_labels(connection: sa.Connection, run: int, track: int | None = None) -> LabelColumns:
-    """Labels of a run, or of one track of it; SQLite answers this from the index alone."""
-    statement = sa.select(Face.track, Face.frame_index, Face.label, Face.probability).where(
-        Face.run_id == run, Face.track.is_not(None) if track is None else Face.track == track
-    )
-    return LabelColumns(*fetch_columns(connection, statement, (np.int64, np.int64, np.int64, np.float64)))

@@ -10,11 +10,12 @@ from fertrack.errors import StorageError
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
 from fertrack.storage.people.subjects import subject_columns
-from fertrack.storage.queries.batches import STATES, SubjectStretches, categories, check_durations, joined_answer
+from fertrack.storage.queries.batches import STATES, SubjectSegments, categories, check_durations, joined_answer
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.queries.markers import outside_sentence
-from fertrack.storage.queries.segments import JoinedEpisodes, join_episodes
+from fertrack.storage.queries.segments import Segments
+from fertrack.storage.queries.statistics import episodes_of
 from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN, IntArray
 
@@ -63,8 +64,8 @@ def since_marker(
     check_durations(within_s=within_s, min_duration_s=min_duration_s, max_gap_s=max_gap_s)
     marked, spans, outside = _marked(run, label)
 
-    def part(batch: SubjectStretches, asked: IntArray) -> pd.DataFrame:
-        found = join_episodes(batch.rows, batch.subject, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+    def part(batch: SubjectSegments, asked: IntArray) -> pd.DataFrame:
+        found = episodes_of(batch, max_gap_s, min_duration_s)
         rows = [
             (name, time_s, subject, *_first_change(batch, found, int(subject), time_s, within_s, span_s=spans[number]))
             for subject in asked
@@ -120,8 +121,8 @@ def _marked(
 
 
 def _first_change(
-    batch: SubjectStretches,
-    found: JoinedEpisodes,
+    batch: SubjectSegments,
+    found: Segments,
     subject: int,
     time_s: float,
     within_s: float,
@@ -129,16 +130,15 @@ def _first_change(
     span_s: tuple[float, float],
 ) -> tuple[int, int, float, float, float]:
     """State before, expression after (-1 if none), its onset, and time uncertain and without a face until then."""
-    mine = slice(*np.searchsorted(found.subject, [subject, subject + 1]).tolist())
-    onset_s, offset_s, label = found.onset_s[mine], found.offset_s[mine], found.label[mine]
-    rows = batch.subject == subject
-    starts_s, ends_s, labels = batch.rows.start_s[rows], batch.rows.end_s[rows], batch.rows.label[rows]
+    mine = slice(*np.searchsorted(found.group, [subject, subject + 1]).tolist())
+    onset_s, offset_s, label = found.start_s[mine], found.end_s[mine], found.label[mine]
+    rows = batch.rows.select(batch.rows.group == subject)
     held = np.flatnonzero((onset_s <= time_s) & (time_s < offset_s))
-    shown = np.flatnonzero((starts_s <= time_s) & (time_s < ends_s))
+    shown = np.flatnonzero((rows.start_s <= time_s) & (time_s < rows.end_s))
     if len(held):
         before = int(label[held[0]])
     elif len(shown):
-        before = _UNCERTAIN if labels[shown[0]] == UNCERTAIN else int(labels[shown[0]])
+        before = _UNCERTAIN if rows.label[shown[0]] == UNCERTAIN else int(rows.label[shown[0]])
     else:
         before = _NO_FACE
     known = before
@@ -148,7 +148,7 @@ def _first_change(
     after, onset = (int(label[later[0]]), float(onset_s[later[0]])) if len(later) else (-1, np.nan)
     # What was before the first frame or after the last one was not looked at.
     from_s, until_s = np.clip([time_s, onset if len(later) else time_s + within_s], *span_s).tolist()
-    overlap_s = np.clip(np.minimum(ends_s, until_s) - np.maximum(starts_s, from_s), 0.0, None)
-    uncertain_s = float(overlap_s[labels == UNCERTAIN].sum())
-    no_face_s = max(0.0, until_s - from_s - float(overlap_s.sum()))
+    until_then = rows.clipped(from_s, until_s)
+    uncertain_s = float(until_then.duration_s[until_then.label == UNCERTAIN].sum())
+    no_face_s = max(0.0, until_s - from_s - float(until_then.duration_s.sum()))
     return before, after, onset, uncertain_s, no_face_s

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Face
 from fertrack.storage.packing import fetch_tuples
-from fertrack.storage.queries.batches import SubjectStretches, check_durations, coverage, each_batch
+from fertrack.storage.queries.batches import SubjectSegments, check_durations, coverage, each_batch
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_times
-from fertrack.storage.queries.intervals import Intervals, at_least, closed
+from fertrack.storage.queries.segments import Segments
 from fertrack.storage.queries.timeline import label_index
 from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import IntArray
@@ -90,7 +90,7 @@ def moments(
         whom = [_whom(batch, each, everywhere=everywhere) for each in asked]
         missing -= {each.who for each, who in zip(asked, whom, strict=True) if len(who)}
         met = [
-            closed(_meeting(run.connection, batch, each, who), max_gap_s) for each, who in zip(asked, whom, strict=True)
+            _meeting(run.connection, batch, each, who).closed(max_gap_s) for each, who in zip(asked, whom, strict=True)
         ]
         parts.append(_rows(batch, asked, met, min_duration_s))
         concerned = np.unique(np.concatenate(whom))
@@ -106,7 +106,7 @@ def moments(
     return note_columns(table)
 
 
-def _whom(batch: SubjectStretches, condition: Condition, *, everywhere: bool) -> IntArray:
+def _whom(batch: SubjectSegments, condition: Condition, *, everywhere: bool) -> IntArray:
     if condition.who is None:
         return np.arange(len(batch.subjects), dtype=np.int64)
     if everywhere and not batch.subjects.knows(condition.who):
@@ -114,23 +114,21 @@ def _whom(batch: SubjectStretches, condition: Condition, *, everywhere: bool) ->
     return batch.subjects.find(condition.who)
 
 
-def _meeting(connection: sa.Connection, batch: SubjectStretches, condition: Condition, who: IntArray) -> Intervals:
+def _meeting(connection: sa.Connection, batch: SubjectSegments, condition: Condition, who: IntArray) -> Segments:
     """When each of these subjects met the condition, frame by frame."""
     label = label_index(condition.expression)
     rows = batch.rows
-    candidates = (rows.label == label) & np.isin(batch.subject, who) & (rows.peak > condition.above)
+    candidates = (rows.label == label) & np.isin(rows.group, who)
     if condition.above == 0.0:
-        candidates = (rows.label == label) & np.isin(batch.subject, who)
-        subject = batch.subject[candidates]
-        return Intervals(batch.subjects.run[subject], subject, rows.start_s[candidates], rows.end_s[candidates])
+        return rows.select(candidates)
+    candidates &= rows.peak > condition.above
     parts = []
-    track_run = batch.subjects.run[batch.subject]
+    track_run = batch.subjects.run[rows.group]
     for run in np.unique(track_run[candidates]).tolist():
-        tracks = np.unique(rows.track[candidates & (track_run == run)])
+        tracks = np.unique(batch.track[candidates & (track_run == run)])
         frame, track = _faces_above(connection, run, tracks, label, condition.above)
-        subject = batch.subjects.of(run, track)
-        parts.append(Intervals(np.full(len(frame), run), subject, *frame_times(connection, run).of(frame)))
-    return Intervals.joined(parts)
+        parts.append(Segments.plain(batch.subjects.of(run, track), *frame_times(connection, run).of(frame)))
+    return Segments.concatenated(parts)
 
 
 def _faces_above(
@@ -151,45 +149,50 @@ def _faces_above(
 
 
 def _rows(
-    batch: SubjectStretches, conditions: Sequence[Condition], met: Sequence[Intervals], min_duration_s: float
+    batch: SubjectSegments, conditions: Sequence[Condition], met: Sequence[Segments], min_duration_s: float
 ) -> pd.DataFrame:
     if len(conditions) == 1 and conditions[0].people == 1:
-        found = met[0]
+        found = met[0].lasting(min_duration_s)
+        run = batch.subjects.run[found.group]
+        order = np.lexsort((found.group, found.start_s, run))
+        found, run = found.select(order), run[order]
+        persons = batch.subjects.label[found.group].tolist()
+        lasts_s = [f"{seconds:.3f}" for seconds in found.duration_s.tolist()]
     else:
-        held = [at_least(each, condition.people) for condition, each in zip(conditions, met, strict=True)]
-        found = at_least(Intervals.joined(held), len(conditions))
-    found = found.select(found.end_s - found.start_s >= min_duration_s - 1e-9)
-    found = found.select(np.lexsort((found.subject, found.start_s, found.run)))
-    alone = len(conditions) == 1 and conditions[0].people == 1
-    if alone:
-        persons = batch.subjects.label[found.subject].tolist()
-        lasts_s = [f"{seconds:.3f}" for seconds in (found.end_s - found.start_s).tolist()]
-    else:
+        held = [
+            each.overlapping(condition.people, batch.subjects.run[each.group])
+            for condition, each in zip(conditions, met, strict=True)
+        ]
+        every = Segments.concatenated(held)
+        found = every.overlapping(len(conditions), every.group).lasting(min_duration_s)
+        found = found.select(np.lexsort((found.start_s, found.group)))
+        run = found.group
         persons, lasts_s = _who_took_part(batch, found, met)
     return pd.DataFrame(
         {
-            "run": found.run,
+            "run": run,
             "persons": pd.Series(persons, dtype="str"),
             "persons_s": pd.Series(lasts_s, dtype="str"),
             "start_s": found.start_s,
             "end_s": found.end_s,
-            "duration_s": found.end_s - found.start_s,
+            "duration_s": found.duration_s,
         }
     )
 
 
-def _who_took_part(batch: SubjectStretches, found: Intervals, met: Sequence[Intervals]) -> tuple[list[str], list[str]]:
+def _who_took_part(batch: SubjectSegments, found: Segments, met: Sequence[Segments]) -> tuple[list[str], list[str]]:
     """Per moment, who met a condition within it, and for how long; longest first."""
-    every = closed(Intervals.joined(met), 0.0)  # who met two conditions at once counts once
-    every = every.select(np.lexsort((every.start_s, every.run)))
-    first_of, last_of = np.searchsorted(every.run, found.run), np.searchsorted(every.run, found.run, side="right")
+    every = Segments.concatenated(met).closed()  # who met two conditions at once counts once
+    run_of = batch.subjects.run[every.group]
+    order = np.lexsort((every.start_s, run_of))
+    every, run_of = every.select(order), run_of[order]
+    first_of, last_of = np.searchsorted(run_of, found.group), np.searchsorted(run_of, found.group, side="right")
     names, lasts_s = [], []
     for run_first, run_last, start_s, end_s in zip(first_of, last_of, found.start_s, found.end_s, strict=True):
-        part = slice(int(run_first), int(run_last))
-        within_s = np.minimum(every.end_s[part], end_s) - np.maximum(every.start_s[part], start_s)
-        overlaps = within_s > 1e-9
-        subjects, owner = np.unique(every.subject[part][overlaps], return_inverse=True)
-        seconds = np.bincount(owner, within_s[overlaps], minlength=len(subjects)).round(3)
+        within = every.select(slice(int(run_first), int(run_last))).clipped(start_s, end_s)
+        within = within.select(within.duration_s > 1e-9)
+        subjects, owner = np.unique(within.group, return_inverse=True)
+        seconds = np.bincount(owner, within.duration_s, minlength=len(subjects)).round(3)
         order = np.lexsort((subjects, -seconds))
         names.append(", ".join(batch.subjects.label[subjects[order]].tolist()))
         lasts_s.append(", ".join(f"{each:.3f}" for each in seconds[order]))

@@ -1,4 +1,4 @@
-"""Statistics of persons, of one run or of all: shares of time, episodes, transitions. All from stored episodes."""
+"""Statistics of persons, of one run or of all: episodes, shares of time, transitions. All from stored episodes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import pandas as pd
 
 from fertrack.storage.config import LONGEST_BREAK_S, LONGEST_GAP_S, SHORTEST_EPISODE_S
 from fertrack.storage.people.subjects import subject_columns
-from fertrack.storage.queries.batches import STATES, SubjectStretches, categories, check_durations, joined_answer
+from fertrack.storage.queries.batches import STATES, SubjectSegments, categories, check_durations, joined_answer
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.segments import join_episodes
+from fertrack.storage.queries.segments import Segments
+from fertrack.storage.queries.timeline import label_index
 from fertrack.storage.stored_run import AllRuns, StoredRun
-from fertrack.types import EXPRESSIONS, Float64Array, IntArray
+from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, IntArray
 
-__all__ = ["expression_stats", "transitions"]
+__all__ = ["episodes_of", "expression_stats", "person_episodes", "transitions"]
 
+_SECONDS = ("onset_s", "apex_s", "offset_s", "duration_s", "uncertain_s", "no_face_s")
+_EPISODE_UNITS = {**dict.fromkeys(_SECONDS, "s"), "mean_probability": "1", "peak_probability": "1"}
 _UNITS = {
     "seconds": "s",
     "share_of_face_time": "1",
@@ -24,6 +27,65 @@ _UNITS = {
     "longest_s": "s",
     "per_minute": "1/min",
 }
+
+
+def person_episodes(
+    run: StoredRun | AllRuns,
+    *,
+    who: str | int | None = None,
+    expression: str | None = None,
+    min_duration_s: float = SHORTEST_EPISODE_S,
+    max_gap_s: float = LONGEST_GAP_S,
+) -> pd.DataFrame:
+    """One row per segment of time in which a person kept one expression; by run, by person, by time.
+
+    An episode may be interrupted for up to ``max_gap_s`` by time in which the person is *uncertain* or not seen;
+    another expression ends it at once. *Uncertain* itself makes no episodes. It lasts until its last frame stops
+    being shown.
+
+    Args:
+        run: one run, or all: see ``Database.runs``.
+        who: only this person: a name, "P3", "ID 5" or a number; see ``Subjects.find``.
+        expression: only this one of ``EXPRESSIONS``.
+        min_duration_s: leave out shorter ones (after joining), seconds.
+        max_gap_s: longest interruption, seconds.
+
+    Returns:
+        Columns run, person, track (the person's first), expression (categorical), onset_s, apex_s (when the highest
+        probability is reached), offset_s, duration_s, uncertain_s and no_face_s (interruptions within the episode;
+        s), mean_probability and peak_probability (smoothed, over the frames with the expression), frames.
+        ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s of all the time asked about.
+
+    Raises:
+        RunNotFoundError: there is nobody of that name.
+        ValueError: a negative duration or gap, or no such expression.
+    """
+    check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
+    label = None if expression is None else label_index(expression)
+    if label == UNCERTAIN:
+        raise ValueError(f"uncertain makes no episodes: expression must be one of {', '.join(EXPRESSIONS)}")
+
+    def part(batch: SubjectSegments, asked: IntArray) -> pd.DataFrame:
+        found = episodes_of(batch, max_gap_s, min_duration_s, asked)
+        if label is not None:
+            found = found.select(found.label == label)
+        return pd.DataFrame(
+            {
+                **subject_columns(batch.subjects, found.group),
+                "expression": categories(found.label, EXPRESSIONS),
+                "onset_s": found.start_s,
+                "apex_s": found.apex_s,
+                "offset_s": found.end_s,
+                "duration_s": found.duration_s,
+                "uncertain_s": found.uncertain_s,
+                "no_face_s": np.maximum(found.duration_s - found.certain_s - found.uncertain_s, 0.0),
+                "mean_probability": found.mean,
+                "peak_probability": found.peak,
+                "frames": found.frames,
+            }
+        )
+
+    return joined_answer(run, who, part, units=dict(_EPISODE_UNITS))
 
 
 def expression_stats(
@@ -39,7 +101,7 @@ def expression_stats(
         run: one run, or all: see ``Database.runs``.
         who: only this person; see ``Subjects.find``.
         min_duration_s: shorter episodes are not counted (their time is), seconds.
-        max_gap_s: longest interruption of an episode, as in ``person_episodes``, seconds.
+        max_gap_s: longest interruption of an episode, seconds.
 
     Returns:
         Columns run, person, track (the person's first), state (categorical), seconds (time with that label, frame by
@@ -53,7 +115,7 @@ def expression_stats(
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s)
 
-    def part(batch: SubjectStretches, asked: IntArray) -> pd.DataFrame:
+    def part(batch: SubjectSegments, asked: IntArray) -> pd.DataFrame:
         seconds = batch.seconds()[asked]
         seen_s = seconds[:, :-1].sum(axis=1, keepdims=True)
         counts, sums_s, longest_s = _episodes(batch, asked, max_gap_s, min_duration_s)
@@ -112,13 +174,10 @@ def transitions(
     """
     check_durations(min_duration_s=min_duration_s, max_gap_s=max_gap_s, max_break_s=max_break_s)
 
-    def part(batch: SubjectStretches, asked: IntArray) -> pd.DataFrame:
-        mine = np.isin(batch.subject, asked)
-        found = join_episodes(
-            batch.rows.select(mine), batch.subject[mine], max_gap_s=max_gap_s, min_duration_s=min_duration_s
-        )
-        pair = np.diff(found.subject) == 0
-        breaks_s = found.onset_s[1:] - found.offset_s[:-1]
+    def part(batch: SubjectSegments, asked: IntArray) -> pd.DataFrame:
+        found = episodes_of(batch, max_gap_s, min_duration_s, asked)
+        pair = np.diff(found.group) == 0
+        breaks_s = found.start_s[1:] - found.end_s[:-1]
         goes_on = (np.diff(found.label) == 0) & (breaks_s <= max_gap_s + 1e-9)
         near = pair & (breaks_s <= max_break_s + 1e-9) & ~goes_on
         counted = np.bincount(
@@ -138,19 +197,26 @@ def transitions(
     return note_columns(result)
 
 
+def episodes_of(
+    batch: SubjectSegments, max_gap_s: float, min_duration_s: float, asked: IntArray | None = None
+) -> Segments:
+    """Episodes of a batch's subjects, of all or of the ``asked`` ones; by subject, then by time."""
+    rows = batch.rows if asked is None else batch.rows.select(np.isin(batch.rows.group, asked))
+    return rows.joined(max_gap_s).lasting(min_duration_s)
+
+
 def _episodes(
-    batch: SubjectStretches, asked: IntArray, max_gap_s: float, min_duration_s: float
+    batch: SubjectSegments, asked: IntArray, max_gap_s: float, min_duration_s: float
 ) -> tuple[IntArray, Float64Array, Float64Array]:
     """Number, summed duration and longest of the episodes, each (A, 9); the two states without episodes have none."""
-    found = join_episodes(batch.rows, batch.subject, max_gap_s=max_gap_s, min_duration_s=min_duration_s)
+    found = episodes_of(batch, max_gap_s, min_duration_s)
     wide = len(STATES)
-    cell = found.subject * wide + found.label
+    cell = found.group * wide + found.label
     cells = len(batch.subjects) * wide
-    lasts_s = found.offset_s - found.onset_s
     counts: IntArray = np.bincount(cell, minlength=cells).astype(np.int64)
-    sums_s: Float64Array = np.bincount(cell, weights=lasts_s, minlength=cells).astype(np.float64)
+    sums_s: Float64Array = np.bincount(cell, weights=found.duration_s, minlength=cells).astype(np.float64)
     longest_s = np.zeros(cells)
-    np.maximum.at(longest_s, cell, lasts_s)
+    np.maximum.at(longest_s, cell, found.duration_s)
     longest_s[counts == 0] = np.nan
     return counts.reshape(-1, wide)[asked], sums_s.reshape(-1, wide)[asked], longest_s.reshape(-1, wide)[asked]
 

@@ -21,17 +21,14 @@ import sqlalchemy as sa
 
 from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
 from fertrack.storage.models import Face, TrackRow
-from fertrack.storage.queries.batches import categories
+from fertrack.storage.queries.batches import categories, run_coverage
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.coverage import run_coverage
 from fertrack.storage.queries.faces import (
     FaceColumns,
     check_track,
     load_faces,
     load_frames,
-    load_labels,
 )
-from fertrack.storage.queries.spans import find_spans, label_seconds
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, LABELS, UNCERTAIN, Float64Array, IntArray
 
@@ -125,30 +122,20 @@ def episodes(
     if min_duration_s < 0.0 or max_gap_s < 0.0:
         raise ValueError(f"durations must not be negative, got min {min_duration_s} s and gap {max_gap_s} s")
     check_track(run.connection, run.number, track)
-    rows = load_labels(run.connection, run.number, track)
-    start_s, end_s = run.frames.of(rows.frame_index)
-    names = run.subjects.labels()
-    spans = find_spans(
-        track=rows.track,
-        label=rows.label,
-        start_s=start_s,
-        end_s=end_s,
-        probability=rows.probability,
-        max_gap_s=max_gap_s,
-    )
-    long_enough = spans.end_s - spans.start_s >= min_duration_s - 1e-9
-    found = spans.track[long_enough]
+    rows = run.segments.rows
+    rows = rows if track is None else rows.select(rows.group == track)
+    found = rows.joined(max_gap_s).lasting(min_duration_s)
     table = pd.DataFrame(
         {
-            "track": found,
-            "person": _names_of(found, names),
-            "expression": categories(spans.label[long_enough], EXPRESSIONS),
-            "start_s": spans.start_s[long_enough],
-            "end_s": spans.end_s[long_enough],
-            "duration_s": (spans.end_s - spans.start_s)[long_enough],
-            "mean_probability": spans.mean[long_enough],
-            "peak_probability": spans.peak[long_enough],
-            "frames": spans.frames[long_enough],
+            "track": found.group,
+            "person": _names_of(found.group, run.subjects.labels()),
+            "expression": categories(found.label, EXPRESSIONS),
+            "start_s": found.start_s,
+            "end_s": found.end_s,
+            "duration_s": found.duration_s,
+            "mean_probability": found.mean,
+            "peak_probability": found.peak,
+            "frames": found.frames,
         }
     )
     units = {"start_s": "s", "end_s": "s", "duration_s": "s", "mean_probability": "1", "peak_probability": "1"}
@@ -171,21 +158,12 @@ def tracks(run: StoredRun) -> pd.DataFrame:
         .where(TrackRow.run_id == run.number)
         .order_by(TrackRow.number)
     ).all()
-    rows = load_labels(run.connection, run.number)
-    start_s, end_s = run.frames.of(rows.frame_index)
-    names = run.subjects.labels()
     ids = np.array([row.number for row in stored], np.int64)
-    group = np.searchsorted(ids, rows.track)
-    lasts_s = end_s - start_s
-    if not lasts_s.any():  # a single image has no duration: every row counts the same
-        lasts_s = np.ones(len(lasts_s))
-    seconds = label_seconds(group, rows.label, lasts_s, len(ids))
-    totals = seconds.sum(axis=1, keepdims=True)
-    shares = np.divide(seconds, totals, out=np.zeros_like(seconds), where=totals > 0.0)
+    shares = run.segments.rows.regrouped(np.searchsorted(ids, run.segments.rows.group)).label_shares(len(ids))
     table = pd.DataFrame(
         {
             "track": ids,
-            "person": _names_of(ids, names),
+            "person": _names_of(ids, run.subjects.labels()),
             "first_s": np.array([row.first_s for row in stored], np.float64),
             "last_s": np.array([row.last_s for row in stored], np.float64),
             "frames": np.array([row.faces for row in stored], np.int64),

@@ -19,7 +19,7 @@ from fertrack.models.bundle import load_bundle
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import axes
 from fertrack.reporting.html.bands import spread_bands
-from fertrack.reporting.html.presence import presence_of
+from fertrack.reporting.html.persons import presence_of
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.thumbnails import BestFace, store_thumbnails
 from fertrack.types import EXPRESSIONS
@@ -138,7 +138,7 @@ def test_presence_shows_gaps_and_cuts(page: Page) -> None:
 
 def test_nobody_at_all_is_one_gap() -> None:
     anybody, each = presence_of([], 2.0, 5.0)
-    assert (anybody.gaps, anybody.seen_s, each) == ([(2.0, 5.0)], 0, [])
+    assert (len(anybody.gaps), anybody.longest_gap, anybody.seen_s, each) == (1, (2.0, 5.0), 0, [])
     assert anybody.longest_gap == (2.0, 5.0)
 
 

@@ -119,7 +119,7 @@ def test_a_person_is_found_by_what_the_command_line_takes(db: Database, result: 
 
 
 def test_each_question_is_a_module_of_its_own() -> None:
-    for name in ("statistics", "person_episodes", "moments", "synchrony", "latency", "resample", "timing"):
+    for name in ("statistics", "moments", "synchrony", "latency", "resample", "timing"):
         assert importlib.import_module(f"fertrack.storage.queries.{name}").__all__
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.queries.intervals import Intervals, at_least, closed
 from fertrack.storage.queries.moments import Condition
+from fertrack.storage.queries.segments import Segments
 from fertrack.storage.queries.synchrony import lagged_correlation
 from fertrack.types import EXPRESSIONS
 from tests.support.answer_scenes import name_person, played, stored, waves
@@ -160,33 +160,35 @@ def test_an_empty_database(tmp_path: Path) -> None:
             assert moments(empty, "all", condition).empty
 
 
-# Intervals --------------------------------------------------------------------------------------------------------
+# Segments ---------------------------------------------------------------------------------------------------------
 
 _interval = st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 40), st.integers(1, 12))
 
 
-def intervals_of(rows: list[tuple[int, int, int, int]]) -> Intervals:
+def segments_of(rows: list[tuple[int, int, int, int]]) -> Segments:
+    """Of subjects 0 to 3 of runs 0 to 2, numbered on from run to run."""
     table = np.array(rows, np.int64).reshape(-1, 4)
-    return Intervals(table[:, 0], table[:, 1], table[:, 2] / 4.0, (table[:, 2] + table[:, 3]) / 4.0)
+    return Segments.plain(4 * table[:, 0] + table[:, 1], table[:, 2] / 4.0, (table[:, 2] + table[:, 3]) / 4.0)
 
 
-def painted(intervals: Intervals, run: int, subject: int | None = None) -> np.ndarray:
+def painted(segments: Segments, groups: range) -> np.ndarray:
     """How many hold in each quarter of a second, painted one by one."""
     held = np.zeros(64, np.int64)
-    for row in range(len(intervals)):
-        if intervals.run[row] == run and subject in (None, intervals.subject[row]):
-            held[round(intervals.start_s[row] * 4) : round(intervals.end_s[row] * 4)] += 1
+    for row in range(len(segments)):
+        if segments.group[row] in groups:
+            held[round(segments.start_s[row] * 4) : round(segments.end_s[row] * 4)] += 1
     return held
 
 
 @given(st.lists(_interval, max_size=25), st.integers(1, 3))
 def test_overlaps_are_what_painting_them_gives(rows: list[tuple[int, int, int, int]], count: int) -> None:
-    each = closed(intervals_of(rows), 0.0)
-    together = at_least(each, count)
+    each = segments_of(rows).closed()
+    together = each.overlapping(count, each.group // 4)
     for run in range(3):
-        by_subject = [painted(intervals_of(rows), run, subject) > 0 for subject in range(4)]
-        np.testing.assert_array_equal(painted(each, run), np.sum(by_subject, axis=0))
-        np.testing.assert_array_equal(painted(together, run), np.sum(by_subject, axis=0) >= count)
+        of_run = range(4 * run, 4 * run + 4)
+        by_subject = [painted(segments_of(rows), range(subject, subject + 1)) > 0 for subject in of_run]
+        np.testing.assert_array_equal(painted(each, of_run), np.sum(by_subject, axis=0))
+        np.testing.assert_array_equal(painted(together, range(run, run + 1)), np.sum(by_subject, axis=0) >= count)
 
 
 # Synchrony --------------------------------------------------------------------------------------------------------

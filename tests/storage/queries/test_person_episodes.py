@@ -21,7 +21,7 @@ from fertrack.storage.maintenance import store_missing_episodes
 from fertrack.storage.models import Person, TrackRow
 from fertrack.storage.queries import episode_store
 from fertrack.storage.queries.batches import coverage_sentence
-from fertrack.storage.queries.episode_store import load_stretches
+from fertrack.storage.queries.episode_store import load_segments
 from fertrack.storage.rescore import rescore
 from fertrack.types import FrameResult
 from tests.support import queries
@@ -225,7 +225,7 @@ def test_an_interrupted_run_has_them_too(database: Database) -> None:
             sink.write(each, None)
         raise KeyboardInterrupt
     with database.reading() as connection:
-        assert 2 in load_stretches(connection, [2]).shown_s
+        assert 2 in load_segments(connection, [2]).shown_s
         assert connection.scalar(sa.select(sa.func.count()).where(EpisodeRow.run_id == 2)) == 2
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Face, Person, TrackRow
-from fertrack.storage.queries.faces import load_labels
+from fertrack.storage.queries.episode_store import load_segments
 from fertrack.types import EXPRESSIONS
 from tests.support import queries
 from tests.support.storage_scenes import INFO, RECORD, random_results, result, store, summary
@@ -344,7 +344,7 @@ def test_questions_are_answered_from_indexes(database: Database) -> None:
     )
     assert f"COVERING INDEX {index}" in plan(database, labels)
     with database.reading() as connection:
-        assert len(load_labels(connection, 2).track) == 9
+        assert load_segments(connection, [2]).rows.frames.sum() == 9
 
 
 def test_answers_take_moments(db: Database) -> None:

@@ -111,7 +111,7 @@ def run_content(chosen: Selection) -> RunContent:
     """
     from fertrack.storage.people.persons import persons
     from fertrack.storage.queries.markers import markers
-    from fertrack.storage.queries.person_episodes import person_episodes
+    from fertrack.storage.queries.statistics import person_episodes
 
     facts = chosen.run.facts
     who = None if chosen.track is None else f"ID {chosen.track}"
