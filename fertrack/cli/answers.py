@@ -15,6 +15,7 @@ from fertrack.cli.options import (
     OnlyPerson,
     OutputFormat,
     Runs,
+    Uncorrected,
     episode_rule,
 )
 from fertrack.cli.output import misuse, print_answer, print_coverage
@@ -37,6 +38,7 @@ def episodes(
     expression: Annotated[str | None, typer.Option(help="Only this expression.")] = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
+    uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -47,7 +49,7 @@ def episodes(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.statistics import person_episodes
 
-    with open_database(db) as database, database.runs(run) as stored, misuse():
+    with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
         table = person_episodes(stored, who=person, expression=expression, **episode_rule(min_duration_s, max_gap_s))
     print_answer(table, output_format, table.attrs["coverage"])
     print_coverage(table.attrs)
@@ -75,6 +77,7 @@ def moments(
     max_gap_s: Annotated[
         float, typer.Option("--gap", metavar="S", help="Allow interruptions of this length, seconds.")
     ] = 0.2,
+    uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -89,7 +92,7 @@ def moments(
 
     with misuse():
         conditions = _conditions(who or [], expression, together, people, above, meanwhile or [])
-        with open_database(db) as database, database.runs(run) as stored:
+        with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored:
             table = find_moments(stored, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
     print_answer(table, output_format, table.attrs["coverage"])
     print_coverage(table.attrs)

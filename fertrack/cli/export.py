@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, settings_from
-from fertrack.cli.output import err_console
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, Uncorrected, settings_from
+from fertrack.cli.output import err_console, note_corrections
 
 __all__ = ["register"]
 
@@ -58,6 +58,7 @@ def export(
     track: Annotated[int | None, typer.Option(help="Only this track ID.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+    uncorrected: Uncorrected = False,
     config: Config = None,
     overrides: Overrides = None,
     db: Database = DEFAULT_DB,
@@ -74,11 +75,14 @@ def export(
     from fertrack.storage.engine import open_database
 
     settings = settings_from(config, overrides or [])
-    with open_database(db) as database:
+    with open_database(db, corrected=not uncorrected) as database:
         make_folder(out)
         paths = export_run(database, run, output_format, out, track=track, config=settings.report, overwrite=overwrite)
+        with database.run(run) as stored:
+            number, corrected = stored.number, stored.corrected_faces
     for path in paths:
         typer.echo(path)
+    note_corrections(corrected, number)
 
 
 def import_labels(
@@ -93,9 +97,10 @@ def import_labels(
 ) -> None:
     """Store the labels that a person wrote into the column 'corrected' of an exported CSV file.
 
-    They are kept beside the estimates, which stay as they are; later exports show them. 'fertrack evaluate corrections'
-    compares the run with them, and 'fertrack bias fit' learns class biases from them. A new import replaces the run's
-    earlier corrections; a file without a label for any of its faces is refused, and they stay.
+    They are kept beside the estimates, and stand in their place in every later answer, export, report and video; with
+    --uncorrected those show the estimates. 'fertrack evaluate corrections' compares the run with them, and 'fertrack
+    bias fit' learns class biases from them. A new import replaces the run's earlier corrections; a file without a label
+    for any of its faces is refused, and they stay.
 
     Example: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1'
     """

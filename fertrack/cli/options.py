@@ -26,6 +26,7 @@ __all__ = [
     "Overrides",
     "Run",
     "Runs",
+    "Uncorrected",
     "calibration_source",
     "episode_rule",
     "settings_from",
@@ -63,6 +64,10 @@ class Format(StrEnum):
 OutputFormat = Annotated[Format, typer.Option("--format", help="table for people; csv or json for machines, complete.")]
 
 Runs = Annotated[str, typer.Argument(metavar="RUN", help="Number of a run, 'last', or 'all'.")]
+
+Uncorrected = Annotated[
+    bool, typer.Option("--uncorrected", help="The estimates, also where people corrected labels ('import-labels').")
+]
 
 OnlyPerson = Annotated[
     str | None,

@@ -22,6 +22,7 @@ __all__ = [
     "err_console",
     "frame_to",
     "misuse",
+    "note_corrections",
     "out_console",
     "print_answer",
     "print_coverage",
@@ -105,10 +106,19 @@ def print_answer(table: pd.DataFrame, output_format: str, coverage: dict[str, fl
 
 
 def print_coverage(attrs: Mapping[Any, Any]) -> None:
-    """Say on stderr how much of the time asked about was uncertain or without a face."""
+    """Say on stderr how much of the time asked about was uncertain or without a face, and what people corrected."""
     from fertrack.storage.queries.batches import coverage_sentence
 
     err_console().print(coverage_sentence(attrs["coverage"]))
+    note_corrections(attrs.get("corrected", 0), attrs.get("run", "all"))
+
+
+def note_corrections(faces: int, run: int | str) -> None:
+    """Say on stderr how many faces count as people labelled them, if any do."""
+    from fertrack.storage.people.corrected_labels import corrections_sentence
+
+    if faces:
+        err_console().print(corrections_sentence(faces, run), soft_wrap=True)
 
 
 @contextmanager

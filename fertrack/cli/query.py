@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Config, Database, Format, OutputFormat, Overrides, Run
-from fertrack.cli.output import err_console, frame_to, with_coverage
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Format, OutputFormat, Overrides, Run, Uncorrected
+from fertrack.cli.output import err_console, frame_to, note_corrections, print_coverage, with_coverage
 
 __all__ = ["register"]
 
@@ -45,6 +45,7 @@ def timeline(
         float | None,
         typer.Option("--rate", metavar="HZ", help="This many rows per second and person, means over time."),
     ] = None,
+    uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -67,18 +68,19 @@ def timeline(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--expression") from error
     if rate_hz is not None:
-        _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format)
+        _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format, uncorrected=uncorrected)
         return
     from fertrack.reporting.exports.csv_export import face_table
     from fertrack.storage.queries.batches import coverage_sentence, run_coverage
 
-    with open_database(db) as database, database.run(run) as stored:
+    with open_database(db, corrected=not uncorrected) as database, database.run(run) as stored:
         facts = stored.facts
         tracks: tuple[int, ...] = () if track is None else (track,)
         if person is not None:
             tracks = tracks_of_person(stored, person)
         rows = face_table(stored, track, expression=expression, from_s=from_s, to_s=to_s, confirmed_only=track is None)
         covered = run_coverage(stored, tracks=tracks or None, from_s=from_s, to_s=to_s)
+        corrected = stored.corrected_faces
     if person is not None:
         rows = rows[rows["track"].isin(tracks)]
     if output_format is not Format.TABLE:
@@ -86,6 +88,7 @@ def timeline(
         is_json = output_format is Format.JSON
         frame_to(with_coverage(rows, covered) if is_json else rows, output_format)
         err_console().print(coverage_sentence(covered))
+        note_corrections(corrected, facts.id)
         return
     rows = rows[["time_s", "frame_index", "track", "person", "label", "probability"]]
     rows = rows.rename(columns={"frame_index": "frame"})
@@ -102,6 +105,7 @@ def timeline(
             soft_wrap=True,
         )
     err_console().print(coverage_sentence(covered))
+    note_corrections(corrected, facts.id)
 
 
 def _show_resampled(
@@ -113,24 +117,25 @@ def _show_resampled(
     from_s: float | None,
     to_s: float | None,
     output_format: Format,
+    *,
+    uncorrected: bool,
 ) -> None:
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries.batches import coverage_sentence
     from fertrack.storage.queries.resample import resampled_timeline
 
-    with open_database(db) as database, database.run(run) as stored:
+    with open_database(db, corrected=not uncorrected) as database, database.run(run) as stored:
         try:
             rows = resampled_timeline(stored, rate_hz, who=person, from_s=from_s, to_s=to_s)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
-    covered = coverage_sentence(rows.attrs["coverage"])
+    attrs = dict(rows.attrs)
     if expression is not None:
         rows = rows[rows["label"] == expression]
     shown = rows.head(_TABLE_ROWS) if output_format is Format.TABLE else rows
     frame_to(shown, output_format)
     if len(shown) < len(rows):
         err_console().print(f"{len(shown)} of {len(rows)} rows shown: --format csv prints all of them")
-    err_console().print(covered)
+    print_coverage(attrs)
 
 
 def rescore(

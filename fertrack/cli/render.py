@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Database, Run
-from fertrack.cli.output import err_console
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Database, Run, Uncorrected
+from fertrack.cli.output import err_console, note_corrections
 
 __all__ = ["register"]
 
@@ -51,6 +51,7 @@ def render(
         typer.Option("--detector", help="Allow a detector of your own, to find people who were erased."),
     ] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of the same name.")] = False,
+    uncorrected: Uncorrected = False,
     db: Database = DEFAULT_DB,
 ) -> None:
     """Draw the video of a stored run again, with persons instead of track IDs, or anonymised; analyses nothing.
@@ -69,9 +70,9 @@ def render(
     from fertrack.sinks.video import CONTAINERS
     from fertrack.storage.engine import open_database
 
-    with open_database(db) as database:
+    with open_database(db, corrected=not uncorrected) as database:
         with database.run(run) as stored:
-            number, facts = stored.number, stored.facts
+            number, facts, corrected = stored.number, stored.facts, stored.corrected_faces
         video = load_settings(base=facts.config_toml).video
         changes = {"enabled": True, "debug_overlay": debug_overlay or video.debug_overlay}
         video = video.model_copy(update={**changes, "audio": video.audio and not no_audio})
@@ -98,3 +99,4 @@ def render(
     for note in result.notes:
         console.print(f"note: {note}", markup=False)
     typer.echo(result.path)
+    note_corrections(corrected, number)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, settings_from
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Uncorrected, settings_from
+from fertrack.cli.output import note_corrections
 
 if TYPE_CHECKING:
     from fertrack.config import Settings
@@ -52,6 +53,7 @@ def report(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
     config: Config = None,
     overrides: Overrides = None,
+    uncorrected: Uncorrected = False,
     db: Database = DEFAULT_DB,
 ) -> None:
     """Write the report of a stored run again, without analysing the video; of several runs, a comparison.
@@ -71,7 +73,7 @@ def report(
         )
     from fertrack.storage.engine import open_database
 
-    with open_database(db) as database:
+    with open_database(db, corrected=not uncorrected) as database:
         if several:
             _compare(database, runs, out, settings, overwrite=overwrite)
         else:
@@ -97,7 +99,9 @@ def _single(database: Any, run: str, out: Path, settings: Settings, *, video: Pa
     from fertrack.reporting.html.run_page import write_html
 
     with database.run(run) as stored:
-        number, stem = stored.number, f"run{stored.number}.{Path(stored.facts.source_name).stem}"
+        number, corrected = stored.number, stored.corrected_faces
+        stem = f"run{stored.number}.{Path(stored.facts.source_name).stem}"
     make_folder(out)
     path = out / f"{stem}.report.html"
     typer.echo(write_html(database, number, path, settings.report, video=video, overwrite=overwrite))
+    note_corrections(corrected, number)

@@ -16,6 +16,7 @@ from fertrack.cli.options import (
     OnlyPerson,
     OutputFormat,
     Runs,
+    Uncorrected,
     episode_rule,
 )
 from fertrack.cli.output import err_console, misuse, print_answer, print_coverage
@@ -35,6 +36,7 @@ def summary(
     person: OnlyPerson = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
+    uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -45,7 +47,7 @@ def summary(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.statistics import expression_stats
 
-    with open_database(db) as database, database.runs(run) as stored, misuse():
+    with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
         table = expression_stats(stored, who=person, **episode_rule(min_duration_s, max_gap_s))
     attrs = dict(table.attrs)
     print_answer(table[table["seconds"] > 0.0] if output_format is Format.TABLE else table, output_format)
@@ -58,6 +60,7 @@ def transitions(
     person: OnlyPerson = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
+    uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -68,7 +71,7 @@ def transitions(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.statistics import transitions as ask_transitions
 
-    with open_database(db) as database, database.runs(run) as stored, misuse():
+    with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
         table = ask_transitions(stored, who=person, **episode_rule(min_duration_s, max_gap_s))
     attrs = dict(table.attrs)
     print_answer(table.reset_index(), output_format, attrs["coverage"])
@@ -84,6 +87,7 @@ def synchrony(
     b: Annotated[str, typer.Argument(metavar="PERSON", help="The other person.")],
     lag_s: Annotated[float, typer.Option("--lag", metavar="S", help="Longest lag, seconds.")] = 2.0,
     rate_hz: Annotated[float, typer.Option("--rate", metavar="HZ", help="Values per second.")] = 10.0,
+    uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -94,7 +98,7 @@ def synchrony(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.synchrony import synchrony as ask_synchrony
 
-    with open_database(db) as database, database.run(run) as stored, misuse():
+    with open_database(db, corrected=not uncorrected) as database, database.run(run) as stored, misuse():
         table = ask_synchrony(stored, a, b, rate_hz=rate_hz, max_lag_s=lag_s)
     attrs = dict(table.attrs)
     print_answer(table, output_format, attrs["coverage"])
@@ -114,6 +118,7 @@ def latency(
     within_s: Annotated[float, typer.Option("--within", metavar="S", help="How long to wait, seconds.")] = 10.0,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
+    uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
@@ -124,7 +129,7 @@ def latency(
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.latency import since_marker
 
-    with open_database(db) as database, database.runs(run) as stored, misuse():
+    with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
         table = since_marker(stored, marker, who=person, within_s=within_s, **episode_rule(min_duration_s, max_gap_s))
     attrs = dict(table.attrs)
     print_answer(table, output_format, attrs["coverage"])

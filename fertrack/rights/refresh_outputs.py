@@ -72,7 +72,7 @@ def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted
             forget_output(database, file.id)
             deleted.append(path)
             return []
-        notes = _REWRITERS[file.kind](database, file)
+        notes = _REWRITERS[file.kind](database.estimates() if file.options.get("uncorrected") else database, file)
     except (FertrackError, OSError) as error:
         return [f"{path} could not be written again ({reason_of(error)}): delete it"]
     rewritten.append(path)

@@ -41,11 +41,13 @@ class Database:
         url: the full address, by which ``open_database`` opens it again; may hold a password, so never show it.
         name: the address as people may see it.
         engine: SQLAlchemy's engine.
+        corrected: whether answers count faces as people labelled them; else as estimated.
     """
 
-    def __init__(self, url: sa.URL, engine: sa.Engine) -> None:
+    def __init__(self, url: sa.URL, engine: sa.Engine, *, corrected: bool = True) -> None:
         self._address = url
         self.engine = engine
+        self.corrected = corrected
 
     @property
     def url(self) -> str:
@@ -60,6 +62,10 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self.name!r})"
+
+    def estimates(self) -> Database:
+        """The same database, answering with the estimates where people corrected labels."""
+        return Database(self._address, self.engine, corrected=False)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -89,7 +95,7 @@ class Database:
             StorageError: the database cannot be read.
         """
         with self.reading() as connection:
-            yield StoredRun.find(connection, self.name, run)
+            yield StoredRun.find(connection, self.name, run, corrected=self.corrected)
 
     @contextmanager
     def runs(self, run: int | str = ALL) -> Iterator[StoredRun | AllRuns]:
@@ -101,9 +107,9 @@ class Database:
         """
         with self.reading() as connection:
             if str(run).strip() == ALL:
-                yield AllRuns(connection, self.name)
+                yield AllRuns(connection, self.name, corrected=self.corrected)
             else:
-                yield StoredRun.find(connection, self.name, run)
+                yield StoredRun.find(connection, self.name, run, corrected=self.corrected)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -138,13 +144,16 @@ class Database:
         self.close()
 
 
-def open_database(url: str | Path, *, create: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
+def open_database(
+    url: str | Path, *, create: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S, corrected: bool = True
+) -> Database:
     """Open a database of the current schema.
 
     Args:
         url: path of an SQLite file, or a URL of an SQLite or PostgreSQL database.
         create: make the file and the tables if there are none yet.
         busy_timeout_s: how long to wait for another program's lock, seconds.
+        corrected: answer with the labels that people gave where they gave some; False: with the estimates.
 
     Raises:
         SchemaOutOfDateError: the schema is older (`fertrack db upgrade`) or newer (upgrade fertrack).
@@ -169,7 +178,7 @@ def open_database(url: str | Path, *, create: bool = False, busy_timeout_s: floa
     except BaseException:
         engine.dispose()
         raise
-    return Database(address, engine)
+    return Database(address, engine, corrected=corrected)
 
 
 def current(url: str | Path) -> SchemaStatus:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.facts import RunFacts, find_run, load_facts
 from fertrack.storage.models import Run
+from fertrack.storage.people.corrected_labels import CorrectedLabels, count_corrected, load_corrected
 from fertrack.storage.people.subjects import Subjects, load_subjects
 from fertrack.storage.queries.episode_store import RunSegments, load_segments
 from fertrack.storage.queries.faces import Cuts, FrameTimes, frame_times, load_cuts
@@ -30,21 +31,23 @@ class StoredRun:
         connection: open, in a transaction that sees one moment of the database.
         database: the database's name, as people may see it.
         number: of the run, which is stored.
+        corrected: whether labels that people gave stand in place of the estimates.
     """
 
-    def __init__(self, connection: sa.Connection, database: str, number: int) -> None:
+    def __init__(self, connection: sa.Connection, database: str, number: int, *, corrected: bool = True) -> None:
         self.connection = connection
         self.database = database
         self.number = number
+        self.corrected = corrected
 
     @classmethod
-    def find(cls, connection: sa.Connection, database: str, run: int | str) -> Self:
+    def find(cls, connection: sa.Connection, database: str, run: int | str, *, corrected: bool = True) -> Self:
         """The run of a number, as int or text, or the newest one for "last".
 
         Raises:
             RunNotFoundError: no such run is stored.
         """
-        return cls(connection, database, find_run(connection, database, run))
+        return cls(connection, database, find_run(connection, database, run), corrected=corrected)
 
     def __repr__(self) -> str:
         return f"StoredRun({self.number}, {self.database!r})"
@@ -72,7 +75,21 @@ class StoredRun:
     @cached_property
     def segments(self) -> RunSegments:
         """Segments of one label, by track."""
-        return load_segments(self.connection, [self.number])
+        return load_segments(self.connection, [self.number], corrected=self.corrected)
+
+    @cached_property
+    def corrections(self) -> CorrectedLabels:
+        """Labels that people gave; none where the estimates are asked for."""
+        return load_corrected(self.connection, self.number) if self.corrected else CorrectedLabels.none()
+
+    def corrections_of(self, run: int) -> CorrectedLabels:
+        """Labels that people gave in a run, which is this one."""
+        return self.corrections if run == self.number else CorrectedLabels.none()
+
+    @property
+    def corrected_faces(self) -> int:
+        """Number of faces that count as people labelled them."""
+        return len(self.corrections)
 
     @cached_property
     def erased_persons(self) -> int:
@@ -87,6 +104,7 @@ class AllRuns:
     Args:
         connection: open, in a transaction that sees one moment of the database.
         database: the database's name, as people may see it.
+        corrected: whether labels that people gave stand in place of the estimates.
 
     Raises:
         RunNotFoundError: no run is stored.
@@ -94,11 +112,21 @@ class AllRuns:
 
     number = ALL
 
-    def __init__(self, connection: sa.Connection, database: str) -> None:
+    def __init__(self, connection: sa.Connection, database: str, *, corrected: bool = True) -> None:
         if connection.scalar(sa.select(Run.id).limit(1)) is None:
             raise RunNotFoundError(f"there are no runs in {database} yet: `fertrack process` makes one")
         self.connection = connection
         self.database = database
+        self.corrected = corrected
+
+    def corrections_of(self, run: int) -> CorrectedLabels:
+        """Labels that people gave in one of the runs; none where the estimates are asked for."""
+        return load_corrected(self.connection, run) if self.corrected else CorrectedLabels.none()
+
+    @cached_property
+    def corrected_faces(self) -> int:
+        """Number of faces that count as people labelled them."""
+        return count_corrected(self.connection) if self.corrected else 0
 
     def __repr__(self) -> str:
         return f"AllRuns({self.database!r})"

@@ -104,7 +104,8 @@ def record_output(
     digest = "" if kind in _UNDIGESTED else file_digest(Path(path))  # before the database is locked: it takes a while
     try:
         with db.writing() as connection:
-            store_output(connection, run, path, kind, options or {}, digest=digest)
+            written = {**(options or {}), **({} if db.corrected else {"uncorrected": True})}
+            store_output(connection, run, path, kind, written, digest=digest)
     except StorageError as error:
         logger.warning("%s is not remembered, so `fertrack person erase` will not know it: %s", path, error)
 

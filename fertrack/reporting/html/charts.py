@@ -70,6 +70,7 @@ def overview(persons: Sequence[Person], start_s: float, end_s: float, cuts_s: np
         ]
         if text:
             traces.append(_band(expression, mine, row_of_episode[chosen], 0.7) | _hover(text))
+    traces += _corrected([person.corrected for person in persons], 0.14)
     traces += cut_marks(cuts_s, -0.5, len(persons) - 0.5)
     layout = {
         "height": rows_height(len(persons)),
@@ -141,6 +142,7 @@ def person_chart(
         mine = person.episodes[person.episodes["expression"] == expression]
         if not mine.empty:
             traces.append(_band(expression, mine, np.zeros(len(mine), np.uint8), 1.0) | below)
+    traces += [each | below for each in _corrected([person.corrected], 0.35)]
     traces += cut_marks(cuts_s, 0.0, 1.02)
     layout = {
         "height": 300,
@@ -236,6 +238,17 @@ def _seen(seen: Segments, rows: npt.NDArray[Any], width: float) -> dict[str, Any
         "name": UNCERTAIN_NAME,
         "meta": {"expression": UNCERTAIN_NAME, "kind": "seen"},
     }
+
+
+def _corrected(spans: Sequence[Segments], width: float) -> list[dict[str, Any]]:
+    """Thin bars over the episodes where people gave the labels; none: no trace."""
+    every = Segments.concatenated(spans)
+    if not len(every):
+        return []
+    rows = np.repeat(np.arange(len(spans), dtype=np.uint16), [len(each) for each in spans])
+    text = [f"corrected {span_text(start, end)}" for start, end in zip(every.start_s, every.end_s, strict=True)]
+    marks = bars(every.start_s, every.end_s, rows, width) | {"name": "corrected", "meta": {"kind": "corrected"}}
+    return [marks | _hover(text)]
 
 
 def _band(expression: str, episodes: pd.DataFrame, rows: npt.NDArray[Any], width: float) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def write_comparison(
     check_free(path, overwrite=overwrite)
     config = config or ReportConfig()
     with db.reading() as connection:
-        sides = [read_side(StoredRun.find(connection, db.name, run), config) for run in runs]
+        sides = [read_side(StoredRun.find(connection, db.name, run, corrected=db.corrected), config) for run in runs]
     groups = groups_of(sides)
     together = [group for group in groups if len({row.run for row in group.rows}) > 1]
     page = render_page(

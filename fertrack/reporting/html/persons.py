@@ -19,6 +19,7 @@ from fertrack.types import EXPRESSIONS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fertrack.storage.people.corrected_labels import CorrectedLabels
     from fertrack.storage.stored_run import StoredRun
 
 __all__ = [
@@ -54,6 +55,7 @@ class Person:
         rows: this person's part of the timeline.
         episodes: this person's episodes.
         seen: unbroken segments of time in which the person was seen.
+        corrected: those in which people gave the labels.
     """
 
     track: int
@@ -68,6 +70,12 @@ class Person:
     rows: pd.DataFrame
     episodes: pd.DataFrame
     seen: Segments
+    corrected: Segments
+
+    @property
+    def corrected_spans(self) -> list[tuple[float, float]]:
+        """Start and end of each segment in which people gave the labels, s."""
+        return list(zip(self.corrected.start_s.tolist(), self.corrected.end_s.tolist(), strict=True))
 
     @property
     def label(self) -> str:
@@ -84,7 +92,9 @@ def load_persons(run: StoredRun, config: ReportConfig) -> tuple[list[Person], fl
     timeline = ask_timeline(run)
     episodes = ask_episodes(run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
     persons = ask_persons(run)
-    found = persons_of(persons, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s)
+    found = persons_of(
+        persons, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s, given=run.corrections
+    )
     for person in found:  # grouping loses what the answers say of themselves
         person.rows.attrs.update(timeline.attrs)
         person.episodes.attrs.update(episodes.attrs)
@@ -98,7 +108,13 @@ def uncertain_share(persons: Sequence[Person]) -> float | None:
 
 
 def persons_of(
-    persons: pd.DataFrame, timeline: pd.DataFrame, episodes: pd.DataFrame, *, gap_s: float, interval_s: float
+    persons: pd.DataFrame,
+    timeline: pd.DataFrame,
+    episodes: pd.DataFrame,
+    *,
+    gap_s: float,
+    interval_s: float,
+    given: CorrectedLabels | None = None,
 ) -> list[Person]:
     """Everybody in a run, in order of their first ID.
 
@@ -108,7 +124,9 @@ def persons_of(
         episodes: as from ``storage.queries.timeline.episodes``.
         gap_s: longest time without a face that does not break a segment, seconds.
         interval_s: how long a frame is shown, seconds.
+        given: labels that people gave.
     """
+    corrected = set(zip(given.frame_index.tolist(), given.face_index.tolist(), strict=True)) if given else set()
     owner = first_tracks(persons)
     rows_of = dict(tuple(timeline.groupby(timeline["track"].map(owner))))
     episodes_of = dict(tuple(episodes.sort_values("start_s", kind="stable").groupby(episodes["track"].map(owner))))
@@ -118,6 +136,9 @@ def persons_of(
         rows = rows_of.get(track, timeline.iloc[:0])
         time_s = rows["time_s"].to_numpy(np.float64)
         seen = Segments.plain(np.full(len(rows), track, np.int64), time_s, time_s + interval_s).closed(gap_s)
+        by_people = [face in corrected for face in zip(rows["frame_index"], rows["face_index"], strict=True)]
+        given_s = time_s[np.array(by_people, np.bool_)]
+        spans = Segments.plain(np.full(len(given_s), track, np.int64), given_s, given_s + interval_s)
         found.append(
             Person(
                 track=track,
@@ -132,6 +153,7 @@ def persons_of(
                 rows=rows,
                 episodes=episodes_of.get(track, episodes.iloc[:0]),
                 seen=seen,
+                corrected=spans.closed(0.5 * interval_s),
             )
         )
     return found

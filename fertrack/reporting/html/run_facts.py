@@ -109,8 +109,18 @@ def read_calibration(record: dict[str, Any]) -> Calibration:
     return Calibration(words, trusted, rows, table, changed, reliability)
 
 
-def notices(facts: RunFacts, calibration: Calibration, persons: int) -> list[Notice]:
-    """Cautions about the report, most serious first."""
+def notices(
+    facts: RunFacts, calibration: Calibration, persons: int, corrected: int = 0, counted: int = 0
+) -> list[Notice]:
+    """Cautions about the report, most serious first.
+
+    Args:
+        facts: the run's.
+        calibration: the one in force.
+        persons: how many there are in the report.
+        corrected: faces to which people gave labels.
+        counted: those of them that the report counts with these labels.
+    """
     summary = facts.summary
     found: list[Notice] = []
     if facts.status == "failed":
@@ -152,6 +162,16 @@ def notices(facts: RunFacts, calibration: Calibration, persons: int) -> list[Not
             Notice(
                 f"{plural(summary.decode_failures, 'undecodable packet')} skipped",
                 "Parts of the source are damaged; what they showed is not in this report.",
+            )
+        )
+    if corrected:
+        found.append(
+            Notice(
+                f"{plural(corrected, 'face')} labelled by people",
+                "Their labels stand in place of the estimates, and are marked in the charts."
+                if counted
+                else "This report leaves their labels out and shows the estimates.",
+                serious=False,
             )
         )
     found.extend(Notice("Note", _sentence(note), serious=False) for note in summary.notes)

@@ -35,6 +35,7 @@ from fertrack.reporting.html.run_speed import Speed, read_speed
 from fertrack.reporting.html.thinning import ThinLines, thin_lines
 from fertrack.reporting.html.transition_table import TransitionTable, read_transitions
 from fertrack.reporting.html.video import Film, find_film
+from fertrack.storage.people.corrected_labels import count_corrected
 from fertrack.storage.people.thumbnails import thumbnails
 from fertrack.storage.written_files import outputs, record_output
 from fertrack.types import EXPRESSIONS, Float64Array
@@ -125,6 +126,7 @@ def _read_page(run: StoredRun, path: Path, config: ReportConfig, video: Path | N
         facts,
         persons,
         charted,
+        corrections=(count_corrected(run.connection, run.number), run.corrected_faces),
         start_s=start_s,
         end_s=end_s,
         interval_s=interval_s,
@@ -143,6 +145,7 @@ def _render(
     persons: list[Person],
     charted: list[Person],
     *,
+    corrections: tuple[int, int],
     start_s: float,
     end_s: float,
     interval_s: float,
@@ -177,7 +180,8 @@ def _render(
             "fertrack_version": facts.fertrack_version,
             "facts": facts,
             "settings": _without_home(facts.config_toml),
-            "notices": notices(facts, calibration, len(persons)),
+            "notices": notices(facts, calibration, len(persons), *corrections),
+            "corrected_faces": corrections[1],
             "calibration": calibration,
             "calibration_section": ("calibration", "Calibration"),
             "calibration_rows": calibration_rows(calibration, uncertain),

@@ -28,6 +28,7 @@
   // Paint of the traces that stand for no expression, by kind.
   const PLAIN = {
     cut: (page) => ({ line: { color: page.muted, width: 1, dash: "dot" } }),
+    corrected: (page) => ({ marker: { color: page.text, line: { color: page.surface, width: 1 } } }),
     presence: (page) => ({ marker: { color: page.accent, line: { width: 0 } } }),
     gap: (page) => ({ marker: { color: faded(page.muted, 0.55), line: { width: 0 } } }),
     right: (page) => ({ marker: { color: faded(page.accent, 0.55), line: { color: page.accent, width: 1 } } }),

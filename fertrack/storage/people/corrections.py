@@ -1,7 +1,7 @@
 """Labels that people gave to faces, beside the estimates: stored, replaced, and read back with the logits.
 
-They are kept, shown in exports, and given out by ``corrections`` for evaluation and for the fitting of class biases. No
-estimate changes because of a correction alone.
+They are given out by ``corrections`` for evaluation and for the fitting of class biases, and every answer counts them
+in place of the estimates (``storage.people.corrected_labels``). No stored estimate changes because of a correction.
 """
 
 from __future__ import annotations

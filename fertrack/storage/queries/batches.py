@@ -67,7 +67,8 @@ def each_batch(stored: StoredRun | AllRuns) -> Iterator[SubjectSegments]:
         yield _of_subjects([stored.number], stored.segments, stored.subjects)
         return
     for runs in runs_in_batches(stored.connection):
-        yield _of_subjects(runs, load_segments(stored.connection, runs), load_subjects(stored.connection, runs))
+        loaded = load_segments(stored.connection, runs, corrected=stored.corrected)
+        yield _of_subjects(runs, loaded, load_subjects(stored.connection, runs))
 
 
 def _of_subjects(runs: Sequence[int], loaded: RunSegments, subjects: Subjects) -> SubjectSegments:
@@ -88,7 +89,7 @@ def joined_answer(
     *,
     units: dict[str, str],
 ) -> pd.DataFrame:
-    """Put the parts of an answer together, batch by batch; units and coverage go into ``.attrs``.
+    """Put the parts of an answer together, batch by batch; units, coverage and corrected faces go into ``.attrs``.
 
     Args:
         stored: one run, or all.
@@ -114,7 +115,8 @@ def joined_answer(
     if who is not None and not anybody:
         raise RunNotFoundError(f"there is nobody called {str(who)!r} in any run")
     table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
-    table.attrs.update(run=stored.number, units=units, coverage={key: sum(s[key] for s in sums) for key in sums[0]})
+    covered = {key: sum(s[key] for s in sums) for key in sums[0]}
+    table.attrs.update(run=stored.number, units=units, coverage=covered, corrected=stored.corrected_faces)
     return note_columns(table)
 
 

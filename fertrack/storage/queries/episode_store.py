@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
 from fertrack.storage.models import Face, Run, TrackRow
 from fertrack.storage.packing import fetch_tuples
+from fertrack.storage.people.corrected_labels import CorrectedLabels, corrected_runs, load_corrected
 from fertrack.storage.queries.faces import FrameTimes, frame_times
 from fertrack.storage.queries.segments import Segments
 from fertrack.types import Float64Array, IntArray
@@ -76,12 +77,13 @@ def runs_without_episodes(connection: sa.Connection) -> list[int]:
     return list(connection.scalars(missing))
 
 
-def load_segments(connection: sa.Connection, runs: Sequence[int]) -> RunSegments:
-    """Segments of some runs: as stored; of runs whose episodes are not stored (yet), computed from their faces.
+def load_segments(connection: sa.Connection, runs: Sequence[int], *, corrected: bool = True) -> RunSegments:
+    """Segments of some runs: as stored; computed from their faces where they are not stored, or labels were corrected.
 
     Args:
         connection: an open connection.
         runs: numbers of runs, ascending.
+        corrected: whether labels that people gave stand in place of the estimates.
     """
     if not runs:
         return RunSegments(np.empty(0, np.int64), Segments.concatenated([]), {})
@@ -97,13 +99,15 @@ def load_segments(connection: sa.Connection, runs: Sequence[int]) -> RunSegments
     ).reshape(-1, 1 + len(_STORED))
     sets = sa.select(EpisodeSet.run_id, EpisodeSet.shown_s).where(EpisodeSet.run_id.between(runs[0], runs[-1]))
     shown_s: dict[int, float] = dict(fetch_tuples(connection, sets))
-    asked = np.isin(table[:, 0], [run for run in runs if run in shown_s])
+    changed = corrected_runs(connection, runs) if corrected else set()
+    asked = np.isin(table[:, 0], [run for run in runs if run in shown_s and run not in changed])
     table = table[asked]
     found = [_from_table(table)]
     numbers = [table[:, 0].astype(np.int64)]
     for run in runs:
-        if run not in shown_s:
-            computed, shown_s[run] = _computed(connection, run)
+        if run in changed or run not in shown_s:
+            given = load_corrected(connection, run) if run in changed else CorrectedLabels.none()
+            computed, shown_s[run] = _computed(connection, run, given)
             found.append(computed)
             numbers.append(np.full(len(computed), run, np.int64))
     if len(found) == 1:
@@ -128,7 +132,9 @@ def runs_in_batches(connection: sa.Connection) -> Iterator[list[int]]:
         yield batch
 
 
-def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> Iterator[Segments]:
+def _parts_by_track(
+    connection: sa.Connection, run: int, frames: FrameTimes, given: CorrectedLabels | None = None
+) -> Iterator[Segments]:
     """The segments of the run's tracks, computed from the faces: several short tracks, or one long one, at a time."""
     counted = connection.execute(
         sa.select(TrackRow.number, TrackRow.faces).where(TrackRow.run_id == run).order_by(TrackRow.number)
@@ -144,6 +150,9 @@ def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> 
         )
         table = np.array(fetch_tuples(connection, labels), np.float64).reshape(-1, 4)
         track, frame_index, label = (table[:, column].astype(np.int64) for column in range(3))
+        probability = table[:, 3].copy()
+        if given is not None:
+            given.by_track(frame_index, track, label, probability)
         start_s, end_s = frames.of(frame_index)
         yield Segments.of(
             group=track,
@@ -151,14 +160,14 @@ def _parts_by_track(connection: sa.Connection, run: int, frames: FrameTimes) -> 
             frame=frame_index,
             start_s=start_s,
             end_s=end_s,
-            probability=table[:, 3],
+            probability=probability,
         )
         start = stop
 
 
-def _computed(connection: sa.Connection, run: int) -> tuple[Segments, float]:
+def _computed(connection: sa.Connection, run: int, given: CorrectedLabels) -> tuple[Segments, float]:
     frames = frame_times(connection, run)
-    return Segments.concatenated(list(_parts_by_track(connection, run, frames))), frames.shown_s
+    return Segments.concatenated(list(_parts_by_track(connection, run, frames, given))), frames.shown_s
 
 
 def _from_table(table: Float64Array) -> Segments:

@@ -89,9 +89,7 @@ def moments(
     for batch in each_batch(run):
         whom = [_whom(batch, each, everywhere=everywhere) for each in asked]
         missing -= {each.who for each, who in zip(asked, whom, strict=True) if len(who)}
-        met = [
-            _meeting(run.connection, batch, each, who).closed(max_gap_s) for each, who in zip(asked, whom, strict=True)
-        ]
+        met = [_meeting(run, batch, each, who).closed(max_gap_s) for each, who in zip(asked, whom, strict=True)]
         parts.append(_rows(batch, asked, met, min_duration_s))
         concerned = np.unique(np.concatenate(whom))
         covered.append(coverage(batch.seconds()[concerned]))
@@ -102,6 +100,7 @@ def moments(
         run=run.number,
         units={"persons_s": "s", "start_s": "s", "end_s": "s", "duration_s": "s"},
         coverage={key: sum(each[key] for each in covered) for key in covered[0]},
+        corrected=run.corrected_faces,
     )
     return note_columns(table)
 
@@ -114,7 +113,7 @@ def _whom(batch: SubjectSegments, condition: Condition, *, everywhere: bool) -> 
     return batch.subjects.find(condition.who)
 
 
-def _meeting(connection: sa.Connection, batch: SubjectSegments, condition: Condition, who: IntArray) -> Segments:
+def _meeting(stored: StoredRun | AllRuns, batch: SubjectSegments, condition: Condition, who: IntArray) -> Segments:
     """When each of these subjects met the condition, frame by frame."""
     label = label_index(condition.expression)
     rows = batch.rows
@@ -126,26 +125,33 @@ def _meeting(connection: sa.Connection, batch: SubjectSegments, condition: Condi
     track_run = batch.subjects.run[rows.group]
     for run in np.unique(track_run[candidates]).tolist():
         tracks = np.unique(batch.track[candidates & (track_run == run)])
-        frame, track = _faces_above(connection, run, tracks, label, condition.above)
-        parts.append(Segments.plain(batch.subjects.of(run, track), *frame_times(connection, run).of(frame)))
+        frame, track = _faces_above(stored, run, tracks, label, condition.above)
+        parts.append(Segments.plain(batch.subjects.of(run, track), *frame_times(stored.connection, run).of(frame)))
     return Segments.concatenated(parts)
 
 
 def _faces_above(
-    connection: sa.Connection, run: int, tracks: IntArray, label: int, above: float
+    stored: StoredRun | AllRuns, run: int, tracks: IntArray, label: int, above: float
 ) -> tuple[IntArray, IntArray]:
     """Frame and track of the faces with that label and a higher probability; answered from the index alone."""
+    met = (Face.label == label) & (Face.probability > above)
+    given = stored.corrections_of(run)
+    if len(given):
+        met = sa.true()  # what people say of a face is put in place of the estimate below
     found = []
     for start in range(0, len(tracks), _TRACKS_AT_ONCE):
         some = tracks[start : start + _TRACKS_AT_ONCE].tolist()
         found += fetch_tuples(
-            connection,
-            sa.select(Face.frame_index, Face.track).where(
-                Face.run_id == run, Face.track.in_(some), Face.label == label, Face.probability > above
+            stored.connection,
+            sa.select(Face.frame_index, Face.track, Face.label, Face.probability).where(
+                Face.run_id == run, Face.track.in_(some), met
             ),
         )
-    table = np.array(found, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+    table = np.array(found, np.float64).reshape(-1, 4)
+    (frame, track, shown), probability = table[:, :3].T.astype(np.int64), table[:, 3]
+    given.by_track(frame, track, shown, probability)
+    kept = (shown == label) & (probability > above)
+    return frame[kept], track[kept]
 
 
 def _rows(

@@ -91,6 +91,7 @@ def resampled_timeline(
             "uncertain_s": float(seconds[-2]),
             "no_face_s": float(seconds[-1]),
         },
+        corrected=run.corrected_faces,
     )
     return note_columns(table)
 
@@ -154,6 +155,7 @@ def load_person_rows(
     conditions.append(Face.track.is_not(None) if everybody else Face.track.in_(tracks))
     statement = sa.select(Face.track, Face.frame_index, Face.label, Face.smoothed).where(*conditions)
     track, frame_index, label, packed = fetch_columns(run.connection, statement, (np.int64, np.int64, np.int64, PACKED))
+    run.corrections.by_track(frame_index, track, label)
     smoothed = unpack_joined(packed, len(track), (len(EXPRESSIONS),))
     subject = subjects.of(run.number, track) if len(track) else track
     position = np.searchsorted(frames, frame_index)

@@ -112,6 +112,7 @@ def synchrony(
             **dict.fromkeys(("correlation", "best_correlation"), "1"),
         },
         coverage=coverage(states),
+        corrected=run.corrected_faces,
     )
     return note_columns(table)
 

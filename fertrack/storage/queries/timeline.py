@@ -6,7 +6,9 @@ Every function asks one ``StoredRun``, as ``Database.run`` opens it::
         rows, kept = timeline(run), episodes(run, min_duration_s=0.5)
 
 so that all of them see the same moment, even while a run is being written. They raise ``StorageError`` if the database
-cannot be read.
+cannot be read. A face that somebody corrected counts with the label it was given, of probability 1;
+``.attrs["corrected"]`` says how many faces of the run did. ``open_database(..., corrected=False)`` asks for the
+estimates.
 """
 
 from __future__ import annotations
@@ -78,16 +80,19 @@ def timeline(
         conditions.append(Face.track == track)
     elif not include_unconfirmed:
         conditions.append(Face.track.is_not(None))
-    if label is not None:
+    if label is not None and not len(run.corrections):
         conditions.append(Face.label == label)
     faces = load_faces(run.connection, *conditions) if len(frames) else load_faces(run.connection, sa.false())
+    run.corrections.by_face(faces.frame_index, faces.face_index, faces.label, faces.probability)
     names = run.subjects.labels()
     order = np.lexsort((faces.track, faces.frame_index))
+    if label is not None:
+        order = order[faces.label[order] == label]
     order = order[np.isin(faces.frame_index[order], frames)]  # if times ever went back, the range holds other frames
     position = np.minimum(np.searchsorted(frames, faces.frame_index), len(frames) - 1)
     table = _timeline_table(run.number, faces, time_s[position], names, order)
     covered = run_coverage(run, tracks=_only(track), from_s=from_s, to_s=to_s)
-    table.attrs.update(run=run.number, units=_timeline_units(), coverage=covered)
+    table.attrs.update(run=run.number, units=_timeline_units(), coverage=covered, corrected=run.corrected_faces)
     return note_columns(table)
 
 
@@ -139,7 +144,8 @@ def episodes(
         }
     )
     units = {"start_s": "s", "end_s": "s", "duration_s": "s", "mean_probability": "1", "peak_probability": "1"}
-    table.attrs.update(run=run.number, units=units, coverage=run_coverage(run, tracks=_only(track)))
+    covered = run_coverage(run, tracks=_only(track))
+    table.attrs.update(run=run.number, units=units, coverage=covered, corrected=run.corrected_faces)
     return note_columns(table)
 
 
