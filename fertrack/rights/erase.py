@@ -38,6 +38,7 @@ from fertrack.errors import (
 from fertrack.render import render_run
 from fertrack.rights.erasure_plan import ErasurePlan
 from fertrack.rights.refresh_outputs import name_of_file, rewrite_stale
+from fertrack.sinks.draft import VideoDraft, remains_of
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.maintenance import vacuum
@@ -260,7 +261,7 @@ class _Videos:
 
 def _drafts_too(path: Path) -> list[Path]:
     """The video, and what a run that was cut off has left beside it; those that are there."""
-    return [each for each in (path, path.with_name(f"{path.stem}.part{path.suffix}")) if each.is_file()]
+    return [each for each in (path, VideoDraft(path).path, *remains_of(path)) if each.is_file()]
 
 
 def _name_untouched(plan: ErasurePlan, report: EraseReport) -> None:

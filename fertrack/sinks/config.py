@@ -50,11 +50,16 @@ class Container:
     is_mp4: bool
 
 
+_FLUSHED = {"flush_packets": "1"}  # else FFmpeg holds back 256 KiB, which is minutes of a quiet scene
 _MP4_FRAGMENTS = MappingProxyType(
-    {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "250000"}
+    {
+        "movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof",
+        "frag_duration": "250000",
+        **_FLUSHED,
+    }
 )
 _MP4_FINAL = MappingProxyType({"movflags": "faststart"})
-_CLUSTERS = MappingProxyType({"cluster_time_limit": "250"})
+_CLUSTERS = MappingProxyType({"cluster_time_limit": "250", **_FLUSHED})
 _NOTHING = MappingProxyType(dict[str, str]())
 _MP4_SOUND = frozenset({"aac", "mp3", "opus"})  # what browsers play: AC-3 and ALAC would go in, and be silent there
 _MOV_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_f32le"})
@@ -144,7 +149,9 @@ class VideoOutputConfig(StageConfig):
             return {"preset": str(_AV1_SPEED[self.preset]), "crf": crf}
         speed = _VP9_SPEED[self.preset]
         deadline = "realtime" if speed >= 5 else "good"
-        return {"deadline": deadline, "cpu-used": str(speed), "crf": crf, "b": "0", "row-mt": "1"}
+        # By default 25 frames are held back, which a program that is killed takes with it.
+        held_back = {"lag-in-frames": "12"}
+        return {"deadline": deadline, "cpu-used": str(speed), "crf": crf, "b": "0", "row-mt": "1", **held_back}
 
 
 def container_for(path: Path, codec: str) -> Container:

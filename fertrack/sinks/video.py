@@ -24,6 +24,7 @@ from fertrack.imaging.text import is_usable_font
 from fertrack.imaging.track_labels import NO_NAMES
 from fertrack.sinks.audio import Part, SoundChangedError, Soundtrack, SourceTimes
 from fertrack.sinks.config import CONTAINERS, VideoOutputConfig, container_for
+from fertrack.sinks.draft import VideoDraft
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finalise import cut_after_last_fragment, write_finished
 from fertrack.types import FrameResult, Image, RunSummary, VideoInfo, check_image
@@ -44,9 +45,10 @@ class AnnotatedVideoSink:
     Where only a later part of the source is processed, the annotated video starts at 0 with the part's first picture,
     and its sound is cut to the part.
 
-    While frames come in, ``NAME.part.SUFFIX`` beside the target grows: pictures only, playable up to about its last
-    second whatever happens to the program. ``finish`` copies them into the target, together with the source's sound and
-    with the index in front, and renames it into place. If that fails, the pictures are kept under the target's name.
+    While frames come in, ``NAME.part.SUFFIX`` beside the target grows (see ``VideoDraft``): pictures only, playable up
+    to about its last second whatever happens to the program. ``finish`` copies them into the target, together with the
+    source's sound and with the index in front, and renames it into place. If that fails, the pictures are kept under
+    the target's name.
     If no frame was written, no file is left.
 
     Args:
@@ -86,7 +88,7 @@ class AnnotatedVideoSink:
         self._names = names
         self._overwrite = overwrite
         self._container = container_for(self._path, self._config.codec)
-        self._part_path = self._path.with_name(f"{self._path.stem}.part{self._path.suffix}")
+        self._draft = VideoDraft(self._path)
         self._debug = DebugOverlay() if self._config.debug_overlay else None
         if info.width < 1 or info.height < 1:
             raise ValueError(f"info must say the video's size, got {info.width} x {info.height}")
@@ -116,15 +118,16 @@ class AnnotatedVideoSink:
             self._times = SourceTimes.of(Path(self._info.path), self._info.stream_index)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._part_path.open("wb").close()
+            self._draft.claim()
         except OSError as error:
             raise VideoWriteError(
                 f"annotated video {self._path} cannot be written ({error.strerror}): choose another folder"
             ) from error
         try:
-            self._encoder = VideoEncoder(self._part_path, self._info, self._config, self._container)
+            self._encoder = VideoEncoder(self._draft.path, self._info, self._config, self._container)
         except (FFmpegError, ValueError) as error:
-            self._part_path.unlink(missing_ok=True)
+            self._draft.discard()
+            self._draft.release()
             raise VideoWriteError(
                 f"annotated video {self._path}: the {self._config.codec} encoder cannot be set up for "
                 f"{self._info.width}x{self._info.height} pictures ({reason_of(error)}): choose another video.codec"
@@ -162,32 +165,34 @@ class AnnotatedVideoSink:
         if encoder is None or self._is_finished:
             return
         self._stop_thread()
+        try:
+            self._complete(encoder, summary)
+        finally:
+            self._is_finished = True
+            self._draft.release()
+
+    def _complete(self, encoder: VideoEncoder, summary: RunSummary) -> None:
         if self._error is not None or encoder.frames == 0:
             self._keep_pictures()
-            self._is_finished = True
             self._tell_error()
             return
         finished = self._path.with_name(f"{self._path.stem}.mux{self._path.suffix}")
         try:
             self._write_finished(encoder, finished, summary)
             self._refuse_to_replace()
-            finished.replace(self._path)
+            self._draft.replace(finished)
         except BaseException as error:  # Ctrl-C too: the pictures are kept whatever went wrong
             with contextlib.suppress(OSError):
                 finished.unlink(missing_ok=True)
             if isinstance(error, OutputExistsError):
-                self._is_finished = True
-                raise OutputExistsError(f"{error}; the pictures were kept as {self._part_path}") from error
-            self._keep_pictures()
-            self._is_finished = True
+                raise OutputExistsError(f"{error}; the pictures were kept as {self._draft.path}") from error
+            kept = self._keep_pictures()
             if not isinstance(error, Exception):
                 raise
+            what = f"all its pictures are kept, without sound, as {kept}" if kept else "its pictures are lost"
             raise VideoWriteError(
-                f"annotated video {self._path} could not be finished ({_reason(error)}); all its pictures are kept, "
-                "without sound"
+                f"annotated video {self._path} could not be finished ({_reason(error)}); {what}"
             ) from error
-        self._part_path.unlink(missing_ok=True)
-        self._is_finished = True
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -198,6 +203,7 @@ class AnnotatedVideoSink:
         self._stop_thread()
         self._keep_pictures()
         self._is_finished = True
+        self._draft.release()
         if self._error is not None and not self._is_error_told:
             logger.warning("%s", self._error_sentence())
 
@@ -279,11 +285,15 @@ class AnnotatedVideoSink:
         if not self._overwrite and self._path.exists():
             raise OutputExistsError(f"{self._path} is already there: use --overwrite, or choose another name")
 
-    def _keep_pictures(self) -> None:
-        """Put what is there under the target's name; if there are no pictures in it, leave nothing."""
-        encoder, part = self._encoder, self._part_path
+    def _keep_pictures(self) -> Path | None:
+        """Put what is there under the target's name; if there are no pictures in it, leave nothing.
+
+        Returns:
+            Where the pictures are; None: there are none.
+        """
+        encoder, part = self._encoder, self._draft.path
         if encoder is None or not part.exists():
-            return
+            return None
         try:
             is_playable = encoder.frames > 0 and part.stat().st_size > 0
             if is_playable and self._error is not None and self._container.is_mp4:
@@ -291,16 +301,18 @@ class AnnotatedVideoSink:
             if not is_playable:
                 part.unlink()
                 self.notes.append("no frame was written, so there is no annotated video")
-                return
+                return None
             if self._overwrite or not self._path.exists():
                 part.replace(self._path)
+                return self._path
         except OSError as error:
             logger.warning("%s could not be renamed to %s: %s", part, self._path, error)
+        return part if part.exists() else None
 
     def _write_finished(self, encoder: VideoEncoder, finished: Path, summary: RunSummary) -> None:
         source = Path(self._info.path)
         if not (self._config.audio and self._info.has_audio and source.is_file()):
-            write_finished(self._part_path, finished, self._container, None, end_s=encoder.end_s)
+            write_finished(self._draft.path, finished, self._container, None, end_s=encoder.end_s)
             return
         part = self._shown_part(encoder, summary)
         try:
@@ -312,7 +324,7 @@ class AnnotatedVideoSink:
             if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
                 raise
             logger.warning("%s: sound: %s", self._path, error)
-            write_finished(self._part_path, finished, self._container, None, end_s=encoder.end_s)
+            write_finished(self._draft.path, finished, self._container, None, end_s=encoder.end_s)
             notes = [f"the sound could not be added ({_reason(error)}), so the annotated video has none"]
         self.notes.extend(notes)
 
@@ -320,7 +332,7 @@ class AnnotatedVideoSink:
         """Write the finished file with the source's sound, and say what is to be known of it."""
         with Soundtrack(self._info, self._container, self._times.origin_s, part, encode=encode) as sound:
             track = sound if sound.is_there else None
-            write_finished(self._part_path, finished, self._container, track, end_s=encoder.end_s)
+            write_finished(self._draft.path, finished, self._container, track, end_s=encoder.end_s)
             if track is None:
                 return ["the sound cannot be read, so the annotated video has none"]
             return sound.notes

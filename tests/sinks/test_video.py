@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from fertrack.errors import ConfigError, OutputExistsError, VideoWriteError
+from fertrack.sinks.draft import VideoDraft, remains_of
 from fertrack.sinks.finalise import cut_after_last_fragment
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.sources import InputConfig, open_source
@@ -631,11 +632,13 @@ def test_finishing_that_fails_keeps_the_pictures(tmp_path: Path) -> None:
     with AnnotatedVideoSink(path, VideoInfo("x", 64, 48, fps=25.0)) as sink:
         for i in range(20):
             sink.write(nothing(i, i / 25), np.zeros((48, 64, 3), np.uint8))
-        with pytest.raises(VideoWriteError, match="all its pictures are kept, without sound"):
+        with pytest.raises(VideoWriteError, match=r"all its pictures are kept, without sound, as .*out\.mp4"):
             sink.finish(summary())
     assert len(picture_times(path)) == 20
     assert not (tmp_path / "out.part.mp4").exists()
 
+
+SINK_QUEUE = VideoOutputConfig().queue_size + 1
 
 SCRIPT = """
     import os, resource, signal, sys
@@ -654,8 +657,9 @@ SCRIPT = """
     with AnnotatedVideoSink(path, VideoInfo("x", 160, 120, fps=25.0), VideoOutputConfig(codec=codec)) as sink:
         try:
             for i in range(400):
-                sink.write(nothing(i, i / 25), rng.integers(0, 255, (120, 160, 3), np.uint8))
-                if what == "killed" and i == 200:
+                noise = rng.integers(0, 255, (120, 160, 3), np.uint8)
+                sink.write(nothing(i, i / 25), noise * 0 if "still" in what else noise)
+                if "killed" in what and i == 200:
                     os.kill(os.getpid(), signal.SIGKILL)
         except VideoWriteError as error:
             print(error)
@@ -689,13 +693,60 @@ def test_disk_full_leaves_a_video_that_plays_up_to_there(tmp_path: Path, name: s
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_killed_program_leaves_a_part_that_plays(tmp_path: Path) -> None:
-    finished = run_script(tmp_path / "out.mp4", "killed")
+@pytest.mark.parametrize("what", ["killed", "killed, still"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm"])
+def test_killed_program_leaves_a_part_that_plays_to_its_last_second(tmp_path: Path, name: str, what: str) -> None:
+    """A still scene is a few bytes a frame: they must not wait in memory until there are many."""
+    finished = run_script(tmp_path / name, what)
     assert finished.returncode == -signal.SIGKILL
-    part = tmp_path / "out.part.mp4"
+    part = VideoDraft(tmp_path / name).path
     assert list(tmp_path.iterdir()) == [part]
-    cut_after_last_fragment(part)
-    assert len(picture_times(part)) > 100
+    if part.suffix == ".mp4":
+        cut_after_last_fragment(part)
+    assert picture_times(part)[-1] >= (200 - SINK_QUEUE) / 25 - 1.0
+
+
+def written(path: Path, count: int, **options: bool) -> AnnotatedVideoSink:
+    """A video of some frames, open still."""
+    sink = AnnotatedVideoSink(path, VideoInfo("x", 64, 48, fps=25.0), **options)
+    sink.__enter__()
+    for i in range(count):
+        sink.write(nothing(i, i / 25), np.zeros((48, 64, 3), np.uint8))
+    return sink
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows itself refuses to replace a file that is open")
+def test_two_runs_never_write_one_video(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    first = written(path, 20)
+    for overwrite in (False, True):
+        with pytest.raises(OutputExistsError, match=r"is being written by another run: wait until"):
+            written(path, 0, overwrite=overwrite)
+    first.finish(summary())
+    first.__exit__(None, None, None)
+    assert len(picture_times(path)) == 20
+    assert list(tmp_path.iterdir()) == [path]
+    written(path, 3, overwrite=True).finish(summary())
+    assert len(picture_times(path)) == 3
+
+
+def test_what_a_killed_run_left_stays_until_there_is_a_complete_video(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "out.mp4"
+    assert run_script(path, "killed").returncode < 0
+    left = (tmp_path / "out.part.mp4").read_bytes()
+    failed = written(path, 0)
+    assert failed._draft.set_aside == tmp_path / "out.cut-off.mp4"
+    failed.__exit__(None, None, None)  # at once
+    assert "stays as out.cut-off.mp4 until this one is complete" in caplog.text
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.cut-off.mp4"]
+    assert (tmp_path / "out.cut-off.mp4").read_bytes() == left
+    assert run_script(path, "killed").returncode < 0
+    again = written(path, 5)
+    assert remains_of(path) == [tmp_path / "out.cut-off-2.mp4", tmp_path / "out.cut-off.mp4"]
+    again.finish(summary())
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_cutting_keeps_whole_fragments_only(tmp_path: Path) -> None:
