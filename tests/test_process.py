@@ -144,7 +144,8 @@ def stored_frames(path: Path) -> int:
         return 0
 
 
-def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ending", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_whatever_ends_a_run_what_was_done_is_kept(tmp_path: Path, ending: str, code: int) -> None:
     long_clip = compose_demo(tmp_path / "long.mp4", frame_count=250)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "fertrack", "process", str(long_clip), "-o", str(out), "--set", "engine.workers=1"]
@@ -152,9 +153,9 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while stored_frames(out / "fertrack.db") < 10 and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, getattr(signal, ending))
         _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130, complaint
+    assert process.returncode == code, complaint
     assert "what was done so far is kept" in complaint
     with fertrack.open_database(out / "fertrack.db") as database:
         (stored,) = queries.runs(database).to_dict("records")
@@ -168,19 +169,19 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
 
 def test_ctrl_c_between_two_videos_is_not_forgotten() -> None:
     """The run that is being finished is past its frame loop; only the event still knows that a stop was asked for."""
-    from fertrack.cli.process import _stop_on_ctrl_c
+    from fertrack.cli.process import _stop_on_signals
     from fertrack.testing import SceneSource, SyntheticScene
     from tests.pipeline.test_pipeline import pipeline_for
 
     scene = SyntheticScene((), frame_count=3)
     pipeline = pipeline_for(scene)
     handler = signal.getsignal(signal.SIGINT)
-    with _stop_on_ctrl_c(pipeline) as stopped:
-        assert not stopped.is_set()
+    with _stop_on_signals(pipeline) as stopped:
+        assert stopped == []
         signal.raise_signal(signal.SIGINT)
-        assert stopped.is_set()
+        assert stopped == [130]
         assert pipeline.run(SceneSource(scene)).status == "complete"
-        assert stopped.is_set()
+        assert stopped == [130]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == handler

@@ -1,7 +1,7 @@
 """The ``fertrack`` command: puts the sub-commands together and turns errors into one sentence and an exit code.
 
 Exit codes: 0 done, 1 a ``FertrackError`` (its sentence on stderr; the traceback too with ``--debug``), 2 wrong usage,
-130 interrupted (what was done is kept).
+130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by the end of its terminal (what was done is kept).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import signal
 import threading
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_INTERRUPTED = 130
+_ENDING = {name: 128 + number for name, number in (("SIGINT", 2), ("SIGTERM", 15), ("SIGHUP", 1))}
+"""Signals that end a run in order, and the exit codes then: those of programs that a signal has ended."""
 
 
 def register(app: typer.Typer) -> None:
@@ -137,9 +139,9 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
     pipeline, relinker = networks.result()
     entries: list[dict[str, Any]] = []
     failed = False
-    with open_database(database_url(settings, out), create=True) as database, _stop_on_ctrl_c(pipeline) as stopped:
+    with open_database(database_url(settings, out), create=True) as database, _stop_on_signals(pipeline) as stopped:
         for plan in plans:
-            if stopped.is_set():
+            if stopped:
                 break
             try:
                 with _progress_bar(plan.location, settings) as on_progress:
@@ -167,34 +169,52 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
         print_json(entries)
     if any("run" in entry for entry in entries) and not settings.privacy.purpose:
         err_console().print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
-    if stopped.is_set():
+    if stopped:
         left = [Path(plan.location).name for plan in plans[len(entries) :]]
         not_begun = f"; not begun: {', '.join(left)}" if left else ""
         err_console().print(f"interrupted: what was done so far is kept{not_begun}", markup=False, soft_wrap=True)
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(stopped[0])
     if failed:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _stop_on_ctrl_c(pipeline: Pipeline) -> Iterator[threading.Event]:
-    """The first Ctrl-C ends the run cleanly and sets the event; a second one ends the program."""
-    stopped = threading.Event()
+def _stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
+    """Ctrl-C, SIGTERM (a cluster's preemption, a shutdown) and a closed terminal end the run cleanly.
 
-    def stop(_signum: int, _frame: object) -> None:
-        stopped.set()
+    The first signal adds the program's exit code to the list, which is empty before. A second Ctrl-C, or SIGTERM, ends
+    the program.
+    """
+    stopped: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+
+    def stop(signum: int, _frame: object) -> None:
+        stopped.append(_ENDING[signal.Signals(signum).name])
         pipeline.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in before:
+            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+        if signum == getattr(signal, "SIGHUP", None):
+            _print_nowhere()
 
     try:
-        before = signal.signal(signal.SIGINT, stop)
-    except ValueError:  # not the main thread: whoever runs us handles Ctrl-C
-        yield stopped
-        return
-    try:
+        if threading.current_thread() is threading.main_thread():  # else whoever runs us handles signals
+            for name in _ENDING:
+                each = getattr(signal, name, None)  # Windows has no SIGHUP
+                if each is not None and signal.getsignal(each) is not signal.SIG_IGN:  # as with nohup
+                    before[each] = signal.signal(each, stop)
         yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, previous in before.items():
+            signal.signal(each, previous)
+
+
+def _print_nowhere() -> None:
+    """The terminal is gone: what is still printed must not break the ending."""
+    terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in terminals:
+        os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 @contextmanager
