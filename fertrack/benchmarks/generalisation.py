@@ -109,6 +109,11 @@ def score(
     )
 
 
+def _said_of(bundle: ClassifierBundle) -> str:
+    """Fingerprint, and whether it is for research only."""
+    return f"{bundle.fingerprint}{', for research only' if bundle.card.release == 'research' else ''}"
+
+
 def _assuming(prior: str, labels: IntArray) -> CalibrationConfig:
     if prior == "as shipped":
         return CalibrationConfig()
@@ -154,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
             for prior in PRIORS:
                 own = score(logits, faces.labelled.labels, bundle.calibration, prior)
                 outcomes[f"{bundle.card.name} {bundle.card.version}", faces.name, prior] = own
-    named = [(f"{bundle.card.name} {bundle.card.version}", bundle.fingerprint) for bundle in bundles]
+    named = [(f"{bundle.card.name} {bundle.card.version}", _said_of(bundle)) for bundle in bundles]
     write_text(given.out, report(named, [(each.name, each.apart) for each in sets], outcomes), overwrite=True)
 
     return 0

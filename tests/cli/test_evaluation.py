@@ -248,7 +248,7 @@ def test_biases_are_learned_from_pictures(faces: Path, here: Path, capsys: pytes
     assert run(fit) == 1, "all are right as it is"
     assert "no profile was made: on faces held out no answer gains by it" in " ".join(capsys.readouterr().err.split())
     assert not (here / "mine").exists()
-    spoilt = ["--set", "calibration.temperature=6", "--set", "calibration.bias={neutral=1.0}"]
+    spoilt = ["--set", "calibration.temperature=1", "--set", "calibration.bias={neutral=5.5}"]
     assert run([*fit, *spoilt]) == 0
     assert "profile 1, learned from 24 moments: faces" in capsys.readouterr().out
     assert (here / "mine" / "bias-v1.toml").is_file()
