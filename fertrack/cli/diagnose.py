@@ -12,7 +12,7 @@ from fertrack.cli.options import DEFAULT_DB, Database, Run
 from fertrack.cli.output import print_json
 
 if TYPE_CHECKING:
-    from fertrack.tuning.symptoms import Change, Diagnosis
+    from fertrack.tuning.diagnosis import Change, Diagnosis
 
 __all__ = ["register"]
 

@@ -27,7 +27,15 @@ from fertrack.expression.config import CalibrationConfig, Expression
 from fertrack.expression.reliability import Reliability
 from fertrack.types import EXPRESSIONS, Float64Array, FloatArray
 
-__all__ = ["Calibrator", "ClassifierCalibration", "assumed_shares", "by_expression", "estimate_shares", "in_order"]
+__all__ = [
+    "CalibrationRecord",
+    "Calibrator",
+    "ClassifierCalibration",
+    "assumed_shares",
+    "by_expression",
+    "estimate_shares",
+    "in_order",
+]
 
 
 _EQUAL = (1 / len(EXPRESSIONS),) * len(EXPRESSIONS)
@@ -112,6 +120,86 @@ class ClassifierCalibration:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRecord:
+    """Calibration in force during a run, as it is stored with it. All tuples are in ``EXPRESSIONS`` order.
+
+    Attributes:
+        calibrated: whether its values were fitted on labelled images.
+        temperature: of the logits.
+        scale: factor of each logit; None: 1 for all.
+        prior_strength: of the prior correction, 0 to 1.
+        training_prior: class shares seen in training.
+        target_prior: those corrected for.
+        prior_eps: added to both.
+        bias: added to the logits.
+        thresholds: least smoothed probability for a label.
+        classifier: the classifier's own values, so that a stored run can be rescored with another configuration when
+            the bundle is no longer there.
+    """
+
+    calibrated: bool
+    temperature: float
+    scale: tuple[float, ...] | None
+    prior_strength: float
+    training_prior: tuple[float, ...]
+    target_prior: tuple[float, ...]
+    prior_eps: float
+    bias: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    classifier: ClassifierCalibration
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The record as it was stored.
+
+        Raises:
+            ValueError: it is not the record of a calibration.
+        """
+        try:
+            return cls(
+                calibrated=bool(stored["calibrated"]),
+                temperature=float(stored["temperature"]),
+                scale=in_order(stored["scale"]) if "scale" in stored else None,
+                prior_strength=float(stored["prior_strength"]),
+                training_prior=in_order(stored["training_prior"]),
+                target_prior=in_order(stored["target_prior"]),
+                prior_eps=float(stored["prior_eps"]),
+                bias=in_order(stored["bias"]),
+                thresholds=in_order(stored["thresholds"]),
+                classifier=ClassifierCalibration.from_record(stored),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the record of a calibration: {error!r} is missing or of another kind") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain JSON and TOML values, expressions by name."""
+        return {
+            "calibrated": self.calibrated,
+            "temperature": self.temperature,
+            **({} if self.scale is None else {"scale": by_expression(self.scale)}),
+            "prior_strength": self.prior_strength,
+            "training_prior": by_expression(self.training_prior),
+            "target_prior": by_expression(self.target_prior),
+            "prior_eps": self.prior_eps,
+            "bias": by_expression(self.bias),
+            "thresholds": by_expression(self.thresholds),
+            "classifier_calibration": self.classifier.to_record(),
+        }
+
+    @property
+    def departs(self) -> bool:
+        """Whether settings of the run replace values of the classifier."""
+        own = self.classifier
+        return (self.temperature, self.prior_strength, self.thresholds, self.bias, self.training_prior) != (
+            own.temperature,
+            own.prior_strength,
+            own.thresholds,
+            own.biases,
+            own.training_prior,
+        )
+
+
 class Calibrator:
     """Applies a calibration: the classifier's own values, overridden by the configuration.
 
@@ -179,24 +267,25 @@ class Calibrator:
         """Class shares at which the probabilities are meant to be right, float64 (7,), sum 1."""
         return assumed_shares(self._training_prior, self._strength, self._target_prior)
 
-    def describe(self) -> dict[str, Any]:
-        """The values in force, as plain JSON and TOML values, for the record of a run.
+    @property
+    def record(self) -> CalibrationRecord:
+        """The values in force."""
+        return CalibrationRecord(
+            calibrated=self.classifier.calibrated or self.config.is_fitted,
+            temperature=self._temperature,
+            scale=_numbers(self._scale) if (self._scale != 1.0).any() else None,
+            prior_strength=self._strength,
+            training_prior=_numbers(self._training_prior),
+            target_prior=_numbers(self._target_prior),
+            prior_eps=self.config.prior_eps,
+            bias=_numbers(self._bias),
+            thresholds=_numbers(self.thresholds),
+            classifier=self.classifier,
+        )
 
-        ``classifier_calibration`` holds the classifier's own values, so that a stored run can be rescored with
-        another configuration when the bundle is no longer there (``ClassifierCalibration.from_record``).
-        """
-        return {
-            "calibrated": self.classifier.calibrated or self.config.is_fitted,
-            "temperature": self._temperature,
-            **({"scale": by_expression(self._scale)} if (self._scale != 1.0).any() else {}),
-            "prior_strength": self._strength,
-            "training_prior": by_expression(self._training_prior),
-            "target_prior": by_expression(self._target_prior),
-            "prior_eps": self.config.prior_eps,
-            "bias": by_expression(self._bias),
-            "thresholds": by_expression(self.thresholds),
-            "classifier_calibration": self.classifier.to_record(),
-        }
+    def describe(self) -> dict[str, Any]:
+        """The values in force as they are stored with a run: see ``CalibrationRecord.to_json``."""
+        return self.record.to_json()
 
 
 def assumed_shares(
@@ -277,6 +366,10 @@ def by_expression(values: Iterable[float], decimals: int | None = None) -> dict[
     """Values in ``EXPRESSIONS`` order, by expression name; rounded, if so many decimals are given."""
     numbers = (float(value) if decimals is None else round(float(value), decimals) for value in values)
     return dict(zip(EXPRESSIONS, numbers, strict=True))
+
+
+def _numbers(values: Float64Array) -> tuple[float, ...]:
+    return tuple(values.tolist())
 
 
 def _prior_offset(training: Float64Array, target: Float64Array, strength: float, eps: float) -> Float64Array:

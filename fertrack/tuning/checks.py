@@ -10,7 +10,7 @@ import numpy as np
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE, aligned_landmarks
 from fertrack.storage.queries.run_faces import RunFaces
 from fertrack.storage.queries.segments import unbroken
-from fertrack.tuning.symptoms import Effect
+from fertrack.tuning.diagnosis import Effect
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, IntArray
 
 __all__ = [

@@ -12,8 +12,8 @@ import numpy as np
 
 from fertrack.expression.calibration import by_expression, estimate_shares, in_order
 from fertrack.tuning.checks import is_worse, label_checks
+from fertrack.tuning.diagnosis import Effect, PriorSuggestion
 from fertrack.tuning.remedies import DiagnosedRun, quoted
-from fertrack.tuning.symptoms import Effect, PriorSuggestion
 from fertrack.types import EXPRESSIONS
 
 __all__ = ["suggest_shares"]
@@ -69,8 +69,8 @@ def _moments(run: DiagnosedRun) -> int:
 
 
 def _unsound(run: DiagnosedRun, symptoms: Collection[str]) -> str:
-    force, by_hand = run.calibrator.describe(), _set_by_hand(run)
-    if not force["calibrated"]:
+    force, by_hand = run.calibrator.record, _set_by_hand(run)
+    if not force.calibrated:
         return "the classifier is not calibrated (`fertrack calibrate`), so its probabilities do not tell class shares"
     if by_hand:
         return f"set by hand, not fitted: {', '.join(by_hand)}; such probabilities do not tell class shares"
@@ -87,14 +87,13 @@ def _set_by_hand(run: DiagnosedRun) -> tuple[str, ...]:
     A whole calibration for a named classifier, as ``fertrack calibrate`` writes it, was fitted; whoever changes its
     temperature, scale or bias afterwards leaves no trace, and is believed.
     """
-    config, force, own = run.settings.calibration, run.calibrator.describe(), run.own
+    config, force, own = run.settings.calibration, run.calibrator.record, run.own
     is_fitted = config.is_fitted
     moved = {
-        "temperature": not is_fitted and abs(force["temperature"] / own.temperature - 1.0) > 0.01,
+        "temperature": not is_fitted and abs(force.temperature / own.temperature - 1.0) > 0.01,
         "temperature switched off": is_fitted and not config.use_temperature,
-        "scale": not is_fitted and "scale" in force,
-        "training prior": not is_fitted
-        and not np.allclose(in_order(force["training_prior"]), own.training_prior, atol=1e-3),
+        "scale": not is_fitted and force.scale is not None,
+        "training prior": not is_fitted and not np.allclose(force.training_prior, own.training_prior, atol=1e-3),
         "bias": not is_fitted
         and not np.allclose(in_order(config.bias or {}, 0.0), own.biases)
         and config.bias is not None,

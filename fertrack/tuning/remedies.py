@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fertrack.config import Settings, load_settings, to_toml
-from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression, in_order
+from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression
 from fertrack.storage.queries.run_faces import RunFaces, preview_labels
 from fertrack.storage.stored_run import StoredRun
 from fertrack.tuning import checks
 from fertrack.tuning.checks import UNCERTAIN_SHARE, Measure, is_worse, label_checks
-from fertrack.tuning.symptoms import Change, Effect
+from fertrack.tuning.diagnosis import Change, Effect
 from fertrack.types import EXPRESSIONS, BoolArray, IntArray
 
 __all__ = ["Attempt", "DiagnosedRun", "quoted"]
@@ -77,7 +77,7 @@ class DiagnosedRun:
     @property
     def temperature(self) -> float:
         """The temperature in force."""
-        return float(self.calibrator.describe()["temperature"])
+        return self.calibrator.record.temperature
 
     def labels_with(self, overrides: Iterable[str]) -> IntArray:
         """Labels of the confirmed faces, were these options set."""
@@ -123,7 +123,7 @@ class DiagnosedRun:
         found = []
         if self._own_temperature():
             found.append(f"the temperature is {self.temperature:.3g}, the classifier's own {self.own.temperature:.3g}")
-            if "scale" in self.calibrator.describe():
+            if self.calibrator.record.scale is not None:
                 found.append("logits are scaled")
         if self._own_prior():
             found.append("the prior is not the classifier's own")
@@ -185,7 +185,7 @@ class DiagnosedRun:
 
     def _own_temperature(self) -> tuple[str, ...]:
         apart = max(self.temperature / self.own.temperature, self.own.temperature / self.temperature)
-        is_scaled = "scale" in self.calibrator.describe()
+        is_scaled = self.calibrator.record.scale is not None
         if apart < 1.1 and not is_scaled:
             return ()
         on = () if self.settings.calibration.use_temperature else ("calibration.use_temperature=true",)
@@ -193,13 +193,16 @@ class DiagnosedRun:
         return (*on, f"calibration.temperature={self.own.temperature:.4g}", *scale)
 
     def _own_prior(self) -> tuple[str, ...]:
-        force, equal = self.calibrator.describe(), (1 / len(EXPRESSIONS),) * len(EXPRESSIONS)
+        force, equal = self.calibrator.record, (1 / len(EXPRESSIONS),) * len(EXPRESSIONS)
         options: tuple[str, ...] = ()
-        if abs(force["prior_strength"] - self.own.prior_strength) > 0.05:
+        if abs(force.prior_strength - self.own.prior_strength) > 0.05:
             on = () if self.settings.calibration.use_prior else ("calibration.use_prior=true",)
             options = (*on, f"calibration.prior_strength={self.own.prior_strength:g}")
-        for name, own in (("training_prior", self.own.training_prior), ("target_prior", equal)):
-            if not np.allclose(in_order(force[name]), own, atol=1e-3):
+        for name, now, own in (
+            ("training_prior", force.training_prior, self.own.training_prior),
+            ("target_prior", force.target_prior, equal),
+        ):
+            if not np.allclose(now, own, atol=1e-3):
                 options = (*options, f"calibration.{name}={_table(own)}")
         return options
 

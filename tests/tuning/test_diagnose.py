@@ -21,7 +21,8 @@ from fertrack.storage.models import Run, StageTiming
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.queries.run_faces import RunFaces
 from fertrack.tuning import checks
-from fertrack.tuning.symptoms import OTHER_SYMPTOMS, SYMPTOMS, Diagnosis, Finding
+from fertrack.tuning.diagnosis import Diagnosis, Finding
+from fertrack.tuning.symptoms import OTHER_SYMPTOMS, SYMPTOMS
 from fertrack.types import EXPRESSIONS, FrameResult
 from tests.support import queries
 from tests.support.paths import REPOSITORY

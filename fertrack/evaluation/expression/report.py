@@ -100,14 +100,13 @@ def evaluate_answers(
         not_found=labelled.labels[~answers.answered],
         resamples=resamples,
     )
-    described = calibrator.describe()
     counts = np.bincount(labelled.labels, minlength=len(EXPRESSIONS)).tolist()
     facts = {
         "data": f"{labelled.name} ({labelled.kind})",
         "SHA-256 of the data": labelled.digest(),
         "pictures": f"{len(labelled)}: " + ", ".join(f"{k} {n}" for k, n in zip(EXPRESSIONS, counts, strict=True)),
         "left out": ", ".join(f"{count} {reason}" for reason, count in labelled.left_out.items()) or "none",
-        "classifier": answers.classifier + ("" if described["calibrated"] else " (nobody has calibrated it)"),
+        "classifier": answers.classifier + ("" if calibrator.record.calibrated else " (nobody has calibrated it)"),
         "crops": _crops_sentence(answers),
         "calibration": _calibration_sentence(calibrator),
     }
@@ -135,7 +134,7 @@ def prior_rows(logits: FloatArray, labels: IntArray, calibrator: Calibrator) -> 
         other = Calibrator(config, calibrator.classifier)
         scores = score_expressions(other.probabilities(logits), labels, other.thresholds, resamples=0)
         values = {name: each.value for name, each in scores.measures.items() if name in PriorRow.__dataclass_fields__}
-        rows.append(PriorRow(assumed=assumed, strength=float(other.describe()["prior_strength"]), **values))
+        rows.append(PriorRow(assumed=assumed, strength=other.record.prior_strength, **values))
     return tuple(rows)
 
 
@@ -163,14 +162,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path, *, overwrite: bool = 
 
 def _calibration_sentence(calibrator: Calibrator) -> str:
     """Sentence about the calibration, so far as it is not the classifier's own."""
-    described = calibrator.describe()
-    parts = [f"prior strength {described['prior_strength']:g}, T {described['temperature']:g}"]
-    if len(set(described["target_prior"].values())) > 1 and described["prior_strength"] > 0.0:
-        parts.append("target prior " + _named(described["target_prior"]))
-    if "scale" in described:
-        parts.append("scale " + _named(described["scale"]))
-    if any(described["bias"].values()):
-        parts.append("bias " + _named(described["bias"]))
+    force = calibrator.record
+    parts = [f"prior strength {force.prior_strength:g}, T {force.temperature:g}"]
+    if len(set(force.target_prior)) > 1 and force.prior_strength > 0.0:
+        parts.append("target prior " + _named(by_expression(force.target_prior)))
+    if force.scale is not None:
+        parts.append("scale " + _named(by_expression(force.scale)))
+    if any(force.bias):
+        parts.append("bias " + _named(by_expression(force.bias)))
     return ", ".join(parts)
 
 

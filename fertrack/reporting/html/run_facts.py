@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fertrack.expression.calibration import ClassifierCalibration
+from fertrack.expression.calibration import CalibrationRecord
 from fertrack.expression.reliability import Reliability
 from fertrack.reporting.html.wording import count, duration, percent, plural
 from fertrack.types import EXPRESSIONS
@@ -79,34 +79,22 @@ class Calibration:
 def read_calibration(record: dict[str, Any]) -> Calibration:
     """Read what ``Calibrator.describe`` stored with a run. A record of another form is shown as "not recorded"."""
     try:
-        own = record["classifier_calibration"]
-        trusted = bool(record["calibrated"])
-        rows = (
-            ("Temperature", _against(float(record["temperature"]), float(own["temperature"]))),
-            (
-                "Strength of the prior correction",
-                _against(float(record["prior_strength"]), float(own["prior_strength"])),
-            ),
-        )
-        table = tuple(
-            (
-                name,
-                f"{record['training_prior'][name]:.1%}",
-                f"{record['target_prior'][name]:.1%}",
-                f"{record['bias'][name]:+.3f}",
-                f"{record['thresholds'][name]:.0%}",
-            )
-            for name in EXPRESSIONS
-        )
-        changed = any(record[key] != own[key] for key in ("temperature", "prior_strength", "thresholds")) or (
-            record["bias"] != own["biases"] or record["training_prior"] != own["training_prior"]
-        )
-        reliability = ClassifierCalibration.from_record(record).reliability
-    except (KeyError, TypeError, ValueError):
+        stored = CalibrationRecord.from_json(record)
+    except ValueError:
         return Calibration("not recorded", trusted=False, rows=(), table=())
+    own, trusted, changed = stored.classifier, stored.calibrated, stored.departs
+    rows = (
+        ("Temperature", _against(stored.temperature, own.temperature)),
+        ("Strength of the prior correction", _against(stored.prior_strength, own.prior_strength)),
+    )
+    by_class = zip(stored.training_prior, stored.target_prior, stored.bias, stored.thresholds, strict=True)
+    table = tuple(
+        (name, f"{training:.1%}", f"{target:.1%}", f"{bias:+.3f}", f"{threshold:.0%}")
+        for name, (training, target, bias, threshold) in zip(EXPRESSIONS, by_class, strict=True)
+    )
     state = "calibrated" if trusted else "not calibrated"
     words = state + (", changed by settings" if changed else "")
-    return Calibration(words, trusted, rows, table, changed, reliability)
+    return Calibration(words, trusted, rows, table, changed, own.reliability)
 
 
 def notices(
