@@ -4,7 +4,7 @@
 separators         comma, semicolon, tab; a first line ``sep=;`` decides, else what the header has most of
 encodings          UTF-8 with or without byte-order mark, UTF-16 with one ("Unicode text"), else Windows-1252 ("ANSI")
 decimal numbers    ``0.4`` and ``0,4``; ``1,234.5`` and ``1.234,5``; ``1,234`` between commas is refused
-times              seconds as above, or ``m:ss``, ``h:mm:ss``, each with decimals
+times              seconds as above, or ``m:ss``, ``h:mm:ss``, each with decimals, or ``1m30s``, ``2h``
 rows               numbered as a spreadsheet shows them: the header is row 1; empty rows count, and are left out
 =================  =====================================================================================================
 
@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from fertrack.errors import TableError, reason_of
 
-__all__ = ["Row", "Table", "parse_rows", "read_table", "rows_sentence"]
+__all__ = ["Row", "Table", "parse_rows", "read_table", "rows_sentence", "seconds_in"]
 
 _MAX_NAMED = 5
 """Wrong rows that are named one by one."""
@@ -36,6 +36,7 @@ _GROUPED = {
     ".": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"),
 }
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,3}):([0-5]?\d(?:[.,]\d*)?)")
+_SPELLED = re.compile(r"(?:(\d+(?:[.,]\d+)?)h)?(?:(\d+(?:[.,]\d+)?)m)?(?:(\d+(?:[.,]\d+)?)s?)?", re.IGNORECASE)
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n])"?[;,\t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _Parsed = TypeVar("_Parsed")
 
@@ -91,9 +92,8 @@ class Row:
             ValueError: it is no time, or can be read in two ways.
         """
         text = self.text(column)
-        if clock := _CLOCK.fullmatch(text):
-            hours, minutes, seconds = clock.groups()
-            return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+        if (told := _told_in_units(text)) is not None:
+            return told
         try:
             return self.number_in(column)
         except _NoNumberError:
@@ -118,6 +118,36 @@ class Row:
             return float(text)
         except ValueError:
             raise _NoNumberError(f"{column} {text!r} is not a number") from None
+
+
+def seconds_in(text: str) -> float:
+    """Seconds in a time as people write it.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> [seconds_in(text) for text in ("12.5", "0:05", "1:02:03", "1m30", "10s", "1.5h")]
+    [12.5, 5.0, 3723.0, 90.0, 10.0, 5400.0]
+    """
+    text = text.strip()
+    told = _told_in_units(text)
+    try:
+        value = float(text.replace(",", ".")) if told is None else told
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is no time: write seconds such as 12.5, or 0:12, or 1m30s")
+    return value
+
+
+def _told_in_units(text: str) -> float | None:
+    """Seconds in ``m:ss``, ``h:mm:ss`` or ``1h30m10s``; None for anything else, plain numbers too."""
+    found = _CLOCK.fullmatch(text)
+    found = found or (_SPELLED.fullmatch(text) if re.search("[hms]", text, re.IGNORECASE) else None)
+    if not found or not any(found.groups()):
+        return None
+    parts = [float((part or "0").replace(",", ".")) for part in found.groups()]
+    return parts[0] * 3600 + parts[1] * 60 + parts[2]
 
 
 class _NoNumberError(ValueError):

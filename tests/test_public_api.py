@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from importlib.metadata import version
 
 import pytest
 
@@ -25,6 +26,10 @@ def test_all_is_exactly_what_can_be_imported() -> None:
         assert getattr(fertrack, name).__name__ if name != "EXPRESSIONS" else fertrack.EXPRESSIONS
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = fertrack.nonsense
+
+
+def test_the_package_tells_its_version() -> None:
+    assert fertrack.__version__ == version("fertrack")
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -11,7 +11,7 @@ from fertrack.imports.marker_import import import_markers
 from fertrack.reporting.exports.label_import import read_labels
 from fertrack.storage.engine import Database
 from fertrack.storage.people.corrections import store_corrections
-from fertrack.tables import Row, parse_rows, read_table
+from fertrack.tables import Row, parse_rows, read_table, seconds_in
 from tests.support.queries import corrections, markers
 from tests.support.storage_scenes import result, store
 
@@ -163,3 +163,18 @@ def test_points_that_a_spreadsheet_took_for_thousands_are_refused_with_their_row
     with pytest.raises(TableError, match="row 2: 400000 s is outside the run; row 3: 40000 s is outside the run"):
         import_markers(db, run, path)
     assert markers(db, run).empty
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0:05", 5.0), ("1m30", 90.0), ("1m30s", 90.0), ("1:02:03.5", 3723.5), ("1,5", 1.5), ("7", 7.0)],
+)
+def test_a_time_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    assert seconds_in(text) == seconds
+    assert Row(2, {"at": text}).seconds("at") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1:75", "5 apples", "nan", "s", "1s2m"])
+def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no time: write seconds such as 12\.5, or 0:12, or 1m30s"):
+        seconds_in(text)

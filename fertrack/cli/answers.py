@@ -17,6 +17,7 @@ from fertrack.cli.options import (
     Runs,
     Uncorrected,
     episode_rule,
+    seconds,
 )
 from fertrack.cli.output import misuse, print_answer, print_coverage
 
@@ -73,9 +74,12 @@ def moments(
         list[str] | None,
         typer.Option("--while", metavar="WHO:EXPRESSION[:P]", help="Meanwhile this holds too; may be repeated."),
     ] = None,
-    for_s: Annotated[float, typer.Option("--for", metavar="S", help="For at least this long, seconds.")] = 0.0,
+    for_s: Annotated[
+        float, typer.Option("--for", metavar="TIME", parser=seconds, help="For at least this long, seconds.")
+    ] = 0.0,
     max_gap_s: Annotated[
-        float, typer.Option("--gap", metavar="S", help="Allow interruptions of this length, seconds.")
+        float,
+        typer.Option("--gap", metavar="TIME", parser=seconds, help="Allow interruptions of this length, seconds."),
     ] = 0.2,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import sys
@@ -19,6 +18,7 @@ import typer
 
 from fertrack.cli.options import DEFAULT_OUT, Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
+from fertrack.tables import seconds_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,6 @@ __all__ = ["parse_duration_s", "register"]
 _INTERRUPTED = 130
 _POLL_S = 0.25
 _HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # POSIX's
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 def register(app: typer.Typer) -> None:
@@ -135,9 +134,10 @@ def parse_duration_s(text: str) -> float:
     >>> [parse_duration_s(text) for text in ("10", "10s", "1m30s", "1.5h")]
     [10.0, 10.0, 90.0, 5400.0]
     """
-    found = _DURATION.fullmatch(text.strip().lower().replace(" ", ""))
-    parts = [float(part or 0.0) for part in found.groups()] if found else [0.0]
-    seconds = sum(part * unit for part, unit in zip(parts, (3600.0, 60.0, 1.0), strict=False))
+    try:
+        seconds = seconds_in(text.strip().lower().replace(" ", ""))
+    except ValueError:
+        seconds = 0.0
     if seconds <= 0.0:
         raise ValueError(f"{text!r} is no duration: give for example 10s, 5m or 1h30m")
     return seconds

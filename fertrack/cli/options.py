@@ -29,11 +29,23 @@ __all__ = [
     "Uncorrected",
     "calibration_source",
     "episode_rule",
+    "seconds",
     "settings_from",
 ]
 
 DEFAULT_OUT = Path("fertrack-out")
 DEFAULT_DB = str(DEFAULT_OUT / "fertrack.db")
+
+
+def seconds(text: str | float) -> float:
+    """A time on the command line, as ``fertrack.tables.seconds_in`` reads it."""
+    from fertrack.tables import seconds_in
+
+    try:
+        return seconds_in(str(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Number of a run (see 'fertrack runs'), or 'last'.")]
 
@@ -76,13 +88,18 @@ OnlyPerson = Annotated[
 
 MinDuration = Annotated[
     float | None,
-    typer.Option("--min-duration", metavar="S", help="Leave out shorter episodes, seconds. [default: 0.2]"),
+    typer.Option(
+        "--min-duration", metavar="TIME", parser=seconds, help="Leave out shorter episodes, seconds. [default: 0.2]"
+    ),
 ]
 
 Gap = Annotated[
     float | None,
     typer.Option(
-        "--gap", metavar="S", help="Join episodes across this much time uncertain or unseen, seconds. [default: 0.5]"
+        "--gap",
+        metavar="TIME",
+        parser=seconds,
+        help="Join episodes across this much time uncertain or unseen, seconds. [default: 0.5]",
     ),
 ]
 

@@ -100,6 +100,9 @@ def print_answer(table: pd.DataFrame, output_format: str, coverage: dict[str, fl
     if output_format != "table":
         frame_to(table if coverage is None else with_coverage(table, coverage), output_format)
         return
+    if table.empty:
+        err_console().print("nothing found: no rows answer this")
+        return
     frame_to(table.head(_ANSWER_ROWS), output_format)
     if len(table) > _ANSWER_ROWS:
         err_console().print(f"{_ANSWER_ROWS} of {len(table)} rows shown: --format csv prints all of them")

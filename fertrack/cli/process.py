@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Overrides, settings_from
+from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Overrides, seconds, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -57,8 +57,10 @@ def process(
             metavar="PATH", help="Your own classifier: a bundle's folder, or weights with a card beside them."
         ),
     ] = "",
-    from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="Start here, seconds.")] = None,
-    to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="End before here, seconds.")] = None,
+    from_s: Annotated[
+        float | None, typer.Option("--from", metavar="TIME", parser=seconds, help="Start here: 12.5, 0:12, 1m30s.")
+    ] = None,
+    to_s: Annotated[float | None, typer.Option("--to", metavar="TIME", parser=seconds, help="End before here.")] = None,
     rate: Annotated[float | None, typer.Option(metavar="HZ", help="Frames analysed per second of video.")] = None,
     no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
     anonymise: Annotated[

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Config, Database, Format, OutputFormat, Overrides, Run, Uncorrected
+from fertrack.cli.options import (
+    DEFAULT_DB,
+    Config,
+    Database,
+    Format,
+    OutputFormat,
+    Overrides,
+    Run,
+    Uncorrected,
+    seconds,
+)
 from fertrack.cli.output import err_console, frame_to, note_corrections, print_coverage, with_coverage
 
 __all__ = ["register"]
@@ -39,8 +49,10 @@ def timeline(
     track: Annotated[int | None, typer.Option(help="Only this track ID.")] = None,
     person: Annotated[str | None, typer.Option(help="Only this person, with all their tracks: a name, or P3.")] = None,
     expression: Annotated[str | None, typer.Option(help="Only this label (or 'uncertain').")] = None,
-    from_s: Annotated[float | None, typer.Option("--from", metavar="S", help="From here, seconds.")] = None,
-    to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="To before here, seconds.")] = None,
+    from_s: Annotated[
+        float | None, typer.Option("--from", metavar="TIME", parser=seconds, help="From here: 12.5, 0:12, 1m30s.")
+    ] = None,
+    to_s: Annotated[float | None, typer.Option("--to", metavar="TIME", parser=seconds, help="To before here.")] = None,
     rate_hz: Annotated[
         float | None,
         typer.Option("--rate", metavar="HZ", help="This many rows per second and person, means over time."),
@@ -57,6 +69,7 @@ def timeline(
     from fertrack.storage.engine import open_database
     from fertrack.storage.people.persons import tracks_of_person
     from fertrack.storage.queries.timeline import label_index
+    from fertrack.types import label_name
 
     if rate_hz is not None and track is not None:
         raise typer.BadParameter("gives one row per person: name one with --person, not --track", param_hint="--rate")
@@ -64,7 +77,7 @@ def timeline(
         raise typer.BadParameter(f"{from_s:g} is not before --to {to_s:g}", param_hint="--from")
     if expression is not None:
         try:
-            label_index(expression)
+            expression = label_name(label_index(expression))
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--expression") from error
     if rate_hz is not None:

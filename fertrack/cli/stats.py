@@ -18,6 +18,7 @@ from fertrack.cli.options import (
     Runs,
     Uncorrected,
     episode_rule,
+    seconds,
 )
 from fertrack.cli.output import err_console, misuse, print_answer, print_coverage
 
@@ -85,7 +86,7 @@ def synchrony(
     run: Runs,
     a: Annotated[str, typer.Argument(metavar="PERSON", help="A name, P3, or 'ID 5'.")],
     b: Annotated[str, typer.Argument(metavar="PERSON", help="The other person.")],
-    lag_s: Annotated[float, typer.Option("--lag", metavar="S", help="Longest lag, seconds.")] = 2.0,
+    lag_s: Annotated[float, typer.Option("--lag", metavar="TIME", parser=seconds, help="Longest lag, seconds.")] = 2.0,
     rate_hz: Annotated[float, typer.Option("--rate", metavar="HZ", help="Values per second.")] = 10.0,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
@@ -115,7 +116,9 @@ def latency(
     run: Runs,
     marker: Annotated[str, typer.Argument(metavar="MARKER", help="Name of markers, see 'fertrack markers list'.")],
     person: OnlyPerson = None,
-    within_s: Annotated[float, typer.Option("--within", metavar="S", help="How long to wait, seconds.")] = 10.0,
+    within_s: Annotated[
+        float, typer.Option("--within", metavar="TIME", parser=seconds, help="How long to wait, seconds.")
+    ] = 10.0,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
     uncorrected: Uncorrected = False,
@@ -142,7 +145,8 @@ def latency(
 def timing(
     run: Runs,
     window_s: Annotated[
-        float | None, typer.Option("--window", metavar="S", help="Speed over time instead: a row per S seconds.")
+        float | None,
+        typer.Option("--window", metavar="TIME", parser=seconds, help="Speed over time instead: a row per S seconds."),
     ] = None,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,

@@ -249,3 +249,28 @@ def test_db_upgrade_stores_the_episodes_of_earlier_runs(capsys: pytest.CaptureFi
         raw.commit()
     assert run(["db", "check"]) == 0
     assert "the episodes of 1 runs are not stored" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("db")
+def test_expressions_and_times_are_understood_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = asked(capsys, "timeline", "1", "--expression", "happiness", "--from", "1.5", "--to", "4.5")
+    assert len(expected) == 20
+    for word in ("happy", "Smile", "joy"):
+        for start, end in (("0:01.5", "0:04.5"), ("1.5s", "0m4.5s")):
+            same = asked(capsys, "timeline", "1", "--expression", word, "--from", start, "--to", end)
+            pd.testing.assert_frame_equal(same, expected)
+    assert len(asked(capsys, "timeline", "1", "--rate", "2", "--expression", "sad")) == 3
+    assert len(asked(capsys, "episodes", "1", "--expression", "happy", "--min-duration", "0:01")) == 2
+    assert len(asked(capsys, "moments", "1", "--together", "smile", "--for", "0.5s")) == 1
+    assert "no expression 'happyness': did you mean 'happiness'?" in refused(
+        capsys, "episodes", "1", "--expression", "happyness"
+    )
+    assert "'soon' is no time: write seconds such as 12.5" in refused(capsys, "timeline", "1", "--from", "soon")
+
+
+@pytest.mark.usefixtures("db")
+def test_an_empty_answer_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["episodes", "1", "--expression", "disgust"]) == 0
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert "nothing found: no rows answer this" in printed.err

@@ -32,7 +32,7 @@ from fertrack.storage.queries.faces import (
     load_frames,
 )
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS, LABELS, UNCERTAIN, Float64Array, IntArray
+from fertrack.types import EXPRESSIONS, LABELS, UNCERTAIN, Float64Array, IntArray, expression_index
 
 __all__ = ["episodes", "label_index", "timeline", "tracks"]
 
@@ -51,7 +51,7 @@ def timeline(
     Args:
         run: the run.
         track: only this one.
-        expression: only faces labelled so; one of ``EXPRESSIONS``, or "uncertain".
+        expression: only faces labelled so; one of ``EXPRESSIONS`` or a word for it, or "uncertain".
         from_s: only frames shown at this time or later, seconds.
         to_s: only frames shown before this time, seconds.
         include_unconfirmed: with the faces that no confirmed track has claimed (track -1).
@@ -182,16 +182,17 @@ def tracks(run: StoredRun) -> pd.DataFrame:
 
 
 def label_index(expression: str) -> int:
-    """Index of a label's name; -1 for "uncertain".
+    """Index of a label's name, or of a word for it such as ``happy`` or ``smile``; -1 for "uncertain".
 
     Raises:
         ValueError: there is no such label; the message says what was probably meant.
     """
-    if expression == "uncertain":
+    word = expression.strip().lower()
+    if word == "uncertain":
         return UNCERTAIN
-    if expression in EXPRESSIONS:
-        return EXPRESSIONS.index(expression)
-    close = difflib.get_close_matches(expression.lower(), LABELS, n=1)
+    if (index := expression_index(word)) >= 0:
+        return index
+    close = difflib.get_close_matches(word, LABELS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(LABELS)}"
     raise ValueError(f"no expression {expression!r}: {hint}")
 
