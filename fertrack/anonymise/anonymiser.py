@@ -19,7 +19,7 @@ from fertrack.detectors import available_detectors, build_detector
 from fertrack.errors import ConfigError
 from fertrack.imaging.geometry import iou_matrix
 from fertrack.sources import open_source
-from fertrack.storage.rights.sightings import load_sightings
+from fertrack.storage.rights.data_subject import load_sightings
 from fertrack.storage.stored_run import StoredRun
 from fertrack.tracking.face_positions import NOBODY, FacePaths, Sightings, with_unclaimed
 from fertrack.types import Float64Array, Image

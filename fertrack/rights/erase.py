@@ -42,9 +42,8 @@ from fertrack.sinks.draft import VideoDraft, remains_of
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.maintenance import vacuum
-from fertrack.storage.rights.data_subject import DataSubject
+from fertrack.storage.rights.data_subject import DataSubject, is_in_file_name, name_pattern
 from fertrack.storage.rights.erasure import erase_rows, finish_erasures, pending_erasures
-from fertrack.storage.rights.name_redaction import is_in_file_name, name_pattern
 from fertrack.storage.written_files import OutputFile, file_digest, mark_stale, will_be
 from fertrack.tracking.face_positions import FacePaths, Sightings
 

@@ -16,7 +16,7 @@ from fertrack.reporting.exports.csv_export import EPISODE_COLUMNS, FACE_COLUMNS
 from fertrack.storage import written_files as output_records
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Base
-from fertrack.storage.rights.name_redaction import name_pattern, scrub_names
+from fertrack.storage.rights.data_subject import name_pattern, scrub_names
 from fertrack.storage.rights.retention import purge
 from fertrack.storage.written_files import record_output
 from tests.support.paths import REPOSITORY

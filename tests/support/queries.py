@@ -8,7 +8,7 @@ from typing import Any
 
 from fertrack.evaluation.expression import corrections as scoring
 from fertrack.reporting.exports import csv_export
-from fertrack.reporting.html import comparison_facts, transition_table
+from fertrack.reporting.html import comparison_facts
 from fertrack.reporting.html import persons as report_persons
 from fertrack.storage import rescore, written_files
 from fertrack.storage import runs as stored_runs
@@ -24,8 +24,8 @@ from fertrack.storage.queries import markers as named_times
 from fertrack.storage.queries import moments as conditions
 from fertrack.storage.queries import synchrony as pairs
 from fertrack.storage.queries import timeline as rows
+from fertrack.storage.rights import data_subject as positions
 from fertrack.storage.rights import personal_data
-from fertrack.storage.rights import sightings as positions
 from fertrack.storage.written_files import OutputFile
 from fertrack.tuning import diagnose as diagnosis
 
@@ -66,7 +66,7 @@ corrected_faces, calibrator_of = asked(scoring.corrected_faces), asked(scoring.c
 evaluate_corrections = asked(scoring.evaluate_corrections)
 face_table, episode_table = asked(csv_export.face_table), asked(csv_export.episode_table)
 load_persons = asked(report_persons.load_persons)
-read_side, read_transitions = asked(comparison_facts.read_side), asked(transition_table.read_transitions)
+read_side, read_transitions = asked(comparison_facts.read_side), asked(report_persons.read_transitions)
 
 
 def resolve_run(database: Database, run: int | str) -> int:

@@ -18,9 +18,8 @@ import pandas as pd
 
 from fertrack.imaging.palette import UNCERTAIN_NAME
 from fertrack.reporting.html.axes import axis_label, bars, cut_marks, moments, span_text, time_axis
-from fertrack.reporting.html.bands import SpreadBands
+from fertrack.reporting.html.lines import SpreadBands, ThinLines
 from fertrack.reporting.html.persons import Person
-from fertrack.reporting.html.thinning import ThinLines
 from fertrack.storage.queries.segments import Segments
 from fertrack.types import EXPRESSIONS
 

@@ -20,20 +20,27 @@ from fertrack.errors import ReportError
 from fertrack.files import check_free, replacing
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import charts, section_charts
-from fertrack.reporting.html.bands import WINDOW_S, spread_bands
+from fertrack.reporting.html.lines import WINDOW_S, ThinLines, spread_bands, thin_lines
 from fertrack.reporting.html.page import render_page
 from fertrack.reporting.html.persons import (
     Person,
+    TransitionTable,
     load_persons,
     most_visible,
     presence_of,
     presence_rows,
+    read_transitions,
     uncertain_share,
 )
-from fertrack.reporting.html.run_facts import calibration_rows, cards, notices, read_calibration, source_rows
-from fertrack.reporting.html.run_speed import Speed, read_speed
-from fertrack.reporting.html.thinning import ThinLines, thin_lines
-from fertrack.reporting.html.transition_table import TransitionTable, read_transitions
+from fertrack.reporting.html.run_facts import (
+    Speed,
+    calibration_rows,
+    cards,
+    notices,
+    read_calibration,
+    read_speed,
+    source_rows,
+)
 from fertrack.reporting.html.video import Film, find_film
 from fertrack.storage.people.corrected_labels import count_corrected
 from fertrack.storage.people.thumbnails import thumbnails

@@ -14,9 +14,8 @@ from fertrack.errors import RunNotFoundError
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import charts
 from fertrack.reporting.html.axes import plotly_text
-from fertrack.reporting.html.bands import spread_bands
+from fertrack.reporting.html.lines import spread_bands, thin_lines
 from fertrack.reporting.html.persons import Person, load_persons
-from fertrack.reporting.html.thinning import thin_lines
 from fertrack.reporting.html.wording import clock, count, duration, percent, plural
 from fertrack.storage.engine import open_database
 from fertrack.storage.people.persons import persons as ask_persons

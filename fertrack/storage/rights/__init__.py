@@ -2,10 +2,8 @@
 
 Reading order::
 
-    data_subject    a person and every row about them
-    personal_data   the same as tables, for access requests
-    sightings       boxes of faces over time
-    erasure         rows deleted in one transaction
-    name_redaction  names taken out of free text
-    retention       runs deleted when they expire
+    data_subject   a person, every row about them, and their name in free text
+    personal_data  the same as tables, for access requests
+    erasure        rows deleted in one transaction
+    retention      runs deleted when they expire
 """

@@ -23,8 +23,15 @@ from fertrack.storage.answer_models import EpisodeRow
 from fertrack.storage.engine import Database
 from fertrack.storage.models import Correction, Embedding, Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.packing import unpack_rows
-from fertrack.storage.rights.data_subject import DataSubject, action_concerns, refuse_while_running, unclaimed_keys
-from fertrack.storage.rights.name_redaction import is_in_file_name, name_pattern, scrub_names
+from fertrack.storage.rights.data_subject import (
+    DataSubject,
+    action_concerns,
+    is_in_file_name,
+    name_pattern,
+    refuse_while_running,
+    scrub_names,
+    unclaimed_keys,
+)
 from fertrack.storage.rights_models import Erasure, Output, RunErasure, Thumbnail
 
 __all__ = ["count_rows", "erase_rows", "finish_erasures", "pending_erasures"]

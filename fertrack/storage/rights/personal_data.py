@@ -25,8 +25,13 @@ from fertrack.storage.models import (
 )
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.people.reference import person_label
-from fertrack.storage.rights.data_subject import DataSubject, action_concerns, find_data_subject, unclaimed_keys
-from fertrack.storage.rights.name_redaction import name_pattern
+from fertrack.storage.rights.data_subject import (
+    DataSubject,
+    action_concerns,
+    find_data_subject,
+    name_pattern,
+    unclaimed_keys,
+)
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.types import EXPRESSIONS, LABELS
 

@@ -18,7 +18,7 @@ from fertrack.expression.config import CalibrationConfig
 from fertrack.models.bundle import load_bundle
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import axes
-from fertrack.reporting.html.bands import spread_bands
+from fertrack.reporting.html.lines import spread_bands
 from fertrack.reporting.html.persons import presence_of
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.thumbnails import BestFace, store_thumbnails

@@ -27,11 +27,11 @@ from fertrack.imaging import palette
 from fertrack.reid.linker import LinkPlan, PersonLink, PlannedPerson
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import axes, charts, wording
+from fertrack.reporting.html.lines import thin_lines
 from fertrack.reporting.html.page import PLOTLY_FILE, PLOTLY_SHA256
 from fertrack.reporting.html.persons import persons_of
 from fertrack.reporting.html.run_facts import notices, read_calibration, source_rows
 from fertrack.reporting.html.run_page import write_html
-from fertrack.reporting.html.thinning import thin_lines
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.links import store_plan
 from fertrack.types import EXPRESSIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fertrack.reporting.html.thinning import thin_lines
+from fertrack.reporting.html.lines import thin_lines
 
 
 def noise(n: int, columns: int = 3) -> np.ndarray:
