@@ -12,10 +12,9 @@ from fertrack.gui.chart import Chart
 from fertrack.gui.figures import estimate
 from fertrack.gui.theme import Theme
 from fertrack.live.state import LivePerson
+from fertrack.storage.people.plain_text import MAX_NAME
 
 __all__ = ["PersonCard"]
-
-_LONGEST_NAME = 100
 
 
 class PersonCard(QFrame):
@@ -38,7 +37,7 @@ class PersonCard(QFrame):
         self.rename = QPushButton("Rename")
         self.rename.clicked.connect(self._begin_naming)
         self.naming = QLineEdit()
-        self.naming.setMaxLength(_LONGEST_NAME)
+        self.naming.setMaxLength(MAX_NAME)
         self.naming.setAccessibleName("New name")
         self.naming.returnPressed.connect(self._finish_naming)
         self.naming.hide()

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from fertrack.errors import TableError
+from fertrack.storage.people.plain_text import check_plain
 
 __all__ = ["MAX_TEXT", "Event", "checked"]
 
@@ -38,7 +39,7 @@ def checked(event: Event) -> Event:
     """The event, if it can be a marker.
 
     Raises:
-        ValueError: it has no label, no finite time, ends before it begins, or holds an immense text.
+        ValueError: it has no label, no finite time, ends before it begins, or its text is immense or not plain.
     """
     if not math.isfinite(event.time_s) or (event.end_s is not None and not math.isfinite(event.end_s)):
         raise ValueError("a time must be a finite number of seconds")
@@ -46,8 +47,8 @@ def checked(event: Event) -> Event:
         raise ValueError(f"end_s {event.end_s:g} is before time_s {event.time_s:g}")
     if not event.label.strip():
         raise ValueError("a marker needs a label")
-    if len(event.label) > MAX_TEXT or len(event.note) > MAX_TEXT:
-        raise ValueError(f"label and note must be text of at most {MAX_TEXT} characters")
+    check_plain(event.label, "a label", MAX_TEXT, lines=True)
+    check_plain(event.note, "a note", MAX_TEXT, lines=True)
     return event
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fertrack.errors import ConfigError
 from fertrack.rights.config import PrivacyConfig
+from fertrack.storage.people.plain_text import MAX_LINE, check_plain
 
 __all__ = ["NOTICE", "UNSTATED", "check_stated", "notice_text"]
 
@@ -66,11 +67,16 @@ def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = Non
 
 
 def check_stated(config: PrivacyConfig) -> None:
-    """Check that a run states its purpose, if it has to.
+    """Check that a run states its purpose, if it has to, and that what it states is plain text.
 
     Raises:
-        ConfigError: ``require_purpose`` is set and no purpose is stated.
+        ConfigError: ``require_purpose`` is set and no purpose is stated; or a text cannot be stored and printed.
     """
+    for option, text in (("purpose", config.purpose), ("consent", config.consent)):
+        try:
+            check_plain(text, f"privacy.{option}", MAX_LINE)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
     if config.require_purpose and not config.purpose:
         raise ConfigError(
             "privacy.require_purpose is set and no purpose is stated: say what the analysis is for with --purpose, or "

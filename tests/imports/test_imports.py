@@ -13,7 +13,7 @@ from pympi import Elan
 
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import FertrackError, MissingExtraError, TableError
-from fertrack.imports.event import Event
+from fertrack.imports.event import Event, checked
 from fertrack.imports.marker_import import Reading, import_markers
 from fertrack.imports.recognise import FORMATS, read_events, recognise
 from fertrack.imports.synchronise import Clock, synchronised
@@ -288,3 +288,10 @@ def test_the_command_maps_synchronises_and_undoes(
     capsys.readouterr()
     assert fertrack(["markers", "undo", "1", *at]) == 0
     assert "undone: the import of t.csv, 2 markers deleted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("label", ["a\x1b[2J", "a\0", "a\ud800", "a\u202eb"])
+def test_a_label_is_plain_text_and_may_have_lines(label: str) -> None:
+    with pytest.raises(ValueError, match=r"a label cannot hold U\+"):
+        checked(Event(2, 1.0, None, label))
+    assert checked(Event(2, 1.0, None, "two\nlines", note="\ttab"))

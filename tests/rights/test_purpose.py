@@ -94,6 +94,13 @@ def test_a_purpose_is_one_line_and_changes_no_digest() -> None:
     assert digest(settings) == digest(Settings())
 
 
+@pytest.mark.parametrize("option", ["purpose", "consent"])
+@pytest.mark.parametrize("text", ["a\x1b]0;x", "a\u202eb"])
+def test_a_purpose_is_plain_text(option: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=rf"privacy.{option} cannot hold U\+"):
+        check_stated(PrivacyConfig.model_validate({option: text}))
+
+
 def test_a_purpose_can_be_made_mandatory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_stated(PrivacyConfig(require_purpose=True, purpose="research"))
     with pytest.raises(ConfigError, match="--purpose"):

@@ -21,6 +21,7 @@ from fertrack.live.state import (
     Percentiles,
 )
 from fertrack.sources.stream.status import StreamStatus
+from fertrack.storage.people.persons import check_name
 from fertrack.types import EXPRESSIONS
 
 SUMMARY = LiveSummary(
@@ -172,6 +173,7 @@ class FakeSession:
         self.recording = None
 
     def rename(self, person: int, name: str) -> None:
+        check_name(name)
         if person not in self.names:
             raise ValueError(f"nobody is person {person}")
         self.names[person] = name

@@ -237,6 +237,7 @@ def test_pictures_are_the_newest_and_only_sent_when_new(session: FakeSession) ->
         assert browser.get("/picture?after=100000").status_code == 204
         assert time.monotonic() - began_s < 20
         assert browser.get("/picture?after=x").status_code == 400
+        assert browser.get(f"/picture?after={'1' * 4400}").status_code == 400
 
 
 def test_a_picture_is_encoded_once_for_all_and_only_while_somebody_watches(
@@ -351,6 +352,11 @@ def test_a_person_is_renamed(session: FakeSession) -> None:
         (b'{"person": 9, "name": "x"}', 400),
         (b'{"person": 1, "name": " "}', 400),
         (b'{"person": 1, "name": "%s"}' % (b"x" * 101), 400),
+        (b'{"person": 1, "name": "a\\u001b[2J"}', 400),
+        (b'{"person": 1, "name": "a\\ud800"}', 400),
+        (b'{"person": 1, "name": "a\\u202eb"}', 400),
+        (b'{"person": 1, "name": "P%s"}' % (b"1" * 4000), 400),
+        (b"[" * 4000, 400),
         (b'{"person": true, "name": "x"}', 400),
         (b'{"person": "1", "name": "x"}', 400),
         (b'{"name": "x"}', 400),

@@ -3,6 +3,7 @@
 Reading order::
 
     reference         persons as people name them: a name, P3, 3, ID 5
+    plain_text        what names, labels and purposes may be made of
     persons           persons of a run
     subjects          persons and tracks that answers are about
     links             re-identification results, stored

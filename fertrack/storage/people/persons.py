@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Link, Person, TrackRow
+from fertrack.storage.people.plain_text import MAX_NAME, check_plain
 from fertrack.storage.people.reference import ByName, PersonRow, hint, matching, parse, person_label
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.stored_run import StoredRun
@@ -27,8 +28,9 @@ def check_name(name: str) -> None:
     """Refuse a name that means somebody else wherever persons are named: ``P3``, ``3`` and ``ID 5``, in any case.
 
     Raises:
-        ValueError: it is one of these.
+        ValueError: it is one of these, immense, or no plain text.
     """
+    check_plain(name, "a name", MAX_NAME)
     if not isinstance(parse(name), ByName):
         raise ValueError(f"{name!r} cannot be a name, as it means the person or track of that number: choose another")
 

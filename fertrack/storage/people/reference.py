@@ -20,8 +20,8 @@ __all__ = [
     "person_label",
 ]
 
-_PERSON = re.compile(r"(p?)\s*(\d+)", re.IGNORECASE)
-_TRACK = re.compile(r"(?:id|track)\s*(\d+)", re.IGNORECASE)
+_PERSON = re.compile(r"(p?)\s*(\d{1,18})", re.IGNORECASE)
+_TRACK = re.compile(r"(?:id|track)\s*(\d{1,18})", re.IGNORECASE)
 _MAX_NAMED = 12
 
 

@@ -218,6 +218,26 @@ def test_a_number_is_no_name(database: Database, name: str) -> None:
     assert "Pid 2" in who(database)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Ann\x1b[2J", "cannot hold U\\+001B, a control character"),
+        ("Ann\0", "cannot hold U\\+0000"),
+        ("Ann\udcff", "cannot hold U\\+DCFF, half of a character"),
+        ("Ann\u202egnp", "cannot hold U\\+202E, which turns the order"),
+        ("A" * 1_000_000, "can have 100 characters, not 1000000"),
+        ("P" + "9" * 5000, "can have 100 characters"),
+    ],
+)
+def test_a_name_is_plain_text(database: Database, name: str, why: str) -> None:
+    with pytest.raises(StorageError, match=why):
+        person_actions.rename(database, 1, "P1", name)
+    assert list(who(database)) == ["P1", "P2", "P3"]
+    person_actions.rename(database, 1, "P1", "سارا\u200cعلی 👩\u200d🔬")
+    with pytest.raises(RunNotFoundError, match="no person"):
+        person_actions.rename(database, 1, "P" + "9" * 5000, "Ann")
+
+
 def test_a_run_in_progress_is_left_alone(database: Database) -> None:
     with DatabaseSink(database, INFO, RECORD) as sink, pytest.raises(StorageError, match="still being written"):
         person_actions.undo(database, sink.run_id)

@@ -275,7 +275,7 @@ def test_markers_are_imported_once(database: Database, tmp_path: Path) -> None:
         ("time_s,label\n1,\n", "row 2: a marker needs a label"),
         ("time_s,label,end_s\n5,a,4\n", "end_s 4 is before time_s 5"),
         ('time_s,label\n1,"a\n', "no CSV file"),
-        ("time_s,label\n1," + "a" * 10_001, "at most 10000 characters"),
+        ("time_s,label\n1," + "a" * 10_001, "can have 10000 characters, not 10001"),
     ],
 )
 def test_a_wrong_file_is_refused_as_a_whole(database: Database, tmp_path: Path, text: str, complaint: str) -> None:
