@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -113,7 +115,11 @@ def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: boo
             # The encoding of texts must not depend on how the server was set up.
             settings = {"connect_timeout": max(2, round(busy_timeout_s)), "client_encoding": "utf8"}
             return sa.create_engine(url, connect_args=settings)
-        engine = sa.create_engine(url, connect_args={"timeout": busy_timeout_s})
+        path = sqlite_path(url)
+        if path is not None and is_on_read_only_media(path):
+            engine = sa.create_engine(url, creator=lambda: _unchanging(path))
+        else:
+            engine = sa.create_engine(url, connect_args={"timeout": busy_timeout_s})
     except ImportError as error:
         raise MissingExtraError(f"{describe(url)} needs the Python package psycopg", "postgres") from error
 
@@ -133,6 +139,34 @@ def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: boo
     return engine
 
 
+def is_on_read_only_media(path: Path) -> bool:
+    """Whether a file is on a file system that nobody can write to, such as a disc, or a share mounted so.
+
+    Args:
+        path: the file; False if it is not there.
+    """
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except (OSError, AttributeError):  # not there; Windows
+        return False
+
+
+def _unchanging(path: Path) -> sqlite3.Connection:
+    """A connection to a file that nobody can change: SQLite then needs no lock and no files beside it.
+
+    Raises:
+        StorageError: a part of it is in the file beside it, which SQLite would leave out.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageError(
+            f"{path} was copied to read-only media while it was being written: copy it and {log.name} into a folder "
+            "that can be written to, and give that with --db"
+        )
+    address = f"file:{quote(str(path))}?immutable=1"
+    return sqlite3.connect(address, uri=True, check_same_thread=False)
+
+
 def use_wal(engine: sa.Engine, busy_timeout_s: float) -> None:
     """Let readers read while a run is being written. Stored in the file; a no-op except for SQLite.
 
@@ -140,7 +174,8 @@ def use_wal(engine: sa.Engine, busy_timeout_s: float) -> None:
         engine: of the database.
         busy_timeout_s: how long to wait for other programs.
     """
-    if engine.dialect.name != "sqlite":
+    path = sqlite_path(engine.url)
+    if path is None or is_on_read_only_media(path):
         return
     raw = engine.raw_connection()
     try:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -315,3 +317,40 @@ def test_other_database_errors_are_one_sentence_too(tmp_path: Path) -> None:
     ):
         connection.execute(sa.text("SELECT nonsense FROM runs"))
     assert isinstance(caught.value.__cause__, sa.exc.SQLAlchemyError)
+
+
+def read_only_media(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a file look as if it were on a file system that nobody can write to."""
+    real = os.statvfs
+
+    def statvfs(asked: str | Path) -> object:
+        found = real(asked)
+        return SimpleNamespace(f_flag=found.f_flag | os.ST_RDONLY) if Path(asked) == path else found
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="Windows does not say so")
+def test_results_on_read_only_media_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "50 % done? #1.db"  # characters that an address must not take for its own
+    with open_database(path, create=True) as database:
+        store(database, [result(0, 0.0)])
+    read_only_media(path, monkeypatch)
+    with open_database(path) as database:
+        with database.run() as run:
+            assert run.number == 1
+            assert [each.name for each in tmp_path.iterdir()] == [path.name], "no files beside it"
+        wanted = "cannot be written to: make the file and its folder writable"
+        with pytest.raises(StorageError, match=wanted), database.writing() as connection:
+            connection.execute(sa.delete(Run))
+    assert current(path).state == "current"
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="Windows does not say so")
+def test_half_a_database_on_read_only_media_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.db"
+    open_database(path, create=True).close()
+    (tmp_path / "a.db-wal").write_bytes(b"rows that are not in the file yet")
+    read_only_media(path, monkeypatch)
+    with pytest.raises(StorageError, match=r"while it was being written: copy it and a\.db-wal into a folder"):
+        open_database(path)
