@@ -156,8 +156,7 @@ def timing(
     Example: fertrack stats timing last --window 10
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.queries.timing import speed_over_time
-    from fertrack.storage.runs import stage_timings
+    from fertrack.storage.queries.timing import speed_over_time, stage_timings
 
     with open_database(db) as database, database.run(run) as stored, misuse():
         speed = speed_over_time(stored, window_s=10.0 if window_s is None else window_s)

@@ -1,4 +1,4 @@
-"""Facts stored about runs: the list of runs, one run's facts, and its times per stage."""
+"""Facts stored about runs: the list of runs, and one run's record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from fertrack.storage.engine import Database
 from fertrack.storage.facts import run_status
 from fertrack.storage.models import Run, Source
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.stored_run import StoredRun
 
 __all__ = [
     "RunRecord",
@@ -24,7 +23,6 @@ __all__ = [
     "runs",
     "runs_by_source",
     "runs_of_same_video",
-    "stage_timings",
 ]
 
 
@@ -79,7 +77,6 @@ def add_notes(db: Database, run: int, notes: Sequence[str]) -> None:
 
 
 _RUN_UNITS = {"started_at": "UTC", "ended_at": "UTC", "video_s": "s", "elapsed_s": "s"}
-_TIMING_UNITS = {"total_s": "s", "mean_ms": "ms", "p50_ms": "ms", "p95_ms": "ms", "p99_ms": "ms", "max_ms": "ms"}
 
 
 def runs(db: Database) -> pd.DataFrame:
@@ -115,26 +112,6 @@ def runs(db: Database) -> pd.DataFrame:
         }
     )
     table.attrs["units"] = dict(_RUN_UNITS)
-    return note_columns(table)
-
-
-def stage_timings(run: StoredRun) -> pd.DataFrame:
-    """Time per stage of one run.
-
-    Returns:
-        Columns stage, frames, total_s, mean_ms, p50_ms, p95_ms, p99_ms (NaN in older runs), max_ms. Of a run that was
-        not finished, what its stored frames say: without the stages that write. Of a live run, "latency" and "age" are
-        no work but waiting: see ``StageTiming``.
-    """
-    stages = run.facts.summary.stages
-    table = pd.DataFrame(
-        {
-            "stage": pd.Series([stage.stage for stage in stages], dtype="str"),
-            "frames": np.array([stage.frames for stage in stages], np.int64),
-            **{name: np.array([getattr(stage, name) for stage in stages], np.float64) for name in _TIMING_UNITS},
-        }
-    )
-    table.attrs.update(run=run.number, units=dict(_TIMING_UNITS))
     return note_columns(table)
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fertrack.expression.calibration import CalibrationRecord
 from fertrack.expression.reliability import Reliability
 from fertrack.reporting.html.wording import count, duration, percent, plural
-from fertrack.storage.queries.timing import speed_over_time
-from fertrack.storage.runs import stage_timings
+from fertrack.storage.queries.timing import speed_over_time, stage_timings
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:

@@ -134,7 +134,7 @@ def _faces_above(
     stored: StoredRun | AllRuns, run: int, tracks: IntArray, label: int, above: float
 ) -> tuple[IntArray, IntArray]:
     """Frame and track of the faces with that label and a higher probability; answered from the index alone."""
-    met = (Face.label == label) & (Face.probability > above)
+    met: sa.ColumnElement[bool] = (Face.label == label) & (Face.probability > above)
     given = stored.corrections_of(run)
     if len(given):
         met = sa.true()  # what people say of a face is put in place of the estimate below

@@ -1,4 +1,4 @@
-"""Speed of a run over time, from the time that every stored frame took."""
+"""Speed of a run, over its time and per stage, from the time that every stored frame took."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import Float64Array
 
-__all__ = ["speed_over_time"]
+__all__ = ["speed_over_time", "stage_timings"]
 
 _STAGES = ("read", "detect", "align", "classify", "track")
+_TIMING_UNITS = {"total_s": "s", "mean_ms": "ms", "p50_ms": "ms", "p95_ms": "ms", "p99_ms": "ms", "max_ms": "ms"}
 
 
 def speed_over_time(run: StoredRun, *, window_s: float = 10.0) -> pd.DataFrame:
@@ -105,3 +106,23 @@ def _summed_up(depth: Float64Array) -> dict[str, float]:
 def _per_second(ms: Float64Array) -> Float64Array:
     rate: Float64Array = np.divide(1e3, ms, out=np.full(len(ms), np.nan), where=ms > 0.0)
     return rate
+
+
+def stage_timings(run: StoredRun) -> pd.DataFrame:
+    """Time per stage of one run.
+
+    Returns:
+        Columns stage, frames, total_s, mean_ms, p50_ms, p95_ms, p99_ms (NaN in older runs), max_ms. Of a run that was
+        not finished, what its stored frames say: without the stages that write. Of a live run, "latency" and "age" are
+        no work but waiting: see ``StageTiming``.
+    """
+    stages = run.facts.summary.stages
+    table = pd.DataFrame(
+        {
+            "stage": pd.Series([stage.stage for stage in stages], dtype="str"),
+            "frames": np.array([stage.frames for stage in stages], np.int64),
+            **{name: np.array([getattr(stage, name) for stage in stages], np.float64) for name in _TIMING_UNITS},
+        }
+    )
+    table.attrs.update(run=run.number, units=dict(_TIMING_UNITS))
+    return note_columns(table)

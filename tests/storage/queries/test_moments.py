@@ -139,7 +139,7 @@ def test_across_all_runs(database: Database) -> None:
 
 def test_impossible_conditions(database: Database) -> None:
     with pytest.raises(ValueError, match="did you mean 'surprise'"):
-        Condition("suprise")
+        Condition("surprize")
     with pytest.raises(ValueError, match="above must be a probability"):
         Condition("fear", above=1.0)
     for wrong in ({"people": 0}, {"people": 2, "who": 1}):
