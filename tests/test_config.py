@@ -9,6 +9,7 @@ import pytest
 
 from fertrack.config import Settings, digest, load_settings, presets, to_toml
 from fertrack.errors import ConfigError
+from fertrack.training.recipe import load_recipe
 
 
 def test_later_layers_win(tmp_path: Path) -> None:
@@ -59,6 +60,15 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
         load_settings([unknown])
     with pytest.raises(ConfigError, match=r"no config file 'fastt'.*did you mean 'fast'\?"):
         load_settings(["fastt"])
+
+
+def test_deeply_nested_toml_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(f"a = {'[' * 5000}{']' * 5000}")
+    with pytest.raises(ConfigError, match=r"deep\.toml cannot be read as TOML: "):
+        load_settings([path])
+    with pytest.raises(ConfigError, match=r"deep\.toml cannot be read as a training configuration: "):
+        load_recipe(path)
 
 
 def test_a_flag_is_named_as_it_was_typed_and_a_file_by_its_option(tmp_path: Path) -> None:

@@ -358,7 +358,7 @@ def load_train_config(path: Path) -> TrainConfig:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a training configuration: {reason_of(error)}") from error
     return checked_train_config(content, path)
 

@@ -38,7 +38,7 @@ def load_recipe(path: Path, folder: Path | None = None) -> tuple[tuple[TrainConf
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a training configuration: {reason_of(error)}") from error
     stages = content.pop(_STAGES, None)
     root = folder or Path("fertrack-out/training") / str(content.get("name", ""))
