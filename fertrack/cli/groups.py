@@ -33,11 +33,13 @@ class PanelledGroup(TyperGroup):
 
 
 class DefaultGroup(TyperGroup):
-    """A group whose first command runs when a RUN stands where a sub-command would: ``stats last``."""
+    """A group whose first command runs when a RUN, or nothing, stands where a sub-command would: ``stats last``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the first command's name in front of arguments that begin with a run, or with one of its options."""
-        if args and args[0] not in self.commands and self._is_run_or_option(args[0], ctx):
+        if not args and not self.no_args_is_help:
+            args = [next(iter(self.commands))]
+        elif args and args[0] not in self.commands and self._is_run_or_option(args[0], ctx):
             args = [next(iter(self.commands)), *args]
         return super().parse_args(ctx, args)
 

@@ -1,4 +1,4 @@
-"""Commands that read what is stored: ``runs``, ``timeline``, and ``rescore``."""
+"""Commands about what is stored: ``runs``, ``timeline``, and ``rescore``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fertrack.cli.groups import DefaultGroup
 from fertrack.cli.options import (
     DEFAULT_DB,
     Config,
@@ -23,14 +24,17 @@ __all__ = ["register"]
 
 _TABLE_ROWS = 40
 
+_runs = typer.Typer(help="List the stored runs, or delete one. `runs` alone is `runs list`.", cls=DefaultGroup)
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.command("runs")(runs)
+    app.add_typer(_runs, name="runs")
     app.command("timeline")(timeline)
     app.command("rescore")(rescore)
 
 
+@_runs.command("list")
 def runs(db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
     """List the runs in the database."""
     from fertrack.storage.engine import open_database
@@ -42,6 +46,35 @@ def runs(db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) 
         frame = frame[["run", "source", "status", "started_at", "frames", "track_count", "video_s"]]
         frame["started_at"] = [f"{moment:%Y-%m-%d %H:%M}" for moment in frame["started_at"]]
     frame_to(frame, output_format)
+
+
+@_runs.command("delete")
+def delete_run(
+    run: Run,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    db: Database = DEFAULT_DB,
+) -> None:
+    """Delete a run with all its rows, for good; says what goes first, and asks.
+
+    Files written from it (videos, reports, exports) are named: delete them yourself.
+
+    Examples: fertrack runs delete last · fertrack runs delete 3 --yes
+    """
+    from fertrack.storage.engine import open_database
+    from fertrack.storage.rights.retention import delete_run as delete
+
+    with open_database(db) as database:
+        goes = delete(database, run, dry_run=True)
+        typer.echo(
+            f"run {goes.run} of {goes.source}: {goes.frames} frames, {goes.faces} faces, {goes.corrections} corrected "
+            f"labels, {goes.persons} persons who are in no other run"
+        )
+        if not yes:
+            typer.confirm(f"Delete run {goes.run}? This cannot be undone", abort=True)
+        gone = delete(database, goes.run)
+    typer.echo(f"run {gone.run} deleted")
+    for file in gone.files:
+        err_console().print(f"note: {file} was written from it: delete it too", markup=False, soft_wrap=True)
 
 
 def timeline(

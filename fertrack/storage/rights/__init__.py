@@ -5,5 +5,5 @@ Reading order::
     data_subject   a person, every row about them, and their name in free text
     personal_data  the same as tables, for access requests
     erasure        rows deleted in one transaction
-    retention      runs deleted when they expire
+    retention      runs deleted, one or all that expired
 """

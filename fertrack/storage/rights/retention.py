@@ -1,4 +1,4 @@
-"""Deletes runs whose time has come, so that nothing of them stays in the database file."""
+"""Deletes runs, one or all whose time has come, so that nothing of them stays in the database file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from fertrack.errors import StorageError
 from fertrack.storage.engine import Database
-from fertrack.storage.facts import run_status
+from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.maintenance import vacuum
 from fertrack.storage.models import Embedding, Link, Person, Run, Source, TrackRow
+from fertrack.storage.people.corrected_labels import count_corrected
 from fertrack.storage.written_files import outputs
 
-__all__ = ["ExpiredRun", "PurgeReport", "purge"]
+__all__ = ["ExpiredRun", "PurgeReport", "RunDeletion", "delete_run", "purge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,58 @@ def purge(db: Database, *, now: dt.datetime | None = None, dry_run: bool = False
     if report.deleted and (report.runs or report.embeddings):
         vacuum(db, forget=True)
     return report
+
+
+@dataclass(frozen=True, slots=True)
+class RunDeletion:
+    """A run that was deleted, or would be.
+
+    Attributes:
+        run: its number.
+        source: name of what it was made from.
+        frames: frames it holds.
+        faces: faces it holds.
+        corrections: labels that people gave to its faces.
+        persons: persons that are only in this run.
+        files: videos, reports and exports that were written from it and are still there: they stay.
+    """
+
+    run: int
+    source: str
+    frames: int
+    faces: int
+    corrections: int
+    persons: int
+    files: tuple[Path, ...]
+
+
+def delete_run(db: Database, run: int | str, *, dry_run: bool = False) -> RunDeletion:
+    """Delete a run with all that belongs to it, as ``purge`` does, and make the database file forget it.
+
+    Args:
+        db: the open database.
+        run: its number, or "last".
+        dry_run: only say what would go.
+
+    Raises:
+        RunNotFoundError: no such run is stored.
+        StorageError: it is still being written, or the database cannot be; nothing was deleted. Or it was, and the
+            file could not be compacted.
+    """
+    with db.reading() if dry_run else db.writing() as connection:
+        number = find_run(connection, db.name, run)
+        of_run = sa.select(Run.__table__, Source.name.label("source")).join(Source).where(Run.id == number)
+        row = connection.execute(of_run).mappings().one()
+        if run_status(row, dt.datetime.now(dt.UTC)) == "running":
+            raise StorageError(f"run {number} is still being written: end it, then delete it")
+        persons = _only_in(connection, [number])
+        corrections = count_corrected(connection, number)
+        files = tuple(dict.fromkeys(file.path for file in outputs(connection, [number]) if file.is_there))
+        if not dry_run:
+            _delete(connection, [number], persons)
+    if not dry_run:
+        vacuum(db, forget=True)
+    return RunDeletion(number, row["source"], row["frames"], row["faces"], corrections, len(persons), files)
 
 
 def _expired(connection: sa.Connection, now: dt.datetime) -> list[ExpiredRun]:

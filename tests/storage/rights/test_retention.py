@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from fertrack.sinks.database import DatabaseSink
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Base, Embedding, Person, Run, TrackRow
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
-from fertrack.storage.rights.retention import purge
+from fertrack.storage.rights.retention import delete_run, purge
 from tests.support import queries
 from tests.support.postgres_server import running_server
 from tests.support.queries import corrections
@@ -198,3 +199,47 @@ def test_the_same_on_postgresql() -> None:
             assert [run.run for run in purge(db, now=LATER).runs] == [gone]
             assert counts(db) == alone
             assert queries.timeline(db, kept).equals(before)
+
+
+def test_a_deleted_run_goes_with_all_it_has_and_the_others_stay(db: Database) -> None:
+    kept = stored(db, "kept.mp4", None)
+    before, alone = queries.timeline(db, kept), counts(db)
+    gone = stored(db, "gone.mp4", None)
+    store_corrections(db, gone, [GivenLabel(row=2, label=3, frame_index=0, face_index=0)])
+    name_track(db, gone, 1, "Ann")
+    held = counts(db)
+    said = delete_run(db, gone, dry_run=True)
+    assert counts(db) == held, "saying what would go deletes nothing"
+    assert (said.run, said.source, said.frames, said.faces, said.corrections, said.persons) == (
+        gone,
+        "gone.mp4",
+        5,
+        10,
+        1,
+        1,
+    )
+    assert delete_run(db, "last") == said
+    assert counts(db) == alone
+    assert queries.timeline(db, kept).equals(before)
+
+
+def test_a_run_is_deleted_only_when_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = str(tmp_path / "a.db")
+    monkeypatch.setenv("FERTRACK_DB", url)
+    with open_database(url, create=True) as database:
+        stored(database, "a.mp4", None)
+        stored(database, "b.mp4", None)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert fertrack(["runs", "delete", "2"]) != 0
+    assert "run 2 of b.mp4: 5 frames, 10 faces" in capsys.readouterr().out
+    assert fertrack(["runs"]) == 0
+    assert "b.mp4" in capsys.readouterr().out
+    assert fertrack(["runs", "delete", "2", "--yes"]) == 0
+    assert "run 2 deleted" in capsys.readouterr().out
+    assert fertrack(["runs", "list", "--format", "csv"]) == 0
+    printed = capsys.readouterr().out
+    assert "a.mp4" in printed
+    assert "b.mp4" not in printed
+    assert fertrack(["runs", "delete", "2", "--yes"]) != 0
