@@ -7,14 +7,15 @@ import glob
 import logging
 import os
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from fertrack.errors import OutputExistsError
 
-try:
-    import fcntl
-except ImportError:  # Windows, which lets nobody replace a file that another has open
-    fcntl = None  # type: ignore[assignment]
+fcntl: Any = None
+with suppress(ImportError):  # Windows has none, and lets nobody replace a file that another has open
+    fcntl = import_module("fcntl")
 
 __all__ = ["VideoDraft", "remains_of"]
 
