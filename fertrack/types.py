@@ -17,6 +17,7 @@ import numpy.typing as npt
 __all__ = [
     "EXPRESSIONS",
     "LABELS",
+    "NOT_READABLE",
     "UNCERTAIN",
     "UNCONFIRMED",
     "AnalysisMs",
@@ -48,6 +49,9 @@ LABELS: tuple[str, ...] = (*EXPRESSIONS, "uncertain")
 UNCERTAIN = -1
 """Label of a face whose winning probability is under its class threshold."""
 
+NOT_READABLE = -2
+"""Label of a face whose picture is too bad for an estimate; statistics count it as uncertain."""
+
 UNCONFIRMED = -1
 """Track ID of a detection that no confirmed track has claimed."""
 
@@ -75,12 +79,12 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def label_name(label: int) -> str:
-    """Name of a label index: an expression, or ``"uncertain"`` for -1.
+    """Name of a label index: an expression, ``"uncertain"`` for -1, or ``"not readable"`` for -2.
 
-    >>> label_name(3), label_name(-1)
-    ('happiness', 'uncertain')
+    >>> label_name(3), label_name(-1), label_name(-2)
+    ('happiness', 'uncertain', 'not readable')
     """
-    return "uncertain" if label == UNCERTAIN else EXPRESSIONS[label]
+    return {UNCERTAIN: "uncertain", NOT_READABLE: "not readable"}.get(label) or EXPRESSIONS[label]
 
 
 def expression_index(word: str) -> int:
@@ -250,21 +254,25 @@ class Faces:
     Attributes:
         detections: the N faces.
         logits: float32 (N, 7), uncalibrated, columns as in ``EXPRESSIONS``; a row of NaN: no estimate was made.
+        quality: float32 (N,), how well each can be read, 0 to 1; NaN: not judged, as all are unless given.
     """
 
     detections: Detections
     logits: FloatArray
+    quality: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
-        shape = (len(self.detections), len(EXPRESSIONS))
-        object.__setattr__(self, "logits", _column("logits", self.logits, np.float32, shape))
+        n = len(self.detections)
+        object.__setattr__(self, "logits", _column("logits", self.logits, np.float32, (n, len(EXPRESSIONS))))
+        quality = self.quality if len(self.quality) else np.full(n, np.nan, np.float32)
+        object.__setattr__(self, "quality", _column("quality", quality, np.float32, (n,)))
 
     def __len__(self) -> int:
         return len(self.detections)
 
     def select(self, rows: npt.NDArray[Any]) -> Faces:
         """The faces at ``rows`` (a boolean mask or integer indices), all columns together."""
-        return Faces(self.detections.select(rows), self.logits[rows])
+        return Faces(self.detections.select(rows), self.logits[rows], self.quality[rows])
 
     @classmethod
     def empty(cls) -> Faces:
@@ -326,7 +334,8 @@ class FrameResult:
         track_xyxy: float32 (N, 4), the box to show, px (``TrackerConfig.boxes``).
         probabilities: float32 (N, 7), calibrated, this frame alone; NaN where no estimate was made.
         smoothed: float32 (N, 7), calibrated and smoothed over the track; equal to ``probabilities`` where track is -1.
-        labels: int64 (N,), index into ``EXPRESSIONS``; -1 = uncertain (always so where the track is -1).
+        labels: int64 (N,), index into ``EXPRESSIONS``; -1 = uncertain (always so where the track is -1); -2 = not
+            readable.
         ms: time spent per stage of the stateless half.
         track_ms: time spent tracking, calibrating and smoothing.
         is_cut: whether a new shot begins with this frame; no track is carried across.

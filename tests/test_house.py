@@ -33,7 +33,7 @@ MORE_FILES = {
     "storage/queries": 20,  # one file a question
 }
 MAX_LINES = 400
-MORE_LINES = {"benchmarks/publish_bundle.py": 455, "storage/models.py": 415, "types.py": 420}
+MORE_LINES = {"benchmarks/publish_bundle.py": 455, "storage/models.py": 415, "types.py": 430}
 MAX_LONG_FUNCTIONS = 32  # over 60 lines
 MAX_WIDE_FUNCTIONS = 6  # 10 or more parameters, outside cli
 MAX_FAN_OUT = 14

@@ -1,4 +1,4 @@
-"""``fertrack stats``: shares of time per person, transitions, synchrony, latency after markers, and timing."""
+"""``fertrack stats``: shares of time per person, transitions, synchrony, latency after markers, quality and timing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fertrack.cli.options import (
     MinDuration,
     OnlyPerson,
     OutputFormat,
+    Run,
     Runs,
     Uncorrected,
     episode_rule,
@@ -25,7 +26,8 @@ from fertrack.cli.output import err_console, misuse, print_answer, print_coverag
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Shares of time per person; transitions, synchrony, latency, timing. `stats RUN` is `stats summary RUN`.",
+    help="Shares of time per person; transitions, synchrony, latency, quality, timing. "
+    "`stats RUN` is `stats summary RUN`.",
     no_args_is_help=True,
     cls=DefaultGroup,
 )
@@ -46,12 +48,18 @@ def summary(
     Examples: fertrack stats last · fertrack stats all --person 'Ann Lee' --format csv
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.readability import readability
     from fertrack.storage.queries.statistics import expression_stats
+    from fertrack.storage.stored_run import StoredRun
 
     with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
         table = expression_stats(stored, who=person, **episode_rule(min_duration_s, max_gap_s))
+        read = readability(stored, who=person) if isinstance(stored, StoredRun) else None
     attrs = dict(table.attrs)
     print_answer(table[table["seconds"] > 0.0] if output_format is Format.TABLE else table, output_format)
+    for row in [] if read is None else read[read["not_readable_s"] > 0.0].to_dict("records"):
+        share = f"{100.0 * float(row['share_not_readable']):.1f} % of the time with a face"
+        err_console().print(f"{row['person']} was not readable for {share}; that time counts as uncertain")
     print_coverage(attrs)
 
 
@@ -139,6 +147,25 @@ def latency(
     for sentence in attrs.get("outside", ()):
         err_console().print(f"note: {sentence}", soft_wrap=True)
     print_coverage(attrs)
+
+
+@app.command("quality")
+def quality(
+    run: Run,
+    person: OnlyPerson = None,
+    output_format: OutputFormat = Format.TABLE,
+    db: Database = DEFAULT_DB,
+) -> None:
+    """Show how well each person's face could be read, and the share of time in which it could not be.
+
+    Example: fertrack stats quality last
+    """
+    from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.readability import readability
+
+    with open_database(db) as database, database.run(run) as stored, misuse():
+        table = readability(stored, who=person)
+    print_answer(table, output_format)
 
 
 @app.command("timing")

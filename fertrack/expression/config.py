@@ -85,6 +85,12 @@ class CalibrationConfig(StageConfig):
     fallback_threshold: float = Field(
         0.40, ge=0.0, le=1.0, description="Threshold of the expressions that `thresholds` does not name."
     )
+    min_quality: float = Field(
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="Least quality of a face's picture, from 0 to 1; below it the label is not readable; 0: off.",
+    )
     classifier: str | None = Field(
         None,
         description="Name and version of the classifier that these values were fitted for; any other is refused. "

@@ -4,6 +4,7 @@ Reading order::
 
     geometry      boxes, similarity transforms, face measures
     alignment     face in a frame to an upright crop
+    face_quality  pose of a head, and how well a face can be read
     surroundings  thumbnails of faces and what is around them
     palette       one colour per expression
     text          text of any script on an image

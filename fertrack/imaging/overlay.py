@@ -17,7 +17,7 @@ from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.label_layout import LabelLayout, Rect
 from fertrack.imaging.text import BUILT_IN_FONT, Colour, TextWriter, contrasting, visual_order
 from fertrack.imaging.track_labels import NO_NAMES, label_text, track_colour
-from fertrack.types import UNCERTAIN, UNCONFIRMED, FrameResult, Image
+from fertrack.types import UNCONFIRMED, FrameResult, Image
 
 __all__ = ["draw_result", "label_places"]
 
@@ -101,7 +101,7 @@ def _drawable_rows(result: FrameResult, width: int, height: int) -> list[_Row]:
             for value, limit in zip(xyxy, (width, height, width, height), strict=True)
         )
         if right > max(left, 0) and bottom > max(top, 0) and left < width and top < height:
-            is_uncertain = bool(result.labels[index] == UNCERTAIN)
+            is_uncertain = bool(result.labels[index] < 0)
             rows.append(_Row(index, track_id, (left, top, right, bottom), track_colour(track_id), is_uncertain))
     return rows
 

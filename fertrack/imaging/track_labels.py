@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fertrack.imaging.text import Colour, printable
-from fertrack.types import UNCERTAIN, FrameResult, label_name
+from fertrack.types import NOT_READABLE, UNCERTAIN, FrameResult, label_name
 
 __all__ = ["NO_NAMES", "label_text", "track_colour"]
 
@@ -28,9 +28,12 @@ def track_colour(track_id: int) -> Colour:
 def label_text(result: FrameResult, row: int, names: Mapping[int, str] = NO_NAMES) -> str:
     """Name or ID, expression and smoothed probability, e.g. ``ID 3 happiness 0.82``, in logical order.
 
-    A name replaces the ID if any of it can be printed. ``uncertain`` comes with the best expression's probability.
+    A name replaces the ID if any of it can be printed. ``uncertain`` comes with the best expression's probability;
+    ``not readable`` without one.
     """
     track_id, label = int(result.track_ids[row]), int(result.labels[row])
     who = printable(names.get(track_id, "")) or f"ID {track_id}"
+    if label == NOT_READABLE:
+        return f"{who} {label_name(label)}"
     probability = result.smoothed[row].max() if label == UNCERTAIN else result.smoothed[row, label]
     return f"{who} {label_name(label)} {float(probability):.2f}"

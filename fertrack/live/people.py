@@ -42,7 +42,7 @@ class _Person:
             self.tracks.append(self.track)
         self.label = int(result.labels[row])
         self.smoothed = result.smoothed[row]
-        best = int(self.smoothed.argmax()) if self.label == UNCERTAIN else self.label
+        best = int(self.smoothed.argmax()) if self.label < 0 else self.label
         self.probability = float(self.smoothed[best])
         self.last_seen_s, self.is_visible = result.timestamp_s, True
         self._mark(result.timestamp_s, label_name(self.label), self.probability)
@@ -255,7 +255,7 @@ class PeopleSink:
             person=person.number,
             name=self._names.get(person.number, f"P{person.number}"),
             label=label_name(person.label),
-            certain=person.label != UNCERTAIN,
+            certain=person.label >= 0,
             probability=person.probability,
             probabilities=dict(zip(EXPRESSIONS, map(float, person.smoothed), strict=True)),
             visible=person.is_visible,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fertrack.imaging.alignment import align_with_landmarks, aligned_landmarks
+from fertrack.imaging.face_quality import face_quality
 from fertrack.imaging.surroundings import surroundings
 from fertrack.pipeline.interpolation import MAX_SPAN_S, interpolate, is_steady
 from fertrack.pipeline.shots import signature
@@ -127,9 +128,10 @@ class FaceAnalyzer:
                 crops, points = align_with_landmarks(
                     frame.image, detections.landmarks, self.classifier.template, self.classifier.crop_size
                 )
+                quality = face_quality(detections.landmarks, crops, self.classifier.template, frame.image.shape[:2])
                 aligned = time.perf_counter()
                 logits = _logits(self.classifier, crops, points)
-                faces = Faces(detections, logits)
+                faces = Faces(detections, logits, quality)
             else:
                 aligned = started
                 faces = Faces.empty()

@@ -99,7 +99,9 @@ class _Fold:
             track_ids = update.track_ids
             if self._lookback:  # a track confirmed since then claims this row too
                 track_ids = np.fromiter(map(self.tracker.track_id, update.keys.tolist()), np.int64, len(update.keys))
-            folded = self._expressions.update(analysed.timestamp_s, track_ids, analysed.faces.logits)
+            folded = self._expressions.update(
+                analysed.timestamp_s, track_ids, analysed.faces.logits, analysed.faces.quality
+            )
             result = FrameResult(
                 frame_index=analysed.frame_index,
                 timestamp_s=analysed.timestamp_s,

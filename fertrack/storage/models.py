@@ -246,8 +246,8 @@ class Face(Base):
     """One face in one frame. Vectors are packed little-endian float32.
 
     ``track`` is NULL while no confirmed track has claimed the face; ``label`` is an index into ``EXPRESSIONS`` or -1
-    for uncertain; ``probability`` is the smoothed probability of the label (of the most likely expression where the
-    label is -1). The columns from ``x1_tenths`` on repeat box and probabilities for SQL; see ``storage.readable``.
+    for uncertain, -2 for not readable; ``probability`` is the smoothed probability of the label (of the most likely
+    expression where the label is below 0). The columns from ``x1_tenths`` on repeat these: ``storage.readable``.
     """
 
     __tablename__ = "faces"
@@ -270,6 +270,7 @@ class Face(Base):
     logits: Mapped[bytes] = mapped_column(PackedFloats)
     probabilities: Mapped[bytes] = mapped_column(PackedFloats)
     smoothed: Mapped[bytes] = mapped_column(PackedFloats)
+    quality_e4: Mapped[int | None] = mapped_column(sa.SmallInteger)
 
 
 for _name in READABLE_COLUMNS:

@@ -2,7 +2,7 @@
 
 SQLite's SQL cannot unpack bytes, so that box and probabilities of a face stand in plain columns, too. Probabilities are
 whole ten-thousandths and box edges tenths of a pixel: whole numbers take two bytes where a float takes eight, so that a
-face takes 276 bytes with its index instead of 224, not 380. The packed vectors stay the exact truth, from which
+face takes 279 bytes with its index instead of 224, not 380. The packed vectors stay the exact truth, from which
 fertrack itself reads. Read-only views give everything plain names and units:
 
 ============  ========================================================================================
@@ -21,6 +21,7 @@ and PostgreSQL, and the same as in the CSV files where both have a column.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,17 +32,23 @@ from fertrack.types import EXPRESSIONS, FloatArray
 __all__ = [
     "BOX_COLUMNS",
     "PROBABILITY_COLUMNS",
+    "QUALITY_COLUMN",
     "READABLE_COLUMNS",
     "VIEWS",
     "box_columns",
     "create_views",
     "drop_views",
     "probability_columns",
+    "quality_column",
+    "quality_of",
 ]
 
 BOX_COLUMNS = ("x1_tenths", "y1_tenths", "x2_tenths", "y2_tenths")
 PROBABILITY_COLUMNS = (*(f"p_{name}_e4" for name in EXPRESSIONS), *(f"raw_{name}_e4" for name in EXPRESSIONS))
 """Smoothed, then calibrated probabilities of the frame alone."""
+
+QUALITY_COLUMN = "quality_e4"
+"""Quality of the face's picture, whole ten-thousandths; NULL: not judged."""
 
 READABLE_COLUMNS = (*BOX_COLUMNS, *PROBABILITY_COLUMNS)
 
@@ -65,6 +72,16 @@ def probability_columns(smoothed: FloatArray, probabilities: FloatArray) -> dict
     return dict(zip(PROBABILITY_COLUMNS, _whole(np.hstack([smoothed, probabilities]), 10_000), strict=True))
 
 
+def quality_column(quality: FloatArray) -> dict[str, list[Any]]:
+    """Column ``QUALITY_COLUMN`` of float32 (N,), 0 to 1."""
+    return {QUALITY_COLUMN: _whole(quality[:, None], 10_000)[0] if len(quality) else []}
+
+
+def quality_of(stored: Sequence[int | None]) -> FloatArray:
+    """Quality from its column, float32 (N,); NaN where it was not judged."""
+    return np.array([np.nan if value is None else value / 1e4 for value in stored], np.float32)
+
+
 def _whole(values: FloatArray, scale: int) -> list[list[Any]]:
     """Column by column, whole numbers; None where a value is not a number."""
     known = np.isfinite(values)
@@ -78,7 +95,7 @@ def _whole(values: FloatArray, scale: int) -> list[list[Any]]:
 
 
 _LABEL = "CASE {} " + " ".join(f"WHEN {code} THEN '{name}'" for code, name in enumerate(EXPRESSIONS))
-_WORD = _LABEL + " WHEN -1 THEN 'uncertain' END"
+_WORD = _LABEL + " WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END"
 _WHO = (
     "CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number "
     "WHEN {track} IS NOT NULL THEN 'ID ' || {track} END"
@@ -114,7 +131,8 @@ SELECT
   CASE WHEN f.label = -1 THEN 1 ELSE 0 END AS uncertain,
   {_WORD.format("c.label")} AS corrected,
   {_probabilities("p")},
-  {_probabilities("raw")}
+  {_probabilities("raw")},
+  f.quality_e4 / 10000.0 AS quality
 FROM faces f
 JOIN frames fr ON fr.run_id = f.run_id AND fr.frame_index = f.frame_index
 LEFT JOIN tracks t ON t.run_id = f.run_id AND t.number = f.track

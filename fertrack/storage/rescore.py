@@ -22,7 +22,7 @@ from fertrack.storage.models import Face, Rescore, Run
 from fertrack.storage.packing import pack_rows, unpack_rows
 from fertrack.storage.queries.episode_store import store_episodes
 from fertrack.storage.queries.faces import load_frames
-from fertrack.storage.readable import PROBABILITY_COLUMNS, probability_columns
+from fertrack.storage.readable import PROBABILITY_COLUMNS, probability_columns, quality_of
 from fertrack.storage.stored_run import StoredRun
 from fertrack.storage.writer import label_probability
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, IntArray
@@ -60,6 +60,7 @@ class _Faces:
     track: IntArray
     label: IntArray
     logits: FloatArray
+    quality: FloatArray
 
 
 def rescore(
@@ -144,7 +145,7 @@ def _parts(connection: sa.Connection, run: int) -> Iterator[tuple[dict[int, floa
         times_s = dict(zip(frame_index[part].tolist(), time_s[part].tolist(), strict=True))
         first, last = int(frame_index[part][0]), int(frame_index[part][-1])
         rows = connection.execute(
-            sa.select(Face.frame_index, Face.face_index, Face.track, Face.label, Face.logits)
+            sa.select(Face.frame_index, Face.face_index, Face.track, Face.label, Face.logits, Face.quality_e4)
             .where(Face.run_id == run, Face.frame_index.between(first, last))
             .order_by(Face.frame_index, Face.face_index)
         ).all()
@@ -157,6 +158,7 @@ def _parts(connection: sa.Connection, run: int) -> Iterator[tuple[dict[int, floa
                     np.array([UNCONFIRMED if row[2] is None else row[2] for row in rows], np.int64),
                     np.array([row[3] for row in rows], np.int64),
                     unpack_rows([row[4] for row in rows], (len(EXPRESSIONS),)),
+                    quality_of([row[5] for row in rows]),
                 ),
             )
 
@@ -168,7 +170,12 @@ def _fold_part(
     starts = np.flatnonzero(np.diff(faces.frame_index, prepend=-1))
     ends = np.append(starts[1:], len(faces.frame_index))
     folded = [
-        fold.update(times_s[int(faces.frame_index[start])], faces.track[start:end], faces.logits[start:end])
+        fold.update(
+            times_s[int(faces.frame_index[start])],
+            faces.track[start:end],
+            faces.logits[start:end],
+            faces.quality[start:end],
+        )
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
     ]
     labels = np.concatenate([result.labels for result in folded])

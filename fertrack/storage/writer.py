@@ -19,10 +19,10 @@ from fertrack.storage.engine import Database
 from fertrack.storage.models import CUT, AnalysisRow, EventRow, Face, FrameRow, Run, Source, StageTiming, TrackRow
 from fertrack.storage.packing import pack_rows
 from fertrack.storage.queries.episode_store import store_episodes
-from fertrack.storage.readable import box_columns, probability_columns
+from fertrack.storage.readable import box_columns, probability_columns, quality_column
 from fertrack.storage.runs import RunRecord
 from fertrack.storage.written_files import store_output
-from fertrack.types import UNCERTAIN, UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
+from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
 
 __all__ = ["RunWriter", "label_probability"]
 
@@ -220,17 +220,17 @@ class RunWriter:
 
 
 def label_probability(smoothed: FloatArray, labels: IntArray) -> FloatArray:
-    """Smoothed probability of each face's label; of its most likely expression where the label is uncertain.
+    """Smoothed probability of each face's label; of its most likely expression where the label is below 0.
 
     Hysteresis can hold a label that is not the most likely expression by a hair, so this is not always the maximum.
 
     Args:
         smoothed: float32 (N, 7).
-        labels: int64 (N,), index into ``EXPRESSIONS`` or -1.
+        labels: int64 (N,), index into ``EXPRESSIONS``, -1 or -2.
     """
     if not len(labels):
         return np.empty(0, np.float32)
-    column = np.where(labels == UNCERTAIN, smoothed.argmax(axis=1), labels)
+    column = np.where(labels < 0, smoothed.argmax(axis=1), labels)
     return np.take_along_axis(smoothed, column[:, None], axis=1)[:, 0]
 
 
@@ -320,6 +320,7 @@ def _face_rows(run_id: int, results: Sequence[FrameResult]) -> list[dict[str, An
         "smoothed": pack_rows(smoothed),
         **box_columns(xyxy),
         **probability_columns(smoothed, probabilities),
+        **quality_column(np.concatenate([result.faces.quality for result in results])),
     }
     names = tuple(columns)
     return [{"run_id": run_id, **dict(zip(names, row, strict=True))} for row in zip(*columns.values(), strict=True)]

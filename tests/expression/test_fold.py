@@ -6,7 +6,7 @@ import pytest
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig, SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, label_name
 
 CALIBRATOR = Calibrator(CalibrationConfig(thresholds={}), ClassifierCalibration.uncalibrated("test"))  # all 0.40
 
@@ -94,3 +94,22 @@ def test_a_frame_costs_microseconds() -> None:
         fold.update(i / 25, ids, logits)
         best_s = min(best_s, time.perf_counter() - started)
     assert best_s < 1e-3  # about 60 us; the bound only catches an accidental loop over history
+
+
+def test_a_face_of_too_little_quality_is_not_readable_and_leaves_no_trace() -> None:
+    fold = ExpressionFold(CALIBRATOR, SmoothingConfig(half_life_s=1.0))
+    first = fold.update(0.0, np.array([1]), rows("fear"), np.array([0.1], np.float32))
+    hidden = fold.update(0.5, np.array([1, 2, -1]), rows("anger", "anger", "anger"), np.array([0.0999, 0.1, 0.0], "f4"))
+    later = fold.update(1.0, np.array([1]), rows("neutral"), np.array([np.nan], np.float32))
+    assert label_name(first.labels[0]) == "fear", "the threshold itself is enough"
+    assert [label_name(label) for label in hidden.labels] == ["not readable", "anger", "uncertain"]
+    np.testing.assert_array_equal(hidden.smoothed[0], first.smoothed[0])
+    seldom = ExpressionFold(CALIBRATOR, SmoothingConfig(half_life_s=1.0))
+    seldom.update(0.0, np.array([1]), rows("fear"))
+    np.testing.assert_array_equal(later.smoothed, seldom.update(1.0, np.array([1]), rows("neutral")).smoothed)
+
+
+def test_min_quality_of_nought_reads_every_face() -> None:
+    off = Calibrator(CalibrationConfig(thresholds={}, min_quality=0), ClassifierCalibration.uncalibrated("test"))
+    read = ExpressionFold(off, SmoothingConfig()).update(0.0, np.array([1]), rows("fear"), np.zeros(1, np.float32))
+    assert label_name(read.labels[0]) == "fear"

@@ -1,7 +1,7 @@
 CREATE VIEW v_episodes AS
 SELECT
 e.run_id AS run, CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number WHEN e.track IS NOT NULL THEN 'ID ' || e.track END AS person, p.display_name AS name, e.track AS track,
-CASE e.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' END AS label, e.start_s AS start_s, e.end_s AS end_s, e.end_s - e.start_s AS duration_s,
+CASE e.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS label, e.start_s AS start_s, e.end_s AS end_s, e.end_s - e.start_s AS duration_s,
 e.apex_s AS apex_s, e.frames AS frames, e.mean_probability AS mean_probability,
 e.peak_probability AS peak_probability
 FROM episodes e
@@ -13,9 +13,9 @@ SELECT
 f.run_id AS run, CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number WHEN f.track IS NOT NULL THEN 'ID ' || f.track END AS person, p.display_name AS name, f.track AS track,
 fr.time_s AS time_s, f.frame_index AS frame_index, f.face_index AS face_index,
 f.x1_tenths / 10.0 AS x1, f.y1_tenths / 10.0 AS y1, f.x2_tenths / 10.0 AS x2, f.y2_tenths / 10.0 AS y2,
-f.score AS score, CASE f.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' END AS label, f.probability AS probability,
+f.score AS score, CASE f.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS label, f.probability AS probability,
 CASE WHEN f.label = -1 THEN 1 ELSE 0 END AS uncertain,
-CASE c.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' END AS corrected,
+CASE c.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS corrected,
 f.p_surprise_e4 / 10000.0 AS p_surprise,
 f.p_fear_e4 / 10000.0 AS p_fear,
 f.p_disgust_e4 / 10000.0 AS p_disgust,
@@ -29,7 +29,8 @@ f.raw_disgust_e4 / 10000.0 AS raw_disgust,
 f.raw_happiness_e4 / 10000.0 AS raw_happiness,
 f.raw_sadness_e4 / 10000.0 AS raw_sadness,
 f.raw_anger_e4 / 10000.0 AS raw_anger,
-f.raw_neutral_e4 / 10000.0 AS raw_neutral
+f.raw_neutral_e4 / 10000.0 AS raw_neutral,
+f.quality_e4 / 10000.0 AS quality
 FROM faces f
 JOIN frames fr ON fr.run_id = f.run_id AND fr.frame_index = f.frame_index
 LEFT JOIN tracks t ON t.run_id = f.run_id AND t.number = f.track
@@ -167,6 +168,7 @@ raw_happiness_e4 SMALLINT,
 raw_sadness_e4 SMALLINT,
 raw_anger_e4 SMALLINT,
 raw_neutral_e4 SMALLINT,
+quality_e4 SMALLINT,
 CONSTRAINT pk_faces PRIMARY KEY (run_id, frame_index, face_index),
 CONSTRAINT fk_faces_run_id_frame_index_frames FOREIGN KEY(run_id, frame_index) REFERENCES frames (run_id, frame_index) ON DELETE CASCADE,
 CONSTRAINT fk_faces_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tracks (run_id, number)

@@ -71,7 +71,7 @@ def random_results(frames: int, faces: int, *, fps: float = 25.0, seed: int = 0)
         yield FrameResult(
             frame_index=index,
             timestamp_s=index / fps,
-            faces=Faces(detections, logits),
+            faces=Faces(detections, logits, np.full(faces, 0.8765, np.float32)),
             track_ids=np.arange(faces) + 1 + index // 500 * faces,
             track_xyxy=xyxy,
             probabilities=probabilities,

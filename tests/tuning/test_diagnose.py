@@ -227,6 +227,7 @@ def test_swaps_pass_through_uncertain() -> None:
         smoothed=zeros,
         xyxy=zeros,
         landmarks=zeros,
+        quality=np.full(8, np.nan, np.float32),
         frames=np.arange(8),
         frame_time_s=np.arange(8) / 2.0,
     )

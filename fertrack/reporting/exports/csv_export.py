@@ -17,11 +17,12 @@ track               ID of the person within the run; -1 = a detection that no co
 person              name given to that person, if any
 x1, y1, x2, y2      face box in px of the source frame, 2 decimals
 score               how sure the detector is that this is a face, 0 to 1
-label               expression estimate, or ``uncertain``
+label               expression estimate, ``uncertain`` or ``not readable``
 corrected           what a person said the face shows, if anybody did
 probability         smoothed probability of the label; of the most likely expression where it is ``uncertain``
 p_<expression>      smoothed probabilities, seven columns that sum to 1
 raw_<expression>    calibrated probabilities of this frame alone, seven columns that sum to 1
+quality             how well the face can be read, 0 to 1; empty where it was not judged
 ==================  ====================================================================================
 
 ``<stem>.episodes.csv``, in order of track, then time:
@@ -78,6 +79,7 @@ FACE_COLUMNS: dict[str, int | None] = {
     "probability": 4,
     **{f"p_{name}": 4 for name in EXPRESSIONS},
     **{f"raw_{name}": 4 for name in EXPRESSIONS},
+    "quality": 4,
 }
 """Columns of ``<stem>.faces.csv`` in order, with their decimals; None = written as it is."""
 

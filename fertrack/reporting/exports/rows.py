@@ -11,11 +11,12 @@ track                integer; int64                 ID of the person within the 
 person               string, null; string           name given to that person, if any
 x1, y1, x2, y2       number; float32         px     face box in the source frame
 score                number; float32         1      how sure the detector is that this is a face, 0 to 1
-label                string; dictionary             expression estimate, or ``uncertain``
+label                string; dictionary             expression estimate, ``uncertain`` or ``not readable``
 corrected            string, null; string           what a person said the face shows, if anybody did
 probability          number; float32         1      smoothed probability of the label (of the best one, if uncertain)
 p_<expression>       number; float32         1      smoothed probabilities, seven columns that sum to 1
 raw_<expression>     number; float32         1      calibrated probabilities of this frame alone, seven columns
+quality              number; float32         1      how well the face can be read, 0 to 1
 ===================  ======================  =====  ===============================================================
 
 JSON Lines: UTF-8, one object a line, no header; numbers have as many decimals as in the CSV file. A number that is not

@@ -24,7 +24,7 @@ from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_times, load_frames
 from fertrack.storage.stored_run import StoredRun
 from fertrack.tables import rows_sentence
-from fertrack.types import EXPRESSIONS, LABELS, UNCERTAIN, UNCONFIRMED, Float64Array, IntArray
+from fertrack.types import EXPRESSIONS, LABELS, UNCONFIRMED, Float64Array, IntArray
 
 __all__ = ["GivenLabel", "ImportReport", "corrections", "store_corrections"]
 
@@ -319,5 +319,5 @@ def _remove(connection: sa.Connection, run: int, only: list[dict[str, object]] |
 
 
 def _names(codes: Sequence[int]) -> pd.Categorical[Any]:
-    shown = np.array([len(EXPRESSIONS) if code == UNCERTAIN else code for code in codes], np.int64)
+    shown = np.array([len(EXPRESSIONS) if code < 0 else code for code in codes], np.int64)
     return pd.Categorical.from_codes(shown, dtype=pd.CategoricalDtype(list(LABELS)))

@@ -13,7 +13,7 @@ from fertrack.storage.answer_models import EpisodeRow, EpisodeSet
 from fertrack.storage.models import Face, Run, TrackRow
 from fertrack.storage.packing import fetch_tuples
 from fertrack.storage.people.corrected_labels import CorrectedLabels, corrected_runs, load_corrected
-from fertrack.storage.queries.faces import FrameTimes, frame_times
+from fertrack.storage.queries.faces import FrameTimes, counted_label, frame_times
 from fertrack.storage.queries.segments import Segments
 from fertrack.types import Float64Array, IntArray
 
@@ -145,7 +145,7 @@ def _parts_by_track(
         while stop < len(counted) and (stop == start or rows + counted[stop].faces <= _ROWS_AT_ONCE):
             rows += counted[stop].faces
             stop += 1
-        labels = sa.select(Face.track, Face.frame_index, Face.label, Face.probability).where(
+        labels = sa.select(Face.track, Face.frame_index, counted_label(), Face.probability).where(
             Face.run_id == run, Face.track.between(counted[start].number, counted[stop - 1].number)
         )
         table = np.array(fetch_tuples(connection, labels), np.float64).reshape(-1, 4)

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import CUT, EventRow, Face, FrameRow, Run, TrackRow
 from fertrack.storage.packing import PACKED, fetch_columns, unpack_joined
-from fertrack.types import EXPRESSIONS, UNCONFIRMED, Float64Array, FloatArray, IntArray
+from fertrack.types import EXPRESSIONS, NOT_READABLE, UNCERTAIN, UNCONFIRMED, Float64Array, FloatArray, IntArray
 
 __all__ = [
     "Cuts",
     "FaceColumns",
     "FrameTimes",
     "check_track",
+    "counted_label",
     "frame_ends",
     "frame_times",
     "load_cuts",
@@ -161,6 +162,7 @@ class FaceColumns:
     xyxy: FloatArray
     smoothed: FloatArray
     probabilities: FloatArray
+    quality: FloatArray
 
 
 def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> FaceColumns:
@@ -175,12 +177,13 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
         Face.smoothed,
         Face.probabilities,
         Face.face_index,
+        sa.func.coalesce(Face.quality_e4, -1),
     ).where(*conditions)
     # The order in which they lie in the table: whatever the statistics say, no detour through the index for whole runs.
     ordered = statement.order_by(Face.frame_index, Face.face_index)
     whole, single = np.int64, np.float32
-    frame_index, track, label, probability, score, xyxy, smoothed, probabilities, face_index = fetch_columns(
-        connection, ordered, (whole, whole, whole, single, single, PACKED, PACKED, PACKED, whole)
+    frame_index, track, label, probability, score, xyxy, smoothed, probabilities, face_index, quality = fetch_columns(
+        connection, ordered, (whole, whole, whole, single, single, PACKED, PACKED, PACKED, whole, whole)
     )
     count, classes = len(frame_index), (len(EXPRESSIONS),)
     return FaceColumns(
@@ -193,4 +196,13 @@ def load_faces(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -
         smoothed=unpack_joined(smoothed, count, classes),
         probabilities=unpack_joined(probabilities, count, classes),
         face_index=face_index,
+        quality=np.where(quality < 0, np.nan, quality / 1e4).astype(np.float32),
     )
+
+
+def counted_label() -> sa.ColumnElement[int]:
+    """Label of a face as statistics and episodes count it: one that is not readable as uncertain.
+
+    All of them read labels by this, and so need to know of no second kind of label without an expression.
+    """
+    return sa.case((Face.label == NOT_READABLE, UNCERTAIN), else_=Face.label)

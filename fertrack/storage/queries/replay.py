@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fertrack.storage.models import Face, FrameRow
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.people.corrected_labels import CorrectedLabels
+from fertrack.storage.readable import quality_of
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import (
     EXPRESSIONS,
@@ -74,7 +75,7 @@ def _result(frame: sa.Row[Any], faces: Sequence[Any], given: CorrectedLabels) ->
     return FrameResult(
         frame_index=frame.frame_index,
         timestamp_s=frame.time_s,
-        faces=Faces(detections, logits),
+        faces=Faces(detections, logits, quality_of([face.quality_e4 for face in faces])),
         track_ids=np.array([UNCONFIRMED if face.track is None else face.track for face in faces], np.int64),
         track_xyxy=xyxy,
         probabilities=unpack_rows([face.probabilities for face in faces], classes),

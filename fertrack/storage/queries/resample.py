@@ -13,6 +13,7 @@ from fertrack.storage.models import Face
 from fertrack.storage.packing import PACKED, fetch_columns, unpack_joined
 from fertrack.storage.queries.batches import LABELS, STATES, categories
 from fertrack.storage.queries.column_docs import note_columns
+from fertrack.storage.queries.faces import counted_label
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, FloatArray, IntArray
 
@@ -153,7 +154,7 @@ def load_person_rows(
     tracks = [track for subject in asked.tolist() for track in subjects.tracks[subject]]
     everybody = len(asked) == len(subjects) or len(tracks) > _MANY_TRACKS
     conditions.append(Face.track.is_not(None) if everybody else Face.track.in_(tracks))
-    statement = sa.select(Face.track, Face.frame_index, Face.label, Face.smoothed).where(*conditions)
+    statement = sa.select(Face.track, Face.frame_index, counted_label(), Face.smoothed).where(*conditions)
     track, frame_index, label, packed = fetch_columns(run.connection, statement, (np.int64, np.int64, np.int64, PACKED))
     run.corrections.by_track(frame_index, track, label)
     smoothed = unpack_joined(packed, len(track), (len(EXPRESSIONS),))

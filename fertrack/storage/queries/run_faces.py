@@ -12,6 +12,7 @@ from fertrack.expression.config import SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
 from fertrack.storage.models import Face, FrameRow
 from fertrack.storage.packing import unpack_rows
+from fertrack.storage.readable import quality_of
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, BoolArray, Float64Array, FloatArray, IntArray
 
@@ -27,11 +28,12 @@ class RunFaces:
         frame_index: int64 (N,).
         time_s: float64 (N,), presentation time of the face's frame, s.
         track: int64 (N,); -1 = not confirmed.
-        label: int64 (N,), as stored; -1 = uncertain.
+        label: int64 (N,), as stored; -1 = uncertain, -2 = not readable.
         logits: float32 (N, 7).
         smoothed: float32 (N, 7), as stored.
         xyxy: float32 (N, 4), px.
         landmarks: float32 (N, 5, 2), px.
+        quality: float32 (N,), 0 to 1; NaN: not judged.
         frames: int64 (F,), index of every frame.
         frame_time_s: float64 (F,), s.
     """
@@ -45,6 +47,7 @@ class RunFaces:
     smoothed: FloatArray
     xyxy: FloatArray
     landmarks: FloatArray
+    quality: FloatArray
     frames: IntArray
     frame_time_s: Float64Array
 
@@ -66,7 +69,16 @@ def load_run_faces(run: StoredRun) -> RunFaces:
         .order_by(FrameRow.frame_index)
     ).all()
     rows = run.connection.execute(
-        sa.select(Face.frame_index, Face.track, Face.label, Face.logits, Face.smoothed, Face.xyxy, Face.landmarks)
+        sa.select(
+            Face.frame_index,
+            Face.track,
+            Face.label,
+            Face.logits,
+            Face.smoothed,
+            Face.xyxy,
+            Face.landmarks,
+            Face.quality_e4,
+        )
         .where(Face.run_id == run.number)
         .order_by(Face.frame_index, Face.face_index)
     ).all()
@@ -84,6 +96,7 @@ def load_run_faces(run: StoredRun) -> RunFaces:
         smoothed=unpack_rows([row[4] for row in rows], classes),
         xyxy=unpack_rows([row[5] for row in rows], (4,)),
         landmarks=unpack_rows([row[6] for row in rows], (5, 2)),
+        quality=quality_of([row[7] for row in rows]),
         frames=frames,
         frame_time_s=frame_time_s,
     )
@@ -96,5 +109,7 @@ def preview_labels(faces: RunFaces, calibrator: Calibrator, smoothing: Smoothing
     starts = np.flatnonzero(np.diff(faces.frame_index, prepend=-1))
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(labels)], strict=True):
         rows = slice(start, end)
-        labels[rows] = fold.update(float(faces.time_s[start]), faces.track[rows], faces.logits[rows]).labels
+        labels[rows] = fold.update(
+            float(faces.time_s[start]), faces.track[rows], faces.logits[rows], faces.quality[rows]
+        ).labels
     return labels

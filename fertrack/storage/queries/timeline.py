@@ -32,9 +32,20 @@ from fertrack.storage.queries.faces import (
     load_frames,
 )
 from fertrack.storage.stored_run import StoredRun
-from fertrack.types import EXPRESSIONS, LABELS, UNCERTAIN, Float64Array, IntArray, expression_index
+from fertrack.types import (
+    EXPRESSIONS,
+    LABELS,
+    NOT_READABLE,
+    UNCERTAIN,
+    Float64Array,
+    IntArray,
+    expression_index,
+    label_name,
+)
 
 __all__ = ["episodes", "label_index", "timeline", "tracks"]
+
+_SHOWN = (*LABELS, label_name(NOT_READABLE))
 
 
 def timeline(
@@ -51,17 +62,17 @@ def timeline(
     Args:
         run: the run.
         track: only this one.
-        expression: only faces labelled so; one of ``EXPRESSIONS`` or a word for it, or "uncertain".
+        expression: only faces labelled so; one of ``EXPRESSIONS`` or a word for it, "uncertain" or "not readable".
         from_s: only frames shown at this time or later, seconds.
         to_s: only frames shown before this time, seconds.
         include_unconfirmed: with the faces that no confirmed track has claimed (track -1).
 
     Returns:
         Columns run, frame_index, face_index (which of the frame's faces, from 0), time_s (s), track, person (display
-        name, missing if none was given), x1, y1, x2, y2
-        (px in the source frame), score (0 to 1), label (categorical: an expression or "uncertain"), probability
-        (smoothed, of the label; of the most likely expression where uncertain), p_<expression> (smoothed; seven),
-        raw_<expression> (calibrated, of this frame alone; seven). ``.attrs["coverage"]``: certain_s, uncertain_s and
+        name, missing if none was given), x1, y1, x2, y2 (px in the source frame), score (0 to 1), label (categorical:
+        an expression, "uncertain" or "not readable"), probability (smoothed, of the label; of the most likely
+        expression where it is none), p_<expression> (smoothed; seven), raw_<expression> (calibrated, of this frame
+        alone; seven), quality (0 to 1, missing: not judged). ``.attrs["coverage"]``: certain_s, uncertain_s and
         no_face_s of the persons and the time asked about, whatever ``expression`` leaves out.
 
     Raises:
@@ -182,7 +193,7 @@ def tracks(run: StoredRun) -> pd.DataFrame:
 
 
 def label_index(expression: str) -> int:
-    """Index of a label's name, or of a word for it such as ``happy`` or ``smile``; -1 for "uncertain".
+    """Index of a label's name, or of a word for it such as ``happy``; -1 for "uncertain", -2 for "not readable".
 
     Raises:
         ValueError: there is no such label; the message says what was probably meant.
@@ -190,10 +201,12 @@ def label_index(expression: str) -> int:
     word = expression.strip().lower()
     if word == "uncertain":
         return UNCERTAIN
+    if word == _SHOWN[-1]:
+        return NOT_READABLE
     if (index := expression_index(word)) >= 0:
         return index
-    close = difflib.get_close_matches(word, LABELS, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(LABELS)}"
+    close = difflib.get_close_matches(word, _SHOWN, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(_SHOWN)}"
     raise ValueError(f"no expression {expression!r}: {hint}")
 
 
@@ -210,7 +223,7 @@ def _names_of(track: IntArray, names: Mapping[int, str]) -> pd.Series:
 def _timeline_table(
     run: int, faces: FaceColumns, time_s: Float64Array, names: Mapping[int, str], order: npt.NDArray[np.intp]
 ) -> pd.DataFrame:
-    codes = np.where(faces.label == UNCERTAIN, len(EXPRESSIONS), faces.label)
+    codes = np.where(faces.label < 0, len(EXPRESSIONS) - 1 - faces.label, faces.label)
     xyxy, smoothed, raw = faces.xyxy[order], faces.smoothed[order], faces.probabilities[order]
     return pd.DataFrame(
         {
@@ -222,14 +235,16 @@ def _timeline_table(
             "person": _names_of(faces.track[order], names),
             **{name: xyxy[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
             "score": faces.score[order],
-            "label": categories(codes[order], LABELS),
+            "label": categories(codes[order], _SHOWN),
             "probability": faces.probability[order],
             **{f"p_{name}": smoothed[:, i] for i, name in enumerate(EXPRESSIONS)},
             **{f"raw_{name}": raw[:, i] for i, name in enumerate(EXPRESSIONS)},
+            "quality": faces.quality[order],
         }
     )
 
 
 def _timeline_units() -> dict[str, str]:
     units = {"time_s": "s", "x1": "px", "y1": "px", "x2": "px", "y2": "px", "score": "1", "probability": "1"}
+    units["quality"] = "1"
     return {**units, **{f"{kind}_{name}": "1" for kind in ("p", "raw") for name in EXPRESSIONS}}

@@ -33,7 +33,7 @@ from fertrack.storage.rights.data_subject import (
     unclaimed_keys,
 )
 from fertrack.storage.rights_models import Thumbnail
-from fertrack.types import EXPRESSIONS, LABELS
+from fertrack.types import EXPRESSIONS, LABELS, label_name
 
 __all__ = ["Holdings", "holdings"]
 
@@ -161,7 +161,7 @@ def _faces_of_run(connection: sa.Connection, subject: DataSubject, run: int) -> 
             **{name: xyxy[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
             "score": np.array([row.score for row in rows], np.float32),
             **{f"{name}_{axis}": points[:, 2 * i + j] for i, name in enumerate(_POINTS) for j, axis in enumerate("xy")},
-            "label": pd.Series([LABELS[row.label] for row in rows], dtype="str"),
+            "label": pd.Series([label_name(row.label) for row in rows], dtype="str"),
             "probability": np.array([row.probability for row in rows], np.float32),
             **{f"p_{name}": smoothed[:, i] for i, name in enumerate(EXPRESSIONS)},
             **{f"raw_{name}": raw[:, i] for i, name in enumerate(EXPRESSIONS)},

@@ -33,7 +33,7 @@ RUN = ScriptedRun(
 FACES_HEADER = (
     "run,frame_index,face_index,time_s,track,person,x1,y1,x2,y2,score,label,corrected,probability,"
     "p_surprise,p_fear,p_disgust,p_happiness,p_sadness,p_anger,p_neutral,"
-    "raw_surprise,raw_fear,raw_disgust,raw_happiness,raw_sadness,raw_anger,raw_neutral"
+    "raw_surprise,raw_fear,raw_disgust,raw_happiness,raw_sadness,raw_anger,raw_neutral,quality"
 )
 EPISODES_HEADER = (
     "run,track,person,expression,start_s,end_s,duration_s,mean_probability,peak_probability,frames,corrected"
@@ -59,7 +59,7 @@ def test_golden_files(db: Database, run: int, tmp_path: Path) -> None:
     assert lines[0] == FACES_HEADER
     assert lines[1] == (
         f"{run},0,2,0.000000,-1,,150.00,40.00,194.25,100.00,0.9876,uncertain,,0.7000,"
-        "0.0500,0.0500,0.0500,0.0500,0.0500,0.0500,0.7000,0.0500,0.0500,0.0500,0.0500,0.0500,0.0500,0.7000"
+        "0.0500,0.0500,0.0500,0.0500,0.0500,0.0500,0.7000,0.0500,0.0500,0.0500,0.0500,0.0500,0.0500,0.7000,"
     )
     assert lines[2].startswith(f'{run},0,0,0.000000,1,"Ana ""Ö"", 李",50.00,40.00,94.25,100.00,0.9876,neutral,,0.7000,')
     assert episodes == (

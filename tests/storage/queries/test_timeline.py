@@ -49,6 +49,7 @@ TIMELINE = [
     ),
     *(f"p_{name}" for name in EXPRESSIONS),
     *(f"raw_{name}" for name in EXPRESSIONS),
+    "quality",
 ]
 
 
@@ -157,7 +158,7 @@ def test_timeline_columns_types_and_units(database: Database) -> None:
     assert {str(table[name].dtype) for name in ("run", "frame_index", "face_index", "track")} == {"int64"}
     assert {str(table[name].dtype) for name in ("x1", "score", "probability", "p_fear", "raw_fear")} == {"float32"}
     assert str(table["time_s"].dtype) == "float64"
-    assert list(table["label"].cat.categories) == [*EXPRESSIONS, "uncertain"]
+    assert list(table["label"].cat.categories) == [*EXPRESSIONS, "uncertain", "not readable"]
     assert set(table.attrs["units"]) == set(TIMELINE) - {"run", "frame_index", "face_index", "track", "person", "label"}
     assert table.attrs["units"]["x1"] == "px"
 
