@@ -25,6 +25,7 @@ from fertrack.reporting.exports.tools import facereader, xlsx
 from fertrack.reporting.exports.tools.content import MarkerContent, PersonContent, RunContent, Segment
 from fertrack.reporting.exports.tools.eaf import to_eaf
 from fertrack.reporting.exports.tools.textgrid import to_textgrid
+from fertrack.reporting.exports.tools.wide import to_wide
 from fertrack.storage.engine import Database, open_database
 from fertrack.types import EXPRESSIONS
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
@@ -275,14 +276,20 @@ def test_wide_has_one_row_a_time_and_na_where_a_person_is_absent(db: Database, t
     text = csv_path.read_text(encoding="utf-8")
     rows = pd.read_csv(csv_path)
     assert list(rows.columns) == ["time_s"] + [
-        f"{who}_{name}" for who in ("P1", "P2") for name in (*EXPRESSIONS, "label")
+        f"{who}_{name}" for who in ("P1", "ID2") for name in (*EXPRESSIONS, "label")
     ]
     assert len(rows) == 10
     assert "NA" in text.splitlines()[6]
     assert rows["P1_happiness"].iloc[3] == pytest.approx(0.7)
     table = feather.read_table(feather_path)
-    assert json.loads(table.schema.metadata[b"persons"]) == {"P1": NAME, "P2": "ID 2"}
+    assert json.loads(table.schema.metadata[b"persons"]) == {"P1": NAME, "ID2": "ID 2"}
     assert table.column("P1_happiness").null_count + int(table.to_pandas()["P1_happiness"].isna().sum()) >= 3
+
+
+def test_wide_columns_have_the_numbers_of_the_persons_not_of_their_order() -> None:
+    rows = pd.DataFrame({"person": ["P5"], "track": [7], "time_s": [0.0], "label": ["fear"]})
+    rows = rows.assign(**{f"p_{name}": 0.0 for name in EXPRESSIONS})
+    assert list(to_wide(rows, {7: 5}).columns)[1] == "P5_surprise"
 
 
 def test_excel_has_typed_cells_frozen_headings_and_texts_that_are_no_formulas(db: Database, tmp_path: Path) -> None:

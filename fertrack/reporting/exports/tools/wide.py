@@ -9,13 +9,15 @@ P1_<expression>     smoothed probability, mean over the interval; seven a person
 P1_label            label that took most of the interval: an expression, ``uncertain`` or ``no face``
 ==================  =============================================================================================
 
-``P1`` is the first person in order of the first track, and so on; the file's first columns keep this order. ``<stem>.
-wide.csv`` and, where pyarrow is installed, ``<stem>.wide.feather`` with the persons' names in its metadata.
+``P1`` is the person of that number, as ``fertrack person list`` says; a track that is nobody's has ``ID5`` in its
+place. Columns are in order of the first track. ``<stem>.wide.csv`` and, where pyarrow is installed, ``<stem>.wide.
+feather`` with the persons' names in its metadata.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,11 +42,14 @@ def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> lis
         RunNotFoundError: there is no such track in the run.
         ReportError: a file could not be written.
     """
+    from fertrack.storage.people.persons import persons
     from fertrack.storage.queries.resample import resampled_timeline
 
     rate_hz = chosen.config.wide_hz or chosen.run.facts.info.fps or 25.0
     who = None if chosen.track is None else f"ID {chosen.track}"
-    table = to_wide(resampled_timeline(chosen.run, rate_hz, who=who))
+    known = persons(chosen.run)
+    numbers = dict(zip(known["track"].tolist(), known["number"].tolist(), strict=True))
+    table = to_wide(resampled_timeline(chosen.run, rate_hz, who=who), numbers)
     feather = folder / f"{stem}.wide.feather"
     has_feather = find_spec("pyarrow") is not None and chosen.only in {"", feather.name}
     if has_feather:
@@ -56,19 +61,25 @@ def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> lis
     return paths
 
 
-def to_wide(rows: pd.DataFrame) -> pd.DataFrame:
+def to_wide(rows: pd.DataFrame, numbers: Mapping[int, int]) -> pd.DataFrame:
     """Rows of ``resampled_timeline`` side by side.
+
+    Args:
+        rows: of one run.
+        numbers: number of each person by first track, such as 3 for ``P3``; 0 where no person is recorded.
 
     Returns:
         Column time_s, then eight a person; ``attrs["persons"]``: name of each, such as ``{"P1": "Ana"}``.
     """
     columns: dict[str, object] = {"time_s": rows["time_s"].drop_duplicates().to_numpy()}
     names = {}
-    for number, (_, part) in enumerate(rows.groupby("track", sort=True), start=1):
-        names[f"P{number}"] = str(part["person"].iloc[0])
+    for track, part in rows.groupby("track", sort=True):
+        number = numbers.get(int(part["track"].iloc[0]), 0)
+        key = f"P{number}" if number else f"ID{track}"
+        names[key] = str(part["person"].iloc[0])
         for expression in EXPRESSIONS:
-            columns[f"P{number}_{expression}"] = part[f"p_{expression}"].to_numpy()
-        columns[f"P{number}_label"] = part["label"].astype(str).to_numpy()
+            columns[f"{key}_{expression}"] = part[f"p_{expression}"].to_numpy()
+        columns[f"{key}_label"] = part["label"].astype(str).to_numpy()
     wide = pd.DataFrame(columns)
     wide.attrs["persons"] = names
     return wide
