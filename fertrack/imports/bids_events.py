@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fertrack.imports.event import Event, checked
+from fertrack.imports.event import Event, check_column, checked
 from fertrack.tables import Row, Table, parse_rows, read_table
 
 __all__ = ["matches", "read"]
@@ -22,14 +22,19 @@ def matches(table: Table) -> bool:
     return {"onset", "duration"} <= set(table.columns)
 
 
-def read(path: Path) -> list[Event]:
+def read(path: Path, label_column: str = "") -> list[Event]:
     """The events of a file.
+
+    Args:
+        path: the file.
+        label_column: column that says what each event is called; the first of the usual ones if empty.
 
     Raises:
         TableError: the file cannot be read, or rows of it are wrong; it names them.
     """
     table = read_table(path)
-    named = [name for name in _LABELS if name in table.columns]
+    check_column(table, label_column)
+    named = [name for name in (label_column, *_LABELS) if name in table.columns]
 
     def event(row: Row) -> Event:
         cells = {name: "" if text.lower() == "n/a" else text for name, text in row.cells.items()}

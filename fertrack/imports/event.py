@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from fertrack.errors import TableError
 from fertrack.storage.people.plain_text import check_plain
+from fertrack.tables import Table
 
-__all__ = ["MAX_TEXT", "Event", "checked"]
+__all__ = ["MAX_TEXT", "Event", "check_column", "checked", "damaged"]
 
 MAX_TEXT = 10_000
 """Characters of a label or note, at most."""
@@ -55,3 +56,13 @@ def checked(event: Event) -> Event:
 def damaged(path: object, kind: str, reason: object) -> TableError:
     """The error for a file that begins like one of its kind and is not readable as such."""
     return TableError(f"{path} cannot be read as {kind}: {reason}")
+
+
+def check_column(table: Table, name: str) -> None:
+    """Make sure that a table has a column that was asked for; an empty name asks for none.
+
+    Raises:
+        TableError: it has no such column.
+    """
+    if name and name not in table.columns:
+        raise TableError(f"{table.path} has no column {name!r}: it has {', '.join(table.columns)}")

@@ -1,7 +1,8 @@
 """PsychoPy's CSV of trials: an event for each component that started, from ``NAME.started`` to ``NAME.stopped``.
 
-Times are seconds from the start of the experiment. The note holds the trial's other columns, such as conditions, as
-``name=value``. A component without ``.stopped`` is a moment.
+Times are seconds from the start of the experiment. The label is the component's name, or what another column of the
+trial says, such as its condition; the note holds the trial's other columns as ``name=value``. A component without
+``.stopped`` is a moment.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fertrack.errors import TableError
-from fertrack.imports.event import MAX_TEXT, Event, checked
+from fertrack.imports.event import MAX_TEXT, Event, check_column, checked
 from fertrack.tables import Row, Table, read_table, rows_sentence
 
 __all__ = ["matches", "read"]
@@ -23,13 +24,18 @@ def matches(table: Table) -> bool:
     return any(name.endswith(_STARTED) for name in table.columns)
 
 
-def read(path: Path) -> list[Event]:
+def read(path: Path, label_column: str = "") -> list[Event]:
     """The events of a file, in order of time.
+
+    Args:
+        path: the file.
+        label_column: column that says what each trial's events are called; the component's name if empty.
 
     Raises:
         TableError: the file cannot be read, or rows of it are wrong; it names them.
     """
     table = read_table(path)
+    check_column(table, label_column)
     components = [name.removesuffix(_STARTED) for name in table.columns if name.endswith(_STARTED)]
     timing = {f"{name}{end}" for name in components for end in (_STARTED, _STOPPED)}
     events: list[Event] = []
@@ -43,7 +49,8 @@ def read(path: Path) -> list[Event]:
                 started_s = known.seconds(f"{name}{_STARTED}")
                 if started_s is not None:
                     stopped_s = known.seconds(f"{name}{_STOPPED}")
-                    events.append(checked(Event(row.number, started_s, stopped_s, name, note)))
+                    label = known.text(label_column) if label_column else name
+                    events.append(checked(Event(row.number, started_s, stopped_s, label, note)))
         except ValueError as error:
             mistakes.append((row.number, str(error)))
     if mistakes:

@@ -16,7 +16,8 @@ xdf         ``.xdf``, ``.xdfz``                         the earliest sample of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from fertrack.errors import TableError
@@ -63,7 +64,8 @@ def read_events(
     Args:
         path: the file.
         file_format: one of ``FORMATS``; recognised if empty.
-        columns: name in the file: name of ours, for tables of any other kind; see ``imports.marker_table``.
+        columns: name in the file: name of ours, for tables of any other kind; see ``imports.marker_table``. Of BIDS
+            and PsychoPy tables, only which column is the label.
         tier: only events of this tier, stream or subject; of a BORIS project with several observations, the one to
             read.
 
@@ -74,14 +76,17 @@ def read_events(
     """
     if file_format and file_format not in FORMATS:
         raise ValueError(f"no format {file_format!r}: it must be one of {', '.join(FORMATS)}")
-    chosen = file_format or ("csv" if columns else recognise(path))
+    label_column = _label_column(columns)
+    chosen = file_format or recognise(path)
+    if columns and not (label_column and chosen in {"bids", "psychopy"}):
+        chosen = "csv"
     if chosen == "csv":
         return marker_table.read(path, columns)
     if chosen == "boris" and path.suffix.lower() == ".boris":
         return boris_coding.read(path, tier)
-    readers = {
-        "bids": bids_events.read,
-        "psychopy": psychopy.read,
+    readers: dict[str, Callable[[Path], list[Event]]] = {
+        "bids": partial(bids_events.read, label_column=label_column),
+        "psychopy": partial(psychopy.read, label_column=label_column),
         "boris": boris_coding.read_table_of_events,
         "eaf": elan_file.read,
         "textgrid": praat.read,
@@ -96,3 +101,10 @@ def read_events(
         tiers = ", ".join(sorted({repr(event.tier) for event in events})[:20])
         raise TableError(f"{path} has nothing on a tier {tier!r}: there are {tiers or 'none'}")
     return found
+
+
+def _label_column(columns: Mapping[str, str] | None) -> str:
+    """The column that a map of nothing but the label names; empty for any other map."""
+    if columns and set(columns.values()) == {"label"}:
+        return next(iter(columns)).strip().lower()
+    return ""

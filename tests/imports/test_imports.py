@@ -92,6 +92,16 @@ def test_conditions_of_a_psychopy_trial_are_in_the_note(tmp_path: Path) -> None:
     assert first.note == "condition=happy; trials.thisn=0"
 
 
+def test_the_label_of_a_trial_can_be_its_condition(tmp_path: Path) -> None:
+    path = write(tmp_path, "p.csv", PSYCHOPY)
+    labelled = read_events(path, columns={"condition": "label"})
+    assert spans(labelled) == [(1.25, 2.25, "happy"), (1.9, None, "happy"), (5.0, 6.0, "sad")]
+    bids = read_events(write(tmp_path, "e.tsv", BIDS), columns={"stim_file": "label"})
+    assert [event.label for event in bids] == ["a.png", "b.png", "button"]
+    with pytest.raises(TableError, match="no column 'mood': it has condition"):
+        read_events(path, columns={"mood": "label"})
+
+
 def test_elan_tiers_with_references_are_read(tmp_path: Path) -> None:
     eaf = Elan.Eaf()
     eaf.add_tier("stimuli")

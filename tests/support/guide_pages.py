@@ -59,8 +59,7 @@ def commands_page() -> str:
     lines = [
         "# Every command",
         "",
-        "Generated from the program by `make guide`. Each command begins with `fertrack`; `--help` behind it lists its "
-        "options, and the page named says more.",
+        "Each begins with `fertrack`; `--help` behind it lists its options, the page named says more.",
     ]
     pages = homes()
     for panel, names in PANELS.items():
