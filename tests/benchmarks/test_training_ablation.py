@@ -82,7 +82,7 @@ def test_a_run_per_change_and_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         np.eye(7, dtype=np.float32)[labels],
         labels,
     )
-    monkeypatch.setattr(ablation, "load_pictures", lambda config, detector, cache: (pictures, pictures))
+    monkeypatch.setattr(ablation, "load_sources", lambda data, detector, folder: (pictures, pictures))
     tiny = {"widths": (8, 8), "blocks": (0, 1)}
     base = load_train_config(CONFIG).model_dump()
     base["schedule"].update(epochs=1, batch=35, precision="float32")
