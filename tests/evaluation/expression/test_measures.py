@@ -215,6 +215,6 @@ def test_the_default_bundle_is_as_good_as_its_card_says(shared_data: Path) -> No
     answers = classify_set(some, OnnxClassifier(bundle), detector, not_found="average")
     assert answers.found.mean() > 0.97
     p = Calibrator(CalibrationConfig(), bundle.calibration).probabilities(answers.logits)
-    # Three standard errors below what the card states, for 500 pictures.
+    # Three standard errors from what the card states, for 500 pictures.
     assert accuracy(p, labels, class_weights(labels)) > bundle.card.measured[0].accuracy - 0.054
-    assert expected_calibration_error(p, labels, class_weights(labels)) < 0.07
+    assert expected_calibration_error(p, labels, class_weights(labels)) < bundle.card.measured[0].ece + 0.05
