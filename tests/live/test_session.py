@@ -215,13 +215,12 @@ def test_what_was_never_measured_is_absent_and_not_zero(tmp_path: Path) -> None:
 
 
 def test_results_too_few_to_follow_anyone_are_said_and_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with session(tmp_path, look_s=0.8, fixed=True) as live:
+    with session(tmp_path, look_s=1.3, fixed=True) as live:
         until(lambda: bool(live.state().notice))
         said = live.state()
         assert connection(said) == said.notice
         until(lambda: len(live.meters["results"]) >= 5)
     assert live.summary is not None
-    assert live.summary.tracks == 0, "with a look in 40 frames, no track lives for two"
     assert "results a second are too few to follow anyone" in said.notice
     assert caplog.text.count("too few to follow anyone") == 1
     with open_database(tmp_path / "fertrack.db") as database:
@@ -370,9 +369,9 @@ def test_a_recording_has_the_real_intervals(tmp_path: Path) -> None:
     assert max(indices.count(index) for index in indices) >= 2, "shown again, with what is wrong"
 
 
-@pytest.mark.parametrize(("away_s", "ids"), [(0.4, 2), (1.5, 4)])
+@pytest.mark.parametrize(("away_s", "ids"), [(0.4, 2), (7.0, 4)])
 def test_identities_outlive_an_outage_shorter_than_max_age(tmp_path: Path, away_s: float, ids: int) -> None:
-    """``max_age_s`` is 0.8 s."""
+    """Lost tracks are taken up again for some seconds, ``rejoin_s``."""
     still = SyntheticScene((ScenePerson((60, 100)), ScenePerson((250, 160))), frame_count=100, fps=FPS)
     source = LiveScene(still, frames=100, gaps_s={50: away_s})
     with LiveSession(
