@@ -31,7 +31,7 @@ __all__ = ["Verdict", "drawn_faces", "int8_verdict", "processor_name", "same_fac
 logger = logging.getLogger(__name__)
 
 _WORTH_IT = 1.15
-"""How much faster integers must be: less is not worth other rows than elsewhere, and could be chance."""
+"""Speed-up that integers must reach: less is not worth other rows than elsewhere, and could be chance."""
 
 _ROUNDS = 7
 _SURE = 0.5

@@ -33,7 +33,7 @@ from fertrack.types import Image
 __all__ = ["ImageView", "LiveWindow"]
 
 IMAGE_EVERY_MS = 20
-"""How often it is looked for a new image."""
+"""Interval between looks for a new image."""
 
 NUMBERS_EVERY_MS = 250
 """How often numbers and persons are shown anew."""

@@ -1,4 +1,4 @@
-"""What one live run is asked for, besides the settings."""
+"""Options of one live run, besides the settings."""
 
 from __future__ import annotations
 

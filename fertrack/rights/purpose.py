@@ -43,7 +43,7 @@ Your choice     [legal basis, for example your consent, and how to withdraw it]
 This information is given under Article 50(3) of Regulation (EU) 2024/1689 (AI Act) and Articles 13 and 14 of
 Regulation (EU) 2016/679 (GDPR).
 """
-"""What the people filmed must be told, with blanks in brackets."""
+"""Notice for the people filmed, with blanks in brackets."""
 
 
 _PICTURES = "[One small picture of each person's face kept: yes / no]"

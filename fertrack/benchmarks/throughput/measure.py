@@ -332,7 +332,7 @@ def _folder(clip: Path, info: VideoInfo, copies: int, folder: Path) -> dict[str,
 
 
 def _commit(tree: Path | None) -> str:
-    """Which commit a source tree is at, short; empty if it is no checkout."""
+    """Commit of a source tree, short; empty if it is no checkout."""
     if tree is None:
         return ""
     asked = subprocess.run(

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 NotFound = Literal["leave-out", "average"]
-"""What becomes of images in which the detector finds no face: no answer, or an answer with average landmarks."""
+"""Treatment of images in which the detector finds no face: no answer, or an answer with average landmarks."""
 
 _TIGHT_PX = 128
 _ENLARGED_PX = 160

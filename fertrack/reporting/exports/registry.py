@@ -165,4 +165,4 @@ MULTI_FILE = ("eaf", "textgrid", "boris", "facereader", "bids", "openface", "wid
 """Formats that may have several files, written by ``write`` of the module of that name: the shape of a new one."""
 
 FORMATS: tuple[str, ...] = ("csv", *_WRITERS, *MULTI_FILE)
-"""What ``export_run`` can write."""
+"""Formats that ``export_run`` can write."""
