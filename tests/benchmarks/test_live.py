@@ -99,4 +99,4 @@ def test_the_page_says_which_targets_are_met() -> None:
     assert "| left at the end | nothing | thread x |" in page
     assert "50 / 90 / 120" in page
     assert "| udp, minute |" in page
-    assert "| 2 | 28.0 | 14.0 | 50 / 90 / 120 | 50 / 90 / 120 | 400 |" in page
+    assert "| 2 | 30.0 | 29.0 | 50 / 90 / 120 | 50 / 90 / 120 | 400 |" in page
