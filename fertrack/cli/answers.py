@@ -8,9 +8,11 @@ import typer
 
 from fertrack.cli.options import (
     DEFAULT_DB,
+    By,
     Database,
     Format,
     Gap,
+    Lasting,
     MinDuration,
     OnlyPerson,
     OutputFormat,
@@ -19,7 +21,7 @@ from fertrack.cli.options import (
     episode_rule,
     seconds,
 )
-from fertrack.cli.output import misuse, print_answer, print_coverage
+from fertrack.cli.output import misuse, note_moments, print_answer, print_coverage
 
 if TYPE_CHECKING:
     from fertrack.storage.queries.moments import Condition
@@ -37,6 +39,8 @@ def episodes(
     run: Runs,
     person: OnlyPerson = None,
     expression: Annotated[str | None, typer.Option(help="Only this expression.")] = None,
+    by: By = None,
+    lasting_s: Lasting = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
     uncorrected: Uncorrected = False,
@@ -48,11 +52,15 @@ def episodes(
     Examples: fertrack episodes last --expression surprise · fertrack episodes all --person 'Ann Lee' --min-duration 1
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.conditions import with_conditions
     from fertrack.storage.queries.statistics import person_episodes
 
     with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
         table = person_episodes(stored, who=person, expression=expression, **episode_rule(min_duration_s, max_gap_s))
+        if by is not None:
+            table = with_conditions(stored, table, by, at="onset_s", lasts_s=lasting_s)
     print_answer(table, output_format, table.attrs["coverage"])
+    note_moments(table.attrs)
     print_coverage(table.attrs)
 
 
@@ -81,6 +89,8 @@ def moments(
         float,
         typer.Option("--gap", metavar="TIME", parser=seconds, help="Allow interruptions of this length, seconds."),
     ] = 0.2,
+    by: By = None,
+    lasting_s: Lasting = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
@@ -92,13 +102,17 @@ def moments(
     fertrack moments 3 --who P1 --expression happiness --while P2:sadness:0.5
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.conditions import with_conditions
     from fertrack.storage.queries.moments import moments as find_moments
 
     with misuse():
         conditions = _conditions(who or [], expression, together, people, above, meanwhile or [])
         with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored:
             table = find_moments(stored, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
+            if by is not None:
+                table = with_conditions(stored, table, by, at="start_s", lasts_s=lasting_s)
     print_answer(table, output_format, table.attrs["coverage"])
+    note_moments(table.attrs)
     print_coverage(table.attrs)
 
 

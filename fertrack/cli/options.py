@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_DB",
     "DEFAULT_OUT",
+    "By",
     "Config",
     "Database",
     "EpisodeRule",
     "Format",
     "Gap",
+    "Lasting",
     "MinDuration",
     "OnlyPerson",
     "OutputFormat",
@@ -100,6 +102,21 @@ Gap = Annotated[
         metavar="TIME",
         parser=seconds,
         help="Join episodes across this much time uncertain or unseen, seconds. [default: 0.5]",
+    ),
+]
+
+
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by", metavar="COLUMN", help="By condition: the markers' column of that name, such as trial_type, or 'label'."
+    ),
+]
+
+Lasting = Annotated[
+    float | None,
+    typer.Option(
+        "--lasting", metavar="TIME", parser=seconds, help="With --by: how long a marker without an end counts, seconds."
     ),
 ]
 

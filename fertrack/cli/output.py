@@ -23,6 +23,7 @@ __all__ = [
     "frame_to",
     "misuse",
     "note_corrections",
+    "note_moments",
     "out_console",
     "print_answer",
     "print_coverage",
@@ -122,6 +123,13 @@ def note_corrections(faces: int, run: int | str) -> None:
 
     if faces:
         err_console().print(corrections_sentence(faces, run), soft_wrap=True)
+
+
+def note_moments(attrs: Mapping[Any, Any]) -> None:
+    """Say on stderr how many markers an answer by condition leaves out, if it does."""
+    if left_out := attrs.get("moments", 0):
+        have = "1 marker has no end and is" if left_out == 1 else f"{left_out} markers have no end and are"
+        err_console().print(f"note: {have} left out: --lasting says how long such a marker counts", soft_wrap=True)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import typer
 from fertrack.cli.groups import DefaultGroup
 from fertrack.cli.options import (
     DEFAULT_DB,
+    By,
     Database,
     Format,
     Gap,
+    Lasting,
     MinDuration,
     OnlyPerson,
     OutputFormat,
@@ -21,7 +23,7 @@ from fertrack.cli.options import (
     episode_rule,
     seconds,
 )
-from fertrack.cli.output import err_console, misuse, print_answer, print_coverage
+from fertrack.cli.output import err_console, misuse, note_moments, print_answer, print_coverage
 
 __all__ = ["app"]
 
@@ -37,6 +39,8 @@ app = typer.Typer(
 def summary(
     run: Runs,
     person: OnlyPerson = None,
+    by: By = None,
+    lasting_s: Lasting = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
     uncorrected: Uncorrected = False,
@@ -45,21 +49,28 @@ def summary(
 ) -> None:
     """Sum up each person's expressions: share of time, episodes and their duration.
 
-    Examples: fertrack stats last · fertrack stats all --person 'Ann Lee' --format csv
+    Examples: fertrack stats last · fertrack stats all --person 'Ann Lee' --format csv ·
+    fertrack stats last --by trial_type --lasting 4
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.conditions import condition_stats
     from fertrack.storage.queries.readability import readability
     from fertrack.storage.queries.statistics import expression_stats
     from fertrack.storage.stored_run import StoredRun
 
     with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
-        table = expression_stats(stored, who=person, **episode_rule(min_duration_s, max_gap_s))
-        read = readability(stored, who=person) if isinstance(stored, StoredRun) else None
+        rule = episode_rule(min_duration_s, max_gap_s)
+        if by is None:
+            table = expression_stats(stored, who=person, **rule)
+        else:
+            table = condition_stats(stored, by, who=person, lasts_s=lasting_s, **rule)
+        read = readability(stored, who=person) if isinstance(stored, StoredRun) and by is None else None
     attrs = dict(table.attrs)
     print_answer(table[table["seconds"] > 0.0] if output_format is Format.TABLE else table, output_format)
     for row in [] if read is None else read[read["not_readable_s"] > 0.0].to_dict("records"):
         share = f"{100.0 * float(row['share_not_readable']):.1f} % of the time with a face"
         err_console().print(f"{row['person']} was not readable for {share}; that time counts as uncertain")
+    note_moments(attrs)
     print_coverage(attrs)
 
 
@@ -67,6 +78,8 @@ def summary(
 def transitions(
     run: Runs,
     person: OnlyPerson = None,
+    by: By = None,
+    lasting_s: Lasting = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
     uncorrected: Uncorrected = False,
@@ -75,15 +88,23 @@ def transitions(
 ) -> None:
     """Count how often each expression followed which other one.
 
+    With --by, a transition belongs to the condition in which the second expression begins.
+
     Example: fertrack stats transitions all
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.conditions import condition_transitions
     from fertrack.storage.queries.statistics import transitions as ask_transitions
 
     with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
-        table = ask_transitions(stored, who=person, **episode_rule(min_duration_s, max_gap_s))
+        rule = episode_rule(min_duration_s, max_gap_s)
+        if by is None:
+            table = ask_transitions(stored, who=person, **rule).reset_index()
+        else:
+            table = condition_transitions(stored, by, who=person, lasts_s=lasting_s, **rule)
     attrs = dict(table.attrs)
-    print_answer(table.reset_index(), output_format, attrs["coverage"])
+    print_answer(table, output_format, attrs["coverage"])
+    note_moments(attrs)
     if attrs["broken"]:
         err_console().print(f"{attrs['broken']} pairs of episodes with a longer break between them are not counted")
     print_coverage(attrs)
@@ -127,6 +148,7 @@ def latency(
     within_s: Annotated[
         float, typer.Option("--within", metavar="TIME", parser=seconds, help="How long to wait, seconds.")
     ] = 10.0,
+    by: By = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
     uncorrected: Uncorrected = False,
@@ -138,10 +160,13 @@ def latency(
     Example: fertrack stats latency last stimulus --within 5
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.conditions import with_own_conditions
     from fertrack.storage.queries.latency import since_marker
 
     with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
         table = since_marker(stored, marker, who=person, within_s=within_s, **episode_rule(min_duration_s, max_gap_s))
+        if by is not None:
+            table = with_own_conditions(stored, table, by)
     attrs = dict(table.attrs)
     print_answer(table, output_format, attrs["coverage"])
     for sentence in attrs.get("outside", ()):

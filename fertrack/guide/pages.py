@@ -17,6 +17,7 @@ TOPICS = (
     "live",
     "streams",
     "ask",
+    "stimuli",
     "sql",
     "people",
     "rights",

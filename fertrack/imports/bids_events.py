@@ -1,8 +1,9 @@
 """Events of the Brain Imaging Data Structure: ``*_events.tsv`` with onset and duration in seconds.
 
 The label is the first of ``trial_type``, ``value``, ``event_type``, ``stim_file`` that says something; ``n/a`` is
-nothing. Onsets count from the beginning of the recording that the file belongs to: say with an offset or a
-synchronisation when that was in the video. Specification 1.10, "Task events".
+nothing. The note keeps all columns, that of the label too, so that conditions can be asked for by their names. Onsets
+count from the beginning of the recording that the file belongs to: say with an offset or a synchronisation when that
+was in the video. Specification 1.10, "Task events".
 """
 
 from __future__ import annotations
@@ -43,11 +44,7 @@ def read(path: Path, label_column: str = "") -> list[Event]:
         if onset_s is None:
             raise ValueError("an event needs an onset")
         label = next((cells[name] for name in named if cells.get(name)), "event")
-        note = "; ".join(
-            f"{name}={text}"
-            for name, text in cells.items()
-            if text and name not in {"onset", "duration"} and text != label
-        )
+        note = "; ".join(f"{name}={text}" for name, text in cells.items() if text and name not in {"onset", "duration"})
         return checked(Event(row.number, onset_s, onset_s + duration_s if duration_s else None, label, note))
 
     return parse_rows(table, event)

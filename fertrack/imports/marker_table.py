@@ -1,7 +1,7 @@
 """fertrack's own CSV of markers, or any table whose columns are mapped to it.
 
 Columns: ``time_s`` and ``label``; where wanted ``end_s`` or ``duration_s``, ``note``. Without a map other columns are
-refused, so that a misspelt name is noticed; with one they are ignored.
+refused, so that a misspelt name is noticed; with one the note keeps them as ``name=value``, such as conditions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fertrack.errors import TableError
-from fertrack.imports.event import Event, checked
+from fertrack.imports.event import MAX_TEXT, Event, checked
 from fertrack.tables import Row, Table, parse_rows, read_table
 
 __all__ = ["COLUMNS", "matches", "read"]
@@ -48,7 +48,7 @@ def read(path: Path, columns: Mapping[str, str] | None = None) -> list[Event]:
     if not columns and not set(table.columns) <= set(COLUMNS):
         raise TableError(
             f"{path} may have the columns {', '.join(COLUMNS)}, not {', '.join(table.columns)}: say which column is "
-            "which with --map NAME=time_s --map NAME=label; others are then ignored"
+            "which with --map NAME=time_s --map NAME=label; the note then keeps the others"
         )
     return parse_rows(table, _event)
 
@@ -59,7 +59,9 @@ def _event(row: Row) -> Event:
         raise ValueError("a marker needs a time_s")
     if end_s is None and duration_s:
         end_s = time_s + duration_s
-    return checked(Event(row.number, time_s, end_s, row.text("label"), row.text("note")))
+    others = [f"{name}={text}" for name, text in row.cells.items() if text and name not in COLUMNS]
+    note = "; ".join([row.text("note")] * bool(row.text("note")) + others)[:MAX_TEXT]
+    return checked(Event(row.number, time_s, end_s, row.text("label"), note))
 
 
 def _renamed(table: Table, columns: Mapping[str, str]) -> Table:

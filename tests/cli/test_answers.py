@@ -274,3 +274,24 @@ def test_an_empty_answer_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr()
     assert not printed.out
     assert "nothing found: no rows answer this" in printed.err
+
+
+def test_answers_by_condition(db: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = tmp_path / "events.tsv"
+    events.write_text("onset\tduration\ttrial_type\n0\t2\tfunny\n2.5\t0\tsad\n", encoding="utf-8")
+    assert run(["markers", "import", "last", str(events), "--db", db]) == 0
+    capsys.readouterr()
+    table = asked(capsys, "stats", "last", "--by", "trial_type")
+    assert set(table["condition"]) == {"funny"}
+    table = asked(capsys, "stats", "all", "--by", "trial_type", "--lasting", "1")
+    assert table.loc[(table["person"] == "Zoë") & (table["state"] == "sadness"), "seconds"].tolist() == [0.0, 1.0]
+    counted = asked(capsys, "stats", "transitions", "last", "--by", "trial_type", "--lasting", "1")
+    assert counted.set_index(["condition", "from"]).loc[("sad", "happiness"), "sadness"] == 1
+    for words in (["episodes", "last"], ["moments", "last", "--expression", "happiness"]):
+        assert asked(capsys, *words, "--by", "trial_type", "--lasting", "1")["condition"].iloc[0] == "funny"
+    late = asked(capsys, "stats", "latency", "last", "sad", "--by", "trial_type")
+    assert set(late["condition"]) == {"sad"}
+    assert run(["stats", "last", "--by", "trial_type"]) == 0
+    assert "1 marker has no end and is left out: --lasting" in " ".join(capsys.readouterr().err.split())
+    assert run(["stats", "last", "--by", "valence"]) == 1
+    assert "no marker in run 1 has a column 'valence': they have trial_type; or" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy("clip.mp4", "earlier.mp4")
         Path("day1").mkdir()
         demo.compose_demo(folder / "day1" / "morning.mov", frame_count=4)
-        Path("stimuli.csv").write_text("time_s,label\n0.1,stimulus\n", encoding="utf-8")
+        Path("stimuli.csv").write_text("time_s,label,end_s,note\n0.1,stimulus,0.3,trial_type=funny\n", encoding="utf-8")
         labelled_faces(folder / "faces")
         assert run(["process", "earlier.mp4"]) == 0
         assert run(["export", "last", "--format", "csv", "-o", "."]) == 0

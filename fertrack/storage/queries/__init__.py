@@ -1,7 +1,7 @@
 """Questions about stored runs, answered as DataFrames: the one public place for them.
 
-Each is a function of a ``StoredRun``, those of ``statistics``, ``moments`` and ``latency`` also of
-all runs, as ``Database.run`` and ``Database.runs`` open them::
+Each is a function of a ``StoredRun``, those of ``statistics``, ``conditions``, ``moments`` and ``latency`` also
+of all runs, as ``Database.run`` and ``Database.runs`` open them::
 
     from fertrack.storage.queries.statistics import transitions
     from fertrack.storage.queries.timeline import episodes, timeline
@@ -23,6 +23,7 @@ Reading order::
     readability      quality of faces, and time in which they could not be read
     moments          moments at which conditions hold
     markers          named moments, imported from CSV
+    conditions       conditions from markers: shares and transitions by condition
     latency          reaction times after markers
     synchrony        two persons compared over time
     resample         timelines at an even rate

@@ -207,13 +207,34 @@ class Segments:
         found = Segments.plain(among[begins], time_s[begins], time_s[ends])
         return found.select(found.duration_s > _ROUNDING_S)
 
-    def seconds_by_label(self, groups: int) -> Float64Array:
+    def seconds_by_label(self, groups: int, counted_s: Float64Array | None = None) -> Float64Array:
         """Time per group and label; groups are 0 to ``groups`` - 1.
+
+        Args:
+            groups: their number, G.
+            counted_s: (E,), how much of each counts, seconds; all of it if None.
 
         Returns:
             (G, 8), seconds; the columns are ``EXPRESSIONS``, then uncertain.
         """
-        return self._by_label(groups, self.duration_s)
+        return self._by_label(groups, self.duration_s if counted_s is None else counted_s)
+
+    def measure(self, start_s: Float64Array, end_s: Float64Array) -> Float64Array:
+        """Time of N other intervals that lies within these, (N,), seconds. These must be ordered, without overlaps."""
+        if not len(self):
+            return np.zeros(len(start_s))
+        borders = np.column_stack([self.start_s, self.end_s]).ravel()
+        before_s = np.column_stack([np.cumsum(self.duration_s) - self.duration_s, np.cumsum(self.duration_s)]).ravel()
+        within: Float64Array = np.interp(end_s, borders, before_s) - np.interp(start_s, borders, before_s)
+        return within
+
+    def holds(self, time_s: Float64Array) -> BoolArray:
+        """Whether each of N moments lies within one of these, (N,). These must be ordered, without overlaps."""
+        if not len(self):
+            return np.zeros(len(time_s), bool)
+        row = np.searchsorted(self.start_s, time_s + _ROUNDING_S, side="right") - 1
+        inside: BoolArray = (row >= 0) & (time_s < self.end_s[row] - _ROUNDING_S)
+        return inside
 
     def label_shares(self, groups: int) -> Float64Array:
         """Shares of each group's time, as ``seconds_by_label``; of its frames where no time passes, as in an image."""

@@ -13,9 +13,9 @@ from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.segments import Segments
 from fertrack.storage.queries.timeline import label_index
 from fertrack.storage.stored_run import AllRuns, StoredRun
-from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, IntArray
+from fertrack.types import EXPRESSIONS, UNCERTAIN, BoolArray, Float64Array, IntArray
 
-__all__ = ["episodes_of", "expression_stats", "person_episodes", "transitions"]
+__all__ = ["counted_transitions", "episodes_of", "expression_stats", "person_episodes", "ratio", "transitions"]
 
 _SECONDS = ("onset_s", "apex_s", "offset_s", "duration_s", "uncertain_s", "no_face_s")
 _EPISODE_UNITS = {**dict.fromkeys(_SECONDS, "s"), "mean_probability": "1", "peak_probability": "1"}
@@ -120,7 +120,7 @@ def expression_stats(
         seen_s = seconds[:, :-1].sum(axis=1, keepdims=True)
         counts, sums_s, longest_s = _episodes(batch, asked, max_gap_s, min_duration_s)
         rows = np.repeat(asked, len(STATES))
-        of_face = _ratio(seconds, seen_s)
+        of_face = ratio(seconds, seen_s)
         of_face[:, -1] = np.nan
         return pd.DataFrame(
             {
@@ -128,11 +128,11 @@ def expression_stats(
                 "state": categories(np.tile(np.arange(len(STATES)), len(asked)), STATES),
                 "seconds": seconds.ravel(),
                 "share_of_face_time": of_face.ravel(),
-                "share_of_run": _ratio(seconds, batch.shown_s[asked][:, None]).ravel(),
+                "share_of_run": ratio(seconds, batch.shown_s[asked][:, None]).ravel(),
                 "episodes": counts.ravel(),
-                "mean_duration_s": _ratio(sums_s, counts).ravel(),
+                "mean_duration_s": ratio(sums_s, counts).ravel(),
                 "longest_s": longest_s.ravel(),
-                "per_minute": _ratio(60.0 * counts, seen_s).ravel(),
+                "per_minute": ratio(60.0 * counts, seen_s).ravel(),
             }
         )
 
@@ -176,25 +176,44 @@ def transitions(
 
     def part(batch: SubjectSegments, asked: IntArray) -> pd.DataFrame:
         found = episodes_of(batch, max_gap_s, min_duration_s, asked)
-        pair = np.diff(found.group) == 0
-        breaks_s = found.start_s[1:] - found.end_s[:-1]
-        goes_on = (np.diff(found.label) == 0) & (breaks_s <= max_gap_s + 1e-9)
-        near = pair & (breaks_s <= max_break_s + 1e-9) & ~goes_on
-        counted = np.bincount(
-            found.label[:-1][near] * len(EXPRESSIONS) + found.label[1:][near], minlength=len(EXPRESSIONS) ** 2
-        )
-        return pd.DataFrame({"count": np.append(counted, np.count_nonzero(pair & ~near & ~goes_on))})
+        return pd.DataFrame({"count": counted_transitions(found, max_gap_s, max_break_s)})
 
     table = joined_answer(run, who, part, units={})
     cells = len(EXPRESSIONS) ** 2 + 1
     summed = table["count"].to_numpy(np.int64).reshape(-1, cells).sum(axis=0)
     square = summed[:-1].reshape(len(EXPRESSIONS), -1)
-    values = _ratio(square, square.sum(axis=1, keepdims=True)) if as_probability else square
+    values = ratio(square, square.sum(axis=1, keepdims=True)) if as_probability else square
     names = list(EXPRESSIONS)
     result = pd.DataFrame(values, index=pd.Index(names, name="from"), columns=pd.Index(names, name="to"))
     result.attrs.update(table.attrs)
     result.attrs.update(units=dict.fromkeys(names, "1"), broken=int(summed[-1]))
     return note_columns(result)
+
+
+def counted_transitions(
+    found: Segments, max_gap_s: float, max_break_s: float, begins: BoolArray | None = None
+) -> IntArray:
+    """Numbers of transitions among episodes, by subject and then by time.
+
+    Args:
+        found: E episodes.
+        max_gap_s: longest interruption of an episode, seconds.
+        max_break_s: longest time between two episodes, seconds.
+        begins: (E,), whether a transition to this episode counts; all do if None.
+
+    Returns:
+        int64 (50,): the square of first and second expression, row by row, then pairs with a longer break.
+    """
+    pair = np.diff(found.group) == 0
+    if begins is not None:
+        pair &= begins[1:]
+    breaks_s = found.start_s[1:] - found.end_s[:-1]
+    goes_on = (np.diff(found.label) == 0) & (breaks_s <= max_gap_s + 1e-9)
+    near = pair & (breaks_s <= max_break_s + 1e-9) & ~goes_on
+    counted = np.bincount(
+        found.label[:-1][near] * len(EXPRESSIONS) + found.label[1:][near], minlength=len(EXPRESSIONS) ** 2
+    )
+    return np.append(counted, np.count_nonzero(pair & ~near & ~goes_on)).astype(np.int64)
 
 
 def episodes_of(
@@ -221,7 +240,7 @@ def _episodes(
     return counts.reshape(-1, wide)[asked], sums_s.reshape(-1, wide)[asked], longest_s.reshape(-1, wide)[asked]
 
 
-def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Float64Array:
+def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Float64Array:
     """Quotient, NaN where the divisor is 0."""
     over, under = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
     quotient: Float64Array = np.divide(over, under, out=np.full(over.shape, np.nan), where=under > 0.0)
