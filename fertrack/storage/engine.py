@@ -25,7 +25,7 @@ from fertrack.storage.connection import (
     translated,
     use_wal,
 )
-from fertrack.storage.schema import SchemaStatus, check, migrate, read_status
+from fertrack.storage.schema import SchemaStatus, check, create, migrate, read_status
 from fertrack.storage.stored_run import ALL, AllRuns, StoredRun
 
 __all__ = ["Database", "SchemaStatus", "StorageConfig", "current", "downgrade", "open_database", "upgrade"]
@@ -254,8 +254,15 @@ def _status(address: sa.URL, engine: sa.Engine) -> SchemaStatus:
 
 
 def _create(address: sa.URL, busy_timeout_s: float) -> None:
-    _, after = _migrated(address, "head", down=False, busy_timeout_s=busy_timeout_s)
-    check(after)
+    name = describe(address)
+    with (
+        _engine(address, busy_timeout_s) as engine,
+        translated(address),
+        engine.execution_options(**{IMMEDIATE: True}).begin() as connection,
+    ):
+        if read_status(connection, name).state == "empty":  # again, under the lock: another program may have been first
+            create(connection)
+        check(read_status(connection, name))
 
 
 def _migrated(
