@@ -312,7 +312,8 @@ def condition_transitions(
             **{name: summed[:, place : cells - 1 : len(names)].ravel() for place, name in enumerate(names)},
         }
     )
-    result.attrs.update(table.attrs, units=dict.fromkeys(names, "1"), broken=int(summed[:, -1].sum()))
+    result.attrs.update(table.attrs)
+    result.attrs.update(units=dict.fromkeys(names, "1"), broken=int(summed[:, -1].sum()))
     return _answered(result, found, table.attrs["coverage"], [])
 
 
