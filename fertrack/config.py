@@ -34,7 +34,7 @@ from fertrack.rights.config import PrivacyConfig
 from fertrack.sinks.video import VideoOutputConfig
 from fertrack.sources import InputConfig, StreamConfig
 from fertrack.stage_config import StageConfig
-from fertrack.storage.config import StorageConfig
+from fertrack.storage.config import RecordingConfig, StorageConfig
 from fertrack.tracking.tracker import TrackerConfig
 
 __all__ = ["Settings", "digest", "load_settings", "preset_folder", "presets", "to_toml"]
@@ -63,6 +63,7 @@ class Settings(StageConfig):
     video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
     storage: StorageConfig = Field(StorageConfig(), description="The database.")
     report: ReportConfig = Field(ReportConfig(), description="Files written besides video and database.")
+    recording: RecordingConfig = Field(RecordingConfig(), description="What the recording is of.")
     privacy: PrivacyConfig = Field(PrivacyConfig(), description="Purpose, consent and retention of a run.")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 from fertrack.build import build_pipeline
 from fertrack.config import Settings, digest, to_toml
 from fertrack.errors import ReportError, StorageError
+from fertrack.files import content_digest
 from fertrack.outputs.plan import OutputPlan, database_url, plan_outputs
 from fertrack.outputs.products import drawn_by_run, products_of
 from fertrack.pipeline.pipeline import Pipeline, Progress
@@ -139,6 +142,7 @@ def process_planned(
     """
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
     record = run_record(settings, pipeline)
+    record = replace(record, recording=replace(record.recording, content=content_digest(Path(plan.location))))
     if plan.video and not settings.video.anonymise:
         record = replace(record, video=str(plan.video), video_options=drawn_by_run(settings.video))
     store = DatabaseSink(database, source.info, record, settings.storage)
@@ -175,7 +179,7 @@ def process_planned(
 def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
     """Record of a run's settings and networks, as it is stored."""
     settings = _as_chosen(settings, pipeline)
-    return RunRecord(
+    record = RunRecord(
         config_toml=to_toml(_without_address(settings)),
         config_digest=digest(settings),
         detector=pipeline.analyzer.detector.fingerprint,
@@ -187,6 +191,12 @@ def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
         privacy_override=settings.privacy.override,
         retention_days=settings.privacy.retention_days,
     )
+    linking = settings.linking.model_dump(mode="json")
+    made_with = (record.config_digest, record.detector, record.classifier, record.calibration, linking)
+    canonical = json.dumps(made_with, sort_keys=True, default=str)
+    stated = settings.recording.model_dump()
+    recording = replace(record.recording, **stated, made_with=hashlib.sha256(canonical.encode()).hexdigest())
+    return replace(record, recording=recording)
 
 
 def _as_chosen(settings: Settings, pipeline: Pipeline) -> Settings:

@@ -18,6 +18,7 @@ from typing import Any
 from alembic import context
 
 from fertrack.storage import models as answer_models  # noqa: F401  # its tables belong to the metadata too
+from fertrack.storage import recordings  # noqa: F401  # likewise
 from fertrack.storage.models import Base, UtcDateTime
 
 

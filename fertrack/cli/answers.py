@@ -65,7 +65,9 @@ def episodes(
 
 
 def moments(
-    run: Annotated[str, typer.Argument(metavar="[RUN]", help="Number of a run, 'last', or 'all'.")] = "last",
+    run: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="Number of a run, 'last', 'all', or condition=stress and the like.")
+    ] = "last",
     who: Annotated[
         list[str] | None,
         typer.Option("--who", help="This person: a name, P3, 'ID 5' or a number; repeated: all of them at once."),

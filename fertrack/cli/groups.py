@@ -47,4 +47,4 @@ class DefaultGroup(TyperGroup):
     def _is_run_or_option(word: str, ctx: Any) -> bool:
         if word.startswith("-"):
             return word not in ctx.help_option_names
-        return word in ("last", "all") or word.isdecimal()
+        return word in ("last", "all") or word.isdecimal() or "=" in word

@@ -28,6 +28,7 @@ __all__ = [
     "Overrides",
     "Run",
     "Runs",
+    "Stated",
     "Uncorrected",
     "calibration_source",
     "episode_rule",
@@ -77,7 +78,14 @@ class Format(StrEnum):
 
 OutputFormat = Annotated[Format, typer.Option("--format", help="table for people; csv or json for machines, complete.")]
 
-Runs = Annotated[str, typer.Argument(metavar="RUN", help="Number of a run, 'last', or 'all'.")]
+Runs = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Number of a run, 'last', 'all', or what was stated of it: condition=stress."),
+]
+
+Stated = Annotated[
+    str, typer.Argument(metavar="[STATED]", help="Only runs of which this was stated, such as condition=stress.")
+]
 
 Uncorrected = Annotated[
     bool, typer.Option("--uncorrected", help="The estimates, also where people corrected labels ('import-labels').")
@@ -109,7 +117,9 @@ Gap = Annotated[
 By = Annotated[
     str | None,
     typer.Option(
-        "--by", metavar="COLUMN", help="By condition: the markers' column of that name, such as trial_type, or 'label'."
+        "--by",
+        metavar="COLUMN",
+        help="By condition: a column of the markers, such as trial_type, or 'label'; or what was stated of recordings.",
     ),
 ]
 

@@ -15,6 +15,7 @@ from fertrack.cli.options import (
     OutputFormat,
     Overrides,
     Run,
+    Stated,
     Uncorrected,
     seconds,
 )
@@ -35,15 +36,19 @@ def register(app: typer.Typer) -> None:
 
 
 @_runs.command("list")
-def runs(db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
-    """List the runs in the database."""
+def runs(stated: Stated = "", db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
+    """List the runs in the database.
+
+    Example: fertrack runs list condition=stress
+    """
     from fertrack.storage.engine import open_database
     from fertrack.storage.runs import runs as ask_runs
 
     with open_database(db) as database:
-        frame = ask_runs(database)
+        frame = ask_runs(database, stated)
     if output_format is Format.TABLE:
-        frame = frame[["run", "source", "status", "started_at", "frames", "track_count", "video_s"]]
+        told = [name for name in ("participant", "session", "condition") if (frame[name] != "").any()]
+        frame = frame[["run", "source", *told, "status", "started_at", "frames", "track_count", "video_s"]]
         frame["started_at"] = [f"{moment:%Y-%m-%d %H:%M}" for moment in frame["started_at"]]
     frame_to(frame, output_format)
 

@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
 
 def report(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Numbers of runs (see 'fertrack runs'), or 'last'.")
+        list[str],
+        typer.Argument(metavar="RUN...", help="Numbers of runs, 'last', or what was stated: condition=stress."),
     ],
     video: Annotated[
         Video | None,
@@ -65,19 +66,29 @@ def report(
         "report.thumbnails": ("--thumbnails", True if thumbnails else None),
     }
     settings = settings_from(config, overrides or [], flags)
-    several = len(runs) > 1
-    if several and (video or video_file or thumbnails):
-        raise typer.BadParameter(
-            "compares runs by their numbers only: leave out --video and --thumbnails, or name one run",
-            param_hint="RUN RUN",
-        )
     from fertrack.storage.engine import open_database
 
     with open_database(db, corrected=not uncorrected) as database:
+        runs = _numbers(database, runs)
+        several = len(runs) > 1
+        if several and (video or video_file or thumbnails):
+            raise typer.BadParameter(
+                "compares runs by their numbers only: leave out --video and --thumbnails, or name one run",
+                param_hint="RUN RUN",
+            )
         if several:
             _compare(database, runs, out, settings, overwrite=overwrite)
         else:
             _single(database, runs[0], out, settings, video=video_file, overwrite=overwrite)
+
+
+def _numbers(database: Any, runs: list[str]) -> list[str]:
+    """Runs as they were named, those named by what was stated one by one."""
+    from fertrack.storage.recordings import runs_stated
+
+    with database.reading() as connection:
+        named = [runs_stated(connection, database.name, run) if "=" in run else [run] for run in runs]
+    return [str(run) for found in named for run in found]
 
 
 def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, overwrite: bool) -> None:

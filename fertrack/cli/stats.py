@@ -50,10 +50,11 @@ def summary(
     """Sum up each person's expressions: share of time, episodes and their duration.
 
     Examples: fertrack stats last · fertrack stats all --person 'Ann Lee' --format csv ·
-    fertrack stats last --by trial_type --lasting 4
+    fertrack stats last --by trial_type --lasting 4 · fertrack stats all --by participant,condition
     """
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.conditions import condition_stats
+    from fertrack.storage.queries.groups import stated_groups, stats_by
     from fertrack.storage.queries.readability import readability
     from fertrack.storage.queries.statistics import expression_stats
     from fertrack.storage.stored_run import StoredRun
@@ -62,6 +63,8 @@ def summary(
         rule = episode_rule(min_duration_s, max_gap_s)
         if by is None:
             table = expression_stats(stored, who=person, **rule)
+        elif groups := stated_groups(stored, by):
+            table = stats_by(stored, groups, who=person, **rule)
         else:
             table = condition_stats(stored, by, who=person, lasts_s=lasting_s, **rule)
         read = readability(stored, who=person) if isinstance(stored, StoredRun) and by is None else None

@@ -12,6 +12,7 @@ _FOLDER = Path(__file__).parent
 TOPICS = (
     "start",
     "process",
+    "batches",
     "footage",
     "report",
     "live",

@@ -92,7 +92,7 @@ class LiveSession:
         """
         if self._thread is not None:
             return
-        check_stated(self._settings.privacy)
+        check_stated(self._settings.privacy, self._settings.recording)
         if self._options.record is not None:
             self._recordings.check(self._options.record, overwrite=self._options.overwrite)
         resources = open_live_run(

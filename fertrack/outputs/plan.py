@@ -57,7 +57,7 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
         OutputExistsError: an output is already there and ``overwrite`` is False.
         StorageError: the output folder cannot be made.
     """
-    check_stated(settings.privacy)
+    check_stated(settings.privacy, settings.recording)
     folder = _out_folder(out)
     if out != folder and (len(locations) > 1 or not settings.video.enabled):
         why = "there are several videos" if len(locations) > 1 else "no video is written"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fertrack.errors import ConfigError
 from fertrack.rights.config import PrivacyConfig
+from fertrack.storage.config import RecordingConfig
 from fertrack.storage.people.plain_text import MAX_LINE, check_plain
 
 __all__ = ["NOTICE", "UNSTATED", "check_stated", "notice_text"]
@@ -66,15 +67,18 @@ def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = Non
     return text
 
 
-def check_stated(config: PrivacyConfig) -> None:
+def check_stated(config: PrivacyConfig, recording: RecordingConfig | None = None) -> None:
     """Check that a run states its purpose, if it has to, and that what it states is plain text.
 
     Raises:
         ConfigError: ``require_purpose`` is set and no purpose is stated; or a text cannot be stored and printed.
     """
-    for option, text in (("purpose", config.purpose), ("consent", config.consent)):
+    texts = {"privacy.purpose": config.purpose, "privacy.consent": config.consent}
+    if recording is not None:
+        texts |= {f"recording.{name}": text for name, text in recording.model_dump().items()}
+    for option, text in texts.items():
         try:
-            check_plain(text, f"privacy.{option}", MAX_LINE)
+            check_plain(text, option, MAX_LINE)
         except ValueError as error:
             raise ConfigError(str(error)) from error
     if config.require_purpose and not config.purpose:

@@ -10,6 +10,7 @@ Reading order::
     readable       columns and views for SQL
     answer_models  tables of episodes and markers
     rights_models  tables of thumbnails, files and erasures
+    recordings     tables and questions of what was recorded, and what failed
     packing        vectors as bytes
     facts          everything known of one run
     stored_run     one run, or all, within one read transaction

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from fertrack.stage_config import StageConfig
 
-__all__ = ["LONGEST_BREAK_S", "LONGEST_GAP_S", "SHORTEST_EPISODE_S", "StorageConfig"]
+__all__ = ["LONGEST_BREAK_S", "LONGEST_GAP_S", "SHORTEST_EPISODE_S", "RecordingConfig", "StorageConfig"]
+
+
+class RecordingConfig(StageConfig):
+    """Facts about the recording, stored with the run: by them runs are chosen and grouped."""
+
+    participant: str = Field("", max_length=100, description="Code of who was recorded; better no name.")
+    session: str = Field("", max_length=100, description="Which of their sessions.")
+    condition: str = Field("", max_length=100, description="Experimental condition of the recording.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_line(cls, text: Any) -> Any:
+        return " ".join(str(text).split()) if isinstance(text, str | int) and not isinstance(text, bool) else text
 
 
 class StorageConfig(StageConfig):

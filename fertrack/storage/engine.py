@@ -25,6 +25,7 @@ from fertrack.storage.connection import (
     translated,
     use_wal,
 )
+from fertrack.storage.recordings import runs_stated
 from fertrack.storage.schema import SchemaStatus, check, create, migrate, read_status
 from fertrack.storage.stored_run import ALL, AllRuns, StoredRun
 
@@ -99,7 +100,7 @@ class Database:
 
     @contextmanager
     def runs(self, run: int | str = ALL) -> Iterator[StoredRun | AllRuns]:
-        """As ``run``; and for "all", every run of the database.
+        """As ``run``; for "all", every run of the database; for "condition=stress", those of which that was stated.
 
         Raises:
             RunNotFoundError: no such run, or none at all, is stored.
@@ -108,6 +109,9 @@ class Database:
         with self.reading() as connection:
             if str(run).strip() == ALL:
                 yield AllRuns(connection, self.name, corrected=self.corrected)
+            elif "=" in str(run):
+                only = runs_stated(connection, self.name, str(run))
+                yield AllRuns(connection, self.name, corrected=self.corrected, only=only)
             else:
                 yield StoredRun.find(connection, self.name, run, corrected=self.corrected)
 

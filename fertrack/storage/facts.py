@@ -6,7 +6,7 @@ import datetime as dt
 import difflib
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import FrameRow, Rescore, Run, Source, StageTiming
+from fertrack.storage.recordings import Recording, stated_of
 from fertrack.types import RunSummary, StageStats, VideoInfo
 
 __all__ = ["CRASHED", "RunFacts", "find_run", "load_facts", "load_stages", "run_status"]
@@ -50,6 +51,7 @@ class RunFacts:
         consent: on what consent; empty if not stated.
         privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
         retention_days: days after its end when `fertrack privacy purge` deletes the run; None: never.
+        recording: what was stated about the recording.
     """
 
     id: int
@@ -71,6 +73,7 @@ class RunFacts:
     consent: str = ""
     privacy_override: str = ""
     retention_days: int | None = None
+    recording: Recording = field(default_factory=Recording)
 
 
 _LARGEST_KEY = 2**31
@@ -123,6 +126,7 @@ def load_facts(connection: sa.Connection, run: int) -> RunFacts:
         summary=_summary(row, status, load_stages(connection, run)),
         info=_info(row),
         rescored_at=rescored_at,
+        recording=stated_of(connection, [run]).get(run, Recording()),
         **{
             name: row[name]
             for name in (

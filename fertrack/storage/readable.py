@@ -114,8 +114,9 @@ SELECT
   (SELECT count(DISTINCT coalesce(-t.person_id, t.number)) FROM tracks t WHERE t.run_id = r.id) AS persons,
   r.width AS width, r.height AS height, r.fps AS fps, r.video_s AS video_s, r.elapsed_s AS elapsed_s,
   r.detector AS detector, r.classifier AS classifier, r.purpose AS purpose, r.error AS error,
-  r.fertrack_version AS fertrack_version
-FROM runs r JOIN sources s ON s.id = r.source_id""",
+  r.fertrack_version AS fertrack_version, c.participant AS participant, c.session AS session,
+  c.condition AS condition
+FROM runs r JOIN sources s ON s.id = r.source_id LEFT JOIN recordings c ON c.run_id = r.id""",
     "v_persons": f"""
 SELECT
   t.run_id AS run, {_WHO.format(track="min(t.number)")} AS person, p.display_name AS name, min(t.number) AS track,

@@ -16,6 +16,7 @@ from fertrack.storage.engine import Database
 from fertrack.storage.facts import run_status
 from fertrack.storage.models import Run, Source
 from fertrack.storage.queries.column_docs import note_columns
+from fertrack.storage.recordings import STATED, Recording, runs_stated, stated_of
 
 __all__ = [
     "RunRecord",
@@ -79,17 +80,25 @@ def add_notes(db: Database, run: int, notes: Sequence[str]) -> None:
 _RUN_UNITS = {"started_at": "UTC", "ended_at": "UTC", "video_s": "s", "elapsed_s": "s"}
 
 
-def runs(db: Database) -> pd.DataFrame:
+def runs(db: Database, stated: str = "") -> pd.DataFrame:
     """All runs, oldest first.
+
+    Args:
+        db: the open database.
+        stated: only the runs of which this was stated, see ``recordings.runs_stated``; empty: all.
 
     Returns:
         Columns run, source, path, status, started_at, ended_at (UTC), frames, faces, track_count, dropped,
         decode_failures, video_s, elapsed_s, detector, classifier, config_digest, fertrack_version, error, notes
-        (joined by "; "). A run whose process is gone without having ended it has status "crashed".
+        (joined by "; "), participant, session, condition (as stated; empty where nothing was). A run whose process is
+        gone without having ended it has status "crashed".
     """
     statement = sa.select(Run.__table__, Source.name.label("source"), Source.path).join(Source).order_by(Run.id)
     with db.reading() as connection:
         rows = connection.execute(statement).mappings().all()
+        recordings = stated_of(connection)
+        wanted = set(runs_stated(connection, db.name, stated)) if stated else {row["id"] for row in rows}
+    rows = [row for row in rows if row["id"] in wanted]
     now = dt.datetime.now(dt.UTC)
     table = pd.DataFrame(
         {
@@ -109,6 +118,10 @@ def runs(db: Database) -> pd.DataFrame:
                 for name in ("detector", "classifier", "config_digest", "fertrack_version", "error")
             },
             "notes": pd.Series(["; ".join(row["notes"]) for row in rows], dtype="str"),
+            **{
+                name: pd.Series([getattr(recordings.get(row["id"], Recording()), name) for row in rows], dtype="str")
+                for name in STATED
+            },
         }
     )
     table.attrs["units"] = dict(_RUN_UNITS)
@@ -130,6 +143,7 @@ class RunRecord:
         consent: on what consent; empty if not stated.
         privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
         retention_days: days after its end when the run may be deleted; None: kept.
+        recording: what is stated about the recording, and what it holds.
         video: path of the annotated video that is written meanwhile, known from the start whatever happens; or empty.
         video_options: with what it is drawn, as ``storage.outputs`` keeps it.
     """
@@ -144,5 +158,6 @@ class RunRecord:
     consent: str = ""
     privacy_override: str = ""
     retention_days: int | None = None
+    recording: Recording = field(default_factory=Recording)
     video: str = ""
     video_options: dict[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Self
 
@@ -99,12 +100,13 @@ class StoredRun:
 
 
 class AllRuns:
-    """All stored runs within one read transaction. Made by ``Database.runs``; their ``number`` is "all".
+    """All stored runs, or several, within one read transaction. Made by ``Database.runs``; their ``number`` is "all".
 
     Args:
         connection: open, in a transaction that sees one moment of the database.
         database: the database's name, as people may see it.
         corrected: whether labels that people gave stand in place of the estimates.
+        only: the runs, oldest first; None: all.
 
     Raises:
         RunNotFoundError: no run is stored.
@@ -112,12 +114,15 @@ class AllRuns:
 
     number = ALL
 
-    def __init__(self, connection: sa.Connection, database: str, *, corrected: bool = True) -> None:
+    def __init__(
+        self, connection: sa.Connection, database: str, *, corrected: bool = True, only: Sequence[int] | None = None
+    ) -> None:
         if connection.scalar(sa.select(Run.id).limit(1)) is None:
             raise RunNotFoundError(f"there are no runs in {database} yet: `fertrack process` makes one")
         self.connection = connection
         self.database = database
         self.corrected = corrected
+        self.only = only
 
     def corrections_of(self, run: int) -> CorrectedLabels:
         """Labels that people gave in one of the runs; none where the estimates are asked for."""
@@ -126,7 +131,7 @@ class AllRuns:
     @cached_property
     def corrected_faces(self) -> int:
         """Number of faces that count as people labelled them."""
-        return count_corrected(self.connection) if self.corrected else 0
+        return count_corrected(self.connection, self.only) if self.corrected else 0
 
     def __repr__(self) -> str:
         return f"AllRuns({self.database!r})"

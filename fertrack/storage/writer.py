@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from fertrack.storage.models import CUT, AnalysisRow, EventRow, Face, FrameRow, 
 from fertrack.storage.packing import pack_rows
 from fertrack.storage.queries.episode_store import store_episodes
 from fertrack.storage.readable import box_columns, probability_columns, quality_column
+from fertrack.storage.recordings import RecordingRow
 from fertrack.storage.runs import RunRecord
 from fertrack.storage.written_files import store_output
 from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
@@ -99,6 +101,8 @@ class RunWriter:
                     elapsed_s=0.0,
                 ),
             )
+            values = {"run_id": self.run_id, **asdict(record.recording)}
+            connection.execute(sa.insert(RecordingRow).values(values))
             if record.video:
                 store_output(connection, self.run_id, record.video, "video", record.video_options, digest="")
 

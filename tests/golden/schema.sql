@@ -58,8 +58,9 @@ r.frames AS frames, r.faces AS faces, r.tracks AS tracks,
 (SELECT count(DISTINCT coalesce(-t.person_id, t.number)) FROM tracks t WHERE t.run_id = r.id) AS persons,
 r.width AS width, r.height AS height, r.fps AS fps, r.video_s AS video_s, r.elapsed_s AS elapsed_s,
 r.detector AS detector, r.classifier AS classifier, r.purpose AS purpose, r.error AS error,
-r.fertrack_version AS fertrack_version
-FROM runs r JOIN sources s ON s.id = r.source_id;
+r.fertrack_version AS fertrack_version, c.participant AS participant, c.session AS session,
+c.condition AS condition
+FROM runs r JOIN sources s ON s.id = r.source_id LEFT JOIN recordings c ON c.run_id = r.id;
 
 CREATE TABLE alembic_version (
 version_num VARCHAR(32) NOT NULL,
@@ -176,6 +177,17 @@ CONSTRAINT fk_faces_run_id_track_tracks FOREIGN KEY(run_id, track) REFERENCES tr
 WITHOUT ROWID
 ;
 
+CREATE TABLE failed_inputs (
+id INTEGER NOT NULL,
+path TEXT NOT NULL,
+content TEXT NOT NULL,
+made_with TEXT NOT NULL,
+error TEXT NOT NULL,
+failed_at DATETIME NOT NULL,
+CONSTRAINT pk_failed_inputs PRIMARY KEY (id),
+CONSTRAINT uq_failed_inputs_path_made_with UNIQUE (path, made_with)
+);
+
 CREATE TABLE "frames" (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,
@@ -278,6 +290,17 @@ id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 display_name TEXT NOT NULL,
 created_at DATETIME NOT NULL,
 number INTEGER NOT NULL
+);
+
+CREATE TABLE recordings (
+run_id INTEGER NOT NULL,
+participant TEXT NOT NULL,
+session TEXT NOT NULL,
+condition TEXT NOT NULL,
+content TEXT NOT NULL,
+made_with TEXT NOT NULL,
+CONSTRAINT pk_recordings PRIMARY KEY (run_id),
+CONSTRAINT fk_recordings_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 );
 
 CREATE TABLE rescores (
@@ -403,6 +426,8 @@ CREATE INDEX ix_markers_import_id ON markers (import_id);
 CREATE INDEX ix_markers_run_id_time_s ON markers (run_id, time_s);
 
 CREATE INDEX ix_person_actions_run_id ON person_actions (run_id);
+
+CREATE INDEX ix_recordings_content ON recordings (content);
 
 CREATE INDEX ix_rescores_run_id ON rescores (run_id);
 

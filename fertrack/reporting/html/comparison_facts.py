@@ -12,6 +12,7 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html.persons import Person, load_persons, uncertain_share
 from fertrack.reporting.html.run_facts import Calibration, Notice, read_calibration
 from fertrack.reporting.html.wording import count, duration, percent
+from fertrack.storage.recordings import STATED
 
 if TYPE_CHECKING:
     from fertrack.storage.facts import RunFacts
@@ -111,7 +112,13 @@ _FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
 
 def fact_rows(sides: Sequence[RunSide]) -> list[FactRow]:
     """The facts of all runs, one row per fact."""
-    return [FactRow(name, tuple(read(side) for side in sides)) for name, read in _FACTS]
+    rows = [FactRow(name, tuple(read(side) for side in sides)) for name, read in _FACTS]
+    stated = [
+        FactRow(name.capitalize(), tuple(getattr(side.facts.recording, name) or "not stated" for side in sides))
+        for name in STATED
+        if any(getattr(side.facts.recording, name) for side in sides)
+    ]
+    return [rows[0], *stated, *rows[1:]]
 
 
 def different_settings(sides: Sequence[RunSide]) -> list[FactRow]:

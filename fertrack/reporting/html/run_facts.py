@@ -10,6 +10,7 @@ from fertrack.expression.calibration import CalibrationRecord
 from fertrack.expression.reliability import Reliability
 from fertrack.reporting.html.wording import count, duration, percent, plural
 from fertrack.storage.queries.timing import speed_over_time, stage_timings
+from fertrack.storage.recordings import STATED
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -234,6 +235,7 @@ def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> lis
         picture += f", {info.fps:.4g} frames per second on average"
     rows = [
         ("Source", facts.source_name),
+        *((name.capitalize(), getattr(facts.recording, name)) for name in STATED),
         ("Purpose", facts.purpose or "not stated"),
         ("Consent", facts.consent or "not stated"),
         ("Allowed as", _OVERRIDES.get(facts.privacy_override, "")),

@@ -105,10 +105,12 @@ def corrected_runs(connection: sa.Connection, runs: Sequence[int]) -> set[int]:
     return set(connection.scalars(statement)) & set(runs)
 
 
-def count_corrected(connection: sa.Connection, run: int | None = None) -> int:
-    """Number of corrected faces of a run; of all runs if None."""
+def count_corrected(connection: sa.Connection, run: int | Sequence[int] | None = None) -> int:
+    """Number of corrected faces of a run or several; of all runs if None."""
     counted = sa.select(sa.func.count()).select_from(Correction)
-    return int(connection.scalar(counted if run is None else counted.where(Correction.run_id == run)) or 0)
+    if run is not None:
+        counted = counted.where(Correction.run_id.in_([run] if isinstance(run, int) else list(run)))
+    return int(connection.scalar(counted) or 0)
 
 
 def corrections_sentence(faces: int, run: int | str) -> str:

@@ -20,6 +20,7 @@ Reading order::
     episode_store    stored episodes
     batches          runs, subjects and coverage that answers share
     statistics       episodes of persons, shares and transitions
+    groups           shares of time of runs that were stated to be alike
     readability      quality of faces, and time in which they could not be read
     moments          moments at which conditions hold
     markers          named moments, imported from CSV

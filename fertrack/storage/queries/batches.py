@@ -15,6 +15,7 @@ from fertrack.storage.people.subjects import Subjects, load_subjects
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.episode_store import RunSegments, load_segments, runs_in_batches
 from fertrack.storage.queries.segments import Segments
+from fertrack.storage.recordings import STATED, stated_of
 from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import EXPRESSIONS, Float64Array, IntArray
 
@@ -29,6 +30,7 @@ __all__ = [
     "each_batch",
     "joined_answer",
     "run_coverage",
+    "with_stated",
 ]
 
 LABELS = (*EXPRESSIONS, "uncertain")
@@ -66,7 +68,7 @@ def each_batch(stored: StoredRun | AllRuns) -> Iterator[SubjectSegments]:
     if isinstance(stored, StoredRun):
         yield _of_subjects([stored.number], stored.segments, stored.subjects)
         return
-    for runs in runs_in_batches(stored.connection):
+    for runs in runs_in_batches(stored.connection, stored.only):
         loaded = load_segments(stored.connection, runs, corrected=stored.corrected)
         yield _of_subjects(runs, loaded, load_subjects(stored.connection, runs))
 
@@ -116,8 +118,26 @@ def joined_answer(
         raise RunNotFoundError(f"there is nobody called {str(who)!r} in any run")
     table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
     covered = {key: sum(s[key] for s in sums) for key in sums[0]}
+    table = with_stated(stored, table)
     table.attrs.update(run=stored.number, units=units, coverage=covered, corrected=stored.corrected_faces)
     return note_columns(table)
+
+
+def with_stated(stored: StoredRun | AllRuns, table: pd.DataFrame) -> pd.DataFrame:
+    """An answer about several runs with what was stated of each: participant, session, condition, where any was.
+
+    The columns follow ``run``; a table without that column stays as it is.
+    """
+    if not isinstance(stored, AllRuns) or "run" not in table:
+        return table
+    recordings = stated_of(stored.connection, stored.only)
+    place = list(table.columns).index("run") + 1
+    for name in reversed(STATED):
+        stated = {run: getattr(recording, name) for run, recording in recordings.items()}
+        if any(stated.values()) and name not in table:
+            values = pd.Series([stated.get(run, "") for run in table["run"].tolist()], dtype="str")
+            table.insert(place, name, values)
+    return table
 
 
 def coverage(seconds: Float64Array) -> dict[str, float]:

@@ -118,11 +118,14 @@ def load_segments(connection: sa.Connection, runs: Sequence[int], *, corrected: 
     return RunSegments(run_of[order], every.select(order), shown_s)
 
 
-def runs_in_batches(connection: sa.Connection) -> Iterator[list[int]]:
-    """All runs, oldest first, some at a time: at most half a million faces together, unless one run has more."""
+def runs_in_batches(connection: sa.Connection, only: Sequence[int] | None = None) -> Iterator[list[int]]:
+    """All runs, or those of ``only``, oldest first, some at a time: at most half a million faces, or one run."""
     batch: list[int] = []
     faces = 0
+    wanted = None if only is None else set(only)
     for run, count in connection.execute(sa.select(Run.id, Run.faces).order_by(Run.id)).all():
+        if wanted is not None and run not in wanted:
+            continue
         if batch and faces + count > _FACES_AT_ONCE:
             yield batch
             batch, faces = [], 0

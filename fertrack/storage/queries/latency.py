@@ -105,6 +105,9 @@ def _marked(
     if isinstance(run, StoredRun):
         statement = statement.where(Marker.run_id == run.number)
         where = f"run {run.number}"
+    elif run.only is not None:
+        statement = statement.where(Marker.run_id.in_(list(run.only)))
+        where = "the runs asked for"
     rows = run.connection.execute(statement).all()
     numbers = dict.fromkeys(row.run_id for row in rows)
     spans = {number: frame_times(run.connection, number).span_s() for number in numbers}

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Face
 from fertrack.storage.packing import fetch_tuples
-from fertrack.storage.queries.batches import SubjectSegments, check_durations, coverage, each_batch
+from fertrack.storage.queries.batches import SubjectSegments, check_durations, coverage, each_batch, with_stated
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.queries.segments import Segments
@@ -96,6 +96,7 @@ def moments(
     if missing:
         raise RunNotFoundError(f"there is nobody called {sorted(map(str, missing))[0]!r} in any run")
     table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+    table = with_stated(run, table)
     table.attrs.update(
         run=run.number,
         units={"persons_s": "s", "start_s": "s", "end_s": "s", "duration_s": "s"},

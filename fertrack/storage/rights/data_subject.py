@@ -20,6 +20,7 @@ from fertrack.storage.people.persons import find_person
 from fertrack.storage.people.reference import PersonRow
 from fertrack.storage.people.subjects import load_subjects
 from fertrack.storage.queries.faces import load_cuts
+from fertrack.storage.recordings import STATED, FailedInput, RecordingRow
 from fertrack.tracking.face_positions import NOBODY, Sightings, with_unclaimed
 from fertrack.types import IntArray
 
@@ -221,7 +222,7 @@ ERASED = "[erased]"
 
 _TEXT = re.compile(r'^(?P<key>\s*\w+ = )(?P<text>"(?:[^"\\]|\\.)*")\s*$')
 _FOLDERS = re.compile(r"^.*[/\\](?=[^/\\])")  # all up to a path's last part
-_FREE_TEXT_KEYS = ("purpose", "consent")
+_FREE_TEXT_KEYS = ("purpose", "consent", *STATED)
 
 
 def name_pattern(names: Sequence[str]) -> re.Pattern[str] | None:
@@ -283,6 +284,8 @@ def scrub_names(connection: sa.Connection, names: Sequence[str], runs: Collectio
     changed = 0
     for model, columns in (
         (Run, ("notes", "error", "purpose", "consent")),
+        (RecordingRow, STATED),
+        (FailedInput, ("error", "path")),
         (Marker, ("label", "note")),
         (MarkerImport, ("file_name",)),
         (PersonAction, ("sentence",)),
@@ -308,14 +311,15 @@ def _replace(
     clean: Callable[[Any], Any],
     condition: sa.ColumnElement[bool] | None = None,
 ) -> int:
-    statement = sa.select(model.id, *(getattr(model, name) for name in columns))
+    (key,) = sa.inspect(model).primary_key
+    statement = sa.select(key.label("row"), *(getattr(model, name) for name in columns))
     rows = connection.execute(statement if condition is None else statement.where(condition)).mappings().all()
     changed = 0
     for row in rows:
         new = {name: clean(row[name]) for name in columns}
         different = {name: value for name, value in new.items() if value != row[name]}
         if different:
-            connection.execute(sa.update(model).where(model.id == row["id"]).values(**different))
+            connection.execute(sa.update(model).where(key == row["row"]).values(**different))
             changed += len(different)
     return changed
 

@@ -25,6 +25,7 @@ from fertrack.storage.models import (
 )
 from fertrack.storage.packing import unpack_rows
 from fertrack.storage.people.reference import person_label
+from fertrack.storage.recordings import RecordingRow
 from fertrack.storage.rights.data_subject import (
     DataSubject,
     action_concerns,
@@ -105,6 +106,9 @@ def _runs(connection: sa.Connection, subject: DataSubject) -> pd.DataFrame:
         "started_at": Run.started_at,
         "purpose": Run.purpose,
         "consent": Run.consent,
+        "participant": RecordingRow.participant,
+        "session": RecordingRow.session,
+        "condition": RecordingRow.condition,
         "privacy_override": Run.privacy_override,
         "retention_days": Run.retention_days,
         "detector": Run.detector,
@@ -112,7 +116,11 @@ def _runs(connection: sa.Connection, subject: DataSubject) -> pd.DataFrame:
         "fertrack_version": Run.fertrack_version,
     }
     rows = connection.execute(
-        sa.select(*columns.values()).join(Source).where(Run.id.in_(subject.runs)).order_by(Run.id)
+        sa.select(*columns.values())
+        .join(Source)
+        .join(RecordingRow, RecordingRow.run_id == Run.id, isouter=True)
+        .where(Run.id.in_(subject.runs))
+        .order_by(Run.id)
     )
     return _table(rows.all(), list(columns)).astype({"retention_days": "Int64"})
 
