@@ -29,7 +29,6 @@ HEAD = ScriptDirectory(str(migrations_folder())).get_current_head() or ""
 GOLDEN = REPOSITORY / "tests" / "golden" / "schema.sql"
 
 LATER = """
-import sqlalchemy as sa
 from alembic import op
 
 revision = "later"
