@@ -19,10 +19,9 @@ Reading order::
     person_rights  ``person export`` and ``person erase``
     privacy        ``privacy``: notice and purge
     diagnose       ``diagnose``
-    bias           ``bias``
     evaluate       ``evaluate tracking`` and ``evaluate faces``
     expression     ``evaluate expression`` and ``evaluate corrections``
-    models/        ``models``: weights, calibration, training, export
+    models/        ``models``: weights, calibration, biases, training, export
     database       ``db``
     setup          ``config`` and ``doctor``
     guide          ``guide``: the manual

@@ -99,8 +99,8 @@ def import_labels(
 
     They are kept beside the estimates, and stand in their place in every later answer, export, report and video; with
     --uncorrected those show the estimates. 'fertrack evaluate corrections' compares the run with them, and 'fertrack
-    bias fit' learns class biases from them. A new import replaces the run's earlier corrections; a file without a label
-    for any of its faces is refused, and they stay.
+    models bias fit' learns class biases from them. A new import replaces the run's earlier corrections; a file without
+    a label for any of its faces is refused, and they stay.
 
     Example: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1'
     """

@@ -12,11 +12,20 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Analyse": ("demo", "process", "live", "report", "timeline", "render"),
     "Ask": ("runs", "stats", "episodes", "moments", "markers", "export"),
     "People": ("person", "privacy"),
-    "Improve": ("diagnose", "rescore", "import-labels", "bias", "evaluate"),
+    "Improve": ("diagnose", "rescore", "import-labels", "evaluate"),
     "Models": ("models",),
     "Machine": ("doctor", "config", "db", "guide"),
 }
 """Top-level commands and groups by panel, both in the order in which ``fertrack --help`` shows them."""
+
+_MOVED = {
+    "bias": "models bias",
+    "calibrate": "models calibrate",
+    "train": "models train",
+    "notice": "privacy notice",
+    "purge": "privacy purge",
+}
+"""Commands that older notes and scripts call by the name on the left."""
 
 
 class PanelledGroup(TyperGroup):
@@ -30,6 +39,12 @@ class PanelledGroup(TyperGroup):
             for name in names:
                 if name in self.commands:
                     self.commands[name].rich_help_panel = panel  # type: ignore[attr-defined]  # typer's commands have it
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, as any group does; a name that has moved is wrong usage, and its sentence says where to."""
+        if args[0] in _MOVED:
+            ctx.fail(f"'fertrack {args[0]}' is 'fertrack {_MOVED[args[0]]}'")
+        return super().resolve_command(ctx, args)
 
 
 class DefaultGroup(TyperGroup):

@@ -14,7 +14,6 @@ import typer
 
 from fertrack.cli import (
     answers,
-    bias,
     database,
     diagnose,
     evaluate,
@@ -56,7 +55,6 @@ for name, group in {
     "markers": markers,
     "person": person,
     "privacy": privacy,
-    "bias": bias,
     "evaluate": evaluate,
     "models": weights,
     "db": database,

@@ -40,7 +40,7 @@ def export(
     ] = None,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Write everything that is held about a person, from all runs, as files that people can read (CSV, JSON).
+    """Write everything held about a person, from all runs, as readable files (CSV, JSON).
 
     Examples: fertrack person export 'Ann Lee' · fertrack person export last P2 -o for-ann
     """

@@ -74,7 +74,7 @@ class CalibrationConfig(StageConfig):
     )
     bias_profile: PerClass | None = Field(
         None,
-        description="Added to the bias, by expression; what `fertrack bias fit` learned from labelled faces.",
+        description="Added to the bias, by expression; what `fertrack models bias fit` learned from labelled faces.",
     )
     use_thresholds: bool = Field(True, description="Call a face uncertain when its winning expression is too unlikely.")
     thresholds: Shares | None = Field(

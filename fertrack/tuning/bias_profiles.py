@@ -86,7 +86,7 @@ def save_profile(
     }
     text = tomli_w.dumps({"calibration": {"classifier": classifier, "bias_profile": bias}, "record": record})
     path = folder / f"bias-v{version}.toml"
-    head = "# Bias profile, written by `fertrack bias fit`; macro-F1 before and after is of faces held out.\n\n"
+    head = "# Bias profile, written by `fertrack models bias fit`; macro-F1 before and after is of faces held out.\n\n"
     write_text(path, head + text, overwrite=False)
     return find_profile(folder, version)
 

@@ -99,8 +99,8 @@ def _by_bias(run: DiagnosedRun, corrected: CorrectedFaces, evidence: str) -> tup
     base = run.settings.calibration.model_copy(update={"bias_profile": None})
     fit = fit_bias(corrected.logits, corrected.labels, Calibrator(base, run.own), groups=corrected.groups)
     number = run.faces.run
-    effect = f"macro-F1, held out, after fertrack bias use N {number} with the number N that it prints"
-    change = Change(f"fertrack bias fit {number}", effect, fit.macro_f1_before, fit.macro_f1_after)
+    effect = f"macro-F1, held out, after fertrack models bias use N {number} with the number N that it prints"
+    change = Change(f"fertrack models bias fit {number}", effect, fit.macro_f1_before, fit.macro_f1_after)
     if fit.refused:
         return f"{evidence}; biases learned from them are refused: {fit.refused}", (), (change,)
     return evidence, (change,), ()
@@ -254,8 +254,8 @@ SYMPTOMS = (
         "confused_pair",
         "anger and fear (or neutral and sadness) taken for each other",
         "the classifier is one-sided on these faces",
-        "correct some labels, then `fertrack import-labels`, `fertrack bias fit last`, and `fertrack bias use N last` "
-        "with the number N that it prints; or `--set smoothing.hysteresis_margin=0.15`",
+        "correct some labels, then `fertrack import-labels`, `fertrack models bias fit last`, and `fertrack models "
+        "bias use N last` with the number N that it prints; or `--set smoothing.hysteresis_margin=0.15`",
         _confused_pair,
     ),
     Symptom(

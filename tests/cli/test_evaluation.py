@@ -126,8 +126,8 @@ def test_pictures_are_taken_as_crops_otherwise(faces: Path, here: Path, capsys: 
             ["models", "calibrate", "FACES", "-o", "there.toml"],
             "there.toml is already there: use --overwrite, or write it",
         ),
-        (["bias", "fit", "few/"], "no profile was made: too few labels"),
-        (["bias", "use", "1", "last"], "there is no bias profile 1"),
+        (["models", "bias", "fit", "few/"], "no profile was made: too few labels"),
+        (["models", "bias", "use", "1", "last"], "there is no bias profile 1"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(
@@ -212,7 +212,7 @@ def test_corrections_are_scored_and_learned_from(
     assert run(["evaluate", "corrections", "last", *where, "--resamples", "5", "-o", "scores"]) == 0
     assert "399 with an expression" in capsys.readouterr().out
     assert (here / "scores" / "expression.html").is_file()
-    assert run(["bias", "fit", "last", *where]) == 0
+    assert run(["models", "bias", "fit", "last", *where]) == 0
     out = capsys.readouterr().out
     assert "profile 1, learned from 399 moments" in out
     assert "95 % interval of the gain +0." in out
@@ -221,30 +221,30 @@ def test_corrections_are_scored_and_learned_from(
     source = queries.run_facts(db, "last").source_name
     assert source
     assert source not in profile, "the source may be called like somebody, and no erasure looks into this file"
-    assert run(["bias", "fit", "last", *where, "--json"]) == 0
+    assert run(["models", "bias", "fit", "last", *where, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["version"] == 2
     assert told["macro_f1_gain"]["low"] > 0.0
     assert told["mean_recall_gain"]["low"] > 0.0
-    assert run(["bias", "list"]) == 0
+    assert run(["models", "bias", "list"]) == 0
     assert "corrections of run 1" in capsys.readouterr().out
-    assert run(["bias", "list", "--json"]) == 0
+    assert run(["models", "bias", "list", "--json"]) == 0
     assert [each["version"] for each in json.loads(capsys.readouterr().out)] == [1, 2]
-    assert run(["bias", "use", "1", "last", *where]) == 0
+    assert run(["models", "bias", "use", "1", "last", *where]) == 0
     changed = capsys.readouterr().out
     assert "400 faces rescored" in changed
     assert "0 labels changed" not in changed
-    assert run(["bias", "undo", "last", *where]) == 0
+    assert run(["models", "bias", "undo", "last", *where]) == 0
     assert capsys.readouterr().out == changed, "as many labels change back"
-    assert run(["bias", "undo", "last", *where]) == 1
+    assert run(["models", "bias", "undo", "last", *where]) == 1
     assert "nothing to undo" in capsys.readouterr().err
-    assert run(["bias", "use", "none", "last", *where]) == 0
-    assert run(["bias", "use", "first", "last", *where]) == 2
+    assert run(["models", "bias", "use", "none", "last", *where]) == 0
+    assert run(["models", "bias", "use", "first", "last", *where]) == 2
     assert SETTINGS.calibration.bias_profile is None
 
 
 def test_biases_are_learned_from_pictures(faces: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit = ["bias", "fit", str(faces), "--with-detector", "--profiles", "mine"]
+    fit = ["models", "bias", "fit", str(faces), "--with-detector", "--profiles", "mine"]
     assert run(fit) == 1, "all are right as it is"
     assert "no profile was made: on faces held out no answer gains by it" in " ".join(capsys.readouterr().err.split())
     assert not (here / "mine").exists()

@@ -36,6 +36,12 @@ def test_every_command_stands_in_a_panel() -> None:
     assert names[:5] == ["demo", "process", "live", "report", "timeline"]
 
 
+@pytest.mark.parametrize(("old", "new"), [("bias", "models bias"), ("purge", "privacy purge")])
+def test_a_command_that_moved_says_where_it_is(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([old, "list"]) == 2
+    assert f"'fertrack {old}' is 'fertrack {new}'" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 def test_help_shows_the_panels_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -326,7 +326,7 @@ def test_corrections_say_more_than_probabilities(db: Database) -> None:
     finding = found(diagnose(db, run))["confused_pair"]
     assert "you labelled anger and fear" in finding.evidence
     change = finding.changes[0]
-    assert change.command == f"fertrack bias fit {run}"
+    assert change.command == f"fertrack models bias fit {run}"
     assert change.after > change.before + 0.05
     guessed = rng.choice([ANGER, FEAR], 200)
     store_corrections(

@@ -4,6 +4,7 @@ Reading order::
 
     weights    list, verify, pull, describe, convert; the group itself
     calibrate  ``models calibrate``
+    bias       ``models bias``
     train      ``models train``
     export     ``models export``
 """

@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from fertrack.cli.models import calibrate, export, train
+from fertrack.cli.models import bias, calibrate, export, train
 from fertrack.cli.output import err_console, print_json, print_table
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Weights and classifiers: list, verify, pull, describe, convert, calibrate, train, export.",
+    help="Weights and classifiers: list, verify, pull, describe, convert, calibrate, bias, train, export.",
     no_args_is_help=True,
 )
 calibrate.register(app)
+app.add_typer(bias.app, name="bias")
 train.register(app)
 export.register(app)
 

@@ -1,4 +1,4 @@
-"""``fertrack bias``: class biases learned from labelled faces or from users' corrections, in versions."""
+"""``fertrack models bias``: class biases learned from labelled faces or from users' corrections, in versions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def fit(
 ) -> None:
     """Learn class biases that reduce one-sided confusions; refused unless held-out faces gain by more than chance.
 
-    Examples: fertrack import-labels last corrected.csv, then fertrack bias fit last · fertrack bias fit faces/
+    Examples: fertrack import-labels last corrected.csv, then fertrack models bias fit last ·
+    fertrack models bias fit faces/
     """
     from fertrack.tuning.bias_fit import fit_bias
     from fertrack.tuning.bias_profiles import save_profile
@@ -82,7 +83,8 @@ def fit(
     typer.echo()
     _tell(found)
     err_console().print(
-        f"fertrack bias use {profile.version} RUN applies it to a stored run; for new videos: --config {profile.path}"
+        f"fertrack models bias use {profile.version} RUN applies it to a stored run; for new videos: "
+        f"--config {profile.path}"
     )
 
 
@@ -125,9 +127,9 @@ def use(
     folder: Folder = DEFAULT_PROFILES,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Rescore a stored run with a profile, or with none; takes seconds, and 'fertrack bias undo' takes it back.
+    """Rescore a stored run with a profile, or with none; takes seconds, and 'fertrack models bias undo' takes it back.
 
-    Examples: fertrack bias use 2 last · fertrack bias use none last
+    Examples: fertrack models bias use 2 last · fertrack models bias use none last
     """
     from fertrack.storage.engine import open_database
     from fertrack.tuning.bias_profiles import apply_profile, find_profile
@@ -142,9 +144,9 @@ def use(
 
 @app.command("undo")
 def undo(run: Run, db: Database = DEFAULT_DB) -> None:
-    """Take back the last change of a run's calibration or smoothing, and then the one before.
+    """Take back the last change of a run's calibration or smoothing; called again, the one before.
 
-    Example: fertrack bias undo last
+    Example: fertrack models bias undo last
     """
     from fertrack.storage.engine import open_database
     from fertrack.tuning.bias_profiles import undo_rescore
