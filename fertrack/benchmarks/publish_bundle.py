@@ -172,7 +172,7 @@ The natural prior is known here, because the set is labelled: `calibration.targe
 would weigh 1 / T times what they should against the picture.
 
 Acted or strongly emotional footage: `--set calibration.prior_strength=1`. Class shares as in training: 0. A calibration
-for your own footage, if you have labels: `fertrack calibrate`.
+for your own footage, if you have labels: `fertrack models calibrate`.
 
 ## Thresholds
 

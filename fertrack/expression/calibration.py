@@ -222,7 +222,8 @@ class Calibrator:
         if config.classifier not in (None, bundle.classifier):
             raise ConfigError(
                 f"these calibration values were fitted for {config.classifier!r}, but the classifier is "
-                f"{bundle.classifier!r}: fit them anew with `fertrack calibrate`, or take calibration.classifier out"
+                f"{bundle.classifier!r}: fit them anew with `fertrack models calibrate`, or take "
+                "calibration.classifier out"
             )
         self.config = config
         self.classifier = bundle

@@ -99,7 +99,7 @@ class CalibrationConfig(StageConfig):
 
     @property
     def is_fitted(self) -> bool:
-        """Whether it is a whole calibration for a named classifier, as `fertrack calibrate` writes it."""
+        """Whether it is a whole calibration for a named classifier, as `fertrack models calibrate` writes it."""
         parts = (self.temperature, self.prior_strength, self.training_prior, self.bias, self.thresholds)
         return self.classifier is not None and None not in parts
 

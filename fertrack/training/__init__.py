@@ -4,7 +4,7 @@ Reading order::
 
     config             the training run's TOML file
     recipe             stages of one file
-    command            ``fertrack train``
+    command            ``fertrack models train``
     labelled_pictures  labelled image sets
     landmark_cache     landmarks kept beside the runs
     pictures           training images with soft targets

@@ -1,4 +1,4 @@
-"""``fertrack train`` without the command line: configuration in, bundle or checkpoint out."""
+"""``fertrack models train`` without the command line: configuration in, bundle or checkpoint out."""
 
 from __future__ import annotations
 

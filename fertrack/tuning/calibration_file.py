@@ -73,7 +73,7 @@ def write_calibration(
     record = {"fitted_on": data, "data_sha256": data_sha256, **_targets_record(fit)}
     after = fit.after.measures
     comment = (
-        f"Calibration of {fit.classifier}, written by `fertrack calibrate`.\n"
+        f"Calibration of {fit.classifier}, written by `fertrack models calibrate`.\n"
         f"Fitted on {data}: {fit.after.faces} faces ({fit.options.kind}, at {fit.options.shares} class shares; "
         f"thresholds for a precision of {fit.options.precision:g}).\n"
         f"Held out, {fit.options.folds} folds: accuracy {after['accuracy']}, calibration error {after['ece']} "

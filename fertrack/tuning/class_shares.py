@@ -71,7 +71,10 @@ def _moments(run: DiagnosedRun) -> int:
 def _unsound(run: DiagnosedRun, symptoms: Collection[str]) -> str:
     force, by_hand = run.calibrator.record, _set_by_hand(run)
     if not force.calibrated:
-        return "the classifier is not calibrated (`fertrack calibrate`), so its probabilities do not tell class shares"
+        return (
+            "the classifier is not calibrated (`fertrack models calibrate`), so its probabilities do not tell class "
+            "shares"
+        )
     if by_hand:
         return f"set by hand, not fitted: {', '.join(by_hand)}; such probabilities do not tell class shares"
     if "misaligned" in symptoms:
@@ -84,8 +87,8 @@ def _unsound(run: DiagnosedRun, symptoms: Collection[str]) -> str:
 def _set_by_hand(run: DiagnosedRun) -> tuple[str, ...]:
     """Options that shift the probabilities away from those fitted on labelled faces.
 
-    A whole calibration for a named classifier, as ``fertrack calibrate`` writes it, was fitted; whoever changes its
-    temperature, scale or bias afterwards leaves no trace, and is believed.
+    A whole calibration for a named classifier, as ``fertrack models calibrate`` writes it, was fitted; whoever changes
+    its temperature, scale or bias afterwards leaves no trace, and is believed.
     """
     config, force, own = run.settings.calibration, run.calibrator.record, run.own
     is_fitted = config.is_fitted

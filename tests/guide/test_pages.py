@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 import fertrack
+from fertrack.cli.groups import DefaultGroup
 from fertrack.cli.main import app, run
 from fertrack.guide.pages import TOPICS, read_page, title_of
 from fertrack.tuning.symptoms import SYMPTOMS
@@ -84,6 +85,20 @@ def test_every_command_shown_is_one(name: str) -> None:
         if hasattr(command, "commands") and words and not words[0].startswith("-"):  # a run, or a placeholder
             wrong += [words[0]] * (words[0] not in {"last", "all", "COMMAND", "RUN", "tr"})
         assert not wrong, f"{name} shows {shown!r}, and there is no {wrong[0]}"
+
+
+def test_every_command_that_messages_and_docstrings_name_is_one() -> None:
+    """Between backticks or quotes: a remedy can be typed as it stands."""
+    root: Any = typer.main.get_command(app)
+    wrong = []
+    for path in (REPOSITORY / "fertrack").rglob("*.py"):
+        for words in re.findall(r"[`'\"]fertrack ([a-z-]+(?: [a-z-]+)?)", path.read_text(encoding="utf-8")):
+            first, _, second = words.partition(" ")
+            command = root.commands.get(first)
+            is_strict_group = hasattr(command, "commands") and not isinstance(command, DefaultGroup)
+            if command is None or (is_strict_group and second and second not in command.commands):
+                wrong.append(f"{path.relative_to(REPOSITORY)}: fertrack {words}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("name", PAGES)

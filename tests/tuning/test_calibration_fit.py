@@ -293,7 +293,9 @@ def test_the_file_is_read_by_what_uses_it(tmp_path: Path) -> None:
     path = tmp_path / "configs" / "mine.toml"
     written = write_calibration(found, path, data="faces/ (folder)", data_sha256="ab" * 32)
     text = path.read_text()
-    assert text.startswith("# Calibration of mine 1, written by `fertrack calibrate`.\n# Fitted on faces/ (folder)")
+    assert text.startswith(
+        "# Calibration of mine 1, written by `fertrack models calibrate`.\n# Fitted on faces/ (folder)"
+    )
     assert tomllib.loads(text)["record"]["data_sha256"] == "ab" * 32
     assert fitted_on(path) == "faces/ (folder)"
     config = load_settings([path]).calibration
@@ -384,7 +386,7 @@ def study(folder: Path, **options: object):
 
 @pytest.mark.parametrize("form", ["as shipped", "as trained"])
 def test_a_bundles_card_is_rewritten_and_nothing_else_of_it(bundle_folder: Path, form: str) -> None:
-    if form == "as trained":  # `fertrack train` writes sub-tables
+    if form == "as trained":  # `fertrack models train` writes sub-tables
         path = bundle_folder / "bundle.toml"
         path.write_text("# The classifier that comes with fertrack.\n" + tomli_w.dumps(tomllib.loads(path.read_text())))
     made, bundle, labels = study(bundle_folder, strength=None)
