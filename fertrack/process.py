@@ -184,7 +184,7 @@ def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
         config_digest=digest(settings),
         detector=pipeline.analyzer.detector.fingerprint,
         classifier=pipeline.analyzer.classifier.fingerprint,
-        calibration=pipeline.calibrator.describe(),
+        calibration=pipeline.calibrator.record,
         fertrack_version=version("fertrack"),
         purpose=settings.privacy.purpose,
         consent=settings.privacy.consent,

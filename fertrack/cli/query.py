@@ -208,7 +208,7 @@ def rescore(
     fertrack rescore last --config mine.toml
     """
     from fertrack.config import digest, load_settings, to_toml
-    from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+    from fertrack.expression.calibration import Calibrator
     from fertrack.storage.engine import open_database
     from fertrack.storage.rescore import original_config
     from fertrack.storage.rescore import rescore as rescore_run
@@ -227,7 +227,7 @@ def rescore(
         settings = load_settings(base=base).model_copy(
             update={"calibration": asked.calibration, "smoothing": asked.smoothing}
         )
-        calibrator = Calibrator(settings.calibration, ClassifierCalibration.from_record(facts.calibration))
+        calibrator = Calibrator(settings.calibration, facts.own_calibration)
         outcome = rescore_run(
             database,
             facts.id,

@@ -84,14 +84,13 @@ class ClassifierCalibration:
         return cls(classifier=classifier, calibrated=False)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """The calibration a run was made with, from what ``Calibrator.describe`` stored with it.
+    def from_json(cls, own: Mapping[str, Any]) -> Self:
+        """The calibration as ``to_json`` wrote it.
 
         Raises:
-            ValueError: the record does not describe a calibration.
+            ValueError: it is not the record of a calibration.
         """
         try:
-            own = record["classifier_calibration"]
             return cls(
                 classifier=str(own["classifier"]),
                 calibrated=bool(own["calibrated"]),
@@ -105,7 +104,7 @@ class ClassifierCalibration:
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the record of a calibration: {error!r} is missing or of another kind") from error
 
-    def to_record(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The same facts as plain JSON and TOML values, expressions by name."""
         measured = {"reliability": self.reliability.model_dump(mode="json")} if self.reliability else {}
         return {
@@ -167,7 +166,7 @@ class CalibrationRecord:
                 prior_eps=float(stored["prior_eps"]),
                 bias=in_order(stored["bias"]),
                 thresholds=in_order(stored["thresholds"]),
-                classifier=ClassifierCalibration.from_record(stored),
+                classifier=ClassifierCalibration.from_json(stored["classifier_calibration"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the record of a calibration: {error!r} is missing or of another kind") from error
@@ -184,7 +183,7 @@ class CalibrationRecord:
             "prior_eps": self.prior_eps,
             "bias": by_expression(self.bias),
             "thresholds": by_expression(self.thresholds),
-            "classifier_calibration": self.classifier.to_record(),
+            "classifier_calibration": self.classifier.to_json(),
         }
 
     @property
@@ -270,7 +269,7 @@ class Calibrator:
 
     @property
     def record(self) -> CalibrationRecord:
-        """The values in force."""
+        """The values in force, as they are stored with a run."""
         return CalibrationRecord(
             calibrated=self.classifier.calibrated or self.config.is_fitted,
             temperature=self._temperature,
@@ -283,10 +282,6 @@ class Calibrator:
             thresholds=_numbers(self.thresholds),
             classifier=self.classifier,
         )
-
-    def describe(self) -> dict[str, Any]:
-        """The values in force as they are stored with a run: see ``CalibrationRecord.to_json``."""
-        return self.record.to_json()
 
 
 def assumed_shares(

@@ -8,12 +8,12 @@ import os
 import socket
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from fertrack.errors import RunNotFoundError
+from fertrack.errors import RunNotFoundError, StorageError
+from fertrack.expression.calibration import CalibrationRecord, ClassifierCalibration
 from fertrack.storage.models import FrameRow, Rescore, Run, Source, StageTiming
 from fertrack.storage.recordings import Recording, stated_of
 from fertrack.types import RunSummary, StageStats, VideoInfo
@@ -41,7 +41,7 @@ class RunFacts:
         config_digest: its SHA-256.
         detector: fingerprint.
         classifier: fingerprint.
-        calibration: what ``Calibrator.describe`` said of the calibration in force.
+        calibration: the calibration in force; None where the run does not say how it was calibrated.
         summary: counts, times, notes and error; of a run that has not ended, as of its last batch.
         info: width, height, rotation and so on, as the source gave them.
         fertrack_version: the program that made the run.
@@ -63,7 +63,7 @@ class RunFacts:
     config_digest: str
     detector: str
     classifier: str
-    calibration: dict[str, Any]
+    calibration: CalibrationRecord | None
     summary: RunSummary
     info: VideoInfo
     fertrack_version: str
@@ -74,6 +74,17 @@ class RunFacts:
     privacy_override: str = ""
     retention_days: int | None = None
     recording: Recording = field(default_factory=Recording)
+
+    @property
+    def own_calibration(self) -> ClassifierCalibration:
+        """Calibration that the run's classifier brought along.
+
+        Raises:
+            StorageError: the run does not say how it was calibrated.
+        """
+        if self.calibration is None:
+            raise StorageError(f"run {self.id} does not say how it was calibrated: process the video again")
+        return self.calibration.classifier
 
 
 _LARGEST_KEY = 2**31
@@ -127,6 +138,7 @@ def load_facts(connection: sa.Connection, run: int) -> RunFacts:
         info=_info(row),
         rescored_at=rescored_at,
         recording=stated_of(connection, [run]).get(run, Recording()),
+        calibration=_calibration(row),
         **{
             name: row[name]
             for name in (
@@ -136,7 +148,6 @@ def load_facts(connection: sa.Connection, run: int) -> RunFacts:
                 "config_digest",
                 "detector",
                 "classifier",
-                "calibration",
                 "fertrack_version",
                 "purpose",
                 "consent",
@@ -145,6 +156,13 @@ def load_facts(connection: sa.Connection, run: int) -> RunFacts:
             )
         },
     )
+
+
+def _calibration(row: sa.RowMapping) -> CalibrationRecord | None:
+    try:
+        return CalibrationRecord.from_json(row["calibration"])
+    except ValueError:
+        return None
 
 
 def load_stages(connection: sa.Connection, run: int) -> tuple[StageStats, ...]:

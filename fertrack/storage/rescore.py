@@ -211,7 +211,7 @@ def _record(
         sa.update(Run)
         .where(Run.id == record["id"])
         .values(
-            calibration=calibrator.describe(),
+            calibration=calibrator.record.to_json(),
             config_toml=mask_passwords(config_toml) or record["config_toml"],
             config_digest=config_digest or record["config_digest"],
         )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
+from fertrack.expression.calibration import CalibrationRecord
 from fertrack.storage.engine import Database
 from fertrack.storage.facts import run_status
 from fertrack.storage.models import Run, Source
@@ -137,7 +138,7 @@ class RunRecord:
         config_digest: its SHA-256.
         detector: fingerprint of the detector.
         classifier: fingerprint of the classifier.
-        calibration: what ``Calibrator.describe`` says.
+        calibration: the calibration in force; None: not known.
         fertrack_version: version of the program.
         purpose: what the analysis is for; empty if not stated.
         consent: on what consent; empty if not stated.
@@ -152,7 +153,7 @@ class RunRecord:
     config_digest: str
     detector: str
     classifier: str
-    calibration: dict[str, Any] = field(default_factory=dict)
+    calibration: CalibrationRecord | None = None
     fertrack_version: str = ""
     purpose: str = ""
     consent: str = ""

@@ -78,7 +78,7 @@ class RunWriter:
                     config_digest=record.config_digest,
                     detector=record.detector,
                     classifier=record.classifier,
-                    calibration=record.calibration,
+                    calibration=record.calibration.to_json() if record.calibration else {},
                     purpose=record.purpose,
                     consent=record.consent,
                     privacy_override=record.privacy_override,

@@ -19,7 +19,7 @@ import tomli_w
 from fertrack.config import Settings, digest, load_settings, to_toml
 from fertrack.errors import ConfigError, EvaluationError
 from fertrack.evaluation.expression.page import write_text
-from fertrack.expression.calibration import Calibrator, ClassifierCalibration, by_expression
+from fertrack.expression.calibration import Calibrator, by_expression
 from fertrack.expression.config import CalibrationConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.facts import RunFacts
@@ -148,11 +148,10 @@ def undo_rescore(db: Database, run: int | str) -> RescoreReport:
 
 
 def _rescore(db: Database, facts: RunFacts, settings: Settings, config_toml: str = "") -> RescoreReport:
-    own = ClassifierCalibration.from_record(facts.calibration)
     return rescore(
         db,
         facts.id,
-        Calibrator(settings.calibration, own),
+        Calibrator(settings.calibration, facts.own_calibration),
         settings.smoothing,
         config_toml=config_toml or to_toml(settings),
         config_digest=digest(settings),

@@ -6,8 +6,6 @@ Every symptom has its words and its check once, in ``symptoms``; the guide's pag
 from __future__ import annotations
 
 from fertrack.config import load_settings
-from fertrack.errors import EvaluationError
-from fertrack.expression.calibration import ClassifierCalibration
 from fertrack.storage.queries.run_faces import load_run_faces
 from fertrack.storage.stored_run import StoredRun
 from fertrack.tuning import checks
@@ -27,14 +25,10 @@ def diagnose(run: StoredRun) -> Diagnosis:
     """Look for known symptoms in a stored run and preview the effect of changes; nothing is changed.
 
     Raises:
-        EvaluationError: the run's record does not say how it was calibrated.
+        StorageError: the run does not say how it was calibrated.
     """
     faces, facts = load_run_faces(run), run.facts
-    try:
-        own = ClassifierCalibration.from_record(facts.calibration)
-    except ValueError as error:
-        raise EvaluationError(f"run {faces.run} does not say how it was calibrated: process the video again") from error
-    stored = DiagnosedRun(run, faces, load_settings(base=facts.config_toml), own)
+    stored = DiagnosedRun(run, faces, load_settings(base=facts.config_toml), facts.own_calibration)
     left_out = _left_unjudged(stored)
     findings = []
     for symptom in SYMPTOMS:

@@ -19,7 +19,7 @@ from fertrack.benchmarks.bundle_reliability import (
     write_into,
 )
 from fertrack.errors import ModelError
-from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+from fertrack.expression.calibration import CalibrationRecord, Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
 from fertrack.expression.reliability import Reliability, ReliabilityBin
 from fertrack.models.bundle import load_bundle
@@ -106,19 +106,19 @@ def test_a_bundle_without_a_table_is_a_bundle_that_was_not_measured(tmp_path: Pa
     card.write_text(measuring._TABLE.sub("", card.read_text(encoding="utf-8")), encoding="utf-8")
     loaded = load_bundle(bundle)
     assert loaded.calibration.reliability is None
-    record = Calibrator(CalibrationConfig(), loaded.calibration).describe()
+    record = Calibrator(CalibrationConfig(), loaded.calibration).record.to_json()
     assert "reliability" not in record["classifier_calibration"]
-    assert ClassifierCalibration.from_record(record) == loaded.calibration
+    assert CalibrationRecord.from_json(record).classifier == loaded.calibration
 
 
 def test_every_run_carries_it() -> None:
     own = load_bundle("default").calibration
     assert own.reliability is not None
-    record = Calibrator(CalibrationConfig(temperature=2.0), own).describe()
-    assert ClassifierCalibration.from_record(record) == own
+    record = Calibrator(CalibrationConfig(temperature=2.0), own).record.to_json()
+    assert CalibrationRecord.from_json(record).classifier == own
     record["classifier_calibration"]["reliability"]["ece"] = 0.9
     with pytest.raises(ValueError, match="does not fit"):
-        ClassifierCalibration.from_record(record)
+        CalibrationRecord.from_json(record)
 
 
 def test_a_bundle_is_measured_at_its_own_setting() -> None:

@@ -44,7 +44,7 @@ def db(tmp_path: Path) -> str:
         config_digest=digest(settings),
         detector="fake-detector",
         classifier="fake-classifier",
-        calibration=pipeline.calibrator.describe(),
+        calibration=pipeline.calibrator.record,
         fertrack_version="0",
     )
     source = SceneSource(SCENE)

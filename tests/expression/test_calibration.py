@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+from fertrack.expression.calibration import CalibrationRecord, Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig, SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
 from fertrack.types import EXPRESSIONS
@@ -153,8 +153,8 @@ def test_values_count_as_fitted_only_if_they_are_whole_and_for_a_named_classifie
         "bias": {},
         "thresholds": {},
     }
-    assert Calibrator(CalibrationConfig(**whole), nobodys).describe()["calibrated"]
-    assert not Calibrator(CalibrationConfig(**{**whole, missing: None}), nobodys).describe()["calibrated"]
+    assert Calibrator(CalibrationConfig(**whole), nobodys).record.calibrated
+    assert not Calibrator(CalibrationConfig(**{**whole, missing: None}), nobodys).record.calibrated
 
 
 @given(st.lists(st.floats(-80, 80, width=32), min_size=7, max_size=7), st.floats(0, 1), st.floats(0.05, 20))
@@ -207,19 +207,20 @@ def test_configurations_that_make_no_sense_are_refused(options: dict, message: s
 
 def test_description_is_plain_and_rebuilds_the_classifiers_own_calibration() -> None:
     calibrator = Calibrator(CalibrationConfig(temperature=1.5, bias={"fear": 0.2}), FITTED)
-    record = json.loads(json.dumps(calibrator.describe()))
+    record = json.loads(json.dumps(calibrator.record.to_json()))
     assert record["temperature"] == 1.5
     assert record["bias"]["fear"] == 0.2
     assert record["calibrated"] is True
-    assert ClassifierCalibration.from_record(record) == FITTED
+    assert CalibrationRecord.from_json(record) == calibrator.record
+    assert CalibrationRecord.from_json(record).classifier == FITTED
     with pytest.raises(ValueError, match="not the record of a calibration"):
-        ClassifierCalibration.from_record({"temperature": 1.0})
+        CalibrationRecord.from_json({"temperature": 1.0})
 
 
 def test_uncalibrated_is_neutral_and_says_so() -> None:
     calibrator = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("x 1"))
     np.testing.assert_allclose(calibrator.probabilities(LOGITS)[0], softmax(LOGITS[0].tolist()), atol=1e-7)
-    assert calibrator.describe()["calibrated"] is False
+    assert calibrator.record.calibrated is False
 
 
 @pytest.mark.parametrize("broken", [{"biases": (0.0,) * 6}, {"temperature": 0.0}, {"thresholds": (math.nan,) * 7}])

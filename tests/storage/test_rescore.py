@@ -119,7 +119,7 @@ def test_what_was_in_force_before_is_kept(database: Database) -> None:
         config_digest="new",
     )
     facts = queries.run_facts(database, run)
-    assert facts.calibration == SHARP.describe()
+    assert facts.calibration == SHARP.record
     assert facts.config_toml == '[storage]\nurl = "postgresql://me:***@host/db"\n'
     assert facts.config_digest == "new"
     assert facts.rescored_at is not None
@@ -131,8 +131,8 @@ def test_what_was_in_force_before_is_kept(database: Database) -> None:
     with database.reading() as connection:
         history = connection.execute(sa.select(Rescore.__table__).order_by(Rescore.id)).all()
     assert [(row.config_digest, row.calibration) for row in history] == [
-        (RECORD.config_digest, RECORD.calibration),
-        ("new", SHARP.describe()),
+        (RECORD.config_digest, {}),
+        ("new", SHARP.record.to_json()),
     ]
     assert history[0].config_toml == RECORD.config_toml
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+from fertrack.expression.calibration import CalibrationRecord, Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
 from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.storage.engine import Database
@@ -56,7 +55,9 @@ class ScriptedRun:
     dropped: int = 0
     decode_failures: int = 0
     notes: tuple[str, ...] = ()
-    calibration: dict[str, Any] = field(default_factory=lambda: Calibrator(CalibrationConfig(), CALIBRATED).describe())
+    calibration: CalibrationRecord | None = field(
+        default_factory=lambda: Calibrator(CalibrationConfig(), CALIBRATED).record
+    )
     config_toml: str = '[input]\nfrom_s = 0.0\n\n[detection]\nname = "centerface"\n'
 
 

@@ -28,7 +28,6 @@ RECORD = RunRecord(
     config_digest="abc123",
     detector="centerface sha256:09189dea",
     classifier="default sha256:1234",
-    calibration={"temperature": 1.25},
     fertrack_version="0.1.0",
 )
 

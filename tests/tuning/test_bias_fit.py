@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fertrack.config import Settings, digest, load_settings, to_toml
-from fertrack.errors import ConfigError, EvaluationError
+from fertrack.errors import ConfigError, EvaluationError, StorageError
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.expression.config import CalibrationConfig
 from fertrack.storage.engine import Database, open_database
@@ -217,9 +217,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
         faces = replace(frame.faces, logits=logits[4 * index : 4 * index + 4])
         p = NEUTRAL.probabilities(faces.logits)
         frames.append(replace(frame, faces=faces, probabilities=p, smoothed=p, labels=p.argmax(axis=1)))
-    record = replace(
-        RECORD, config_toml=to_toml(SETTINGS), config_digest=digest(SETTINGS), calibration=NEUTRAL.describe()
-    )
+    record = replace(RECORD, config_toml=to_toml(SETTINGS), config_digest=digest(SETTINGS), calibration=NEUTRAL.record)
     with open_database(tmp_path / "a.db", create=True) as database:
         store(database, frames, record=record)
         given = [
@@ -248,7 +246,7 @@ def test_frames_of_one_track_and_second_are_one_moment(tmp_path: Path) -> None:
         store_corrections(database, 1, given)
         faces = corrected_faces(database, 1)
         assert len(np.unique(faces.groups)) == 4, "two faces, two seconds"
-        with pytest.raises(EvaluationError, match="does not say how it was calibrated"):
+        with pytest.raises(StorageError, match="does not say how it was calibrated"):
             calibrator_of(database, 1)
 
 

@@ -305,8 +305,8 @@ def test_the_file_is_read_by_what_uses_it(tmp_path: Path) -> None:
     y = logits * values.scale / values.temperature - 0.5 * np.log(PRIOR) + values.bias
     expected = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(p, expected, atol=1e-3)
-    described = Calibrator(config, ClassifierCalibration.uncalibrated("mine 1")).describe()
-    assert described["calibrated"] is True
+    described = Calibrator(config, ClassifierCalibration.uncalibrated("mine 1")).record
+    assert described.calibrated
     with pytest.raises(OutputExistsError):
         write_calibration(found, path, data="x", data_sha256="y")
 

@@ -82,7 +82,7 @@ def scene(
 
 def stored(db: Database, frames: list[FrameResult], toml: str) -> int:
     settings = load_settings(base=toml)
-    calibration = Calibrator(settings.calibration, OWN).describe()
+    calibration = Calibrator(settings.calibration, OWN).record
     return store(
         db, frames, record=replace(RECORD, config_toml=toml, config_digest=digest(settings), calibration=calibration)
     )
@@ -514,7 +514,7 @@ def test_no_shares_are_suggested_where_they_would_be_unsound(
         RECORD,
         config_toml=toml,
         config_digest=digest(settings),
-        calibration=Calibrator(settings.calibration, own).describe(),
+        calibration=Calibrator(settings.calibration, own).record,
     )
     diagnosis = diagnose(db, store(db, frames, record=made))
     assert (diagnosis.prior is None) == bool(reason)

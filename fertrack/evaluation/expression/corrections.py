@@ -15,7 +15,7 @@ from fertrack.config import load_settings
 from fertrack.errors import EvaluationError
 from fertrack.evaluation.expression.report import Evaluation, prior_rows
 from fertrack.evaluation.expression.scores import score_expressions
-from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+from fertrack.expression.calibration import Calibrator
 from fertrack.expression.config import CalibrationConfig
 from fertrack.storage.people.corrections import corrections
 from fertrack.storage.stored_run import StoredRun
@@ -87,16 +87,11 @@ def calibrator_of(run: StoredRun, config: CalibrationConfig | None = None) -> Ca
         config: another configuration; None: the one in force.
 
     Raises:
-        EvaluationError: the run's record does not say how it was calibrated.
+        StorageError: the run does not say how it was calibrated.
     """
     facts = run.facts
-    try:
-        own = ClassifierCalibration.from_record(facts.calibration)
-    except ValueError as error:
-        raise EvaluationError(
-            f"run {run.number} does not say how it was calibrated: process the video again"
-        ) from error
-    return Calibrator(load_settings(base=facts.config_toml).calibration if config is None else config, own)
+    config = load_settings(base=facts.config_toml).calibration if config is None else config
+    return Calibrator(config, facts.own_calibration)
 
 
 def evaluate_corrections(run: StoredRun, *, resamples: int = 1000) -> Evaluation:

@@ -84,11 +84,9 @@ class Calibration:
         return bool(self.table)
 
 
-def read_calibration(record: dict[str, Any]) -> Calibration:
-    """Read what ``Calibrator.describe`` stored with a run. A record of another form is shown as "not recorded"."""
-    try:
-        stored = CalibrationRecord.from_json(record)
-    except ValueError:
+def read_calibration(stored: CalibrationRecord | None) -> Calibration:
+    """Put the calibration of a run into words; None is "not recorded"."""
+    if stored is None:
         return Calibration("not recorded", trusted=False, rows=(), table=())
     own, trusted, changed = stored.classifier, stored.calibrated, stored.departs
     rows = (

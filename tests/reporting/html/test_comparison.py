@@ -87,11 +87,11 @@ def test_numbers_alone_match_nobody(db: Database, tmp_path: Path) -> None:
         ({"frames": 120, "fps": 10.0}, "Different frame rates"),
         ({"config_toml": CONFIG.replace("0.25", "0.6")}, "Not comparable: different smoothing"),
         (
-            {"calibration": Calibrator(CalibrationConfig(temperature=2.0), CALIBRATED).describe()},
+            {"calibration": Calibrator(CalibrationConfig(temperature=2.0), CALIBRATED).record},
             "Not comparable: different calibration",
         ),
         (
-            {"calibration": Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("x")).describe()},
+            {"calibration": Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("x")).record},
             "Not comparable: not all runs are calibrated",
         ),
     ],

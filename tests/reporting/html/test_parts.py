@@ -27,7 +27,7 @@ from tests.reporting.html.test_run_page import Page, moments, report
 from tests.support.reporting_runs import CALIBRATED, ScriptedPerson, ScriptedRun, store_run
 
 RELIABILITY = load_bundle("default").card.reliability
-MEASURED = Calibrator(CalibrationConfig(), replace(CALIBRATED, reliability=RELIABILITY)).describe()
+MEASURED = Calibrator(CalibrationConfig(), replace(CALIBRATED, reliability=RELIABILITY)).record
 RUN = ScriptedRun(
     [
         ScriptedPerson([(0, 1), (2.5, 6)], [(0, "neutral"), (0.5, "happiness"), (3.5, "neutral"), (4, "anger")], "Ana"),
@@ -183,17 +183,17 @@ def test_the_reliability_of_the_classifier_is_drawn_and_tabled(page: Page) -> No
 
 def test_settings_other_than_those_measured_are_said(db: Database, tmp_path: Path) -> None:
     own = replace(CALIBRATED, reliability=RELIABILITY)
-    changed = Calibrator(CalibrationConfig(temperature=2.0), own).describe()
+    changed = Calibrator(CalibrationConfig(temperature=2.0), own).record
     found = report(db, replace(RUN, calibration=changed), tmp_path)
     assert "This run used other settings than those measured." in found.text
 
 
 def test_a_classifier_that_was_not_measured_says_so(db: Database, tmp_path: Path) -> None:
-    found = report(db, replace(RUN, calibration=Calibrator(CalibrationConfig(), CALIBRATED).describe()), tmp_path)
+    found = report(db, replace(RUN, calibration=Calibrator(CalibrationConfig(), CALIBRATED).record), tmp_path)
     assert "reliability" not in found.figures
     assert "Not measured: this run's classifier came without a reliability diagram." in found.text
     assert "Expected calibration error not measured" in found.text
-    unknown = report(db, replace(RUN, calibration={}), tmp_path)
+    unknown = report(db, replace(RUN, calibration=None), tmp_path)
     assert "Expected calibration error not recorded" in unknown.text
 
 

@@ -196,9 +196,9 @@ def test_a_clean_run_has_no_warnings(page: Page) -> None:
         ({"decode_failures": 1}, "1 undecodable packet skipped"),
         ({"status": "interrupted"}, "The run was interrupted"),
         ({"status": "failed", "error": "the disk is full"}, "The run failed. The disk is full."),
-        ({"calibration": {}}, "The calibration is not recorded"),
+        ({"calibration": None}, "The calibration is not recorded"),
         (
-            {"calibration": Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("x")).describe()},
+            {"calibration": Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("x")).record},
             "The classifier is not calibrated",
         ),
     ],
@@ -243,7 +243,7 @@ def test_notes_of_the_run_are_shown_as_sentences(db: Database, tmp_path: Path) -
 
 def test_settings_that_differ_from_the_classifiers_own_are_said(db: Database, tmp_path: Path) -> None:
     own = ClassifierCalibration(classifier="x", calibrated=True, temperature=0.566)
-    changed = Calibrator(CalibrationConfig(temperature=1.25, thresholds={"fear": 0.6}), own).describe()
+    changed = Calibrator(CalibrationConfig(temperature=1.25, thresholds={"fear": 0.6}), own).record
     found = report(db, replace(TWO_PERSONS, calibration=changed), tmp_path)
     assert "calibrated, changed by settings" in found.text
     assert "1.25 (set for this run; the classifier's own is 0.566)" in found.text
