@@ -16,7 +16,7 @@ from fertrack.config import Settings, digest, to_toml
 from fertrack.errors import ReportError, StorageError
 from fertrack.files import content_digest
 from fertrack.outputs.plan import OutputPlan, database_url, plan_outputs
-from fertrack.outputs.products import drawn_by_run, products_of
+from fertrack.outputs.products import products_of
 from fertrack.pipeline.pipeline import Pipeline, Progress
 from fertrack.protocols import VideoSource
 from fertrack.sinks.database import DatabaseSink, RunRecord
@@ -26,6 +26,7 @@ from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.persons import persons as ask_persons
 from fertrack.storage.queries.timeline import episodes as ask_episodes
 from fertrack.storage.queries.timeline import timeline as ask_timeline
+from fertrack.storage.written_files import DrawnVideo
 from fertrack.types import RunSummary
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def process_planned(
     record = run_record(settings, pipeline)
     record = replace(record, recording=replace(record.recording, content=content_digest(Path(plan.location))))
     if plan.video and not settings.video.anonymise:
-        record = replace(record, video=str(plan.video), video_options=drawn_by_run(settings.video))
+        record = replace(record, video=plan.video, video_made=DrawnVideo(settings.video))
     store = DatabaseSink(database, source.info, record, settings.storage)
     products = products_of(plan, source.info, database, settings, relinker=relinker, overwrite=overwrite)
     sinks = [sink for product in products if (sink := product.sink()) is not None]

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from fertrack.storage.people.persons import tracks_of_person
 from fertrack.storage.people.subjects import Subjects
 from fertrack.storage.queries.replay import stored_results
 from fertrack.storage.stored_run import StoredRun
-from fertrack.storage.written_files import record_output
+from fertrack.storage.written_files import DrawnVideo, record_output
 from fertrack.types import UNCONFIRMED, FrameResult, RunSummary
 
 __all__ = ["RenderResult", "render_run"]
@@ -101,9 +100,9 @@ def render_run(
     """
     drawing = _Drawing(path, video, source, overwrite, on_progress, anonymise, clear, without, persons, detector)
     with database.run(run) as stored:
-        rendered, options = _draw(stored, drawing)
+        rendered, made = _draw(stored, drawing)
     if record:
-        record_output(database, stored.number, path, "video", options)
+        record_output(database, stored.number, path, made)
     return rendered
 
 
@@ -123,8 +122,8 @@ class _Drawing:
     detector: str
 
 
-def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, dict[str, Any]]:
-    """As ``render_run``; also, with what the video was drawn."""
+def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, DrawnVideo]:
+    """As ``render_run``; also what it has drawn."""
     started = time.perf_counter()
     number, facts = run.number, run.facts
     if facts.status == "running":
@@ -183,14 +182,8 @@ def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, dict[str, Any]
         )
     if result is not None:
         notes.append(f"only {drawn} of {total} frames were drawn: {location} is not the video that was analysed")
-    options = {
-        "persons": asked.persons,
-        "anonymised": anonymise,
-        "except": sorted(visible),
-        "config": config.model_dump(mode="json"),
-        "frames": drawn,
-    }
-    return RenderResult(asked.path, drawn, time.perf_counter() - started, tuple(notes)), options
+    made = DrawnVideo(config, asked.persons, anonymise, clear=tuple(sorted(visible)), frames=drawn)
+    return RenderResult(asked.path, drawn, time.perf_counter() - started, tuple(notes)), made
 
 
 def _location(run: int, stored: str, given: str | Path | None) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +12,11 @@ from fertrack.anonymise.anonymiser import FaceAnonymiser
 from fertrack.anonymise.mosaic import black_out
 from fertrack.errors import VideoReadError
 from fertrack.imaging.overlay import label_places
-from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
+from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import InputConfig, open_source
 from fertrack.storage.queries.replay import stored_results
 from fertrack.storage.stored_run import StoredRun
+from fertrack.storage.written_files import DrawnVideo, Recording
 from fertrack.types import Detections, Faces, Float64Array, FrameResult, RunSummary
 
 __all__ = ["overwrite_video"]
@@ -36,7 +36,7 @@ def overwrite_video(
     draft: Path,
     hider: FaceAnonymiser,
     people: Collection[int],
-    options: Mapping[str, Any],
+    made: DrawnVideo | Recording,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Redact people in a drawn video: faces and boxes under a coarse mosaic, labels blacked out.
@@ -49,7 +49,7 @@ def overwrite_video(
         draft: the file to write.
         hider: hides their faces.
         people: first tracks of the persons to be hidden.
-        options: with what the video was drawn, as ``storage.outputs`` keeps it.
+        made: with what the video was drawn.
         on_progress: called after every frame with the frames written and the frames expected.
 
     Returns:
@@ -60,18 +60,19 @@ def overwrite_video(
         FertrackError: it cannot be read, or the new one cannot be written.
     """
     facts = run.facts
-    config = VideoOutputConfig.model_validate(options.get("config", {}))
+    recording = made if isinstance(made, Recording) else None
+    drawn = made if isinstance(made, DrawnVideo) else DrawnVideo()
+    config, expected, persons = drawn.config, drawn.frames, drawn.persons
     video = open_source(path, InputConfig())
-    expected = int(options.get("frames", 0))
     if abs(video.info.width - facts.info.width) > 1 or abs(video.info.height - facts.info.height) > 1:
         video.close()
         raise VideoReadError(f"{path} is not the video that was drawn: it has another size")
-    size, persons = (facts.info.width, facts.info.height), bool(options.get("persons", False))
-    around = (_AROUND_LIVE, _WIDER_LIVE) if "offset_s" in options else (_AROUND, _WIDER)
+    size = facts.info.width, facts.info.height
+    around = (_AROUND_LIVE, _WIDER_LIVE) if recording else (_AROUND, _WIDER)
     labels = _Labels(run, people, size=size, persons=persons, font=config.font, around=around)
-    if not persons:
-        labels.spread(options.get("shown_alike", ()), run.subjects.full_labels())
-    offset_s: float | None = options.get("offset_s")
+    if recording:
+        labels.spread(recording.shown_alike, run.subjects.full_labels())
+    offset_s = recording.offset_s if recording else None
     written = 0
     sink = AnnotatedVideoSink(draft, video.info, config.model_copy(update={"debug_overlay": False}), overwrite=True)
     with video, sink:
@@ -81,7 +82,7 @@ def overwrite_video(
             time_s = frame.timestamp_s + offset_s
             covered = labels.at(time_s)
             image = hider.hide(frame.image, time_s)
-            if "offset_s" in options:  # where nothing was analysed, a recording may repeat the image from before
+            if recording:  # where nothing was analysed, a recording may repeat the image from before
                 for held_s in (labels.last_s, min(time_s, labels.last_s + _CAPTURED_S)):
                     image = hider.hide(image, held_s)
             if config.debug_overlay and len(hider.paths.at(time_s)[0]):

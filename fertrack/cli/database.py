@@ -82,9 +82,9 @@ def backup(
     """Copy an SQLite database into one file, also while a run is being written."""
     from fertrack.storage.engine import open_database
     from fertrack.storage.maintenance import backup as copy_database
-    from fertrack.storage.written_files import record_output
+    from fertrack.storage.written_files import DatabaseCopy, record_output
 
     with open_database(db) as database:
         size = copy_database(database, file, overwrite=overwrite)
-        record_output(database, None, file, "backup")
+        record_output(database, None, file, DatabaseCopy())
     typer.echo(f"{file}: {size / 1e6:.1f} MB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fertrack.config import Settings
 from fertrack.outputs.plan import OutputPlan
@@ -19,7 +19,7 @@ from fertrack.sinks.thumbnails import ThumbnailSink
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.people.thumbnails import store_thumbnails
-from fertrack.storage.written_files import record_output
+from fertrack.storage.written_files import DrawnVideo, record_output
 from fertrack.types import RunSummary, VideoInfo
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "Portraits",
     "Product",
     "Report",
-    "drawn_by_run",
     "products_of",
 ]
 
@@ -135,13 +134,13 @@ class AnnotatedVideo:
 
     def complete(self, database: Database, run: int, summary: RunSummary) -> Sequence[str]:
         """Record the finished file."""
-        record_output(database, run, self._path, "video", {**drawn_by_run(self._config), "frames": summary.frames})
+        record_output(database, run, self._path, DrawnVideo(self._config, frames=summary.frames))
         return ()
 
     def rescue(self, database: Database, run: int) -> None:
         """Record the file if this run wrote any of it, since that shows people too."""
         if _is_newer(self._path, self._began_s):
-            record_output(database, run, self._path, "video", drawn_by_run(self._config))
+            record_output(database, run, self._path, DrawnVideo(self._config))
 
 
 class DeferredVideo(_AfterRun):
@@ -222,11 +221,6 @@ def products_of(
     if plan.csv_folder:
         products.append(Csv(plan.csv_folder, plan.stem, settings.report, overwrite=overwrite))
     return products
-
-
-def drawn_by_run(config: VideoOutputConfig) -> dict[str, Any]:
-    """Options of a run's own video, as ``storage.written_files`` keeps them."""
-    return {"persons": False, "anonymised": False, "except": [], "config": config.model_dump(mode="json")}
 
 
 def _is_newer(path: Path, time_s: float) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fertrack.anonymise.anonymiser import FaceAnonymiser, plan_anonymisation
@@ -36,15 +36,22 @@ from fertrack.errors import (
     reason_of,
 )
 from fertrack.render import render_run
-from fertrack.rights.erasure_plan import ErasurePlan
+from fertrack.rights.erasure_plan import ErasurePlan, TheirVideo
 from fertrack.rights.refresh_outputs import name_of_file, rewrite_stale
-from fertrack.sinks.draft import VideoDraft, remains_of
-from fertrack.sinks.video import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.maintenance import vacuum
 from fertrack.storage.rights.data_subject import DataSubject, is_in_file_name, name_pattern
 from fertrack.storage.rights.erasure import erase_rows, finish_erasures, pending_erasures
-from fertrack.storage.written_files import OutputFile, file_digest, mark_stale, will_be
+from fertrack.storage.written_files import (
+    DatabaseCopy,
+    DrawnVideo,
+    OutputFile,
+    PersonFolder,
+    Recording,
+    file_digest,
+    mark_stale,
+    will_be,
+)
 from fertrack.tracking.face_positions import FacePaths, Sightings
 
 __all__ = ["EraseReport", "erase_person", "finish_erasing"]
@@ -130,9 +137,9 @@ def _erase(
     on_progress: Callable[[str, int, int], None] | None,
 ) -> None:
     videos = _Videos(database, plan, report, on_progress)
-    for file in plan.theirs("video"):
-        for path in _drafts_too(file.path):
-            videos.hide_in(file, path)
+    for video in plan.videos():
+        for path in video.drafts:
+            videos.hide_in(video, path)
     _name_untouched(plan, report)
     report.rows = erase_rows(database, plan.subject)
     _finish(database, report)
@@ -174,11 +181,11 @@ class _Videos:
         self._report = report
         self._on_progress = on_progress or (lambda name, done, total: None)
 
-    def hide_in(self, file: OutputFile, path: Path) -> None:
+    def hide_in(self, video: TheirVideo, path: Path) -> None:
         """Redact one video, or raise; where it cannot be read, or is another one, the error tells so."""
-        run = file.run or 0
-        first_track = self._plan.runs[run].subjects.first_tracks()
-        people = {first_track[track] for track in self._plan.subject.tracks_in(run)}
+        file = video.file
+        first_track = self._plan.runs[video.run].subjects.first_tracks()
+        people = {first_track[track] for track in self._plan.subject.tracks_in(video.run)}
         draft = path.with_name(f"{path.stem}.erasing{path.suffix}")
         is_whole = path == file.path
         if why_not := self._plan.why_untouched(file, path):
@@ -186,10 +193,10 @@ class _Videos:
             self._is_unsafe(file, path)
             return
         try:
-            if is_whole and self._draw_again(file, draft, people):
+            if is_whole and self._draw_again(video, draft, people):
                 done = self._report.redrawn
             else:
-                self._overwrite(file, path, draft, people)
+                self._overwrite(video, path, draft, people)
                 done = self._report.overwritten
             if is_whole:  # if it is interrupted in between, either file is known to be ours
                 own = file_digest(draft)
@@ -219,48 +226,44 @@ class _Videos:
         if path == file.path:
             mark_stale(self._database, file, stale=True)
 
-    def _overwrite(self, file: OutputFile, path: Path, draft: Path, people: set[int]) -> None:
-        options = file.options if path == file.path else {**file.options, "frames": 0}
-        with self._database.run(file.run or 0) as run:
+    def _overwrite(self, video: TheirVideo, path: Path, draft: Path, people: set[int]) -> None:
+        made = video.made
+        if path != video.file.path and isinstance(made, DrawnVideo):
+            made = replace(made, frames=0)  # the rest of a video that was cut off
+        with self._database.run(video.run) as run:
             overwrite_video(
                 run,
                 path,
                 draft=draft,
                 hider=plan_anonymisation(run, everybody=False, subjects=people) or _NOTHING,
                 people=people,
-                options=options,
+                made=made,
                 on_progress=lambda done, total: self._on_progress(path.name, done, total),
             )
 
-    def _draw_again(self, file: OutputFile, draft: Path, people: set[int]) -> bool:
+    def _draw_again(self, video: TheirVideo, draft: Path, people: set[int]) -> bool:
         """Draw a video from its source, without the persons; False if that cannot be, or is not the same video."""
-        number, options = file.run or 0, file.options
-        run = self._plan.runs[number]
-        if "offset_s" in options or not run.source:
+        run, made = self._plan.runs[video.run], video.made
+        if isinstance(made, Recording) or not run.source:
             return False
-        clear = set(options.get("except", ())) & run.subjects.first_tracks().keys() - people
+        clear = set(made.clear) & run.subjects.first_tracks().keys() - people
         try:
             drawn = render_run(
                 self._database,
-                number,
+                video.run,
                 draft,
-                VideoOutputConfig.model_validate(options.get("config", {})),
+                made.config,
                 overwrite=True,
-                anonymise=bool(options.get("anonymised", False)),
+                anonymise=made.anonymised,
                 clear=[f"ID {track}" for track in sorted(clear)],
                 without=people,
-                persons=bool(options.get("persons", False)),
+                persons=made.persons,
                 record=False,
-                on_progress=lambda done, total: self._on_progress(file.path.name, done, total),
+                on_progress=lambda done, total: self._on_progress(video.file.path.name, done, total),
             )
         except _CANNOT_DRAW:
             return False
-        return not (expected := options.get("frames")) or drawn.frames == expected
-
-
-def _drafts_too(path: Path) -> list[Path]:
-    """The video, and what a run that was cut off has left beside it; those that are there."""
-    return [each for each in (path, VideoDraft(path).path, *remains_of(path)) if each.is_file()]
+        return not made.frames or drawn.frames == made.frames
 
 
 def _name_untouched(plan: ErasurePlan, report: EraseReport) -> None:
@@ -268,19 +271,20 @@ def _name_untouched(plan: ErasurePlan, report: EraseReport) -> None:
     subject = plan.subject
     pattern = name_pattern(subject.names)
     for file in plan.files:
-        if file.kind == "backup" and file.is_there:
+        if isinstance(file.made, DatabaseCopy) and file.is_there:
             report.left.append(
                 f"the copy {file.path} of {file.written_at:%Y-%m-%d} still holds the person: delete it, or erase them "
                 f"in it too, with --db {file.path}"
             )
         elif file.run not in plan.runs:
             continue
-        elif file.kind == "person" and file.is_there and _is_about(file, subject):
+        elif isinstance(file.made, PersonFolder) and file.is_there and _is_about(file.run, file.made, subject):
             report.left.append(
                 f"{file.path} was made for the person and holds their data: hand it over, then delete it"
             )
-        elif file.kind == "video" and not _drafts_too(file.path):
-            report.left.append(f"{file.path} is not there any more: if it was moved or copied, delete it there")
+    for video in plan.videos():
+        if not video.drafts:
+            report.left.append(f"{video.file.path} is not there any more: if it was moved or copied, delete it there")
     for file in plan.theirs():
         if file.is_there and is_in_file_name(pattern, str(file.path)):
             report.left.append(name_of_file(file.path))
@@ -301,24 +305,23 @@ def _name_untouched(plan: ErasurePlan, report: EraseReport) -> None:
     report.left[:] = dict.fromkeys(report.left)
 
 
-def _is_about(file: OutputFile, subject: DataSubject) -> bool:
-    return any((file.run, track) in subject.tracks for track in file.options.get("tracks", []))
+def _is_about(run: int | None, folder: PersonFolder, subject: DataSubject) -> bool:
+    return any((run, track) in subject.tracks for track in folder.tracks)
 
 
 def _foresee(plan: ErasurePlan, report: EraseReport) -> None:
     """Adds to a report what would happen to each file."""
+    for video in plan.videos():
+        again = plan.runs[video.run].source is not None and isinstance(video.made, DrawnVideo)
+        for path in video.drafts:
+            if why_not := plan.why_untouched(video.file, path):
+                report.left.append(f"{path} would not be changed: {why_not}")
+                continue
+            (report.redrawn if again and path == video.file.path else report.overwritten).append(path)
     for file in plan.theirs():
-        if file.kind == "video":
-            again = plan.runs[file.run or 0].source is not None and "offset_s" not in file.options
-            for path in _drafts_too(file.path):
-                if why_not := plan.why_untouched(file, path):
-                    report.left.append(f"{path} would not be changed: {why_not}")
-                    continue
-                (report.redrawn if again and path == file.path else report.overwritten).append(path)
-        elif file.kind in ("report", "comparison", "csv", "export") and file.is_there:
-            track = file.options.get("track")
-            if track is None:
+        if file.is_rewritten and file.is_there:
+            if file.track is None:
                 report.rewritten.append(file.path)
-            elif (file.run, track) in plan.subject.tracks:
+            elif (file.run, file.track) in plan.subject.tracks:
                 report.deleted.append(file.path)
     _name_untouched(plan, report)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fertrack.sinks.draft import VideoDraft, remains_of
 from fertrack.storage.engine import Database
 from fertrack.storage.facts import RunFacts
 from fertrack.storage.people.subjects import Subjects
@@ -13,9 +14,9 @@ from fertrack.storage.rights.data_subject import DataSubject, find_data_subject,
 from fertrack.storage.rights.erasure import count_rows
 from fertrack.storage.runs import runs_by_source, runs_of_same_video
 from fertrack.storage.stored_run import StoredRun
-from fertrack.storage.written_files import OutputFile, outputs
+from fertrack.storage.written_files import DrawnVideo, OutputFile, Recording, outputs
 
-__all__ = ["ErasurePlan", "TheirRun"]
+__all__ = ["ErasurePlan", "TheirRun", "TheirVideo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,27 @@ class TheirRun:
     def is_live(self) -> bool:
         """Whether it was of a camera or a stream, which have no path beside their name."""
         return self.facts.source_path == self.facts.source_name
+
+
+@dataclass(frozen=True, slots=True)
+class TheirVideo:
+    """A video that was written from one of their runs.
+
+    Attributes:
+        run: number of the run.
+        file: its record.
+        made: what it was made with.
+    """
+
+    run: int
+    file: OutputFile
+    made: DrawnVideo | Recording
+
+    @property
+    def drafts(self) -> list[Path]:
+        """The video, and what a run that was cut off has left beside it; those that are there."""
+        path = self.file.path
+        return [each for each in (path, VideoDraft(path).path, *remains_of(path)) if each.is_file()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +109,15 @@ class ErasurePlan:
                 made_from=runs_by_source(connection),
             )
 
-    def theirs(self, *kinds: str) -> Iterator[OutputFile]:
-        """The files written from their runs, of these kinds or of all."""
-        return (file for file in self.files if file.run in self.runs and (not kinds or file.kind in kinds))
+    def theirs(self) -> Iterator[OutputFile]:
+        """The files written from their runs."""
+        return (file for file in self.files if file.run in self.runs)
+
+    def videos(self) -> Iterator[TheirVideo]:
+        """The videos among them."""
+        for file in self.theirs():
+            if file.run is not None and isinstance(file.made, DrawnVideo | Recording):
+                yield TheirVideo(file.run, file, file.made)
 
     def why_untouched(self, file: OutputFile, path: Path) -> str:
         """Why a video at a known path must not be written to; empty if fertrack has written it, and may do so again."""
@@ -98,6 +126,7 @@ class ErasurePlan:
             return f"run {used_by} was made from it; delete it, or hide the person by other means, if it shows them"
         if path != file.path:  # what a run that was cut off has left: nobody else calls a file so
             return ""
-        if file.is_as_written and (file.digests or "frames" in file.options):
+        is_complete = file.digests or (isinstance(file.made, DrawnVideo) and file.made.frames)
+        if file.is_as_written and is_complete:
             return ""
         return "it is not as fertrack has written it; delete it, or hide the person by other means, if it shows them"

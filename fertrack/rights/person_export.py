@@ -14,7 +14,7 @@ from fertrack.errors import OutputExistsError
 from fertrack.files import drafted, replacing
 from fertrack.reporting.exports.csv_rows import defused
 from fertrack.storage.rights.personal_data import Holdings, holdings
-from fertrack.storage.written_files import OutputFile, outputs, record_output
+from fertrack.storage.written_files import OutputFile, PersonFolder, outputs, record_output
 
 if TYPE_CHECKING:
     from fertrack.storage.engine import Database
@@ -90,7 +90,7 @@ def export_person(db: Database, person: str, folder: Path, run: int | str | None
         with drafted(written[-1], overwrite=False) as draft:
             draft.write_bytes(jpeg)
     for number in held.subject.runs:
-        record_output(db, number, folder, "person", {"tracks": list(held.subject.tracks_in(number))})
+        record_output(db, number, folder, PersonFolder(held.subject.tracks_in(number)))
     return written
 
 
@@ -117,8 +117,7 @@ def _files(written: Sequence[OutputFile], held: Holdings) -> pd.DataFrame:
     """Files in which the person appears: those of their runs, unless they are about somebody else alone."""
     rows = []
     for file in written:
-        track = file.options.get("track")
-        if track is None or (file.run, track) in held.subject.tracks:
+        if file.track is None or (file.run, file.track) in held.subject.tracks:
             rows.append((file.run, file.kind, str(file.path), file.written_at, file.is_there))
     return pd.DataFrame(rows, columns=["run", "kind", "path", "written_at", "is_there"])
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fertrack.errors import FertrackError, ReportError, reason_of
-from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.registry import MULTI_FILE, export_run
 from fertrack.reporting.html.comparison import write_comparison
@@ -14,7 +12,16 @@ from fertrack.reporting.html.run_page import write_html
 from fertrack.reporting.html.video import find_film
 from fertrack.storage.engine import Database
 from fertrack.storage.stored_run import StoredRun
-from fertrack.storage.written_files import OutputFile, forget_output, outputs
+from fertrack.storage.written_files import (
+    Comparison,
+    CsvTable,
+    Export,
+    OutputFile,
+    Report,
+    drawn_videos,
+    forget_output,
+    outputs,
+)
 
 __all__ = ["name_of_file", "rewrite_stale"]
 
@@ -35,16 +42,16 @@ def rewrite_stale(database: Database) -> tuple[list[Path], list[Path], list[str]
     with database.reading() as connection:
         known = outputs(connection)
     for file in known:
-        if file.stale and file.kind in _REWRITERS and file.path not in seen:
+        if file.stale and file.is_rewritten and file.path not in seen:
             seen.add(file.path)
             left += _see_to(database, file, rewritten, deleted)
-            if file.options.get("forget") and rewritten[-1:] == [file.path]:  # writing has recorded it anew
+            if file.names_erased and rewritten[-1:] == [file.path]:  # writing has recorded it anew
                 forget_output(database, file.id)
                 left.append(name_of_file(file.path))
     with database.reading() as connection:  # what was written again is no longer stale
         known = outputs(connection)
     for file in known:
-        if file.options.get("forget") and not file.stale:
+        if file.names_erased and not file.stale:
             forget_output(database, file.id)
             if file.is_there:
                 left.append(name_of_file(file.path))
@@ -67,91 +74,71 @@ def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted
                 f"{path} was changed since it was written, so it was left as it is, with the person in it: delete it, "
                 "or take their rows out"
             ]
-        if file.options.get("delete"):
+        if file.is_about_erased:
             path.unlink()
             forget_output(database, file.id)
             deleted.append(path)
             return []
-        notes = _REWRITERS[file.kind](database.estimates() if file.options.get("uncorrected") else database, file)
+        notes = _write_again(database.estimates() if file.uncorrected else database, file)
     except (FertrackError, OSError) as error:
         return [f"{path} could not be written again ({reason_of(error)}): delete it"]
     rewritten.append(path)
     return notes
 
 
-def _report(database: Database, file: OutputFile) -> list[str]:
-    assert file.run is not None
-    config = ReportConfig.model_validate(file.options.get("config", {}))
-    video = Path(file.options.get("video") or "")
-    notes = []
-    with database.run(file.run) as stored:
-        playable = config.video == "none" or _can_be_played(stored, file, config, video)
+def _write_again(database: Database, file: OutputFile) -> list[str]:
+    """Write a report or an export from what the database holds now; returns sentences about it."""
+    run, made = file.run or 0, file.made
+    if isinstance(made, Report):
+        return _report(database, run, file.path, made)
+    if isinstance(made, Comparison):
+        write_comparison(database, made.runs, file.path, made.config, overwrite=True)
+    elif isinstance(made, CsvTable):  # one of the two files: the other is written again when its turn comes
+        name = file.path.name.removeprefix(f"{made.stem}.")
+        folder = file.path.parent
+        write_csv(database, run, folder, made.stem, made.config, track=made.track, overwrite=True, only=[name])
+    elif isinstance(made, Export):
+        written = export_run(
+            database,
+            run,
+            made.format,
+            file.path.parent,
+            stem=made.stem,
+            track=made.track,
+            config=made.config,
+            overwrite=True,
+            only=file.path.name if made.format in MULTI_FILE else "",
+        )
+        if not written:  # it was about the person alone
+            file.path.unlink()
+            forget_output(database, file.id)
+    return []
+
+
+def _report(database: Database, run: int, path: Path, made: Report) -> list[str]:
+    config, notes = made.config, []
+    with database.run(run) as stored:
+        playable = config.video == "none" or _can_be_played(stored, path, made)
     if not playable:
         config = config.model_copy(update={"video": "none"})
         notes.append(
-            f"{file.path} plays no video any more: the one it played is gone, is not known, or would show the person "
-            "as before"
+            f"{path} plays no video any more: the one it played is gone, is not known, or would show the person as "
+            "before"
         )
-    write_html(database, file.run, file.path, config, video=video, overwrite=True)
+    write_html(database, run, path, config, video=made.video, overwrite=True)
     return notes
 
 
-def _can_be_played(run: StoredRun, file: OutputFile, config: ReportConfig, video: Path) -> bool:
+def _can_be_played(run: StoredRun, path: Path, made: Report) -> bool:
     """Whether the very video that the report played is still one that fertrack has drawn, and shows nobody erased.
 
     No other video takes its place: what was anonymised in one may be clear in another.
     """
-    drawn = {each.path.resolve() for each in outputs(run.connection, [run.number], kinds=["video"]) if not each.stale}
+    if made.video is None:
+        return False
+    drawn = {each.resolve() for each in drawn_videos(run.connection, run.number)}
     try:
-        find_film(config.video, run.facts, file.path, given=video, max_embed_mb=config.max_embed_mb)
+        find_film(made.config.video, run.facts, path, given=made.video, max_embed_mb=made.config.max_embed_mb)
     except ReportError:
         return False
-    return video.resolve() in drawn
-
-
-def _csv(database: Database, file: OutputFile) -> list[str]:
-    """One of the two CSV files: the other is written again when its turn comes."""
-    assert file.run is not None
-    options = file.options
-    config = ReportConfig.model_validate(options.get("config", {}))
-    only = [file.path.name.removeprefix(f"{options['stem']}.")]
-    write_csv(
-        database,
-        file.run,
-        file.path.parent,
-        options["stem"],
-        config,
-        track=options.get("track"),
-        overwrite=True,
-        only=only,
-    )
-    return []
-
-
-def _export(database: Database, file: OutputFile) -> list[str]:
-    assert file.run is not None
-    options: dict[str, Any] = file.options
-    written = export_run(
-        database,
-        file.run,
-        options["format"],
-        file.path.parent,
-        stem=options["stem"],
-        track=options.get("track"),
-        config=ReportConfig.model_validate(options.get("config", {})),
-        overwrite=True,
-        only=file.path.name if options["format"] in MULTI_FILE else "",
-    )
-    if not written:  # it was about the person alone
-        file.path.unlink()
-        forget_output(database, file.id)
-    return []
-
-
-def _comparison(database: Database, file: OutputFile) -> list[str]:
-    config = ReportConfig.model_validate(file.options.get("config", {}))
-    write_comparison(database, file.options.get("runs", []), file.path, config, overwrite=True)
-    return []
-
-
-_REWRITERS = {"report": _report, "csv": _csv, "export": _export, "comparison": _comparison}
+    return made.video.resolve() in drawn

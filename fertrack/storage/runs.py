@@ -18,6 +18,7 @@ from fertrack.storage.facts import run_status
 from fertrack.storage.models import Run, Source
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.recordings import STATED, Recording, runs_stated, stated_of
+from fertrack.storage.written_files import DrawnVideo
 
 __all__ = [
     "RunRecord",
@@ -145,8 +146,8 @@ class RunRecord:
         privacy_override: "medical" or "safety" where a prohibition was lifted for that reason, else empty.
         retention_days: days after its end when the run may be deleted; None: kept.
         recording: what is stated about the recording, and what it holds.
-        video: path of the annotated video that is written meanwhile, known from the start whatever happens; or empty.
-        video_options: with what it is drawn, as ``storage.outputs`` keeps it.
+        video: the annotated video that is written meanwhile, known from the start whatever happens; None: none.
+        video_made: with what it is drawn.
     """
 
     config_toml: str
@@ -160,5 +161,5 @@ class RunRecord:
     privacy_override: str = ""
     retention_days: int | None = None
     recording: Recording = field(default_factory=Recording)
-    video: str = ""
-    video_options: dict[str, Any] = field(default_factory=dict)
+    video: Path | None = None
+    video_made: DrawnVideo = field(default_factory=DrawnVideo)

@@ -103,8 +103,8 @@ class RunWriter:
             )
             values = {"run_id": self.run_id, **asdict(record.recording)}
             connection.execute(sa.insert(RecordingRow).values(values))
-            if record.video:
-                store_output(connection, self.run_id, record.video, "video", record.video_options, digest="")
+            if record.video is not None:
+                store_output(connection, self.run_id, record.video, record.video_made, digest="")
 
     def write(self, results: Sequence[FrameResult]) -> None:
         """Store frames with their faces and tracks, in one transaction.

@@ -103,7 +103,7 @@ def test_the_command(db: Database, clip: Path, tmp_path: Path, capsys: pytest.Ca
     assert abs(likeness(picture, 2, 4)) < HIDDEN
     (known,) = outputs(db, [run])
     assert (known.kind, known.path) == ("video", path)
-    assert (known.options["anonymised"], known.options["except"]) == (True, [1])
+    assert (known.made.anonymised, known.made.clear) == (True, (1,))
     assert fertrack(["render", "last", "--no-anonymise", "--except", "ID 1", *where]) == 2
     assert fertrack(["render", "last", "--anonymise", "--except", "Nobody", "-o", str(tmp_path), *where]) == 1
     with pytest.raises(ValueError, match="only where the others are anonymised"):
@@ -128,7 +128,7 @@ def test_process_anonymised_writes_no_picture_of_a_face(tmp_path: Path, capsys: 
     assert "voices are kept" in capsys.readouterr().out
     with open_database(out / "fertrack.db") as database:
         (known,) = outputs(database)
-        assert known.options["anonymised"]
+        assert known.made.anonymised
     before, after = decoded(clip), decoded(out / "clip.annotated.mp4")
     assert len(after) == len(before) == 8
     detector = _centerface()

@@ -92,7 +92,7 @@ def test_every_command_that_messages_and_docstrings_name_is_one() -> None:
     root: Any = typer.main.get_command(app)
     wrong = []
     for path in (REPOSITORY / "fertrack").rglob("*.py"):
-        for words in re.findall(r"[`'\"]fertrack ([a-z-]+(?: [a-z-]+)?)", path.read_text(encoding="utf-8")):
+        for words in re.findall(r"[`']fertrack ([a-z][a-z-]*(?: [a-z][a-z-]*)?)", path.read_text(encoding="utf-8")):
             first, _, second = words.partition(" ")
             command = root.commands.get(first)
             is_strict_group = hasattr(command, "commands") and not isinstance(command, DefaultGroup)

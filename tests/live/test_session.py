@@ -314,7 +314,7 @@ def test_however_it_ends_the_run_is_complete_and_the_recording_plays(tmp_path: P
         assert queries.run_facts(database, "last").summary.status == "complete"
         (recorded,) = outputs(database)
     assert (recorded.kind, recorded.path) == ("video", tmp_path / "shown.mp4")
-    assert recorded.options["offset_s"] == pytest.approx(0.0, abs=0.2)
+    assert recorded.made.offset_s == pytest.approx(0.0, abs=0.2)
 
 
 @pytest.mark.parametrize("how", ["stop", "duration"])
@@ -480,7 +480,7 @@ def test_a_failed_run_leaves_its_recording_and_names_to_be_found(tmp_path: Path)
         (recorded,) = outputs(database)
         assert "Ana" in queries.persons(database, "last")["person"].tolist()
     assert recorded.path == tmp_path / "shown.mp4"
-    assert recorded.options["offset_s"] == pytest.approx(0.0, abs=0.5)
+    assert recorded.made.offset_s == pytest.approx(0.0, abs=0.5)
 
 
 def test_a_recording_is_known_while_the_run_goes_on(tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ def test_a_recording_is_known_while_the_run_goes_on(tmp_path: Path) -> None:
         with open_database(tmp_path / "fertrack.db") as database:
             until(lambda: len(outputs(database)) == 2)
             later = outputs(database)[1]
-    assert later.options["offset_s"] > 0.4
+    assert later.made.offset_s > 0.4
 
 
 def test_what_really_went_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

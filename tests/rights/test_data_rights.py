@@ -13,12 +13,13 @@ from fertrack.cli.main import run as fertrack
 from fertrack.demo import compose_demo
 from fertrack.errors import StorageError
 from fertrack.reporting.exports.csv_export import EPISODE_COLUMNS, FACE_COLUMNS
+from fertrack.sinks.config import VideoOutputConfig
 from fertrack.storage import written_files as output_records
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Base
 from fertrack.storage.rights.data_subject import name_pattern, scrub_names
 from fertrack.storage.rights.retention import purge
-from fertrack.storage.written_files import record_output
+from fertrack.storage.written_files import DrawnVideo, Made, Recording, Report, record_output
 from tests.support.paths import REPOSITORY
 from tests.support.queries import outputs
 from tests.support.rights_scenes import add_person, make_clip, results, store_clip
@@ -95,16 +96,37 @@ def test_a_file_written_again_by_another_run_is_that_runs(db: Database, tmp_path
     first, second = store_clip(db, clip, results(1)), store_clip(db, clip, results(2))
     path = tmp_path / "report.html"
     path.write_text("one", encoding="utf-8")
-    record_output(db, first, path, "report", {"config": {}})
+    record_output(db, first, path, Report())
     assert [file.is_as_written for file in outputs(db)] == [True]
     path.write_text("two", encoding="utf-8")
     assert [file.is_as_written for file in outputs(db)] == [False]
-    record_output(db, second, path, "report", {"config": {}})
-    record_output(db, second, path, "report", {"config": {}})
+    record_output(db, second, path, Report())
+    record_output(db, second, path, Report())
     assert [(file.run, file.is_as_written) for file in outputs(db)] == [(second, True)]
     path.unlink()
     assert not outputs(db)[0].is_there
     assert outputs(db, [first]) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "made"),
+    [
+        ('{"config": {"crf": 30, "gone": 1, "preset": "unheard of"}}', DrawnVideo(VideoOutputConfig(crf=30))),
+        (
+            '{"config": {"codec": "vp9", "crf": 63}, "except": [2]}',
+            DrawnVideo(VideoOutputConfig(codec="vp9", crf=63), clear=(2,)),
+        ),
+        ('{"config": {"codec": "h264", "crf": 63}, "frames": 7}', DrawnVideo(frames=7)),
+        ('{"offset_s": 0.5, "shown_alike": [[1, 2]]}', Recording(0.5, ((1, 2),))),
+    ],
+)
+def test_a_record_of_another_version_is_read(db: Database, tmp_path: Path, stored: str, made: Made) -> None:
+    """Options that are not known, or refused, are left out: no erasure may fail because of them."""
+    run = store_clip(db, make_clip(tmp_path / "clip.mp4"), results(1))
+    record_output(db, run, tmp_path / "a.mp4", DrawnVideo())
+    with db.writing() as connection:
+        connection.exec_driver_sql("UPDATE outputs SET options = ?", (stored,))
+    assert [file.made for file in outputs(db)] == [made]
 
 
 def test_a_file_that_cannot_be_remembered_is_written_all_the_same(
@@ -114,7 +136,7 @@ def test_a_file_that_cannot_be_remembered_is_written_all_the_same(
         raise StorageError("locked by another program")
 
     monkeypatch.setattr(output_records, "store_output", locked)
-    record_output(db, 1, tmp_path / "x.html", "report")
+    record_output(db, 1, tmp_path / "x.html", Report())
     assert "will not know it" in caplog.text
 
 
@@ -125,8 +147,8 @@ def test_purge_names_the_files_that_stay(tmp_path: Path, capsys: pytest.CaptureF
     with open_database(tmp_path / "a.db", create=True) as database:
         run = store_clip(database, clip, results(), retention_days=1)
         kept = store_clip(database, clip, results())
-        record_output(database, run, path, "report")
-        record_output(database, kept, tmp_path / "a.db", "report")
+        record_output(database, run, path, Report())
+        record_output(database, kept, tmp_path / "a.db", Report())
         later = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
         assert purge(database, now=later, dry_run=True).files == (path,)
         report = purge(database, now=later)

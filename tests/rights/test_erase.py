@@ -35,7 +35,7 @@ from fertrack.storage.models import Base, Embedding, Face
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.people.thumbnails import BestFace, store_thumbnails
-from fertrack.storage.written_files import record_output
+from fertrack.storage.written_files import DatabaseCopy, DrawnVideo, Report, record_output
 from tests.support import queries
 from tests.support.postgres_server import running_server
 from tests.support.queries import expression_stats, markers, outputs, thumbnails
@@ -288,7 +288,7 @@ def test_files_that_cannot_be_seen_to_are_named(scene: Scene) -> None:
     write_everything(scene)
     export_person(scene.db, NAME, scene.folder / "for-her")
     backup(scene.db, scene.folder / "copy.db")
-    record_output(scene.db, None, scene.folder / "copy.db", "backup")
+    record_output(scene.db, None, scene.folder / "copy.db", DatabaseCopy())
     edited = scene.out / "clip.faces.csv"
     edited.write_text(edited.read_text(encoding="utf-8") + "\r\nmine", encoding="utf-8")
     (scene.out / "run1.clip.srt").rename(scene.out / "moved.srt")
@@ -537,7 +537,7 @@ def test_a_report_that_cannot_be_written_is_named_and_tried_again(
     def broken(*_: object) -> list[str]:
         raise ReportError("the disk is full")
 
-    monkeypatch.setitem(rewriting._REWRITERS, "report", broken)
+    monkeypatch.setattr(rewriting, "_report", broken)
     report = erase_person(scene.db, NAME)
     assert any("clip.report.html could not be written again" in sentence for sentence in report.left)
     monkeypatch.undo()
@@ -567,7 +567,7 @@ def test_a_report_never_plays_another_video_than_it_did(scene: Scene, mode: Lite
     """The other person is hidden in the video that the report chose, and clear in one that was drawn later."""
     hidden = render_run(scene.db, scene.run, scene.folder / "hidden.mp4", anonymise=True).path
     path = write_html(scene.db, scene.run, scene.folder / "page.html", ReportConfig(video=mode))
-    assert outputs(scene.db, kinds=["report"])[0].options["video"] == str(hidden)
+    assert [file.made.video for file in outputs(scene.db) if isinstance(file.made, Report)] == [hidden]
     clear = render_run(scene.db, scene.run, scene.folder / "clear.mp4").path
     report = erase_person(scene.db, NAME)
     page = path.read_text(encoding="utf-8")
@@ -589,8 +589,7 @@ def test_a_report_never_plays_another_video_than_it_did(scene: Scene, mode: Lite
 def test_a_report_of_an_earlier_version_that_does_not_say_what_it_plays_plays_nothing(scene: Scene) -> None:
     write_video(scene)
     path = write_html(scene.db, scene.run, scene.folder / "page.html", ReportConfig(video="link"))
-    config = ReportConfig(video="link").model_dump(mode="json")
-    record_output(scene.db, scene.run, path, "report", {"config": config, "video": None})
+    record_output(scene.db, scene.run, path, Report(ReportConfig(video="link")))
     report = erase_person(scene.db, NAME)
     assert any("page.html plays no video any more" in sentence for sentence in report.left)
     assert "<video" not in path.read_text(encoding="utf-8")
@@ -599,7 +598,7 @@ def test_a_report_of_an_earlier_version_that_does_not_say_what_it_plays_plays_no
 def test_a_video_that_was_left_as_it_was_is_played_no_more(scene: Scene) -> None:
     """Somebody has cut it, so it is not written to, and shows the person as before."""
     video = write_video(scene).rename(scene.out / "cut.annotated.mp4")
-    record_output(scene.db, scene.run, video, "video")
+    record_output(scene.db, scene.run, video, DrawnVideo())
     path = write_html(scene.db, scene.run, scene.out / "page.html", ReportConfig(video="embed"), video=video)
     with video.open("ab") as file:
         file.write(b"edited")

@@ -53,7 +53,7 @@ from fertrack.reporting.exports.csv_rows import write_rows
 from fertrack.storage.people.corrections import corrections
 from fertrack.storage.queries.timeline import episodes as ask_episodes
 from fertrack.storage.queries.timeline import timeline
-from fertrack.storage.written_files import record_output
+from fertrack.storage.written_files import CsvTable, record_output
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -149,8 +149,7 @@ def write_csv(
         is_faces = path.name == f"{stem}.{_BOTH[0]}"
         with replacing(path, overwrite=overwrite) as file:
             write_rows(faces if is_faces else episodes, file, FACE_COLUMNS if is_faces else EPISODE_COLUMNS)
-        options = {"stem": stem, "track": track, "config": config.model_dump(mode="json")}
-        record_output(db, stored.number, path, "csv", options)
+        record_output(db, stored.number, path, CsvTable(stem, track, config))
     return paths
 
 

@@ -74,7 +74,7 @@ def export_run(
     """
     if output_format not in FORMATS:
         raise ValueError(f"no export format {output_format!r}: it must be one of {', '.join(FORMATS)}")
-    from fertrack.storage.written_files import record_output
+    from fertrack.storage.written_files import Export, record_output
 
     config = config or ReportConfig()
     with db.run(run) as stored:
@@ -86,9 +86,8 @@ def export_run(
         from fertrack.reporting.exports.csv_export import write_csv
 
         return write_csv(db, stored.number, folder, stem, config, track=track, overwrite=overwrite)
-    options = {"format": output_format, "stem": base, "track": track, "config": config.model_dump(mode="json")}
     for path in paths:
-        record_output(db, stored.number, path, "export", options)
+        record_output(db, stored.number, path, Export(output_format, base, track, config))
     return paths
 
 

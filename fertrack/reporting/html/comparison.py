@@ -17,7 +17,7 @@ from fertrack.reporting.html.comparison_facts import RunSide, different_settings
 from fertrack.reporting.html.page import render_page
 from fertrack.reporting.html.wording import plural
 from fertrack.storage.stored_run import StoredRun
-from fertrack.storage.written_files import record_output
+from fertrack.storage.written_files import Comparison, record_output
 from fertrack.types import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def write_comparison(
     with replacing(path, overwrite=overwrite) as file:
         file.write(page)
     for run in runs:
-        record_output(db, run, path, "comparison", {"runs": runs, "config": config.model_dump(mode="json")})
+        record_output(db, run, path, Comparison(config, tuple(runs)))
     return path
 
 

@@ -44,7 +44,7 @@ from fertrack.reporting.html.run_facts import (
 from fertrack.reporting.html.video import Film, find_film
 from fertrack.storage.people.corrected_labels import count_corrected
 from fertrack.storage.people.thumbnails import thumbnails
-from fertrack.storage.written_files import outputs, record_output
+from fertrack.storage.written_files import Report, drawn_videos, record_output
 from fertrack.types import EXPRESSIONS, Float64Array
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def write_html(
         page, film = _read_page(stored, path, config, video)
     with replacing(path, overwrite=overwrite) as file:
         file.write(page)
-    options = {"config": config.model_dump(mode="json"), "video": None if film is None else str(film.path.absolute())}
-    record_output(db, stored.number, path, "report", options)
+    made = Report(config, None if film is None else film.path.absolute())
+    record_output(db, stored.number, path, made)
     return path
 
 
@@ -113,7 +113,7 @@ def _read_page(run: StoredRun, path: Path, config: ReportConfig, video: Path | N
     speed = read_speed(run)
     start_s, end_s = _time_range(facts, persons, speed.first_s)
     charted = most_visible(persons, config.max_charts)
-    drawn = _drawn_videos(run)
+    drawn = drawn_videos(run.connection, run.number)
     film = find_film(
         config.video,
         facts,
@@ -251,12 +251,6 @@ def _without_home(config_toml: str) -> str:
     """The settings with the user's own folder written as ``~``: reports are handed on."""
     home = str(Path.home())
     return config_toml.replace(home, "~") if len(home) > 1 else config_toml
-
-
-def _drawn_videos(run: StoredRun) -> dict[Path, float | None]:
-    """The videos drawn from a run that show nobody who was erased since, each with where in the source it begins."""
-    drawn = [file for file in outputs(run.connection, [run.number], kinds=["video"]) if not file.stale]
-    return {file.path: file.options.get("offset_s") for file in drawn}
 
 
 def _thumbnails(run: StoredRun) -> dict[int, str]:

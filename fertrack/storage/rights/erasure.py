@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from fertrack.storage.rights.data_subject import (
     unclaimed_keys,
 )
 from fertrack.storage.rights_models import Erasure, Output, RunErasure, Thumbnail
+from fertrack.storage.written_files import PersonFolder, Report, outputs, store_marks
 
 __all__ = ["count_rows", "erase_rows", "finish_erasures", "pending_erasures"]
 
@@ -44,7 +46,6 @@ _OF_TRACKS = {
     "embeddings": (Embedding, Embedding.run_id, Embedding.track),
     "thumbnails": (Thumbnail, Thumbnail.run_id, Thumbnail.track),
 }
-_REWRITTEN = ("report", "comparison", "csv", "export")
 _PORTRAIT = 1.6  # how much larger than the face's box a thumbnail is, at most
 _BLANK = {"kind": "erased", "sentence": "a change, erased since", "before": [], "after": []}
 
@@ -172,26 +173,24 @@ def _recount(connection: sa.Connection, subject: DataSubject) -> None:
 
 def _mark_outputs(connection: sa.Connection, subject: DataSubject) -> None:
     """Reports and exports are to be written again, or deleted where they are about nobody else."""
-    for row in connection.execute(sa.select(Output).where(Output.run_id.in_(subject.runs))).all():
-        is_this = Output.id == row.id
-        tracks = row.options.get("tracks", [])
-        if row.kind == "person" and [row.run_id, *tracks[:1]] in [[run, track] for run, track in subject.tracks]:
-            connection.execute(sa.delete(Output).where(is_this))
-        elif row.kind in _REWRITTEN:
-            track = row.options.get("track")
-            if track is None:
-                connection.execute(sa.update(Output).where(is_this).values(stale=True))
-            elif (row.run_id, track) in subject.tracks:
-                gone = {**row.options, "delete": True}
-                connection.execute(sa.update(Output).where(is_this).values(stale=True, options=gone))
-    pattern = name_pattern(subject.names)
     others = sa.select(TrackRow.run_id).where(TrackRow.run_id.in_(subject.runs))
     still_needed = set(connection.scalars(others.distinct()))  # the others in the run can be hidden in it only so
-    for row in connection.execute(sa.select(Output).where(Output.run_id.in_(subject.runs))).all():
-        names_them = any(is_in_file_name(pattern, path) for path in (row.path, row.options.get("video") or ""))
-        if names_them and row.run_id not in still_needed:  # kept until the file has been seen to
-            marked = {**row.options, "forget": True}
-            connection.execute(sa.update(Output).where(Output.id == row.id).values(options=marked))
+    pattern = name_pattern(subject.names)
+    for file in outputs(connection, subject.runs):
+        first = file.made.tracks[:1] if isinstance(file.made, PersonFolder) else ()
+        if any((file.run, track) in subject.tracks for track in first):
+            connection.execute(sa.delete(Output).where(Output.id == file.id))
+            continue
+        marked = file
+        if file.is_rewritten and file.track is None:
+            marked = replace(marked, stale=True)
+        elif file.is_rewritten and (file.run, file.track) in subject.tracks:
+            marked = replace(marked, stale=True, is_about_erased=True)
+        named = [file.path, *([file.made.video] if isinstance(file.made, Report) and file.made.video else [])]
+        if file.run not in still_needed and any(is_in_file_name(pattern, str(path)) for path in named):
+            marked = replace(marked, names_erased=True)  # kept until the file has been seen to
+        if marked != file:
+            store_marks(connection, marked)
 
 
 def _pictures_of_others(connection: sa.Connection, subject: DataSubject) -> list[tuple[int, int]]:
