@@ -12,7 +12,8 @@ from fertrack.cli.options import DEFAULT_DB, Database, Run
 from fertrack.cli.output import print_json
 
 if TYPE_CHECKING:
-    from fertrack.tuning.diagnosis import Change, Diagnosis
+    from fertrack.tuning.diagnose import Diagnosis
+    from fertrack.tuning.diagnosis import Change
 
 __all__ = ["register"]
 
@@ -31,15 +32,13 @@ def diagnose(
 
     Example: fertrack diagnose last
     """
-    from dataclasses import asdict
-
     from fertrack.storage.engine import open_database
-    from fertrack.tuning.diagnose import diagnose as look
+    from fertrack.tuning.diagnose import diagnose as diagnose_run
 
     with open_database(db) as database, database.run(run) as stored:
-        found = look(stored)
+        found = diagnose_run(stored)
     if as_json:
-        print_json(asdict(found))
+        print_json(found.as_dict())
     else:
         _tell(found, "" if db == DEFAULT_DB else f" --db {shlex.quote(db)}")
 
@@ -54,9 +53,9 @@ def _tell(found: Diagnosis, where: str) -> None:
         seen = {symptom.name: _plain(symptom.seen) for symptom in SYMPTOMS}
         typer.echo(f"not looked for, as the run says too little: {'; '.join(seen[name] for name in found.not_judged)}")
     for finding in found.findings:
-        typer.echo(f"{_plain(finding.seen)}: {finding.evidence}")
-        typer.echo(f"  likely: {finding.cause}")
-        typer.echo(f"  usually: {_plain(_of_run(finding.change, found.run, where))}")
+        typer.echo(f"{_plain(finding.symptom.seen)}: {finding.evidence}")
+        typer.echo(f"  likely: {finding.symptom.cause}")
+        typer.echo(f"  usually: {_plain(_of_run(finding.symptom.change, found.run, where))}")
         for change in finding.changes:
             typer.echo(f"  helps:  {_located(change.command, where)}\n          {_effects(change)}")
         if finding.useless:

@@ -8,9 +8,9 @@ Reading order::
     bias_fit           class biases from labelled faces
     bias_profiles      numbered files of biases
     class_shares       class prior of a run, estimated
-    diagnosis          records of a diagnosis
+    diagnosis          changes that were tried, and their effects
     checks             measures of a run's faces and labels, with limits
     remedies           effect of other settings
     symptoms           symptoms: checks, causes and remedies in words
-    diagnose           ``fertrack diagnose``
+    diagnose           diagnosis of a run
 """

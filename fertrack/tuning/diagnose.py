@@ -5,20 +5,58 @@ Every symptom has its words and its check once, in ``symptoms``; the guide's pag
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from typing import Any
+
 from fertrack.config import load_settings
 from fertrack.storage.queries.run_faces import load_run_faces
 from fertrack.storage.stored_run import StoredRun
 from fertrack.tuning import checks
 from fertrack.tuning.class_shares import suggest_shares
-from fertrack.tuning.diagnosis import Diagnosis, Finding
+from fertrack.tuning.diagnosis import PriorSuggestion
 from fertrack.tuning.remedies import DiagnosedRun
-from fertrack.tuning.symptoms import MIN_FACES, SYMPTOMS, lags
+from fertrack.tuning.symptoms import MIN_FACES, SYMPTOMS, Finding, lags
 
-__all__ = ["diagnose"]
+__all__ = ["Diagnosis", "diagnose"]
 
 _MIN_SEEN = 5
 """For symptoms that boxes and landmarks show, without any estimate."""
 _TOO_FEW = f"there are fewer than {MIN_FACES} estimates"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Findings about a run.
+
+    Attributes:
+        run: its number.
+        faces: confirmed faces.
+        findings: symptoms it shows.
+        prior: suggested class shares; None where they would say nothing.
+        no_prior: why none are suggested; empty if some are.
+        passed: symptoms that it does not show.
+        not_judged: symptoms about which it says nothing, for want of faces for example.
+    """
+
+    run: int
+    faces: int
+    findings: tuple[Finding, ...]
+    prior: PriorSuggestion | None
+    no_prior: str
+    passed: tuple[str, ...]
+    not_judged: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The diagnosis as JSON values."""
+        return {
+            "run": self.run,
+            "faces": self.faces,
+            "findings": [finding.as_dict() for finding in self.findings],
+            "prior": None if self.prior is None else asdict(self.prior),
+            "no_prior": self.no_prior,
+            "passed": list(self.passed),
+            "not_judged": list(self.not_judged),
+        }
 
 
 def diagnose(run: StoredRun) -> Diagnosis:
@@ -30,13 +68,9 @@ def diagnose(run: StoredRun) -> Diagnosis:
     faces, facts = load_run_faces(run), run.facts
     stored = DiagnosedRun(run, faces, load_settings(base=facts.config_toml), facts.own_calibration)
     left_out = _left_unjudged(stored)
-    findings = []
-    for symptom in SYMPTOMS:
-        for evidence, changes, useless in symptom.check(stored) if symptom.name not in left_out else ():
-            findings.append(
-                Finding(symptom.name, symptom.seen, evidence, symptom.cause, symptom.change, changes, useless)
-            )
-    shown = {finding.symptom for finding in findings}
+    judged = [symptom for symptom in SYMPTOMS if symptom.name not in left_out]
+    findings = [finding for symptom in judged for finding in symptom.findings(stored)]
+    shown = {finding.symptom.name for finding in findings}
     prior, no_prior = suggest_shares(stored, shown) if _are_enough(stored) else (None, _TOO_FEW)
     return Diagnosis(
         run=faces.run,
@@ -44,7 +78,7 @@ def diagnose(run: StoredRun) -> Diagnosis:
         findings=tuple(findings),
         prior=prior,
         no_prior=no_prior,
-        passed=tuple(each.name for each in SYMPTOMS if each.name not in shown and each.name not in left_out),
+        passed=tuple(each.name for each in judged if each.name not in shown),
         not_judged=tuple(each.name for each in SYMPTOMS if each.name in left_out),
     )
 

@@ -1,10 +1,10 @@
-"""Records of a diagnosis: findings, changes that were tried, and their effects."""
+"""Records of a diagnosis: changes that were tried, and their effects; suggested class shares."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Change", "Diagnosis", "Effect", "Finding", "PriorSuggestion"]
+__all__ = ["Change", "Effect", "PriorSuggestion"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +46,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A symptom that a run shows.
-
-    Attributes:
-        symptom: its name.
-        seen: what is seen.
-        evidence: the numbers.
-        cause: why it may be.
-        change: what to do in general.
-        changes: what would help on this run, the most effective first; empty where rescoring cannot help.
-        useless: what was tried on this run and does not help, or does harm.
-    """
-
-    symptom: str
-    seen: str
-    evidence: str
-    cause: str
-    change: str
-    changes: tuple[Change, ...] = ()
-    useless: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class PriorSuggestion:
     """Class shares under which the run's faces are most likely (Saerens et al., 2002). Off unless you take it.
 
@@ -85,26 +62,3 @@ class PriorSuggestion:
     command: str
     labels_changed: float
     moments: int
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """Findings about a run.
-
-    Attributes:
-        run: its number.
-        faces: confirmed faces.
-        findings: symptoms it shows.
-        prior: suggested class shares; None where they would say nothing.
-        no_prior: why none are suggested; empty if some are.
-        passed: symptoms that it does not show.
-        not_judged: symptoms about which it says nothing, for want of faces for example.
-    """
-
-    run: int
-    faces: int
-    findings: tuple[Finding, ...]
-    prior: PriorSuggestion | None
-    no_prior: str
-    passed: tuple[str, ...]
-    not_judged: tuple[str, ...] = ()

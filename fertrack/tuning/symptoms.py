@@ -6,7 +6,8 @@ The guide's page ``trouble`` is generated from the words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from fertrack.errors import EvaluationError
 from fertrack.evaluation.expression.corrections import CorrectedFaces, corrected_faces
@@ -18,7 +19,7 @@ from fertrack.tuning.diagnosis import Change
 from fertrack.tuning.remedies import Attempt, DiagnosedRun
 from fertrack.types import EXPRESSIONS, IntArray
 
-__all__ = ["MIN_FACES", "OTHER_SYMPTOMS", "SYMPTOMS", "Symptom", "lags"]
+__all__ = ["MIN_FACES", "OTHER_SYMPTOMS", "SYMPTOMS", "Finding", "Symptom", "lags"]
 
 MIN_FACES = 25
 """Estimates under which labels say nothing."""
@@ -27,8 +28,9 @@ _MIN_KEPT = 0.5
 """Leaving small faces out is a remedy where this share of the faces is left."""
 
 _Changes = tuple[Change, ...]
-_Found = Iterator[tuple[str, _Changes, _Changes]]
-"""Evidence, what would help, what was tried and does not."""
+_Evidence = tuple[str, _Changes, _Changes]
+"""The numbers, what would help, what was tried and does not."""
+_Found = Iterator[_Evidence]
 
 
 def _no_face(run: DiagnosedRun) -> _Found:
@@ -81,7 +83,7 @@ def _confused_pair(run: DiagnosedRun) -> _Found:
             yield _torn(run, pair, f"{torn:.0%} of the faces are torn between {names}")
 
 
-def _torn(run: DiagnosedRun, pair: tuple[int, int], evidence: str) -> tuple[str, _Changes, _Changes]:
+def _torn(run: DiagnosedRun, pair: tuple[int, int], evidence: str) -> _Evidence:
     names = " and ".join(EXPRESSIONS[k] for k in pair)
     swaps = Measure(
         f"{names} swapped, per minute",
@@ -95,7 +97,7 @@ def _torn(run: DiagnosedRun, pair: tuple[int, int], evidence: str) -> tuple[str,
     return evidence, *run.tried(swaps, (*held, _together(*held)), others)
 
 
-def _by_bias(run: DiagnosedRun, corrected: CorrectedFaces, evidence: str) -> tuple[str, _Changes, _Changes]:
+def _by_bias(run: DiagnosedRun, corrected: CorrectedFaces, evidence: str) -> _Evidence:
     base = run.settings.calibration.model_copy(update={"bias_profile": None})
     fit = fit_bias(corrected.logits, corrected.labels, Calibrator(base, run.own), groups=corrected.groups)
     number = run.faces.run
@@ -212,6 +214,40 @@ class Symptom:
     cause: str
     change: str
     check: Callable[[DiagnosedRun], _Found] = _no_run_shows_it
+
+    def findings(self, run: DiagnosedRun) -> Iterator[Finding]:
+        """What a run shows of it."""
+        return (Finding(self, *found) for found in self.check(run))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A symptom that a run shows.
+
+    Attributes:
+        symptom: which one, with its words.
+        evidence: the numbers.
+        changes: what would help on this run, the most effective first; empty where rescoring cannot help.
+        useless: what was tried on this run and does not help, or does harm.
+    """
+
+    symptom: Symptom
+    evidence: str
+    changes: tuple[Change, ...] = ()
+    useless: tuple[Change, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as JSON values, the symptom's words among them."""
+        words = self.symptom
+        return {
+            "symptom": words.name,
+            "seen": words.seen,
+            "evidence": self.evidence,
+            "cause": words.cause,
+            "change": words.change,
+            "changes": [asdict(each) for each in self.changes],
+            "useless": [asdict(each) for each in self.useless],
+        }
 
 
 SYMPTOMS = (

@@ -21,8 +21,8 @@ from fertrack.storage.models import Run, StageTiming
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.queries.run_faces import RunFaces
 from fertrack.tuning import checks
-from fertrack.tuning.diagnosis import Diagnosis, Finding
-from fertrack.tuning.symptoms import OTHER_SYMPTOMS, SYMPTOMS
+from fertrack.tuning.diagnose import Diagnosis
+from fertrack.tuning.symptoms import OTHER_SYMPTOMS, SYMPTOMS, Finding
 from fertrack.types import EXPRESSIONS, FrameResult
 from tests.support import queries
 from tests.support.paths import REPOSITORY
@@ -89,7 +89,7 @@ def stored(db: Database, frames: list[FrameResult], toml: str) -> int:
 
 
 def found(diagnosis: Diagnosis) -> dict[str, Finding]:
-    return {finding.symptom: finding for finding in diagnosis.findings}
+    return {finding.symptom.name: finding for finding in diagnosis.findings}
 
 
 def towards(*expressions: int, strength: float = 4.0) -> np.ndarray:
