@@ -80,6 +80,8 @@ def test_every_command_shown_is_one(name: str) -> None:
         command: Any = typer.main.get_command(app)
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
+        if isinstance(command, DefaultGroup) and words and words[0] in {"last", "all", "RUN"}:
+            command = next(iter(command.commands.values()))
         options = {text for each in command.params for text in (*each.opts, *each.secondary_opts)} | {"--help"}
         wrong = [word for word in words if word.startswith("--") and word not in options]
         if hasattr(command, "commands") and words and not words[0].startswith("-"):  # a run, or a placeholder
