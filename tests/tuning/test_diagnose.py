@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from fertrack.cli.main import run as fertrack
 from fertrack.config import digest, load_settings, to_toml
-from fertrack.errors import EvaluationError
+from fertrack.errors import StorageError
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration, estimate_shares
 from fertrack.expression.config import CalibrationConfig
 from fertrack.expression.fold import ExpressionFold
@@ -425,7 +425,7 @@ def test_faces_too_small_or_turned(db: Database) -> None:
 
 
 def test_a_run_that_does_not_say_how_it_was_calibrated(db: Database) -> None:
-    with pytest.raises(EvaluationError, match="process the video again"):
+    with pytest.raises(StorageError, match="process the video again"):
         diagnose(db, store(db, [result(0, 0.0)]))
 
 
