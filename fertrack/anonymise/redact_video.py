@@ -16,7 +16,7 @@ from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.sources import InputConfig, open_source
 from fertrack.storage.queries.replay import stored_results
 from fertrack.storage.stored_run import StoredRun
-from fertrack.storage.written_files import DrawnVideo, Recording
+from fertrack.storage.written_files import DrawnVideo, LiveVideo
 from fertrack.types import Detections, Faces, Float64Array, FrameResult, RunSummary
 
 __all__ = ["overwrite_video"]
@@ -36,7 +36,7 @@ def overwrite_video(
     draft: Path,
     hider: FaceAnonymiser,
     people: Collection[int],
-    made: DrawnVideo | Recording,
+    made: DrawnVideo | LiveVideo,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Redact people in a drawn video: faces and boxes under a coarse mosaic, labels blacked out.
@@ -60,7 +60,7 @@ def overwrite_video(
         FertrackError: it cannot be read, or the new one cannot be written.
     """
     facts = run.facts
-    recording = made if isinstance(made, Recording) else None
+    recording = made if isinstance(made, LiveVideo) else None
     drawn = made if isinstance(made, DrawnVideo) else DrawnVideo()
     config, expected, persons = drawn.config, drawn.frames, drawn.persons
     video = open_source(path, InputConfig())

@@ -22,7 +22,7 @@ from fertrack.sinks.config import VideoOutputConfig, container_for
 from fertrack.sinks.encoder import VideoEncoder
 from fertrack.sinks.finalise import cut_after_last_fragment, write_finished
 from fertrack.storage.engine import Database
-from fertrack.storage.written_files import Recording, record_output
+from fertrack.storage.written_files import LiveVideo, record_output
 from fertrack.types import Image, VideoInfo
 
 __all__ = ["Recorder", "Recordings"]
@@ -338,7 +338,7 @@ class Recordings:
             is_news = recorder is self._current and self._remembered.get(recorder) != alike
             if ended or is_news or recorder not in self._remembered:
                 self._remembered[recorder] = alike
-                made = Recording(recorder.first_s - origin_s, tuple(map(tuple, alike)))
+                made = LiveVideo(recorder.first_s - origin_s, tuple(map(tuple, alike)))
                 record_output(database, run, recorder.path, made)
 
     def _complete(self, recorder: Recorder) -> None:

@@ -45,9 +45,9 @@ from fertrack.storage.rights.erasure import erase_rows, finish_erasures, pending
 from fertrack.storage.written_files import (
     DatabaseCopy,
     DrawnVideo,
+    LiveVideo,
     OutputFile,
     PersonFolder,
-    Recording,
     file_digest,
     mark_stale,
     will_be,
@@ -244,7 +244,7 @@ class _Videos:
     def _draw_again(self, video: TheirVideo, draft: Path, people: set[int]) -> bool:
         """Draw a video from its source, without the persons; False if that cannot be, or is not the same video."""
         run, made = self._plan.runs[video.run], video.made
-        if isinstance(made, Recording) or not run.source:
+        if isinstance(made, LiveVideo) or not run.source:
             return False
         clear = set(made.clear) & run.subjects.first_tracks().keys() - people
         try:

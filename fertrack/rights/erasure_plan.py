@@ -14,7 +14,7 @@ from fertrack.storage.rights.data_subject import DataSubject, find_data_subject,
 from fertrack.storage.rights.erasure import count_rows
 from fertrack.storage.runs import runs_by_source, runs_of_same_video
 from fertrack.storage.stored_run import StoredRun
-from fertrack.storage.written_files import DrawnVideo, OutputFile, Recording, outputs
+from fertrack.storage.written_files import DrawnVideo, LiveVideo, OutputFile, outputs
 
 __all__ = ["ErasurePlan", "TheirRun", "TheirVideo"]
 
@@ -57,7 +57,7 @@ class TheirVideo:
 
     run: int
     file: OutputFile
-    made: DrawnVideo | Recording
+    made: DrawnVideo | LiveVideo
 
     @property
     def drafts(self) -> list[Path]:
@@ -116,7 +116,7 @@ class ErasurePlan:
     def videos(self) -> Iterator[TheirVideo]:
         """The videos among them."""
         for file in self.theirs():
-            if file.run is not None and isinstance(file.made, DrawnVideo | Recording):
+            if file.run is not None and isinstance(file.made, DrawnVideo | LiveVideo):
                 yield TheirVideo(file.run, file, file.made)
 
     def why_untouched(self, file: OutputFile, path: Path) -> str:

@@ -29,10 +29,10 @@ __all__ = [
     "DatabaseCopy",
     "DrawnVideo",
     "Export",
+    "LiveVideo",
     "Made",
     "OutputFile",
     "PersonFolder",
-    "Recording",
     "Report",
     "drawn_videos",
     "file_digest",
@@ -68,7 +68,7 @@ class DrawnVideo:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class LiveVideo:
     """A recording of a live view.
 
     Attributes:
@@ -145,11 +145,11 @@ class DatabaseCopy:
     """A copy of the whole database; belongs to no run."""
 
 
-Made = DrawnVideo | Recording | Report | Comparison | CsvTable | Export | PersonFolder | DatabaseCopy
+Made = DrawnVideo | LiveVideo | Report | Comparison | CsvTable | Export | PersonFolder | DatabaseCopy
 
 _KINDS: dict[type[Made], str] = {
     DrawnVideo: "video",
-    Recording: "video",
+    LiveVideo: "video",
     Report: "report",
     Comparison: "comparison",
     CsvTable: "csv",
@@ -304,9 +304,9 @@ def drawn_videos(connection: sa.Connection, run: int) -> dict[Path, float | None
         Where in the source each begins, s; None: at the first frame of the run.
     """
     return {
-        file.path: file.made.offset_s if isinstance(file.made, Recording) else None
+        file.path: file.made.offset_s if isinstance(file.made, LiveVideo) else None
         for file in outputs(connection, [run])
-        if isinstance(file.made, DrawnVideo | Recording) and not file.stale
+        if isinstance(file.made, DrawnVideo | LiveVideo) and not file.stale
     }
 
 
@@ -323,7 +323,7 @@ def _from_row(row: sa.Row[Any]) -> OutputFile:
     stored = dict(row.options)
     marks = {mark: bool(stored.pop(name, False)) for name, mark in _MARKS.items()}
     is_recording = row.kind == "video" and "offset_s" in stored
-    made = Recording if is_recording else next((made for made, kind in _KINDS.items() if kind == row.kind), None)
+    made = LiveVideo if is_recording else next((made for made, kind in _KINDS.items() if kind == row.kind), None)
     if made is None:
         raise StorageError(f"the record of {row.path} is of a kind that this version does not know: {row.kind}")
     return OutputFile(

@@ -19,7 +19,7 @@ from fertrack.storage.engine import Database, open_database
 from fertrack.storage.models import Base
 from fertrack.storage.rights.data_subject import name_pattern, scrub_names
 from fertrack.storage.rights.retention import purge
-from fertrack.storage.written_files import DrawnVideo, Made, Recording, Report, record_output
+from fertrack.storage.written_files import DrawnVideo, LiveVideo, Made, Report, record_output
 from tests.support.paths import REPOSITORY
 from tests.support.queries import outputs
 from tests.support.rights_scenes import add_person, make_clip, results, store_clip
@@ -117,7 +117,7 @@ def test_a_file_written_again_by_another_run_is_that_runs(db: Database, tmp_path
             DrawnVideo(VideoOutputConfig(codec="vp9", crf=63), clear=(2,)),
         ),
         ('{"config": {"codec": "h264", "crf": 63}, "frames": 7}', DrawnVideo(frames=7)),
-        ('{"offset_s": 0.5, "shown_alike": [[1, 2]]}', Recording(0.5, ((1, 2),))),
+        ('{"offset_s": 0.5, "shown_alike": [[1, 2]]}', LiveVideo(0.5, ((1, 2),))),
     ],
 )
 def test_a_record_of_another_version_is_read(db: Database, tmp_path: Path, stored: str, made: Made) -> None:

@@ -17,7 +17,7 @@ from fertrack.reporting.exports.registry import export_run
 from fertrack.reporting.html.run_page import write_html
 from fertrack.rights.erase import erase_person
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.written_files import Recording, record_output
+from fertrack.storage.written_files import LiveVideo, record_output
 from tests.support import queries
 from tests.support.queries import outputs
 from tests.support.rights_scenes import (
@@ -121,7 +121,7 @@ def test_an_edited_export_of_the_person_alone_is_left_and_named(db: Database, tm
 def recorded(db: Database, run: int, path: Path, clip: Path) -> bytes:
     """A live run's recording, which for once shows just what the source did; returns what is in the file."""
     shutil.copy(clip, path)
-    record_output(db, run, path, Recording(0.0))
+    record_output(db, run, path, LiveVideo(0.0))
     return path.read_bytes()
 
 
@@ -152,7 +152,7 @@ def test_a_name_that_a_recording_shows_on_somebody_else_is_hidden_there_too(
     run = stored(db, clip, 1, ("Ada", 1), ("Bob", 2))
     monkeypatch.setattr("tests.support.rights_scenes.picture", labelled)
     make_clip(talk)
-    record_output(db, run, talk, Recording(0.0, shown_alike))
+    record_output(db, run, talk, LiveVideo(0.0, shown_alike))
     assert decoded(talk)[1][above].std() > 20
     assert erase_person(db, "Ada").overwritten == [talk]
     after = decoded(talk)
@@ -218,7 +218,7 @@ def test_an_outages_still_pictures_are_hidden_in_a_recording_too(db: Database, t
             frame.pts, frame.time_base = round(1000 * time_s), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    record_output(db, run, talk, Recording(0.0))
+    record_output(db, run, talk, LiveVideo(0.0))
     erase_person(db, "Ada")
     stills = decoded(talk)[FRAMES:]
     assert len(stills) == 12
