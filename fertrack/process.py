@@ -26,7 +26,6 @@ from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.persons import persons as ask_persons
 from fertrack.storage.queries.timeline import episodes as ask_episodes
 from fertrack.storage.queries.timeline import timeline as ask_timeline
-from fertrack.storage.written_files import DrawnVideo
 from fertrack.types import RunSummary
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def process_planned(
     record = run_record(settings, pipeline)
     record = replace(record, recording=replace(record.recording, content=content_digest(Path(plan.location))))
     if plan.video and not settings.video.anonymise:
-        record = replace(record, video=plan.video, video_made=DrawnVideo(settings.video))
+        record = replace(record, video=plan.video, video_config=settings.video)
     store = DatabaseSink(database, source.info, record, settings.storage)
     products = products_of(plan, source.info, database, settings, relinker=relinker, overwrite=overwrite)
     sinks = [sink for product in products if (sink := product.sink()) is not None]

@@ -13,12 +13,12 @@ import pandas as pd
 import sqlalchemy as sa
 
 from fertrack.expression.calibration import CalibrationRecord
+from fertrack.sinks.config import VideoOutputConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.facts import run_status
 from fertrack.storage.models import Run, Source
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.recordings import STATED, Recording, runs_stated, stated_of
-from fertrack.storage.written_files import DrawnVideo
 
 __all__ = [
     "RunRecord",
@@ -147,7 +147,7 @@ class RunRecord:
         retention_days: days after its end when the run may be deleted; None: kept.
         recording: what is stated about the recording, and what it holds.
         video: the annotated video that is written meanwhile, known from the start whatever happens; None: none.
-        video_made: with what it is drawn.
+        video_config: with what it is drawn.
     """
 
     config_toml: str
@@ -162,4 +162,4 @@ class RunRecord:
     retention_days: int | None = None
     recording: Recording = field(default_factory=Recording)
     video: Path | None = None
-    video_made: DrawnVideo = field(default_factory=DrawnVideo)
+    video_config: VideoOutputConfig = field(default_factory=VideoOutputConfig)

@@ -23,7 +23,7 @@ from fertrack.storage.queries.episode_store import store_episodes
 from fertrack.storage.readable import box_columns, probability_columns, quality_column
 from fertrack.storage.recordings import RecordingRow
 from fertrack.storage.runs import RunRecord
-from fertrack.storage.written_files import store_output
+from fertrack.storage.written_files import DrawnVideo, store_output
 from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
 
 __all__ = ["RunWriter", "label_probability"]
@@ -104,7 +104,7 @@ class RunWriter:
             values = {"run_id": self.run_id, **asdict(record.recording)}
             connection.execute(sa.insert(RecordingRow).values(values))
             if record.video is not None:
-                store_output(connection, self.run_id, record.video, record.video_made, digest="")
+                store_output(connection, self.run_id, record.video, DrawnVideo(record.video_config), digest="")
 
     def write(self, results: Sequence[FrameResult]) -> None:
         """Store frames with their faces and tracks, in one transaction.
