@@ -123,7 +123,7 @@ class _Drawing:
 
 
 def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, DrawnVideo]:
-    """As ``render_run``; also what it has drawn."""
+    """As ``render_run``; also the record of the video."""
     started = time.perf_counter()
     number, facts = run.number, run.facts
     if facts.status == "running":

@@ -339,7 +339,7 @@ def _from_row(row: sa.Row[Any]) -> OutputFile:
 
 
 def _parse(made: type[Made], stored: dict[str, Any], path: str) -> Made:
-    """What a file was made with; options of another version that this one does not know, or refuses, are left out."""
+    """Record of a file, typed; options of another version that this one does not know, or refuses, are left out."""
     try:
         parsed: Made = _ADAPTERS[made].validate_python(stored)
     except ConfigError:  # options that do not go together

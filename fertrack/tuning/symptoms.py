@@ -216,7 +216,7 @@ class Symptom:
     check: Callable[[DiagnosedRun], _Found] = _no_run_shows_it
 
     def findings(self, run: DiagnosedRun) -> Iterator[Finding]:
-        """What a run shows of it."""
+        """Findings of this symptom in a run."""
         return (Finding(self, *found) for found in self.check(run))
 
 
