@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Database, Format, OutputFormat, Run
+from fertrack.cli.options import DEFAULT_DB, Database, Format, OutputFormat, Run, seconds
 from fertrack.cli.output import frame_to
 
 if TYPE_CHECKING:
@@ -78,17 +78,23 @@ def split(
         list[int] | None,
         typer.Argument(metavar="[TRACK]...", help="IDs that are somebody else, together; none: each is somebody else."),
     ] = None,
+    at: Annotated[
+        float | None,
+        typer.Option(
+            "--at", metavar="TIME", parser=seconds, help="Cut the track then: from there on it is somebody else."
+        ),
+    ] = None,
     db: Database = DEFAULT_DB,
 ) -> None:
     """Say that tracks are not PERSON, but somebody else.
 
-    Example: fertrack person split last P1 4
+    Examples: fertrack person split last P1 4, fertrack person split last P1 --at 0:03
     """
     from fertrack.storage.engine import open_database
     from fertrack.storage.people import actions as person_actions
 
     with open_database(db) as database:
-        typer.echo(person_actions.split(database, run, person, tracks or ()))
+        typer.echo(person_actions.split(database, run, person, tracks or (), at_s=at))
 
 
 @app.command("undo")

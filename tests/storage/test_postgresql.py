@@ -323,6 +323,9 @@ def test_changes_of_persons_corrections_and_purge(new_url: Callable[[], str], tm
             person_actions.rename(database, 1, "ID 3", "Ann")
             person_actions.undo(database, 1)
             person_actions.merge(database, 1, "Zoë 李", ["ID 3"])
+            person_actions.split(database, 1, "ID 2", at_s=2.5)
+            person_actions.split(database, 1, "ID 2", at_s=2.0)
+            person_actions.undo(database, 1)
             assert store_corrections(database, 1, given, author="A").faces == 6
         for ask in (queries.persons, corrections):
             expected, found = ask(sqlite, 1), ask(postgresql, 1)

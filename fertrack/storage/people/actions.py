@@ -18,11 +18,14 @@ from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.people.audit import recorded, sync_embeddings, take_back
 from fertrack.storage.people.persons import check_name, find_person, persons_of_run
-from fertrack.storage.people.reference import PersonRow
+from fertrack.storage.people.reference import PersonRow, person_label
+from fertrack.storage.people.track_cuts import cut_track, next_track
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.stored_run import StoredRun
 
 __all__ = ["actions", "forget", "merge", "rename", "split", "undo"]
+
+_MAX_NAMED = 6
 
 
 def rename(db: Database, run: int | str, person: str, name: str) -> str:
@@ -98,21 +101,24 @@ def merge(db: Database, run: int | str, into: str, others: Sequence[str]) -> str
     return sentence
 
 
-def split(db: Database, run: int | str, person: str, tracks: Sequence[int] = ()) -> str:
-    """Split tracks off the person they were linked to.
+def split(db: Database, run: int | str, person: str, tracks: Sequence[int] = (), *, at_s: float | None = None) -> str:
+    """Split tracks off the person they were linked to, or cut the track that goes on with somebody else.
 
     Args:
         db: the open database.
         run: number of a run, or "last".
         person: who: a name, ``P3``, or ``ID 5``.
         tracks: those of its tracks that are somebody else, together; none: each of its tracks is somebody else.
+        at_s: seconds of the video: the track that is seen then is cut, and its later part alone is somebody else.
+            Other tracks stay. ``tracks`` may name that track.
 
     Returns:
         What was done, as a sentence.
 
     Raises:
         RunNotFoundError: no such run or person.
-        StorageError: a track is not one of the person's, or nothing would stay.
+        StorageError: a track is not one of the person's, nothing would stay, or no track of the person goes on at
+            that time.
     """
     with _changing(db, run) as (connection, number):
         who = find_person(connection, number, person)
@@ -121,6 +127,8 @@ def split(db: Database, run: int | str, person: str, tracks: Sequence[int] = ())
             raise StorageError(
                 f"ID {strangers[0]} is not {who.label}, who is {_ids(who.tracks)}: name tracks of theirs"
             )
+        if at_s is not None:
+            return _cut(connection, number, who, tracks, at_s)
         if len(who.tracks) < 2 or set(tracks) >= set(who.tracks):
             raise StorageError(f"{who.label} is {_ids(who.tracks)}: one track at least must stay")
         groups = [tuple(sorted(set(tracks)))] if tracks else [(track,) for track in who.tracks[1:]]
@@ -210,6 +218,33 @@ def actions(run: StoredRun) -> pd.DataFrame:
     return table
 
 
+def _cut(connection: sa.Connection, run: int, who: PersonRow, tracks: Sequence[int], at_s: float) -> str:
+    """Cut a person's track at a time; its later part is a new person's, or nobody's where the track is nobody's."""
+    if len(tracks) > 1:
+        raise StorageError(f"one track can be cut at {at_s:.2f} s, not {_ids(tracks)}: name one of them, or none")
+    asked = tracks or who.tracks
+    stored = connection.execute(
+        sa.select(TrackRow.number, TrackRow.first_s, TrackRow.last_s)
+        .where(TrackRow.run_id == run, TrackRow.number.in_(asked))
+        .order_by(TrackRow.first_s)
+    ).all()
+    going_on = [row.number for row in stored if row.first_s < at_s <= row.last_s]
+    if not going_on:
+        seen = ", ".join(f"{row.first_s:.2f} to {row.last_s:.2f} s (ID {row.number})" for row in stored[:_MAX_NAMED])
+        more = " and later" if len(stored) > _MAX_NAMED else ""
+        raise StorageError(f"{who.label} has no track to cut at {at_s:.2f} s: theirs go from {seen}{more}")
+    track, new = going_on[0], next_track(connection, run)
+    later = f"ID {new}" if not who.id else f"{person_label('', _next_number(connection, run))} (ID {new})"
+    sentence = f"ID {track} was cut at {at_s:.2f} s: {who.label} before, {later} from there on"
+    with recorded(connection, run, "split", sentence):
+        cut_track(connection, run, track, new, at_s)
+        if who.id:
+            moved = sa.and_(TrackRow.run_id == run, TrackRow.number == new)
+            key = _new_person(connection, run)
+            connection.execute(sa.update(TrackRow).where(moved).values(person_id=key))
+    return sentence
+
+
 @contextmanager
 def _changing(db: Database, run: int | str) -> Iterator[tuple[sa.Connection, int]]:
     with db.writing() as connection:
@@ -232,12 +267,16 @@ def _made_person(connection: sa.Connection, run: int, who: PersonRow) -> int:
 
 
 def _new_person(connection: sa.Connection, run: int) -> int:
-    number = 1 + max((person.number for person in persons_of_run(connection, run)), default=0)
+    number = _next_number(connection, run)
     made = connection.execute(
         sa.insert(Person).values(display_name="", created_at=dt.datetime.now(dt.UTC), number=number)
     )
     assert made.inserted_primary_key is not None
     return int(made.inserted_primary_key[0])
+
+
+def _next_number(connection: sa.Connection, run: int) -> int:
+    return 1 + max((person.number for person in persons_of_run(connection, run)), default=0)
 
 
 def _move(connection: sa.Connection, run: int, who: PersonRow, key: int) -> None:

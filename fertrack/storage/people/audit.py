@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from fertrack.errors import StorageError
 from fertrack.storage.models import Embedding, Link, Person, PersonAction, TrackRow
+from fertrack.storage.people.track_cuts import join_tracks
 
 __all__ = ["recorded", "sync_embeddings", "take_back"]
 
@@ -22,7 +23,7 @@ _KEYS: dict[str, tuple[type[Person | TrackRow | Link], tuple[str, ...]]] = {
 }
 _COLUMNS = {
     "persons": ("display_name", "created_at", "number"),
-    "tracks": ("person_id",),
+    "tracks": ("person_id", "first_frame", "last_frame", "first_s", "last_s", "faces"),
     "links": ("run_id", "track", "person_id", "similarity", "state", "embedder", "created_at"),
 }
 _Key = tuple[str, tuple[int, ...]]
@@ -144,7 +145,12 @@ def _current(connection: sa.Connection, rows: dict[_Key, dict[str, Any] | None])
     found: _Rows = {}
     for table, key in rows:
         found |= _read(connection, table, _is(table, key))
-    return {key: found.get(key) for key in rows}
+    return {key: _same_columns(found.get(key), values) for key, values in rows.items()}
+
+
+def _same_columns(row: dict[str, Any] | None, recorded: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A row with the columns that were recorded: entries of earlier versions have fewer."""
+    return row if row is None or recorded is None else {name: row[name] for name in recorded}
 
 
 def _read(connection: sa.Connection, table: str, condition: sa.ColumnElement[bool]) -> _Rows:
@@ -158,7 +164,10 @@ def _read(connection: sa.Connection, table: str, condition: sa.ColumnElement[boo
 
 
 def _restore(connection: sa.Connection, rows: dict[_Key, dict[str, Any] | None]) -> None:
-    """Make the rows what they were. Persons come first and go last, since the others point to them."""
+    """Make the rows what they were. Persons come first and go last, since the others point to them.
+
+    A track that was not there is the later part of one that was cut: of the only other track in the entry.
+    """
     gone = {key: values for key, values in rows.items() if values is None}
     kept = {key: values for key, values in rows.items() if values is not None}
     for table, key in sorted(gone):
@@ -169,6 +178,10 @@ def _restore(connection: sa.Connection, rows: dict[_Key, dict[str, Any] | None])
             if table == order:
                 values = {name: _moment(name, value) for name, value in kept[table, key].items()}
                 _put(connection, table, key, values)
+    for table, (run, *number) in sorted(gone):
+        if table == "tracks":
+            (origin,) = (key for other, key in kept if other == "tracks")
+            join_tracks(connection, run, origin[1], number[0])
     sync_embeddings(connection)
     for table, key in sorted(gone):
         if table == "persons":

@@ -17,7 +17,14 @@ from fertrack.storage.queries.faces import FrameTimes, counted_label, frame_time
 from fertrack.storage.queries.segments import Segments
 from fertrack.types import Float64Array, IntArray
 
-__all__ = ["RunSegments", "load_segments", "runs_in_batches", "runs_without_episodes", "store_episodes"]
+__all__ = [
+    "RunSegments",
+    "load_segments",
+    "runs_in_batches",
+    "runs_without_episodes",
+    "store_episodes",
+    "store_track_episodes",
+]
 
 _ROWS_AT_ONCE = 20_000
 _FACES_AT_ONCE = 500_000
@@ -56,18 +63,18 @@ def store_episodes(connection: sa.Connection, run: int) -> int:
     connection.execute(sa.delete(EpisodeRow).where(EpisodeRow.run_id == run))
     connection.execute(sa.delete(EpisodeSet).where(EpisodeSet.run_id == run))
     frames = frame_times(connection, run)
-    stored = 0
-    for part in _parts_by_track(connection, run, frames):
-        names = [column.key for column in _STORED.values()]
-        columns = [getattr(part, name).tolist() for name in _STORED]
-        rows = [{"run_id": run, **dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
-        if rows:
-            connection.execute(sa.insert(EpisodeRow), rows)
-        stored += len(rows)
+    stored = _insert(connection, run, _parts_by_track(connection, run, frames))
     connection.execute(
         sa.insert(EpisodeSet).values(run_id=run, shown_s=frames.shown_s, stored_at=dt.datetime.now(dt.UTC))
     )
     return stored
+
+
+def store_track_episodes(connection: sa.Connection, run: int, tracks: Sequence[int]) -> int:
+    """Write the episodes of some tracks of a run whose episodes are stored, in place of theirs; returns how many."""
+    connection.execute(sa.delete(EpisodeRow).where(EpisodeRow.run_id == run, EpisodeRow.track.in_(tracks)))
+    frames = frame_times(connection, run)
+    return sum(_insert(connection, run, _parts_by_track(connection, run, frames, only=track)) for track in tracks)
 
 
 def runs_without_episodes(connection: sa.Connection) -> list[int]:
@@ -135,13 +142,31 @@ def runs_in_batches(connection: sa.Connection, only: Sequence[int] | None = None
         yield batch
 
 
+def _insert(connection: sa.Connection, run: int, parts: Iterator[Segments]) -> int:
+    names = [column.key for column in _STORED.values()]
+    stored = 0
+    for part in parts:
+        columns = [getattr(part, name).tolist() for name in _STORED]
+        rows = [{"run_id": run, **dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
+        if rows:
+            connection.execute(sa.insert(EpisodeRow), rows)
+        stored += len(rows)
+    return stored
+
+
 def _parts_by_track(
-    connection: sa.Connection, run: int, frames: FrameTimes, given: CorrectedLabels | None = None
+    connection: sa.Connection,
+    run: int,
+    frames: FrameTimes,
+    given: CorrectedLabels | None = None,
+    *,
+    only: int | None = None,
 ) -> Iterator[Segments]:
     """The segments of the run's tracks, computed from the faces: several short tracks, or one long one, at a time."""
-    counted = connection.execute(
-        sa.select(TrackRow.number, TrackRow.faces).where(TrackRow.run_id == run).order_by(TrackRow.number)
-    ).all()
+    wanted = sa.select(TrackRow.number, TrackRow.faces).where(TrackRow.run_id == run)
+    if only is not None:
+        wanted = wanted.where(TrackRow.number == only)
+    counted = connection.execute(wanted.order_by(TrackRow.number)).all()
     start = 0
     while start < len(counted):
         stop, rows = start, 0

@@ -11,14 +11,23 @@ import pytest
 import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError, StorageError
+from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+from fertrack.expression.config import CalibrationConfig, SmoothingConfig
 from fertrack.reid.linker import KnownPerson, LinkPlan, PersonLink, PlannedPerson
 from fertrack.reid.tracklets import Tracklet
 from fertrack.sinks.database import DatabaseSink
+from fertrack.storage.answer_models import EpisodeRow
 from fertrack.storage.engine import Database, open_database
-from fertrack.storage.models import Embedding, Link, Person, PersonAction, TrackRow
+from fertrack.storage.maintenance import check_database
+from fertrack.storage.models import Correction, Embedding, Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.people import actions as person_actions
+from fertrack.storage.people.corrections import GivenLabel, store_corrections
 from fertrack.storage.people.links import delete_expired, load_known, store_embeddings, store_plan
+from fertrack.storage.people.thumbnails import BestFace, store_thumbnails, thumbnails
+from fertrack.storage.rescore import rescore
+from fertrack.storage.rights_models import Thumbnail
 from tests.support import queries
+from tests.support.queries import corrections
 from tests.support.storage_scenes import INFO, RECORD, result, store
 
 NET = "net sha256:1234"
@@ -122,6 +131,7 @@ CHANGES = {
     "merge with names": lambda db: person_actions.merge(db, 1, "P1", ["P3"]),
     "split": lambda db: person_actions.split(db, 1, "P1", [3]),
     "split all": lambda db: person_actions.split(db, 1, "P1"),
+    "split at a time": lambda db: person_actions.split(db, 1, "P2", at_s=0.8),
 }
 
 
@@ -171,6 +181,118 @@ def test_a_split_marks_the_link_as_rejected(database: Database) -> None:
     assert links.loc[links["track"] == 3, ["person", "state"]].values.tolist() == [["P1", "rejected"]]
 
 
+# ---- a track that goes on with somebody else ----
+
+
+def everything(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """All that a cut may touch, except the log; who is on the faces, and what is derived from that."""
+    found = rows(database)
+    with database.reading() as connection:
+        for model in (Face, EpisodeRow, Correction, Run, Thumbnail):
+            found[model.__tablename__] = sorted(
+                map(tuple, connection.execute(sa.select(*model.__table__.columns))), key=repr
+            )
+    return found
+
+
+def test_a_track_is_cut_at_a_time_and_its_later_part_is_somebody_else(database: Database) -> None:
+    """A gallery's tiles have changed places at 1.2 s, and the tracks stayed with the tiles."""
+    before = queries.timeline(database, 1)
+    sentence = person_actions.split(database, 1, "P2", at_s=1.2)
+    assert sentence == "ID 2 was cut at 1.20 s: P2 before, P4 (ID 5) from there on"
+    assert who(database) == {"P1": "1, 3", "P2": "2", "P4": "5", "P3": "4"}
+    after = queries.timeline(database, 1)
+    assert after.loc[after["track"] == 5, "frame_index"].tolist() == list(range(30, 40))
+    assert after.loc[after["track"] == 2, "frame_index"].tolist() == list(range(30))
+    assert set(after.loc[after["frame_index"] < 30, "person"].dropna()) == {"P1", "P2"}
+    assert sorted(after["label"]) == sorted(before["label"]), "no label changes"
+    tracks = queries.tracks(database, 1).set_index("track")
+    assert tracks.loc[[2, 5], ["first_s", "last_s"]].values.tolist() == [[0.0, 29 / 25], [1.2, 39 / 25]]
+    assert set(queries.episodes(database, 1, track=5)["person"]) == {"P4"}
+    assert check_database(database).problems == ()
+
+
+def test_what_was_cut_can_be_cut_merged_and_undone_step_by_step(database: Database) -> None:
+    store_embeddings(database, 1, tracklets(1, 4), embedder=NET, ttl_days=1)
+    start = everything(database)
+    for change in (
+        lambda: person_actions.split(database, 1, "P2", at_s=0.4),
+        lambda: person_actions.split(database, 1, "ID 5", at_s=0.8),
+        lambda: person_actions.merge(database, 1, "P5", ["P3"]),
+        lambda: person_actions.rename(database, 1, "P4", "Ann"),
+        lambda: person_actions.split(database, 1, "ID 3", [3], at_s=1.0),
+    ):
+        change()
+        assert check_database(database).problems == ()
+    assert who(database) == {"P1": "1, 3", "P2": "2", "Ann": "5", "P5": "4, 6", "P6": "7"}
+    for _ in range(5):
+        person_actions.undo(database, 1)
+        assert check_database(database).problems == ()
+    assert everything(database) == start
+
+
+def test_corrections_and_the_thumbnail_go_with_the_faces_and_embeddings_of_both_are_deleted(
+    database: Database,
+) -> None:
+    store_embeddings(database, 1, tracklets(1, 2), embedder=NET, ttl_days=1)
+    store_thumbnails(database, 1, {2: BestFace(35, 0.9, b"jpeg")})
+    store_corrections(database, 1, [GivenLabel(row=2, label=3, frame_index=35, track=2)])
+    person_actions.split(database, 1, "P2", at_s=1.2)
+    assert corrections(database, 1)["track"].tolist() == [5]
+    with database.run(1) as run:
+        assert list(thumbnails(run)) == [5], "the picture shows the second person"
+    assert {person.number for person in load_known(database, NET)} == {1}
+    person_actions.undo(database, 1)
+    assert corrections(database, 1)["track"].tolist() == [2]
+    with database.run(1) as run:
+        assert list(thumbnails(run)) == [2]
+
+
+def test_a_cut_outlasts_rescoring_and_the_part_of_an_erased_person_is_gone(database: Database) -> None:
+    from fertrack.rights.erase import erase_person
+
+    person_actions.split(database, 1, "P2", at_s=1.2)
+    calm = Calibrator(CalibrationConfig(temperature=3.0), ClassifierCalibration.uncalibrated("test"))
+    rescore(database, 1, calm, SmoothingConfig())
+    assert who(database)["P4"] == "5"
+    erase_person(database, "P4", 1)
+    timeline = queries.timeline(database, 1)
+    assert set(timeline["track"]) == {1, 2, 3, 4}
+    assert timeline.loc[timeline["track"] == 2, "frame_index"].max() == 29
+    assert check_database(database).problems == ()
+    with pytest.raises(StorageError, match="nothing to undo"):
+        person_actions.undo(database, 1)
+
+
+def test_a_track_that_is_nobodys_is_cut_too(tmp_path: Path) -> None:
+    with open_database(tmp_path / "b.db", create=True) as database:
+        run_of(database)
+        start = everything(database)
+        said = person_actions.split(database, 1, "ID 2", at_s=0.8)
+        assert said == "ID 2 was cut at 0.80 s: ID 2 before, ID 5 from there on"
+        assert list(who(database)) == ["ID 1", "ID 2", "ID 3", "ID 5", "ID 4"]
+        person_actions.undo(database, 1)
+        assert everything(database) == start
+
+
+def test_changes_that_an_earlier_version_logged_can_be_undone(database: Database) -> None:
+    """Its entries hold nothing of a track but whose it is."""
+    before = rows(database)
+    person_actions.split(database, 1, "P1", [3])
+    with database.writing() as connection:
+        action = connection.execute(sa.select(PersonAction).order_by(PersonAction.id.desc()).limit(1)).one()
+        sides = {
+            side: [
+                [table, key, {"person_id": values["person_id"]} if table == "tracks" else values]
+                for table, key, values in getattr(action, side)
+            ]
+            for side in ("before", "after")
+        }
+        connection.execute(sa.update(PersonAction).where(PersonAction.id == action.id).values(**sides))
+    person_actions.undo(database, 1)
+    assert rows(database) == before
+
+
 def test_who_is_seen_in_one_frame_is_never_one_person(database: Database) -> None:
     before = rows(database)
     with pytest.raises(StorageError, match=r"P1 and P2 cannot be one person: ID 1 and ID 2 are both seen in frame 0"):
@@ -192,6 +314,13 @@ def test_who_is_seen_in_one_frame_is_never_one_person(database: Database) -> Non
         (lambda db: person_actions.split(db, 1, "P1", [2]), "ID 2 is not P1, who is ID 1, 3"),
         (lambda db: person_actions.split(db, 1, "P2"), "one track at least must stay"),
         (lambda db: person_actions.split(db, 1, "P1", [1, 3]), "one track at least must stay"),
+        (
+            lambda db: person_actions.split(db, 1, "P1", at_s=0.6),
+            r"P1 has no track to cut at 0\.60 s: theirs go from 0\.00 to 0\.36 s \(ID 1\), 0\.80 to 1\.56 s \(ID 3\)$",
+        ),
+        (lambda db: person_actions.split(db, 1, "P2", at_s=0.0), "P2 has no track to cut at 0.00 s"),
+        (lambda db: person_actions.split(db, 1, "P2", [1], at_s=0.4), "ID 1 is not P2"),
+        (lambda db: person_actions.split(db, 1, "P1", [1, 3], at_s=0.2), "one track can be cut at 0.20 s, not ID 1, 3"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(database: Database, change: object, sentence: str) -> None:
