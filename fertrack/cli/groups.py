@@ -46,6 +46,33 @@ class PanelledGroup(TyperGroup):
             ctx.fail(f"'fertrack {args[0]}' is 'fertrack {_MOVED[args[0]]}'")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; where an option of the configuration was typed as a flag, say how it is written."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:  # typer's own class for it is not public
+            unknown, where = getattr(error, "option_name", ""), getattr(error, "ctx", None)
+            if unknown and hasattr(error, "possibilities") and where is not None and _takes_settings(where.command):
+                error.message += _as_setting(unknown)  # type: ignore[attr-defined]  # such errors have it
+            raise
+
+
+def _takes_settings(command: Any) -> bool:
+    return any("--set" in parameter.opts for parameter in command.params)
+
+
+def _as_setting(flag: str) -> str:
+    """How an option of the configuration is written that was typed as ``--fps``; empty if there is none."""
+    from fertrack.config import Settings
+
+    name = flag.lstrip("-").replace("-", "_")
+    sections = [
+        section
+        for section, field in Settings.model_fields.items()
+        if name in getattr(field.annotation, "model_fields", {})
+    ]
+    return f". Write {' or '.join(f'--set {section}.{name}=VALUE' for section in sections)}." if sections else ""
+
 
 class DefaultGroup(TyperGroup):
     """A group whose first command runs when a RUN, or nothing, stands where a sub-command would: ``stats last``."""

@@ -93,7 +93,8 @@ def other_videos(container: InputContainer, path: Path, chosen: VideoStream) -> 
     names = _names(candidates, path)
     others = ", ".join(name for name, video in zip(names, candidates, strict=True) if video.index != chosen.index)
     number = [video.index for video in candidates].index(chosen.index)
-    return f"video {names[number]} is read; there is also {others}: choose with --set input.stream=N"
+    other = 2 if number == 0 else 1
+    return f"video {names[number]} is read; there is also {others}: choose with --set input.stream={other}"
 
 
 def _videos(container: InputContainer) -> list[VideoStream]:

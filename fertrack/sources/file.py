@@ -210,9 +210,11 @@ class FileSource:
         if timeline.is_stamped:
             self.notes.extend(clock.notes(self.info.name))
         else:
-            how = timeline.fps_from or "as nothing says otherwise; set the right rate with --set input.fps=RATE"
+            how = timeline.fps_from or "as nothing says otherwise"
+            other = "" if self._config.fps is not None else "; if that is wrong, set the rate: --set input.fps=RATE"
             self.notes.append(
-                f"{self.info.name}: the video carries no times: {timeline.fps:g} pictures a second are assumed, {how}"
+                f"{self.info.name}: the video carries no times: {timeline.fps:g} pictures a second are assumed, "
+                f"{how}{other}"
             )
         if isinstance(self._order, ByRank) and self._order.empty:
             self.notes.append(

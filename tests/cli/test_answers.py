@@ -176,6 +176,9 @@ def test_moments(capsys: pytest.CaptureFixture[str]) -> None:
         (["timeline", "1", "--rate", "0"], "rate_hz must be above 0"),
         (["timeline", "1", "--rate", "5", "--track", "1"], "name one with --person"),
         (["stats", "1", "--window", "5"], "No such option: --window"),
+        (["process", "a.mp4", "--fps", "12.5"], "No such option: --fps. Write --set input.fps=VALUE."),
+        (["process", "a.ts", "--stream=2"], "No such option: --stream. Write --set input.stream=VALUE."),
+        (["rescore", "1", "--half-life-s", "0"], "Write --set smoothing.half_life_s=VALUE."),
         (["stats", "synchrony", "1", "Zoë", "Zoë"], "are the same person"),
     ],
 )

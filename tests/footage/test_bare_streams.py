@@ -45,7 +45,8 @@ def test_the_rate_in_the_headers_is_used_and_said(
     rate = f"{source.info.fps:g}"
     deinterlaced = [f"{name}: 15 pictures are interlaced; deinterlaced"] if name.startswith("interlaced") else []
     assert source.notes == [
-        f"{name}: the video carries no times: {rate} pictures a second are assumed, as its headers say",
+        f"{name}: the video carries no times: {rate} pictures a second are assumed, as its headers say; "
+        "if that is wrong, set the rate: --set input.fps=RATE",
         *deinterlaced,
     ]
 
@@ -54,8 +55,8 @@ def test_without_a_rate_25_is_assumed_and_the_remedy_named(tmp_path: Path) -> No
     source, frames = read(make_video(tmp_path / "camera.mjpeg", n=6, fps=10, **MJPEG))
     assert frames == [(i, pytest.approx(i / 25)) for i in range(6)]
     assert source.notes == [
-        "camera.mjpeg: the video carries no times: 25 pictures a second are assumed, as nothing says otherwise; set "
-        "the right rate with --set input.fps=RATE"
+        "camera.mjpeg: the video carries no times: 25 pictures a second are assumed, as nothing says otherwise; if "
+        "that is wrong, set the rate: --set input.fps=RATE"
     ]
 
 

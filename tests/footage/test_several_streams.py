@@ -50,7 +50,7 @@ def test_a_second_video_is_mentioned_and_can_be_chosen(tmp_path: Path, name: str
     assert size == SIZES[0]
     assert f"{name}: video 1 (128x96 h264" in note
     assert "there is also 2 (64x48 h264" in note
-    assert "--set input.stream=N" in note
+    assert "--set input.stream=2" in note
     assert chosen(path, "1")[0] == SIZES[0]
     size, (note,) = chosen(path, "2")
     assert size == SIZES[1]
