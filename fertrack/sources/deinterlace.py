@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Generic, TypeVar
 
 from av.error import BlockingIOError as NothingYetError
 from av.error import EOFError as NothingMoreError
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-__all__ = ["Deinterlacer", "OrderedPicture"]
+__all__ = ["Deinterlacer", "OrderedPicture", "deinterlaced"]
 
+_Item = TypeVar("_Item")
 _CLOCK = Fraction(1, 1000)  # of the filter alone, which wants times that increase
 
 
@@ -38,8 +40,10 @@ class OrderedPicture:
     duration: int
 
 
-class Deinterlacer:
+class Deinterlacer(Generic[_Item]):
     """Passes pictures on until the first interlaced one, and everything from there on through the filter.
+
+    Each picture comes with an item of the caller's, which it keeps.
 
     Attributes:
         changed: interlaced pictures so far.
@@ -50,32 +54,36 @@ class Deinterlacer:
         self._enabled = enabled
         self._graph: Graph | None = None
         self._form: tuple[int, int, str] | None = None
-        self._waiting: deque[OrderedPicture] = deque()
+        self._waiting: deque[_Item] = deque()
         self._pushed = 0
 
-    def run(self, pictures: Iterator[OrderedPicture]) -> Iterator[OrderedPicture]:
-        """Yield the pictures in their order, whole.
+    def push(self, picture: VideoFrame, item: _Item) -> Iterator[tuple[VideoFrame, _Item]]:
+        """Take the next picture; yield those that are whole, in their order: the filter needs the next one for that.
 
         Raises:
             av.error.FFmpegError: their pixel format cannot be filtered.
         """
-        for item in pictures:
-            if item.picture.interlaced_frame:
-                self.changed += 1
-                if self._enabled and self._graph is None:
-                    self._start(item.picture)
-            if self._graph is None:
-                yield item
-                continue
-            if self._form != _form(item.picture):
-                yield from self._finish()
-                self._start(item.picture)
-            self._waiting.append(item)
-            item.picture.pts, item.picture.time_base = self._pushed, _CLOCK
-            self._pushed += 1
-            self._graph.vpush(item.picture)
+        if picture.interlaced_frame:
+            self.changed += 1
+            if self._enabled and self._graph is None:
+                self._start(picture)
+        if self._graph is None:
+            yield picture, item
+            return
+        if self._form != _form(picture):
+            yield from self.finish()
+            self._start(picture)
+        self._waiting.append(item)
+        picture.pts, picture.time_base = self._pushed, _CLOCK
+        self._pushed += 1
+        self._graph.vpush(picture)
+        yield from self._pull()
+
+    def finish(self) -> Iterator[tuple[VideoFrame, _Item]]:
+        """Yield the pictures that waited for a next one; there is none."""
+        if self._graph is not None:
+            self._graph.vpush(None)
             yield from self._pull()
-        yield from self._finish()
 
     def _start(self, picture: VideoFrame) -> None:
         self._form = _form(picture)
@@ -86,21 +94,27 @@ class Deinterlacer:
         whole = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
         self._graph.link_nodes(source, whole, self._graph.add("buffersink")).configure()
 
-    def _finish(self) -> Iterator[OrderedPicture]:
-        if self._graph is not None:
-            self._graph.vpush(None)
-            yield from self._pull()
-
-    def _pull(self) -> Iterator[OrderedPicture]:
-        """Whatever is ready: bwdif needs the next picture to finish one."""
+    def _pull(self) -> Iterator[tuple[VideoFrame, _Item]]:
         assert self._graph is not None
         while self._waiting:
             try:
                 picture = self._graph.vpull()
             except (NothingYetError, NothingMoreError):
                 return
-            item = self._waiting.popleft()
-            yield OrderedPicture(picture, item.ordinal, item.ticks, item.duration)
+            yield picture, self._waiting.popleft()
+
+
+def deinterlaced(pictures: Iterator[OrderedPicture], whole: Deinterlacer[OrderedPicture]) -> Iterator[OrderedPicture]:
+    """Pictures of a file in their order, whole.
+
+    Raises:
+        av.error.FFmpegError: their pixel format cannot be filtered.
+    """
+    for item in pictures:
+        for picture, own in whole.push(item.picture, item):
+            yield own if picture is own.picture else replace(own, picture=picture)
+    for picture, own in whole.finish():
+        yield replace(own, picture=picture)
 
 
 def _form(picture: VideoFrame) -> tuple[int, int, str]:

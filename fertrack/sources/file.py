@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from fertrack.errors import VideoOpenError, VideoReadError, reason_of
 from fertrack.sources.config import InputConfig
 from fertrack.sources.container import Timeline, first_picture, open_container, other_videos, video_stream
-from fertrack.sources.deinterlace import Deinterlacer, OrderedPicture
+from fertrack.sources.deinterlace import Deinterlacer, OrderedPicture, deinterlaced
 from fertrack.sources.frame_order import ByCount, ByRank, ByTime, PictureOrder
 from fertrack.sources.pixels import HDR_TRANSFERS, LARGE_PICTURE_PX, BgrConverter, Orientation
 from fertrack.sources.timing import FrameSelector, PresentationClock, Verdict
@@ -193,8 +193,8 @@ class FileSource:
         clock = PresentationClock(timeline.time_base, timeline.interval_ticks, timeline.origin_ticks, max_gap_s)
         clock.jumps = self.info.clock_jumps
         end_s, read, to_the_end = 0.0, 0, True
-        whole = Deinterlacer(enabled=self._config.deinterlace)
-        for item in whole.run(self._ordered()):
+        whole = Deinterlacer[OrderedPicture](enabled=self._config.deinterlace)
+        for item in deinterlaced(self._ordered(), whole):
             ordinal = item.ordinal
             timestamp_s = clock.stamp(self._ticks(item))
             end_s = timestamp_s + float((item.duration or timeline.interval_ticks) * timeline.time_base)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from fertrack.sources import FileSource, InputConfig, deinterlace
+from fertrack.sources.stream.network import StreamSource
 from fertrack.types import Image
+from tests.support.stream_servers import folder_server
 from tests.support.video_factory import make_video
 
 SIZE = (160, 96)
@@ -125,3 +127,22 @@ def test_a_video_that_turns_interlaced_and_changes_size_is_read_to_its_end(tmp_p
     assert times == pytest.approx([i / 25 for i in range(18)])
     assert max(map(combing, images[:12])) < 1
     assert any("12 pictures are interlaced; deinterlaced" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_interlaced_network_streams_are_deinterlaced_and_it_is_said_once(tmp_path: Path, on: bool) -> None:
+    make_video(tmp_path / "a.mkv", n=9, fps=25, size=SIZE, draw=woven, **x264("tff=1"))
+    with (
+        folder_server(tmp_path) as (address, _),
+        StreamSource(f"{address}/a.mkv", None, InputConfig(deinterlace=on)) as source,
+    ):
+        frames = list(source)
+    assert len(frames) == 9
+    times = [frame.timestamp_s for frame in frames]
+    assert times == sorted(times)
+    if on:
+        assert max(combing(frame.image) for frame in frames) < 1
+    else:
+        assert min(combing(frame.image) for frame in frames) > 5
+    how = "deinterlaced" if on else "shown as they are: input.deinterlace is off"
+    assert source.notes == [f"{source.info.name}: pictures are interlaced; {how}"]

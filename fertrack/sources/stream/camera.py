@@ -89,7 +89,7 @@ class CameraConnection:
         self.codec = ""
         self.fps = 0.0
         self.finite = self.paced = False
-        self.decode_failures = self.dropped = 0
+        self.decode_failures = self.dropped = self.interlaced = 0
         self._name = name
         self._lifeline = lifeline
         self._stall_timeout_s = stall_timeout_s

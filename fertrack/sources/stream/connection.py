@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import av.logging
@@ -15,9 +16,11 @@ from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fertrack.errors import VideoOpenError
+from fertrack.sources.deinterlace import Deinterlacer
 from fertrack.sources.stream.cancellation import Lifeline
 from fertrack.sources.stream.clock import Picture
 from fertrack.sources.stream.credentials import mask_credentials
@@ -120,6 +123,11 @@ class Connection(Protocol):
     decode_failures: int
 
     @property
+    def interlaced(self) -> int:
+        """Pictures so far that were flagged as woven of two fields."""
+        ...
+
+    @property
     def dropped(self) -> int:
         """Pictures left out because newer ones were there."""
         ...
@@ -155,6 +163,7 @@ class StreamConnection:
         resumable: whether a read that timed out may simply be repeated (RTSP); it is then repeated until the deadline.
         fps_known: whether the container's rate means anything.
         longest_lag_s: pictures that have waited longer for being decoded may be left out, seconds.
+        deinterlace: make interlaced pictures whole; each then comes when the next one is there.
     """
 
     def __init__(
@@ -168,8 +177,10 @@ class StreamConnection:
         resumable: bool = False,
         fps_known: bool = True,
         longest_lag_s: float = 0.3,
+        deinterlace: bool = True,
     ) -> None:
         self.decode_failures = 0
+        self._whole = Deinterlacer[Picture](enabled=deinterlace)
         self._container = container
         self._body = body
         self._lifeline = lifeline
@@ -199,6 +210,11 @@ class StreamConnection:
     def dropped(self) -> int:
         """See ``Connection``."""
         return self._live.dropped if self._live is not None else 0
+
+    @property
+    def interlaced(self) -> int:
+        """See ``Connection``."""
+        return self._whole.changed
 
     def read(self) -> Picture | None:
         """See ``Connection``."""
@@ -274,7 +290,12 @@ class StreamConnection:
                 self.decode_failures += self._seen
             elif self._live is None or self._live.is_due(arrived_s):
                 time_s = None if picture.pts is None else float(picture.pts * (picture.time_base or 0))
-                self._ready.append(Picture(arrived_s, decode_ms, picture, time_s, aspect))
+                self._add(self._whole.push(picture, Picture(arrived_s, decode_ms, picture, time_s, aspect)))
+        if arrived is None:
+            self._add(self._whole.finish())
+
+    def _add(self, whole: Iterator[tuple[VideoFrame, Picture]]) -> None:
+        self._ready.extend(replace(own, content=picture) for picture, own in whole)
 
     def _demuxed(self) -> Generator[Packet[VideoStream], None, None]:
         """Packets until the end; empty ones are left out."""

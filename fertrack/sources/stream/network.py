@@ -97,6 +97,7 @@ class StreamSource(LiveSource):
             self._config.stall_timeout_s,
             resumable=True,
             longest_lag_s=self._config.longest_lag_s,
+            deinterlace=self._input.deinterlace,
         )
 
     def _connect_udp(self, lifeline: Lifeline) -> StreamConnection:
@@ -135,6 +136,7 @@ class StreamSource(LiveSource):
             body=body,
             fps_known=kind != "mpjpeg",
             longest_lag_s=self._config.longest_lag_s,
+            deinterlace=self._input.deinterlace,
         )
 
     def _probe(self) -> dict[str, str]:

@@ -120,7 +120,7 @@ class LiveSource(ABC):
         self._outage_s = 0.0
         self._lost_at_s: float | None = None
         self._last_s: float | None = None  # when the last picture came, or was due
-        self._iterated = False
+        self._iterated = self._told_interlaced = False
         first, self.info = self._open_first()
         self._first: Picture | None = first
         self._pacer = Pacer()
@@ -225,6 +225,12 @@ class LiveSource(ABC):
         self.notes.append(sentence)
         logger.info("%s", sentence)
 
+    def _tell_interlaced(self) -> None:
+        self._told_interlaced = True
+        how = "deinterlaced" if self._input.deinterlace else "shown as they are: input.deinterlace is off"
+        self.notes.append(f"{self._name}: pictures are interlaced; {how}")
+        logger.info("%s", self.notes[-1])
+
     # ---------------------------------------------------------------- connections -> pictures
 
     def _open_first(self) -> tuple[Picture, VideoInfo]:
@@ -294,6 +300,8 @@ class LiveSource(ABC):
                 picture = self._connection.read()
             self.decode_failures = self._failures_before + self._connection.decode_failures
             self.dropped = self._dropped_before + self._connection.dropped
+            if self._connection.interlaced and not self._told_interlaced:
+                self._tell_interlaced()
             if picture is None and not self._connection.finite:
                 raise VideoReadError(f"{self._name} has ended the connection")
         except BaseException:
