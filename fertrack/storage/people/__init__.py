@@ -9,6 +9,7 @@ Reading order::
     links             re-identification results, stored
     actions           rename, merge, split, undo, forget
     audit             log of these actions
+    track_cuts        a track cut in two, and joined again
     thumbnails        one portrait of each person
     corrections       labels given by people
     corrected_labels  the same in place of the estimates, for all answers
