@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 import threading
@@ -20,8 +21,14 @@ settings.register_profile("fertrack", derandomize=True, deadline=None)
 settings.load_profile("fertrack")
 
 if threading.current_thread() is threading.main_thread():
-    # A shell starts what runs in the background with Ctrl-C ignored, and tests of Ctrl-C would wait for ever.
+    # A shell starts what runs in the background with Ctrl-C ignored, nohup with SIGHUP: programs that tests start
+    # inherit it, and tests of these signals would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Two files run at a time: PyTorch's threads, one for each core in both, would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _OTHERS_THREADS = {"tqdm_monitor"}
 """Of the progress bar that PyTorch's exporter shows: one for the whole process, ends with it."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from fertrack.config import Settings
 from fertrack.errors import ConfigError, OutputExistsError
 from fertrack.files import make_folder
-from fertrack.reporting.exports.csv_export import csv_paths
 from fertrack.rights.purpose import check_stated
 
 __all__ = ["OutputPlan", "database_url", "plan_outputs"]
@@ -41,7 +40,11 @@ class OutputPlan:
     @property
     def csv_files(self) -> list[Path]:
         """The CSV files that will be written."""
-        return csv_paths(self.csv_folder, self.stem) if self.csv_folder else []
+        if not self.csv_folder:
+            return []
+        from fertrack.reporting.exports.csv_export import csv_paths  # loads pandas
+
+        return csv_paths(self.csv_folder, self.stem)
 
 
 def database_url(settings: Settings, out: Path) -> str:

@@ -1,4 +1,7 @@
-"""Products of a run: each feeds on the frame loop, is completed after it, or both; one class each."""
+"""Products of a run: each feeds on the frame loop, is completed after it, or both; one class each.
+
+What is made after the run is imported only then, so that the run begins sooner.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,7 @@ from typing import Protocol
 from fertrack.config import Settings
 from fertrack.outputs.plan import OutputPlan
 from fertrack.protocols import Sink
-from fertrack.render import render_run
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.exports.csv_export import write_csv
-from fertrack.reporting.html.run_page import write_html
 from fertrack.sinks.relinker import Relinker
 from fertrack.sinks.thumbnails import ThumbnailSink
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
@@ -153,6 +153,8 @@ class DeferredVideo(_AfterRun):
 
     def complete(self, database: Database, run: int, summary: RunSummary) -> Sequence[str]:
         """Draw it from the stored rows."""
+        from fertrack.render import render_run
+
         return render_run(database, run, self._path, self._config, overwrite=self._overwrite, anonymise=True).notes
 
 
@@ -166,6 +168,8 @@ class Report(_AfterRun):
 
     def complete(self, database: Database, run: int, summary: RunSummary) -> Sequence[str]:
         """Write it from the stored rows."""
+        from fertrack.reporting.html.run_page import write_html
+
         write_html(database, run, self._path, self._config, overwrite=self._overwrite)
         return ()
 
@@ -181,6 +185,8 @@ class Csv(_AfterRun):
 
     def complete(self, database: Database, run: int, summary: RunSummary) -> Sequence[str]:
         """Write them from the stored rows."""
+        from fertrack.reporting.exports.csv_export import write_csv
+
         write_csv(database, run, self._folder, self._stem, self._config, overwrite=self._overwrite)
         return ()
 

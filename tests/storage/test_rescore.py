@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +39,9 @@ def folded(frames: list[FrameResult], calibrator: Calibrator, smoothing: Smoothi
 
 
 def scene() -> list[FrameResult]:
-    """1200 frames, some without faces, some faces unconfirmed, uneven times."""
+    """300 frames, some without faces, some faces unconfirmed, uneven times."""
     frames = []
-    for frame in random_results(1200, 3):
+    for frame in random_results(300, 3):
         time_s = frame.timestamp_s + 0.01 * (frame.frame_index % 3)
         if frame.frame_index % 7 == 0:
             frames.append(result(frame.frame_index, time_s))
@@ -166,10 +165,3 @@ def test_a_run_without_faces_can_be_rescored(database: Database) -> None:
     run = store(database, [result(0, 0.0)])
     report = rescore(database, run, CALM, SMOOTHING)
     assert (report.frames, report.faces, report.labels_changed) == (0, 0, 0)
-
-
-def test_it_takes_seconds(database: Database) -> None:
-    run = store(database, list(random_results(3000, 3)))
-    started = time.process_time()
-    rescore(database, run, SHARP, SMOOTHING)
-    assert time.process_time() - started < 3.0, "9,000 faces; measured 0.4 s on an idle machine"
