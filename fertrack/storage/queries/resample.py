@@ -44,10 +44,11 @@ def resampled_timeline(
         to_s: the last interval begins before this, seconds; the end of the last frame if None.
 
     Returns:
-        Columns run, person, track (the person's first), time_s (start of the interval, s), label (categorical: the
-        expression that took most of the time; or "uncertain", or "no face"), p_<expression> (smoothed, mean over the
-        time with a face, NaN where there was none; seven), share_uncertain and share_no_face (of the interval; the
-        last one may reach beyond the end, which counts as no face).
+        Columns run, person, track (the person's first), time_s (start of the interval, s), label (categorical: "no
+        face" where none was seen for more than half of the interval; else the expression, or "uncertain", that took
+        most of the time), p_<expression> (smoothed, mean over the time with a face, NaN where the label is "no face";
+        seven), share_uncertain and share_no_face (of the interval; the last one may reach beyond the end, which counts
+        as no face).
         ``.attrs["coverage"]``: certain_s, uncertain_s, no_face_s. By person, then by time.
 
     Raises:
@@ -69,13 +70,15 @@ def resampled_timeline(
     who_of = np.repeat(asked, bins)
     states = np.concatenate([states for _, states in parts]) if parts else np.empty((0, len(STATES)))
     means = np.concatenate([means for means, _ in parts]) if parts else np.empty((0, len(EXPRESSIONS)))
+    unseen = states[:, -1] * rate_hz > 0.5 + 1e-6
+    means[unseen] = np.nan
     table = pd.DataFrame(
         {
             "run": np.full(len(who_of), run.number, np.int64),
             "person": pd.Series(subjects.label[who_of], dtype="str"),
             "track": subjects.track[who_of],
             "time_s": np.tile(edges[:-1], len(asked)),
-            "label": categories(states.argmax(axis=1), STATES),
+            "label": categories(np.where(unseen, len(STATES) - 1, states[:, :-1].argmax(axis=1)), STATES),
             **{f"p_{name}": means[:, i].astype(np.float32) for i, name in enumerate(EXPRESSIONS)},
             "share_uncertain": states[:, -2] * rate_hz,
             "share_no_face": states[:, -1] * rate_hz,

@@ -205,6 +205,19 @@ def test_time_without_a_face_is_there_and_says_so(database: Database) -> None:
     assert table["share_no_face"].tolist() == pytest.approx([0.5, 1.0, 0.5, 1, 1, 1])
 
 
+def test_mostly_unseen_is_no_face_without_probabilities_and_mostly_seen_is_none(database: Database) -> None:
+    """No row says that there was no face and how it looked."""
+    faces = [(i, i / 10, [(1, "fear" if i < 6 else "anger", 0.7)] if i not in range(9, 16) else []) for i in range(20)]
+    run = store(database, [result(frame, time_s, seen) for frame, time_s, seen in faces])
+    table = resampled_timeline(database, run, 1.0)
+    assert table["label"].tolist() == ["fear", "no face"]
+    assert table["share_no_face"].tolist() == pytest.approx([0.1, 0.6])
+    assert table["p_fear"].isna().tolist() == [False, True]
+    mixed = resampled_timeline(database, run, 1.0, from_s=0.28, to_s=1.28)
+    assert mixed["share_no_face"].tolist() == pytest.approx([0.38])
+    assert mixed["label"].tolist() == ["fear"], "0.32 and 0.30 s of two expressions, 0.38 s unseen"
+
+
 def test_resampling_of_one_or_all_persons_is_the_same(database: Database) -> None:
     run = store(database, [each for i, each in enumerate(random_results(1200, 3, fps=30.0)) if i % 5])
     everybody = resampled_timeline(database, run, 7.0)
