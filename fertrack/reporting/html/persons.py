@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fertrack.storage.people.corrected_labels import CorrectedLabels
+    from fertrack.storage.queries.faces import FrameTimes
     from fertrack.storage.stored_run import StoredRun
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ class Person:
         name: ``Ada (P3)``, or ``P3`` without a name; empty if no person is recorded for the track.
         first_s: time of the first frame in which the person was seen.
         last_s: end of the last one.
-        visible_s: time during which the person was seen.
+        visible_s: time during which the person was seen, however short the breaks.
         frames: frames in which the person was seen.
         shares: share of that time per expression estimate, in ``EXPRESSIONS`` order.
         uncertain: share of that time in which no expression was certain enough.
@@ -102,7 +103,7 @@ def load_persons(run: StoredRun, config: ReportConfig) -> tuple[list[Person], fl
     episodes = ask_episodes(run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
     persons = ask_persons(run)
     found = persons_of(
-        persons, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s, given=run.corrections
+        persons, timeline, episodes, run.frames, gap_s=config.max_gap_s, interval_s=interval_s, given=run.corrections
     )
     for person in found:  # grouping loses what the answers say of themselves
         person.rows.attrs.update(timeline.attrs)
@@ -120,6 +121,7 @@ def persons_of(
     persons: pd.DataFrame,
     timeline: pd.DataFrame,
     episodes: pd.DataFrame,
+    frames: FrameTimes,
     *,
     gap_s: float,
     interval_s: float,
@@ -131,6 +133,7 @@ def persons_of(
         persons: as from ``storage.people.persons.persons``.
         timeline: as from ``storage.queries.timeline``, confirmed rows only.
         episodes: as from ``storage.queries.timeline.episodes``.
+        frames: those of the run.
         gap_s: longest time without a face that does not break a segment, seconds.
         interval_s: how long a frame is shown, seconds.
         given: labels that people gave.
@@ -145,6 +148,7 @@ def persons_of(
         rows = rows_of.get(track, timeline.iloc[:0])
         time_s = rows["time_s"].to_numpy(np.float64)
         seen = Segments.plain(np.full(len(rows), track, np.int64), time_s, time_s + interval_s).closed(gap_s)
+        shown_s, ends_s = frames.of(np.unique(rows["frame_index"].to_numpy(np.int64)))
         by_people = [face in corrected for face in zip(rows["frame_index"], rows["face_index"], strict=True)]
         given_s = time_s[np.array(by_people, np.bool_)]
         spans = Segments.plain(np.full(len(given_s), track, np.int64), given_s, given_s + interval_s)
@@ -155,7 +159,7 @@ def persons_of(
                 name=full_label(record["person"], record["number"]) if isinstance(record["person"], str) else "",
                 first_s=float(record["first_s"]),
                 last_s=float(record["last_s"]) + interval_s,
-                visible_s=float(seen.duration_s.sum()),
+                visible_s=float((ends_s - shown_s).sum()),
                 frames=int(record["frames"]),
                 shares={name: float(record[f"share_{name}"]) for name in EXPRESSIONS},
                 uncertain=float(record["share_uncertain"]),

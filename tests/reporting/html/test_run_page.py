@@ -29,7 +29,7 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import axes, charts, wording
 from fertrack.reporting.html.lines import thin_lines
 from fertrack.reporting.html.page import PLOTLY_FILE, PLOTLY_SHA256
-from fertrack.reporting.html.persons import persons_of
+from fertrack.reporting.html.persons import load_persons
 from fertrack.reporting.html.run_facts import notices, read_calibration, source_rows
 from fertrack.reporting.html.run_page import write_html
 from fertrack.storage.engine import Database, open_database
@@ -514,11 +514,19 @@ def test_hours_are_written_where_there_are_hours(db: Database, tmp_path: Path) -
 
 def test_a_slowly_sampled_video_is_not_torn_apart(db: Database) -> None:
     run = store_run(db, ScriptedRun([ScriptedPerson([(0, 20)])], frames=20, fps=1.0))
-    (person,) = persons_of(
-        queries.persons(db, run), queries.timeline(db, run), queries.episodes(db, run), gap_s=0.5, interval_s=1.0
-    )
+    with db.run(run) as stored:
+        (person,), _ = load_persons(stored, ReportConfig())
     assert len(person.seen) == len(person.episodes) == 1
     assert person.visible_s == pytest.approx(20.0)
+
+
+def test_a_short_break_breaks_no_bar_but_is_not_time_seen(db: Database) -> None:
+    """As ``stats`` counts it: 0.4 s behind somebody else are not seen, though one bar is drawn across."""
+    run = store_run(db, ScriptedRun([ScriptedPerson([(0, 2.0), (2.4, 4.0)])], frames=100, fps=25.0))
+    with db.run(run) as stored:
+        (person,), _ = load_persons(stored, ReportConfig())
+    assert len(person.seen) == 1
+    assert person.visible_s == pytest.approx(90 / 25)
 
 
 def test_long_names_are_shortened_on_the_axis_only(db: Database, tmp_path: Path) -> None:
