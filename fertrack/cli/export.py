@@ -87,23 +87,40 @@ def export(
 
 def import_labels(
     run: Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A CSV export with 'corrected' filled in.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A CSV export with 'corrected' filled in; or an ELAN, BORIS or Praat file."
+        ),
+    ],
     author: Annotated[str, typer.Option(metavar="NAME", help="Who gave the labels, where the file does not say.")] = "",
     add: Annotated[bool, typer.Option("--add", help="Keep earlier corrections of other faces.")] = False,
     clear: Annotated[
         bool, typer.Option("--clear", help="Remove earlier corrections even if FILE gives no label in their place.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Of ELAN, BORIS and Praat: also what agrees with the estimates.")
+    ] = False,
+    people: Annotated[
+        list[str] | None, typer.Option("--map", metavar="TIER=PERSON", help="Whom a tier or subject means.")
+    ] = None,
+    tier: Annotated[str, typer.Option(metavar="NAME", help="Only this tier, subject or observation.")] = "",
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Store the labels that a person wrote into the column 'corrected' of an exported CSV file.
+    """Store the labels that a person wrote into an exported CSV, ELAN, BORIS or Praat file.
 
     They are kept beside the estimates, and stand in their place in every later answer, export, report and video; with
     --uncorrected those show the estimates. 'fertrack evaluate corrections' compares the run with them, and 'fertrack
     models bias fit' learns class biases from them. A new import replaces the run's earlier corrections; a file without
-    a label for any of its faces is refused, and they stay.
+    a label for any of its faces is refused, and they stay. Of an ELAN, BORIS or Praat file only what the estimates do
+    not say already counts; with --all it is a coding of its own.
 
-    Example: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1'
+    Examples: fertrack import-labels last fertrack-out/run1.clip.faces.csv --author 'coder 1' ·
+    fertrack import-labels last clip.eaf --all --map Mother=P1
     """
+    from fertrack.cli.options import named_persons
+    from fertrack.imports.coding import has_tiers
+    from fertrack.imports.coding_labels import labels_of_coding
     from fertrack.reporting.exports.label_import import read_labels
     from fertrack.reporting.html.wording import plural
     from fertrack.storage.engine import open_database
@@ -111,21 +128,33 @@ def import_labels(
 
     if add and clear:
         raise typer.BadParameter("--add keeps earlier corrections, --clear removes them: give one of the two")
-    given = read_labels(file)
+    whom = named_persons(people)
+    tiers = has_tiers(file)
+    if not tiers and (everything or whom or tier):
+        raise typer.BadParameter(f"--all, --map and --tier are for ELAN, BORIS and Praat files, not for {file.name}")
     with open_database(db) as database:
+        if tiers:
+            given = labels_of_coding(database, run, file, tier=tier, people=whom, everything=everything, author=author)
+        else:
+            given = read_labels(file)
         report = store_corrections(database, run, given, author=author, add=add, clear=clear)
+    entry = "label" if tiers else "row"
     for label in report.unmatched[:_NAMED]:
         err_console().print(
-            f"note: row {label.row} matches no face of run {report.run}: {label.place}", markup=False, soft_wrap=True
+            f"note: {entry} {label.row} matches no face of run {report.run}: {label.place}",
+            markup=False,
+            soft_wrap=True,
         )
     if len(report.unmatched) > _NAMED:
-        more = plural(len(report.unmatched) - _NAMED, "more row matches", "more rows match")
+        more = plural(len(report.unmatched) - _NAMED, f"more {entry} matches", f"more {entry}s match")
         err_console().print(f"note: {more} no face", soft_wrap=True)
     if not report.faces and not report.replaced:
-        typer.echo(f"run {report.run}: no row of {file} has a label in 'corrected': nothing to import, nothing changed")
+        why = f"{file} says what the estimates say" if tiers else f"no row of {file} has a label in 'corrected'"
+        typer.echo(f"run {report.run}: {why}: nothing to import, nothing changed")
         return
+    unmatched = plural(len(report.unmatched), f"{entry} matches", f"{entry}s match")
     typer.echo(
         f"run {report.run}: {plural(report.labels, 'label')} read, {plural(report.faces, 'face')} corrected "
-        f"({report.changed} unlike the estimate), {plural(len(report.unmatched), 'row matches', 'rows match')} no "
-        f"face, {plural(report.replaced, 'earlier correction')} {'replaced' if report.faces else 'removed'}"
+        f"({report.changed} unlike the estimate), {unmatched} no face, "
+        f"{plural(report.replaced, 'earlier correction')} {'replaced' if report.faces else 'removed'}"
     )

@@ -32,6 +32,7 @@ __all__ = [
     "Uncorrected",
     "calibration_source",
     "episode_rule",
+    "named_persons",
     "seconds",
     "settings_from",
 ]
@@ -146,6 +147,17 @@ def episode_rule(min_duration_s: float | None, max_gap_s: float | None) -> Episo
     if max_gap_s is not None:
         rule["max_gap_s"] = max_gap_s
     return rule
+
+
+def named_persons(pairs: list[str] | None) -> dict[str, str]:
+    """Persons of ``--map TIER=PERSON``, by tier or subject."""
+    found = {}
+    for text in pairs or ():
+        name, equals, person = text.rpartition("=")
+        if not equals or not person.strip():
+            raise typer.BadParameter(f"{text!r} must be a tier and a person, such as Mother=P1", param_hint="--map")
+        found[name.strip()] = person.strip()
+    return found
 
 
 def settings_from(

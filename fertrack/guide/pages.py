@@ -24,6 +24,7 @@ TOPICS = (
     "rights",
     "numbers",
     "exports",
+    "codings",
     "improve",
     "accuracy",
     "training",

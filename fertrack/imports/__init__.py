@@ -14,4 +14,6 @@ Reading order::
     praat          Praat
     boris_coding   BORIS: projects and exported tables
     webvtt         subtitles
+    coding         people's coding of what each person shows
+    coding_labels  the same as labels of faces
 """

@@ -2,13 +2,14 @@
 
 A state behaviour is a stretch between two of its events of one subject; one that is never stopped is refused. Subjects
 are tiers. Tables: "tabular events" (Time, Behavior, Behavior type, Subject) and "aggregated events" (Start (s), Stop
-(s), Behavior, Subject), tab- or comma-separated. A project of several observations needs the name of one.
+(s), Behavior, Subject), tab- or comma-separated. A project or table of several observations needs the name of one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,7 @@ def read(path: Path, observation: str = "") -> list[Event]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, "a BORIS project", f"{type(error).__name__}: {error}") from error
     if not observation and len(observations) > 1:
-        named = ", ".join(repr(name) for name in list(observations)[:10])
-        raise TableError(f"{path} has {len(observations)} observations: name one with --tier; there are {named}")
+        raise _several(path, list(observations))
     if observation and observation not in observations:
         named = ", ".join(repr(name) for name in list(observations)[:10])
         raise TableError(f"{path} has no observation {observation!r}: there are {named or 'none'}")
@@ -60,13 +60,28 @@ def read(path: Path, observation: str = "") -> list[Event]:
     return _paired(path, rows, states)
 
 
-def read_table_of_events(path: Path) -> list[Event]:
+def read_table_of_events(path: Path, tier: str = "") -> list[Event]:
     """The events of a table that BORIS exported, in order of time.
 
+    Args:
+        path: the file.
+        tier: the observation to read, or the only subject.
+
     Raises:
-        TableError: the file cannot be read, rows of it are wrong, or events do not pair; it names them.
+        TableError: the file cannot be read, has several observations and none was named, nobody is called so, rows of
+            it are wrong, or events do not pair; it names them.
     """
     table = read_table(path)
+    observations = list(dict.fromkeys(row.text("observation id") for row in table.rows))
+    if tier in observations:
+        table = replace(table, rows=tuple(row for row in table.rows if row.text("observation id") == tier))
+    elif len(observations) > 1:
+        raise _several(path, observations)
+    elif tier and tier not in (subjects := {row.text("subject") for row in table.rows}):
+        there = ", ".join(sorted(map(repr, subjects))[:20])
+        raise TableError(f"{path} has no observation and no subject {tier!r}: there are {there or 'none'}")
+    elif tier:
+        table = replace(table, rows=tuple(row for row in table.rows if row.text("subject") == tier))
     if set(table.columns) >= _AGGREGATED:
         events = parse_rows(table, _aggregated)
         return sorted(events, key=lambda event: event.time_s)
@@ -82,12 +97,21 @@ def read_table_of_events(path: Path) -> list[Event]:
     return _paired(path, parse_rows(table, single), states)
 
 
+def _several(path: Path, observations: Sequence[str]) -> TableError:
+    named = ", ".join(repr(name) for name in observations[:10])
+    return TableError(f"{path} has {len(observations)} observations: name one with --tier; there are {named}")
+
+
 def _aggregated(row: Row) -> Event:
     begin_s, end_s = row.seconds("start (s)"), row.seconds("stop (s)")
     if begin_s is None:
         raise ValueError("an event needs a start")
     lasting = end_s if end_s is not None and end_s > begin_s else None
-    return checked(Event(row.number, begin_s, lasting, row.text("behavior"), tier=row.text("subject")))
+    return checked(Event(row.number, begin_s, lasting, row.text("behavior"), tier=_subject(row.text("subject"))))
+
+
+def _subject(name: str) -> str:
+    return "" if name == "No focal subject" else name  # BORIS's name of nobody
 
 
 def _paired(path: Path, rows: Iterable[tuple[int, float, str, str, str]], states: set[str]) -> list[Event]:
@@ -95,7 +119,7 @@ def _paired(path: Path, rows: Iterable[tuple[int, float, str, str, str]], states
     begun: dict[tuple[str, str], tuple[int, float, str]] = {}
     events, mistakes = [], []
     for number, time_s, subject, behaviour, comment in sorted(rows, key=lambda row: row[1]):
-        subject = "" if subject == "No focal subject" else subject  # noqa: PLW2901  # BORIS's name of nobody
+        subject = _subject(subject)  # noqa: PLW2901
         try:
             if behaviour not in states:
                 events.append(checked(Event(number, time_s, None, behaviour, comment, subject)))

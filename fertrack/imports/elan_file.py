@@ -1,5 +1,7 @@
 """Annotations of an ELAN file (``.eaf``): every annotation with times of its own, ``tier`` is its tier.
 
+A tier's annotator is the ``author`` of its annotations, its participant their ``participant``.
+
 Annotations that refer to others (translations, glosses) take the times of those. Format: ELAN's EAF schema 2.7 to 3.0.
 """
 
@@ -35,19 +37,20 @@ def read(path: Path) -> list[Event]:
             begin_s, end_s = slots.get(annotation.get("TIME_SLOT_REF1")), slots.get(annotation.get("TIME_SLOT_REF2"))
             if begin_s is not None and end_s is not None:
                 times[annotation.get("ANNOTATION_ID", "")] = (begin_s, end_s)
-                found.append((annotation, tier.get("TIER_ID", ""), begin_s, end_s))
+                found.append((annotation, tier, begin_s, end_s))
     for tier in root.iter("TIER"):
         for annotation in tier.iter("REF_ANNOTATION"):
             span_s = times.get(annotation.get("ANNOTATION_REF", ""))
             if span_s is not None:
-                found.append((annotation, tier.get("TIER_ID", ""), *span_s))
+                found.append((annotation, tier, *span_s))
     events, mistakes = [], []
-    for row, (annotation, name, begin_s, end_s) in enumerate(found, start=1):
+    for row, (annotation, tier, begin_s, end_s) in enumerate(found, start=1):
         label = " ".join((annotation.findtext("ANNOTATION_VALUE") or "").split())
         if not label:
             continue
         try:
-            events.append(checked(Event(row, begin_s, end_s, label, tier=name)))
+            name, author, participant = (tier.get(key, "") for key in ("TIER_ID", "ANNOTATOR", "PARTICIPANT"))
+            events.append(checked(Event(row, begin_s, end_s, label, "", name, author, participant)))
         except ValueError as error:
             mistakes.append((row, str(error)))
     if mistakes:

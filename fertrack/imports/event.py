@@ -26,6 +26,8 @@ class Event:
         label: what it is called.
         note: whatever else the file says of it.
         tier: tier, stream or subject that it belongs to; empty if the file has none.
+        author: who wrote it, where the file says so of each tier.
+        participant: whom the tier is about, where the file says so beside the tier's name.
     """
 
     row: int
@@ -34,6 +36,8 @@ class Event:
     label: str
     note: str = ""
     tier: str = ""
+    author: str = ""
+    participant: str = ""
 
 
 def checked(event: Event) -> Event:

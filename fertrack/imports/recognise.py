@@ -66,7 +66,7 @@ def read_events(
         file_format: one of ``FORMATS``; recognised if empty.
         columns: name in the file: name of ours, for tables of any other kind; see ``imports.marker_table``. Of BIDS
             and PsychoPy tables, only which column is the label.
-        tier: only events of this tier, stream or subject; of a BORIS project with several observations, the one to
+        tier: only events of this tier, stream or subject; of BORIS files with several observations, the one to
             read.
 
     Raises:
@@ -84,10 +84,11 @@ def read_events(
         return marker_table.read(path, columns)
     if chosen == "boris" and path.suffix.lower() == ".boris":
         return boris_coding.read(path, tier)
+    if chosen == "boris":
+        return boris_coding.read_table_of_events(path, tier)
     readers: dict[str, Callable[[Path], list[Event]]] = {
         "bids": partial(bids_events.read, label_column=label_column),
         "psychopy": partial(psychopy.read, label_column=label_column),
-        "boris": boris_coding.read_table_of_events,
         "eaf": elan_file.read,
         "textgrid": praat.read,
         "webvtt": webvtt.read,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class PersonContent:
     """A person and what they show.
 
     Attributes:
-        name: given name; ``ID 2`` where there is none.
+        name: given name; ``ID 2`` where there is none; ``Ana (ID 2)`` where several have that name.
         track: ID of the person's first track.
         tracks: IDs of all their tracks.
         segments: in order of time, never overlapping.
@@ -124,6 +125,8 @@ def run_content(chosen: Selection) -> RunContent:
         int(row["track"]): " ".join(row["person"].split()) if isinstance(row["person"], str) else f"ID {row['track']}"
         for row in named.to_dict("records")
     }
+    shared = {name for name, count in Counter(names.values()).items() if count > 1}
+    names = {first: f"{name} (ID {first})" if name in shared else name for first, name in names.items()}
     segments: dict[int, list[Segment]] = {first: [] for first in names}
     for row in episodes.sort_values("onset_s", kind="stable").to_dict("records"):
         onset_s, offset_s = float(row["onset_s"]), float(row["offset_s"])
