@@ -114,7 +114,7 @@ def delete_markers(
     label: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only those of this name.")] = None,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Delete the markers of a run, or those of one name."""
+    """Delete markers of a run."""
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.markers import delete_markers as delete
 

@@ -2,8 +2,9 @@
 
 Reading order::
 
-    config     options of reports and episodes
-    html/      the HTML report
-    exports/   files for other programs
-    notebook/  tables and charts in notebooks
+    config        options of reports and episodes
+    html/         the HTML report
+    exports/      files for other programs
+    notebook/     tables and charts in notebooks
+    epoch_figure  means around markers as a picture
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fertrack.errors import FertrackError, ReportError, reason_of
+from fertrack.errors import FertrackError, ReportError, StorageError, reason_of
+from fertrack.reporting.epoch_figure import figure_of_run
 from fertrack.reporting.exports.csv_export import write_csv
 from fertrack.reporting.exports.registry import MULTI_FILE, export_run
 from fertrack.reporting.html.comparison import write_comparison
@@ -15,6 +16,7 @@ from fertrack.storage.stored_run import StoredRun
 from fertrack.storage.written_files import (
     Comparison,
     CsvTable,
+    EpochFigure,
     Export,
     OutputFile,
     Report,
@@ -110,6 +112,12 @@ def _write_again(database: Database, file: OutputFile) -> list[str]:
             only=file.path.name if made.format in MULTI_FILE else "",
         )
         if not written:  # it was about the person alone
+            file.path.unlink()
+            forget_output(database, file.id)
+    elif isinstance(made, EpochFigure):
+        try:
+            figure_of_run(database, run, file.path, made, overwrite=True)
+        except StorageError:  # it was about the person alone, or nothing readable is left
             file.path.unlink()
             forget_output(database, file.id)
     return []

@@ -21,6 +21,7 @@ from fertrack.errors import ConfigError, StorageError
 from fertrack.reporting.config import ReportConfig
 from fertrack.sinks.config import VideoOutputConfig
 from fertrack.storage.engine import Database
+from fertrack.storage.queries.epochs import EpochRule
 from fertrack.storage.rights_models import Output
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "CsvTable",
     "DatabaseCopy",
     "DrawnVideo",
+    "EpochFigure",
     "Export",
     "LiveVideo",
     "Made",
@@ -134,6 +136,17 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochFigure:
+    """A figure of epochs; its attributes are the arguments of ``storage.queries.epochs.epochs``."""
+
+    rule: EpochRule = field(default_factory=EpochRule)
+    marker: str | None = None
+    by: str | None = None
+    who: str | None = None
+    expression: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PersonFolder:
     """A folder with what is held about one person, whose tracks in the run these are."""
 
@@ -145,7 +158,7 @@ class DatabaseCopy:
     """A copy of the whole database; belongs to no run."""
 
 
-Made = DrawnVideo | LiveVideo | Report | Comparison | CsvTable | Export | PersonFolder | DatabaseCopy
+Made = DrawnVideo | LiveVideo | Report | Comparison | CsvTable | Export | EpochFigure | PersonFolder | DatabaseCopy
 
 _KINDS: dict[type[Made], str] = {
     DrawnVideo: "video",
@@ -154,6 +167,7 @@ _KINDS: dict[type[Made], str] = {
     Comparison: "comparison",
     CsvTable: "csv",
     Export: "export",
+    EpochFigure: "figure",
     PersonFolder: "person",
     DatabaseCopy: "backup",
 }
@@ -191,7 +205,7 @@ class OutputFile:
 
     @property
     def kind(self) -> str:
-        """Kind of file, in one word: "video", "report", "comparison", "csv", "export", "person" or "backup"."""
+        """Kind of file, in one word: video, report, comparison, csv, export, figure, person or backup."""
         return _KINDS[type(self.made)]
 
     @property
@@ -202,7 +216,7 @@ class OutputFile:
     @property
     def is_rewritten(self) -> bool:
         """Whether it is written again from the database when somebody is erased: reports and exports."""
-        return isinstance(self.made, Report | Comparison | CsvTable | Export)
+        return isinstance(self.made, Report | Comparison | CsvTable | Export | EpochFigure)
 
     @property
     def is_there(self) -> bool:

@@ -25,6 +25,7 @@ Reading order::
     moments          moments at which conditions hold
     markers          named moments, imported from CSV
     conditions       conditions from markers: shares and transitions by condition
+    epochs           probabilities around markers, trial by trial
     latency          reaction times after markers
     synchrony        two persons compared over time
     resample         timelines at an even rate

@@ -91,12 +91,13 @@ class Conditions:
         return rows.select(rows.group == condition)
 
 
-def condition_markers(run: StoredRun | AllRuns, by: str) -> list[ConditionMarker]:
+def condition_markers(run: StoredRun | AllRuns, by: str, *, named: bool = False) -> list[ConditionMarker]:
     """Markers of one run, or of all, each with its condition; by run, then by time.
 
     Args:
         run: one run, or all: see ``Database.runs``.
         by: name of the column, such as ``trial_type``; ``label`` for the markers' own names.
+        named: take the markers' own names, whatever their columns are called.
 
     Raises:
         StorageError: no marker has such a column; it names those that there are.
@@ -108,7 +109,7 @@ def condition_markers(run: StoredRun | AllRuns, by: str) -> list[ConditionMarker
         where = f"run {run.number}"
     rows = run.connection.execute(statement.order_by(Marker.run_id, Marker.time_s, Marker.id)).all()
     asked = by.strip().lower()
-    columns = [_columns(row.note) for row in rows]
+    columns = [{} if named else _columns(row.note) for row in rows]
     known = dict.fromkeys(name for each in columns for name in each)
     by_name = asked == _NAME and asked not in known
     if not rows or (asked not in known and not by_name):
