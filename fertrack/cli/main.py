@@ -50,6 +50,7 @@ app = typer.Typer(
 for room in (process, live, query, report, answers, render, export, diagnose, setup, guide):
     room.register(app)
 person_rights.register(person.app)
+markers.register(stats.app)
 for name, group in {
     "stats": stats,
     "markers": markers,

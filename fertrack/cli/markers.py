@@ -1,4 +1,4 @@
-"""``fertrack markers``: named times of a run, such as stimuli."""
+"""``fertrack markers``: named times of a run, such as stimuli; and ``fertrack stats epochs`` around them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Database, Format, OutputFormat, Run
-from fertrack.cli.output import err_console, frame_to
+from fertrack.cli.options import DEFAULT_DB, By, Database, Format, OnlyPerson, OutputFormat, Run, Runs, Uncorrected
+from fertrack.cli.output import err_console, frame_to, misuse, note_corrections, print_answer
 
-__all__ = ["app"]
+__all__ = ["app", "register"]
 
 app = typer.Typer(help="Named times of a run, such as stimuli: import, list, delete.", no_args_is_help=True)
+
+
+def register(stats: typer.Typer) -> None:
+    """Add this module's command to ``fertrack stats``."""
+    stats.command("epochs")(epochs)
 
 
 class MarkerFormat(StrEnum):
@@ -120,6 +125,67 @@ def delete_markers(
 
     with open_database(db) as database:
         typer.echo(f"{delete(database, run, label=label)} markers deleted")
+
+
+def epochs(
+    run: Runs,
+    marker: Annotated[str | None, typer.Option(metavar="NAME", help="Only around markers of this name.")] = None,
+    from_s: Annotated[float, typer.Option("--from", metavar="S", help="Beginning, seconds from the marker.")] = -1.0,
+    to_s: Annotated[float, typer.Option("--to", metavar="S", help="End, seconds from the marker.")] = 4.0,
+    baseline: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="S S", help="Subtract each trial's mean from here to there, such as -1 0."),
+    ] = None,
+    by: By = None,
+    person: OnlyPerson = None,
+    expression: Annotated[str | None, typer.Option(help="Only this expression.")] = None,
+    rate_hz: Annotated[float, typer.Option("--rate", metavar="HZ", help="Values per second.")] = 10.0,
+    smoothed: Annotated[
+        bool, typer.Option("--smoothed", help="Smoothed probabilities instead of each frame's own; they lag.")
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the means by condition: .svg, .png, .pdf or .html.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a figure of that name.")] = False,
+    uncorrected: Uncorrected = False,
+    output_format: OutputFormat = Format.TABLE,
+    db: Database = DEFAULT_DB,
+) -> None:
+    """Average probabilities around markers, by condition.
+
+    CSV and JSON have a row per person, trial, time and expression; the table has, for each condition, the mean from the
+    marker on across trials, with its 95 % t interval. Time in which a face could not be read is missing.
+
+    Examples: fertrack stats epochs last --marker stimulus --baseline -1 0 --figure epochs.svg ·
+    fertrack stats epochs last --by trial_type --from -0.5 --to 2 --format csv
+    """
+    from fertrack.reporting.epoch_figure import figure_of_run
+    from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.epochs import EpochRule, epoch_means
+    from fertrack.storage.queries.epochs import epochs as ask_epochs
+    from fertrack.storage.stored_run import StoredRun
+    from fertrack.storage.written_files import EpochFigure
+
+    with open_database(db, corrected=not uncorrected) as database, misuse():
+        rule = EpochRule(from_s, to_s, rate_hz, baseline, smoothed)
+        with database.runs(run) as stored:
+            if figure is not None and not isinstance(stored, StoredRun):
+                raise ValueError("--figure draws one run: name it instead of 'all'")
+            table = ask_epochs(stored, marker, rule, by=by, who=person, expression=expression)
+            number = stored.number
+        if figure is not None:
+            asked = EpochFigure(rule, marker, by, person, expression)
+            figure_of_run(database, int(number), figure, asked, overwrite=overwrite)
+            err_console().print(f"{figure}", soft_wrap=True)
+    attrs = dict(table.attrs)
+    if output_format is Format.TABLE:
+        table = epoch_means(table, after_only=True)
+    print_answer(table, output_format)
+    trials = "1 marker" if attrs["trials"] == 1 else f"{attrs['trials']} markers"
+    err_console().print(
+        f"{trials}; {100.0 * attrs['missing']:.1f} % of the values are missing: no face, not readable, or not filmed"
+    )
+    note_corrections(attrs["corrected"], attrs["run"])
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, str]:
