@@ -138,7 +138,7 @@ def process_planned(
     """Run one planned video through a pipeline that is already built (see ``process_video``).
 
     With a ``relinker``, tracks are linked to persons at the end. The annotated video is drawn before that is known,
-    with track IDs; ``fertrack.render`` draws it again with persons.
+    each track as a person; where somebody came back, ``fertrack.render`` draws it again.
     """
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
     record = run_record(settings, pipeline)

@@ -1,8 +1,8 @@
 """Draws a stored run's video again, from the database and the source video, without any network.
 
-The video that a run writes while it analyses can only show track IDs. Here persons are known: every track of a person
-is drawn in the colour of the person's first one, with the person's name or ``P3``; ``ID 5`` stays where a track is
-nobody's. Boxes are the detections' own.
+Every track of a person is drawn in the person's colour, with the name or ``P3``; ``ID 5`` stays where a track is
+nobody's. A run draws its own video while it analyses, each track as a person; where linking finds out that somebody
+came back, that video is drawn again in this way. Boxes are the detections' own.
 
 Faces can be made unrecognisable on the way: everybody's (``anonymise``), or those of some persons. In a run from which
 somebody has been erased, whoever has no rows is hidden always: see ``fertrack.anonymise.anonymiser``.
@@ -153,7 +153,8 @@ def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, DrawnVideo]:
         trusted=asked.detector,
     )
     labels = _labels(run.subjects, visible if anonymise else None) if asked.persons else {}
-    sink = AnnotatedVideoSink(asked.path, frames.info, config, overwrite=asked.overwrite, names=labels)
+    numbers = run.subjects.person_numbers() if asked.persons else {}
+    sink = AnnotatedVideoSink(asked.path, frames.info, config, overwrite=asked.overwrite, names=labels, numbers=numbers)
     drawn, total = 0, facts.summary.frames
     results = stored_results(run)
     result = next(results, None)
@@ -163,9 +164,9 @@ def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, DrawnVideo]:
                 break
             if frame.index != result.frame_index:  # the run lost this one, or another program reads the file
                 continue
-            shown = _without(result, first_track, asked.without)
+            shown = _shown(result, first_track, asked.without)
             image = hider.hide(frame.image, frame.timestamp_s) if hider else frame.image
-            sink.write(_as_persons(shown, first_track) if asked.persons else shown, image)
+            sink.write(shown, image)
             drawn += 1
             result = next(results, None)
             if asked.on_progress:
@@ -182,7 +183,7 @@ def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, DrawnVideo]:
         )
     if result is not None:
         notes.append(f"only {drawn} of {total} frames were drawn: {location} is not the video that was analysed")
-    made = DrawnVideo(config, asked.persons, anonymise, clear=tuple(sorted(visible)), frames=drawn)
+    made = DrawnVideo(config, asked.persons, anonymise, clear=tuple(sorted(visible)), frames=drawn, own_ids=True)
     return RenderResult(asked.path, drawn, time.perf_counter() - started, tuple(notes)), made
 
 
@@ -201,24 +202,19 @@ def _as_the_run(settings: Settings) -> VideoOutputConfig:
 
 def _labels(subjects: Subjects, named: Collection[int] | None) -> dict[int, str]:
     """Labels of the persons, by track: names, or ``P3`` where they are not among those who may be named."""
-    names = subjects.full_labels()
+    names = subjects.labels()
     if named is None:
         return names
     first_track, numbers = subjects.first_tracks(), subjects.numbers()
     return {track: name if first_track[track] in named else numbers[track] for track, name in names.items()}
 
 
-def _without(result: FrameResult, first_track: Mapping[int, int], hidden: Collection[int]) -> FrameResult:
-    """The result with the tracks of some persons removed, so that they are not drawn."""
-    if not hidden:
-        return result
-    ids = [UNCONFIRMED if first_track.get(track) in hidden else track for track in result.track_ids.tolist()]
-    return replace(result, track_ids=np.array(ids, np.int64))
-
-
-def _as_persons(result: FrameResult, first_track: Mapping[int, int]) -> FrameResult:
-    """The result with each track replaced by the first one of its person, by which it is coloured and named."""
-    ids = [first_track.get(track, UNCONFIRMED) for track in result.track_ids.tolist()]
+def _shown(result: FrameResult, first_track: Mapping[int, int], hidden: Collection[int]) -> FrameResult:
+    """The result with the tracks removed that are not drawn: those of some persons, and those that are not stored."""
+    ids = [
+        track if first_track.get(track, UNCONFIRMED) not in {UNCONFIRMED, *hidden} else UNCONFIRMED
+        for track in result.track_ids.tolist()
+    ]
     return replace(result, track_ids=np.array(ids, np.int64))
 
 

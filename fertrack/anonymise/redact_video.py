@@ -70,6 +70,8 @@ def overwrite_video(
     size = facts.info.width, facts.info.height
     around = (_AROUND_LIVE, _WIDER_LIVE) if recording else (_AROUND, _WIDER)
     labels = _Labels(run, people, size=size, persons=persons, font=config.font, around=around)
+    if persons and drawn.own_ids:
+        labels.use_own_ids()
     if recording:
         labels.spread(recording.shown_alike, run.subjects.full_labels())
     offset_s = recording.offset_s if recording else None
@@ -116,6 +118,7 @@ class _Labels:
         around: tuple[float, float],
     ) -> None:
         first_track = run.subjects.first_tracks()
+        self._run = run
         self._tracks = set(people) if persons else {track for track, first in first_track.items() if first in people}
         self._first_track = first_track if persons else {}
         self._names = run.subjects.full_labels() if persons else {}
@@ -124,6 +127,12 @@ class _Labels:
         self._result = next(self._results, None)
         self._rects: Float64Array = np.empty((0, 4))
         self.first_s = self.last_s = self._result.timestamp_s if self._result else 0.0
+
+    def use_own_ids(self) -> None:
+        """Expect labels in the order of the tracks' own IDs, and short names, as videos are drawn now."""
+        people, self._names = self._tracks, self._run.subjects.labels()
+        self._tracks = {track for track, first in self._first_track.items() if first in people}
+        self._first_track = {}
 
     def spread(self, shown_alike: Iterable[Collection[int]], names: Mapping[int, str]) -> None:
         """Redact also the labels of others who were shown as one of the people, and with their name.

@@ -104,6 +104,8 @@ def print_answer(table: pd.DataFrame, output_format: str, coverage: dict[str, fl
     if table.empty:
         err_console().print("nothing found: no rows answer this")
         return
+    if "person" in table:  # people are told by one name; machines get the track too
+        table = table.drop(columns="track", errors="ignore")
     frame_to(table.head(_ANSWER_ROWS), output_format)
     if len(table) > _ANSWER_ROWS:
         err_console().print(f"{_ANSWER_ROWS} of {len(table)} rows shown: --format csv prints all of them")

@@ -265,8 +265,7 @@ def _print_result(location: str, result: ProcessResult, persons: list[dict[Hasha
         shares = [str(column) for column in persons[0] if str(column).startswith("share_")]
         rows = [
             (
-                row["person"] if isinstance(row["person"], str) else "",
-                row["track_ids"],
+                row["person"] if isinstance(row["person"], str) else f"ID {row['track']}",
                 row["first_s"],
                 row["last_s"],
                 row["frames"],
@@ -278,13 +277,8 @@ def _print_result(location: str, result: ProcessResult, persons: list[dict[Hasha
             )
             for row in persons
         ]
-        columns = ["person", "ID", "first_s", "last_s", "frames", "expression estimates, share of time"]
+        columns = ["person", "first_s", "last_s", "frames", "expression estimates, share of time"]
         print_table(columns, rows, title=Path(location).name)
-        if result.video_path and any(len(row["track_ids"]) > 1 for row in persons):
-            command = f"fertrack render {result.run}{_db_option(result)}"
-            console.print(
-                f"note: the annotated video shows IDs; '{command}' draws persons", markup=False, soft_wrap=True
-            )
         typer.echo("")
     facts: list[tuple[str, Any]] = [
         ("run", f"{result.run} ({summary.status})"),

@@ -141,7 +141,9 @@ def timeline(
         err_console().print(coverage_sentence(covered))
         note_corrections(corrected, facts.id)
         return
-    rows = rows[["time_s", "frame_index", "track", "person", "label", "probability"]]
+    rows = rows[["time_s", "frame_index", "person", "label", "probability"]].assign(
+        person=rows["person"].fillna("ID " + rows["track"].astype(str))
+    )
     rows = rows.rename(columns={"frame_index": "frame"})
     title = f"{facts.source_name}, run {facts.id}, from {database.name}"
     frame_to(rows.head(_TABLE_ROWS), output_format, title=title)

@@ -35,7 +35,7 @@ def render(
         bool | None,
         typer.Option(
             "--anonymise/--no-anonymise",
-            help="Make every face unrecognisable; IDs and labels stay, names do not. [default: as the run]",
+            help="Make every face unrecognisable; P1 and labels stay, names do not. [default: as the run]",
         ),
     ] = None,
     clear: Annotated[
@@ -54,7 +54,7 @@ def render(
     uncorrected: Uncorrected = False,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Draw the video of a stored run again, with persons instead of track IDs, or anonymised; analyses nothing.
+    """Draw the video of a stored run again, with its persons' names of now, or anonymised; analyses nothing.
 
     Examples: fertrack person rename last P1 Ann && fertrack render last -o ann.mp4 ·
     fertrack render last --anonymise --except P2

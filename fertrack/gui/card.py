@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QPushButto
 from fertrack.gui.chart import Chart
 from fertrack.gui.figures import estimate
 from fertrack.gui.theme import Theme
+from fertrack.imaging.palette import person_colour
 from fertrack.live.state import LivePerson
 from fertrack.storage.people.plain_text import MAX_NAME
 
@@ -61,6 +62,7 @@ class PersonCard(QFrame):
         """Show this."""
         self._person = person.person
         self.name.setText(person.name)
+        self.name.setStyleSheet(f"border-left: 6px solid {person_colour(person.person)}; padding-left: 6px;")
         self.rename.setAccessibleName(f"Rename {person.name}")
         self.estimate.setText(estimate(person, now_s))
         self.estimate.setAccessibleName(f"Expression estimate: {self.estimate.text()}")

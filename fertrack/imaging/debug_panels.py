@@ -14,7 +14,7 @@ from fertrack.imaging.alignment import align_with_landmarks
 from fertrack.imaging.geometry import eye_distance_px, eye_line_angle_deg, eye_mouth_distance_px
 from fertrack.imaging.label_layout import Rect
 from fertrack.imaging.text import BUILT_IN_FONT, Colour, TextWriter, contrasting, line_height_px, visual_order
-from fertrack.imaging.track_labels import NO_NAMES, label_text, track_colour
+from fertrack.imaging.track_labels import NO_NAMES, NO_NUMBERS, label_text, person_bgr
 from fertrack.types import EXPRESSIONS, UNCONFIRMED, FloatArray, FrameResult, Image
 
 __all__ = ["CROP_PX", "DebugOverlay", "DebugPanels"]
@@ -42,8 +42,8 @@ class _Card:
     """Content of one person's card.
 
     Attributes:
-        title: what the label beside the face says.
-        colour: the track's.
+        title: what the label beside the face says, and the track's ID.
+        colour: the person's.
         crop: uint8 (224, 224, 3), BGR, the aligned face.
         points: float32 (5, 2), the landmarks in the crop, px.
         measures: three lines: the eye line's angle in the frame, the two ratios in the crop.
@@ -107,6 +107,7 @@ class DebugOverlay:
         result: FrameResult,
         *,
         names: Mapping[int, str] = NO_NAMES,
+        numbers: Mapping[int, int] = NO_NUMBERS,
         font: str = BUILT_IN_FONT,
     ) -> DebugPanels:
         """Take note of a frame's times and lay out its panels. Call once per frame, before it is drawn on.
@@ -115,6 +116,7 @@ class DebugOverlay:
             image: uint8 (H, W, 3), BGR, as it is in the video.
             result: what is known of this frame.
             names: as in ``draw_result``.
+            numbers: as in ``draw_result``.
             font: as in ``draw_result``.
         """
         height, width = image.shape[:2]
@@ -135,7 +137,7 @@ class DebugOverlay:
             panels.more = (rest, (left, bottom, slots[-1][2], min(height, bottom + round(1.6 * text_px))))
             panels.rects.append(panels.more[1])
         shown = rows[: len(slots)]
-        panels.cards = list(zip(slots, _cards(image, result, shown, names), strict=False))
+        panels.cards = list(zip(slots, _cards(image, result, shown, names, numbers), strict=False))
         panels.rects += [rect for rect, _ in panels.cards]
         return panels
 
@@ -151,7 +153,9 @@ class DebugOverlay:
         )
 
 
-def _cards(image: Image, result: FrameResult, rows: Sequence[int], names: Mapping[int, str]) -> list[_Card]:
+def _cards(
+    image: Image, result: FrameResult, rows: Sequence[int], names: Mapping[int, str], numbers: Mapping[int, int]
+) -> list[_Card]:
     landmarks = result.faces.detections.landmarks[list(rows)]
     crops, points = align_with_landmarks(image, landmarks, size=CROP_PX)
     angles_deg = eye_line_angle_deg(landmarks)
@@ -161,8 +165,8 @@ def _cards(image: Image, result: FrameResult, rows: Sequence[int], names: Mappin
         track_id = int(result.track_ids[row])
         cards.append(
             _Card(
-                title=visual_order(label_text(result, row, names)),
-                colour=track_colour(track_id),
+                title=visual_order(_title(result, row, names)),
+                colour=person_bgr(numbers.get(track_id, track_id)),
                 crop=crops[i],
                 points=points[i],
                 measures=(
@@ -175,6 +179,12 @@ def _cards(image: Image, result: FrameResult, rows: Sequence[int], names: Mappin
             )
         )
     return cards
+
+
+def _title(result: FrameResult, row: int, names: Mapping[int, str]) -> str:
+    """The label beside the face; with the track's ID where that says a name."""
+    text, track = label_text(result, row, names), f"ID {result.track_ids[row]}"
+    return text if text.startswith(track) else f"{text} ({track})"
 
 
 def _number(value: float, form: str) -> str:

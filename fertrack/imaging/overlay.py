@@ -16,7 +16,7 @@ import numpy as np
 from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.label_layout import LabelLayout, Rect
 from fertrack.imaging.text import BUILT_IN_FONT, Colour, TextWriter, contrasting, visual_order
-from fertrack.imaging.track_labels import NO_NAMES, label_text, track_colour
+from fertrack.imaging.track_labels import NO_NAMES, NO_NUMBERS, label_text, person_bgr
 from fertrack.types import UNCONFIRMED, FrameResult, Image
 
 __all__ = ["draw_result", "label_places"]
@@ -42,19 +42,21 @@ def draw_result(
     result: FrameResult,
     *,
     names: Mapping[int, str] = NO_NAMES,
+    numbers: Mapping[int, int] = NO_NUMBERS,
     debug: DebugOverlay | None = None,
     font: str = BUILT_IN_FONT,
 ) -> None:
-    """Draw a frame's confirmed faces: a box in the track's colour and a label such as ``ID 3 happiness 0.82``.
+    """Draw a frame's confirmed faces: a box in the person's colour and a label such as ``P3 happiness 0.82``.
 
     The number is the smoothed probability of the named expression. A face whose expression is uncertain gets a dashed
-    box and a grey label, ``ID 3 uncertain 0.34``, with the probability of the best expression. Faces of no confirmed
+    box and a grey label, ``P3 uncertain 0.34``, with the probability of the best expression. Faces of no confirmed
     track are not drawn.
 
     Args:
         image: uint8 (H, W, 3), BGR, writable: drawn on in place.
         result: what is known of this frame; boxes in px of ``image``.
         names: names to be shown instead of ``ID n``, by track ID; any script that the font has.
+        numbers: numbers of persons, by track ID, whose colours are drawn; the ID itself where there is none.
         debug: adds its panels, and takes note of this frame's times.
         font: ``"sans"`` (built in) or the path of a TrueType file.
 
@@ -65,8 +67,8 @@ def draw_result(
     _check_canvas(image)
     height, width = image.shape[:2]
     # Panels show faces as they are in the video, so they are made before anything is drawn.
-    panels = debug.prepare(image, result, names=names, font=font) if debug is not None else None
-    rows = _drawable_rows(result, width, height)
+    panels = debug.prepare(image, result, names=names, numbers=numbers, font=font) if debug is not None else None
+    rows = _drawable_rows(result, width, height, numbers)
     line_px = max(2, round(min(width, height) / 300))
     for row in rows:
         if row.is_uncertain:
@@ -89,7 +91,7 @@ def _check_canvas(image: Image) -> None:
         raise ValueError("image must be writable: draw on a copy of the frame")
 
 
-def _drawable_rows(result: FrameResult, width: int, height: int) -> list[_Row]:
+def _drawable_rows(result: FrameResult, width: int, height: int, numbers: Mapping[int, int] = NO_NUMBERS) -> list[_Row]:
     """The confirmed faces that touch the frame, in the order of their IDs, with boxes cut one px outside it."""
     rows = []
     for index in np.argsort(result.track_ids, kind="stable").tolist():
@@ -102,7 +104,8 @@ def _drawable_rows(result: FrameResult, width: int, height: int) -> list[_Row]:
         )
         if right > max(left, 0) and bottom > max(top, 0) and left < width and top < height:
             is_uncertain = bool(result.labels[index] < 0)
-            rows.append(_Row(index, track_id, (left, top, right, bottom), track_colour(track_id), is_uncertain))
+            colour = person_bgr(numbers.get(track_id, track_id))
+            rows.append(_Row(index, track_id, (left, top, right, bottom), colour, is_uncertain))
     return rows
 
 
@@ -190,7 +193,7 @@ def _label(image: Image, writer: TextWriter, text: str, place: Rect, row: _Row) 
     left, top, right, bottom = place
     pad = _label_pad_px(writer)
     image[top:bottom, left:right] = _UNCERTAIN_FILL if row.is_uncertain else row.colour
-    if row.is_uncertain:  # the track's colour stays visible
+    if row.is_uncertain:  # the person's colour stays visible
         image[top:bottom, left : left + max(2, pad // 2)] = row.colour
     ink = _UNCERTAIN_TEXT if row.is_uncertain else contrasting(row.colour)
     writer.write(image, text, left + pad, top + pad // 3, ink)

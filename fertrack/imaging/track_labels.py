@@ -1,28 +1,46 @@
-"""Label and colour of a track in drawn images: the same in the video, the panels and the subtitles."""
+"""Label and colour of a face in drawn images: the same in the video, the panels and the subtitles."""
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from fertrack.imaging.palette import person_colour
 from fertrack.imaging.text import Colour, printable
 from fertrack.types import NOT_READABLE, UNCERTAIN, FrameResult, label_name
 
-__all__ = ["NO_NAMES", "label_text", "track_colour"]
+__all__ = ["NO_NAMES", "NO_NUMBERS", "NumberNames", "label_text", "person_bgr"]
 
 NO_NAMES: Mapping[int, str] = MappingProxyType({})
-
-# Steps of the golden angle (as a share of a turn) keep the hues of neighbouring IDs far apart; lightness tells apart
-# those that come close again after 5 and 8 steps.
-_GOLDEN_ANGLE_TURN = 0.381966
-_LIGHTNESS = (0.62, 0.54, 0.74)
+NO_NUMBERS: Mapping[int, int] = MappingProxyType({})
 
 
-def track_colour(track_id: int) -> Colour:
-    """The colour of a track, BGR: strong, and unlike those of the neighbouring IDs."""
-    red, green, blue = colorsys.hls_to_rgb((track_id * _GOLDEN_ANGLE_TURN) % 1.0, _LIGHTNESS[track_id % 3], 0.9)
-    return round(255 * blue), round(255 * green), round(255 * red)
+class NumberNames(Mapping[int, str]):
+    """Names ``P1``, ``P2`` for every track, by its ID: who is who while nobody is known to have come back.
+
+    >>> NumberNames()[3], NumberNames().get(12)
+    ('P3', 'P12')
+    """
+
+    def __getitem__(self, track: int) -> str:
+        return f"P{track}"
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def person_bgr(number: int) -> Colour:
+    """The colour of a person, BGR: the one that the report and the live page show them in.
+
+    Args:
+        number: of the person; of a track that is nobody's, its ID.
+    """
+    colour = person_colour(number)
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return blue, green, red
 
 
 def label_text(result: FrameResult, row: int, names: Mapping[int, str] = NO_NAMES) -> str:

@@ -152,7 +152,8 @@ class Display:
     Args:
         capture: where frames come from.
         latest: the latest result, or None while there is none.
-        names: what to draw instead of ``ID n``, by track, of the tracks it is given.
+        names: what people are called, by track, of the tracks it is given.
+        numbers: in whose colours they are drawn, likewise.
         connection: how the source is.
         budget: what is spent on analysis.
         latency: takes ms from capture until an image was displayed with the result, once per result, however old.
@@ -173,6 +174,7 @@ class Display:
         *,
         latest: Callable[[], Shown | None],
         names: Callable[[Iterable[int]], Mapping[int, str]],
+        numbers: Callable[[Iterable[int]], Mapping[int, int]],
         connection: Callable[[], StreamStatus],
         budget: Callable[[], BudgetState],
         latency: Meter,
@@ -187,6 +189,7 @@ class Display:
         self._capture = capture
         self._latest = latest
         self._names = names
+        self._numbers = numbers
         self._connection = connection
         self._budget = budget
         self._latency = latency
@@ -290,8 +293,9 @@ class Display:
         followed = result.track_ids != UNCONFIRMED
         if followed.any():
             moved = predicted_xyxy(result.track_xyxy, result.track_velocity, ahead)
-            names = self._names(result.track_ids[followed].tolist())
-            draw_result(image, replace(result, track_xyxy=moved), names=names, font=self._font)
+            tracks = result.track_ids[followed].tolist()
+            names, numbers = self._names(tracks), self._numbers(tracks)
+            draw_result(image, replace(result, track_xyxy=moved), names=names, numbers=numbers, font=self._font)
 
     def _draw_facts(self, image: Image, frame_index: int, pred_index: int, age_ms: float, *, is_stale: bool) -> None:
         budget = self._budget()

@@ -143,21 +143,19 @@ class PeopleSink:
             )
 
     def shown_names(self, tracks: Iterable[int]) -> dict[int, str]:
-        """Labels drawn instead of ``ID n``, by track: names, and the person who came back with another ID.
+        """Labels drawn beside faces, by track: what their cards say, the name or ``P2``.
 
         Args:
-            tracks: those that are drawn; a long run has seen many more.
+            tracks: those that are drawn; a long run has seen many more. One that is drawn before its result came here
+                gets its number now.
         """
         with self._lock:
-            shown = {}
-            for track in tracks:
-                number = self._of_track.get(track)
-                person = self._persons.get(number) if number is not None else None
-                if number in self._names:
-                    shown[track] = self._names[number]
-                elif person is not None and len(person.tracks) > 1:
-                    shown[track] = f"P{number} (ID {track})"
-            return shown
+            return {track: self._called(self._number(track, None)) for track in tracks}
+
+    def drawn_numbers(self, tracks: Iterable[int]) -> dict[int, int]:
+        """Numbers of the persons in whose colours faces are drawn, by track; see ``shown_names``."""
+        with self._lock:
+            return {track: self._number(track, None) for track in tracks}
 
     def shown_numbers(self) -> dict[int, int]:
         """The first track of everybody who got a number in this run, by number; also of numbers given up since."""
@@ -219,6 +217,9 @@ class PeopleSink:
             self._persons[number] = _Person(number)
         return self._persons[number]
 
+    def _called(self, number: int) -> str:
+        return self._names.get(number, f"P{number}")
+
     def _number(self, track: int, position: int | None) -> int:
         given = self._of_track.get(track)
         if position is None:
@@ -247,13 +248,14 @@ class PeopleSink:
     def _new_number(self, track: int) -> int:
         self._count += 1
         self._shown[self._count] = track
+        self._of_track[track] = self._count
         return self._count
 
     def _described(self, person: _Person) -> LivePerson:
         return LivePerson(
             track=person.track,
             person=person.number,
-            name=self._names.get(person.number, f"P{person.number}"),
+            name=self._called(person.number),
             label=label_name(person.label),
             certain=person.label >= 0,
             probability=person.probability,

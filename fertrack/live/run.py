@@ -172,6 +172,7 @@ class LiveRun:
             self._capture,
             latest=lambda: latest.latest,
             names=monitor.people.shown_names,
+            numbers=monitor.people.drawn_numbers,
             connection=monitor.connection,
             budget=monitor.budget,
             latency=monitor.latency,

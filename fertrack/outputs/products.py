@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from fertrack.config import Settings
+from fertrack.errors import FertrackError
+from fertrack.imaging.track_labels import NO_NAMES, NumberNames
 from fertrack.outputs.plan import OutputPlan
 from fertrack.protocols import Sink
 from fertrack.reporting.config import ReportConfig
@@ -32,6 +34,8 @@ __all__ = [
     "Report",
     "products_of",
 ]
+
+_MAX_TOLD = 20
 
 
 class Product(Protocol):
@@ -119,12 +123,19 @@ class Portraits:
 
 
 class AnnotatedVideo:
-    """The annotated video, drawn during the run, with track IDs."""
+    """The annotated video, drawn during the run with each track as a person of its own.
 
-    def __init__(self, path: Path, info: VideoInfo, config: VideoOutputConfig, *, overwrite: bool) -> None:
+    Persons get their numbers in the order in which tracks begin. So the video is right unless somebody came back, or is
+    known from an earlier run; then it is drawn again from the stored rows, without another analysis.
+    """
+
+    def __init__(
+        self, path: Path, info: VideoInfo, config: VideoOutputConfig, *, overwrite: bool, linked: bool
+    ) -> None:
         self._path = path
         self._config = config
-        self._sink = AnnotatedVideoSink(path, info, config, overwrite=overwrite)
+        self._names = NumberNames() if linked else NO_NAMES
+        self._sink = AnnotatedVideoSink(path, info, config, overwrite=overwrite, names=self._names)
         self._began_s = 0.0
 
     def sink(self) -> Sink:
@@ -133,9 +144,24 @@ class AnnotatedVideo:
         return self._sink
 
     def complete(self, database: Database, run: int, summary: RunSummary) -> Sequence[str]:
-        """Record the finished file."""
-        record_output(database, run, self._path, DrawnVideo(self._config, frames=summary.frames))
-        return ()
+        """Record the finished file, drawn again if persons are not whom it shows."""
+        with database.run(run) as stored:
+            tracks, labels = stored.subjects.first_tracks(), stored.subjects.labels()
+        drawn = {track: self._names.get(track, f"ID {track}") for track in tracks}
+        called = {track: labels.get(track, f"ID {track}") for track in tracks}
+        other = [f"{drawn[track]} is {called[track]}" for track in tracks if drawn[track] != called[track]]
+        made = DrawnVideo(self._config, persons=bool(labels) and not other, own_ids=True, frames=summary.frames)
+        notes: Sequence[str] = ()
+        if other and self._path.exists():
+            from fertrack.render import render_run
+
+            try:
+                return render_run(database, run, self._path, self._config, overwrite=True, anonymise=False).notes
+            except FertrackError as error:
+                told = ", ".join(other[:_MAX_TOLD])
+                notes = [f"the annotated video shows people as before they were linked ({told}): {error}"]
+        record_output(database, run, self._path, made)
+        return notes
 
     def rescue(self, database: Database, run: int) -> None:
         """Record the file if this run wrote any of it, since that shows people too."""
@@ -221,7 +247,8 @@ def products_of(
     if plan.video and settings.video.anonymise:
         products.append(DeferredVideo(plan.video, settings.video, overwrite=overwrite))
     elif plan.video:
-        products.append(AnnotatedVideo(plan.video, info, settings.video, overwrite=overwrite))
+        linked = relinker is not None
+        products.append(AnnotatedVideo(plan.video, info, settings.video, overwrite=overwrite, linked=linked))
     if plan.report:
         products.append(Report(plan.report, settings.report, overwrite=overwrite))
     if plan.csv_folder:

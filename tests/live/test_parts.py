@@ -302,7 +302,7 @@ def test_names() -> None:
     people = PeopleSink()
     people.write(result(0.0, {1: "anger", 2: "fear"}))
     people.rename(1, "  Ana   Maria ")
-    assert people.shown_names([1, 2]) == {1: "Ana Maria"}
+    assert people.shown_names([1, 2]) == {1: "Ana Maria", 2: "P2"}
     with pytest.raises(ValueError, match="called"):
         people.rename(2, "ana maria")
     with pytest.raises(ValueError, match="no person 7"):
@@ -312,10 +312,18 @@ def test_names() -> None:
             people.rename(1, reserved)
     people.rename(2, "P2D2")
     people.rename(2, "")
-    assert people.shown_names([1, 2]) == {1: "Ana Maria"}
+    assert people.shown_names([1, 2]) == {1: "Ana Maria", 2: "P2"}
     people.rename(1, "")
-    assert people.shown_names([1, 2, 7]) == {}
+    assert people.shown_names([1, 2]) == {1: "P1", 2: "P2"}
+    assert people.drawn_numbers([1, 2]) == {1: 1, 2: 2}
     assert people.given_names() == [(1, ""), (2, "")]
+
+
+def test_a_face_drawn_before_its_card_is_there_has_the_number_of_the_card() -> None:
+    people = PeopleSink()
+    assert people.shown_names([5]) == {5: "P1"}
+    people.write(result(0.0, {5: "anger", 3: "fear"}))
+    assert {each.track: each.name for each in people.persons(0.0)} == {5: "P1", 3: "P2"}
 
 
 # Measurements ------------------------------------------------------------------------------------------------------

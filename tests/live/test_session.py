@@ -27,7 +27,7 @@ from fertrack.errors import (
 )
 from fertrack.gui.figures import connection, figures
 from fertrack.imaging.overlay import draw_result
-from fertrack.imaging.track_labels import track_colour
+from fertrack.imaging.track_labels import person_bgr
 from fertrack.live import LiveSession
 from fertrack.live.budget import Costs
 from fertrack.live.config import LiveConfig
@@ -147,7 +147,7 @@ def test_boxes_follow_their_faces_between_two_results(tmp_path: Path) -> None:
             if view is None:
                 continue
             number = view.number
-            columns = np.flatnonzero((view.image[115:125] == track_colour(1)).all(axis=2).all(axis=0))
+            columns = np.flatnonzero((view.image[115:125] == person_bgr(1)).all(axis=2).all(axis=0))
             if view.captured_s > 1.2 and len(columns):
                 real_x = scene.persons[0].box(view.captured_s)[0]
                 moved.append(float(columns[0] - real_x))

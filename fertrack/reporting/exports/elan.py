@@ -5,7 +5,7 @@ One line per episode, in order of time, no header line; four fields with a tab b
 =====  ===================================================================================
 field  meaning
 =====  ===================================================================================
-1      tier: the ID of the person's first track, and the name if there is one: ``ID 2 Ana``
+1      tier: the person, ``Ana`` or ``P2``; ``Ana (P2)`` where two have one name
 2      begin, whole milliseconds of the video
 3      end, whole milliseconds of the video
 4      annotation: the expression estimate, such as ``happiness``
@@ -28,10 +28,13 @@ __all__ = ["to_elan"]
 
 def to_elan(lines: Sequence[Cue]) -> str:
     """The cues as tab-delimited text."""
+    keys: dict[str, set[str]] = {}
+    for cue in lines:
+        keys.setdefault(cue.who, set()).add(cue.key)
     rows = []
     for cue in lines:
         begin_ms = max(0, round(cue.start_s * 1000))
         end_ms = max(round(cue.end_s * 1000), begin_ms + 1)
-        tier = f"ID {cue.track}" if cue.who == f"ID {cue.track}" else f"ID {cue.track} {cue.who}"
+        tier = cue.who if len(keys[cue.who]) == 1 else f"{cue.who} ({cue.key})"
         rows.append(f"{tier}\t{begin_ms}\t{end_ms}\t{cue.text.rpartition(' ')[0]}\n")
     return "".join(rows)

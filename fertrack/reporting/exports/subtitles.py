@@ -1,10 +1,9 @@
-"""Episodes as subtitles, ``Ana: happiness 0.82`` or ``ID 2: happiness 0.82``: who showed what, over the original video.
+"""Episodes as subtitles, ``Ana: happiness 0.82`` or ``P2: happiness 0.82``: who showed what, over the original video.
 
 One cue per episode, in order of time, everybody's in one file (cues of several persons may be shown at once) or, with
 ``--track``, one person's. The number is the episode's mean smoothed probability. Times are those of the video: to the
 millisecond in SRT (SubRip) and VTT (WebVTT), to the hundredth of a second in ASS (Advanced SubStation Alpha v4.00+).
-In ASS each person has a style in the colour of the box that ``fertrack render`` draws; somebody who was followed by
-several tracks keeps the colour of the first.
+In ASS each person has a style in the colour of their box in the annotated video.
 
 Names are text, never markup: signs that mean something to the format are replaced, line breaks become spaces.
 """
@@ -28,10 +27,11 @@ class Cue:
 
     Attributes:
         track: ID of the person's first track within the run.
-        who: the name; ``ID 2`` where there is none.
+        who: the name, or ``P2``; ``ID 2`` for a track that is nobody's.
         text: the expression estimate and its mean probability.
         start_s: when it begins, seconds.
         end_s: when it ends, seconds.
+        number: the person's, in ``P2``; 0 for a track that is nobody's.
     """
 
     track: int
@@ -39,6 +39,12 @@ class Cue:
     text: str
     start_s: float
     end_s: float
+    number: int = 0
+
+    @property
+    def key(self) -> str:
+        """``P2``, or ``ID 2``: what no other person has."""
+        return f"P{self.number}" if self.number else f"ID {self.track}"
 
 
 def cues(chosen: Selection) -> list[Cue]:
@@ -55,7 +61,7 @@ def cues(chosen: Selection) -> list[Cue]:
         min_duration_s=chosen.config.min_episode_s,
         max_gap_s=chosen.config.max_gap_s,
     )
-    first = chosen.run.subjects.first_tracks()
+    first, numbers = chosen.run.subjects.first_tracks(), chosen.run.subjects.person_numbers()
     ordered = episodes.sort_values(["start_s", "track"], kind="stable")
     return [
         Cue(
@@ -64,6 +70,7 @@ def cues(chosen: Selection) -> list[Cue]:
             text=f"{row['expression']} {row['mean_probability']:.2f}",
             start_s=float(row["start_s"]),
             end_s=float(row["end_s"]),
+            number=numbers.get(int(row["track"]), 0),
         )
         for row in ordered.to_dict("records")
     ]
@@ -91,16 +98,16 @@ def to_vtt(lines: Sequence[Cue], _size: tuple[int, int] = (0, 0)) -> str:
 
 def to_ass(lines: Sequence[Cue], size: tuple[int, int]) -> str:
     """The cues as Advanced SubStation Alpha text, for an image of that width and height, px."""
-    from fertrack.imaging.track_labels import track_colour
+    from fertrack.imaging.track_labels import person_bgr
 
     width, height = size
     font_px, outline_px = max(12, round(height / 18)), max(1, round(height / 360))
     styles = []
-    for track in sorted({cue.track for cue in lines}):
-        blue, green, red = track_colour(track)
+    for key, number in sorted({(cue.key, cue.number or cue.track) for cue in lines}, key=lambda each: each[1]):
+        blue, green, red = person_bgr(number)
         colour = f"&H00{blue:02X}{green:02X}{red:02X}"
         styles.append(
-            f"Style: ID {track},Arial,{font_px},{colour},{colour},&H00000000,&H80000000,"
+            f"Style: {key},Arial,{font_px},{colour},{colour},&H00000000,&H80000000,"
             f"-1,0,0,0,100,100,0,0,1,{outline_px},0,2,10,10,{max(4, round(height / 40))},1"
         )
     dialogue = []
@@ -108,7 +115,7 @@ def to_ass(lines: Sequence[Cue], size: tuple[int, int]) -> str:
         start, end = (round(moment / 10) for moment in _milliseconds(cue))
         who = cue.who.translate(_NO_OVERRIDES)
         times = f"{_ass_clock(start)},{_ass_clock(max(end, start + 1))}"
-        dialogue.append(f"Dialogue: 0,{times},ID {cue.track},,0,0,0,,{who}: {cue.text}")
+        dialogue.append(f"Dialogue: 0,{times},{cue.key},,0,0,0,,{who}: {cue.text}")
     head = [
         "[Script Info]",
         "Title: expression estimates",

@@ -78,7 +78,7 @@ def overview(persons: Sequence[Person], start_s: float, end_s: float, cuts_s: np
         "showlegend": False,
         "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
         "xaxis": time_axis(start_s, end_s),
-        "yaxis": rows_axis([person.label for person in persons]),
+        "yaxis": rows_axis([person.label for person in persons], [person.colour for person in persons]),
     }
     return {"data": traces, "layout": layout}
 
@@ -88,11 +88,13 @@ def rows_height(rows: int) -> int:
     return 56 + rows * (ROW_PX if rows <= 20 else DENSE_ROW_PX)
 
 
-def rows_axis(labels: Sequence[str]) -> dict[str, Any]:
-    """An axis with one named row per label, the first on top."""
+def rows_axis(labels: Sequence[str], colours: Sequence[str] = ()) -> dict[str, Any]:
+    """An axis with one named row per label, the first on top; each with a square of its colour, if there are any."""
+    texts = [axis_label(label) for label in labels]
+    squares = [f'<span style="color:{colour}">■</span> ' if colour else "" for colour in colours] or [""] * len(texts)
     return {
         "tickvals": list(range(len(labels))),
-        "ticktext": [axis_label(label) for label in labels],
+        "ticktext": [square + text for square, text in zip(squares, texts, strict=True)],
         "range": [len(labels) - 0.5, -0.5],
         "fixedrange": True,
         "automargin": True,

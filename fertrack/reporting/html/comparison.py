@@ -124,7 +124,7 @@ def groups_of(sides: Sequence[RunSide]) -> list[Group]:
                 key = ("name", name.casefold())
             elif identity:
                 key = key_of_person.setdefault(identity, ("person", identity))
-            titles.setdefault(key, name or (f"{person.name or person.label} of run {side.run}"))
+            titles.setdefault(key, name or f"{person.label} of run {side.run}")
             share = Share(side.run, person.label, person.visible_s, person.shares, person.uncertain)
             rows.setdefault(key, []).append(share)
     return [Group(titles[key], tuple(found)) for key, found in rows.items()]

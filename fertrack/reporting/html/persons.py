@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fertrack.imaging.palette import person_colour
 from fertrack.reporting.config import ReportConfig
 from fertrack.storage.config import LONGEST_BREAK_S
 from fertrack.storage.people.persons import persons as ask_persons
@@ -44,7 +45,6 @@ __all__ = [
     "uncertain_share",
 ]
 
-_LISTED_TRACKS = 3
 _ROUNDING_S = 1e-6
 
 
@@ -55,7 +55,8 @@ class Person:
     Attributes:
         track: ID of the first track.
         track_ids: IDs of all of them, ascending.
-        name: ``Ada (P3)``, or ``P3`` without a name; empty if no person is recorded for the track.
+        name: ``Ada``, or ``P3`` without a name; empty if no person is recorded for the track.
+        number: the number in ``P3``; 0 if no person is recorded.
         first_s: time of the first frame in which the person was seen.
         last_s: end of the last one.
         visible_s: time during which the person was seen, however short the breaks.
@@ -71,6 +72,7 @@ class Person:
     track: int
     track_ids: tuple[int, ...]
     name: str
+    number: int
     first_s: float
     last_s: float
     visible_s: float
@@ -89,10 +91,13 @@ class Person:
 
     @property
     def label(self) -> str:
-        """``ID 3``, as drawn in the video, with the name where there is one; of many IDs the first three."""
-        first = ", ".join(map(str, self.track_ids[:_LISTED_TRACKS]))
-        ids = f"ID {first}" + ("…" if len(self.track_ids) > _LISTED_TRACKS else "")
-        return f"{ids} · {self.name}" if self.name else ids
+        """The name or ``P3``, as in the video; ``ID 3`` for a track that is nobody's."""
+        return self.name or f"ID {self.track}"
+
+    @property
+    def colour(self) -> str:
+        """Colour of the person's box in the video, ``#rrggbb``."""
+        return person_colour(self.number or self.track)
 
 
 def load_persons(run: StoredRun, config: ReportConfig) -> tuple[list[Person], float]:
@@ -143,6 +148,7 @@ def persons_of(
     rows_of = dict(tuple(timeline.groupby(timeline["track"].map(owner))))
     episodes_of = dict(tuple(episodes.sort_values("start_s", kind="stable").groupby(episodes["track"].map(owner))))
     found = []
+    names = [name for name in persons["person"] if isinstance(name, str)]
     for record in persons.sort_values("track").to_dict("records"):
         track = int(record["track"])
         rows = rows_of.get(track, timeline.iloc[:0])
@@ -156,7 +162,8 @@ def persons_of(
             Person(
                 track=track,
                 track_ids=record["track_ids"],
-                name=full_label(record["person"], record["number"]) if isinstance(record["person"], str) else "",
+                name=_name(record, names),
+                number=int(record["number"]),
                 first_s=float(record["first_s"]),
                 last_s=float(record["last_s"]) + interval_s,
                 visible_s=float((ends_s - shown_s).sum()),
@@ -170,6 +177,14 @@ def persons_of(
             )
         )
     return found
+
+
+def _name(record: dict[Any, Any], names: Sequence[str]) -> str:
+    """Name of a person; with the number where somebody else has the same name."""
+    name = record["person"]
+    if not isinstance(name, str):
+        return ""
+    return name if names.count(name) == 1 else full_label(name, record["number"])
 
 
 def first_tracks(persons: pd.DataFrame) -> dict[int, int]:

@@ -203,7 +203,7 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
         files: what was written besides the database.
     """
     with open_database(database_url) as db, db.run(run) as stored:
-        facts, persons, called, name = stored.facts, ask_persons(stored), stored.subjects.full_labels(), db.name
+        facts, persons, called, name = stored.facts, ask_persons(stored), stored.subjects.labels(), db.name
     summary = facts.summary
     lines = [
         ("source", facts.source_name),
@@ -216,15 +216,14 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
     ]
     rows = [
         (
-            f"ID {', '.join(map(str, row['track_ids']))}",
-            called.get(row["track"], ""),
+            called.get(row["track"], f"ID {row['track']}"),
             clock(row["first_s"]),
             clock(row["last_s"]),
             _shares({name: row[f"share_{name}"] for name in EXPRESSIONS}, row["share_uncertain"]),
         )
         for row in persons.to_dict("records")
     ]
-    columns = ("person", "name", "first seen", "last seen", "expression estimates, share of time")
+    columns = ("person", "first seen", "last seen", "expression estimates, share of time")
     return _titled(f"Run {facts.id}, {facts.status}", lines) + _table(columns, rows)
 
 

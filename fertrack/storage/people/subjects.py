@@ -69,6 +69,10 @@ class Subjects:
         """Of one run: ``P3``, whatever the person is called, by track; nothing for tracks that are nobody's."""
         return {track: f"P{self.number[each]}" for each, track in self._of_persons()}
 
+    def person_numbers(self) -> dict[int, int]:
+        """Of one run: the number in ``P3``, by track; nothing for tracks that are nobody's."""
+        return {track: int(self.number[each]) for each, track in self._of_persons()}
+
     def _of_persons(self) -> Iterator[tuple[int, int]]:
         """Index of the subject, and track."""
         return ((each, track) for each in np.flatnonzero(self.person_id).tolist() for track in self.tracks[each])

@@ -98,7 +98,8 @@ function fillCard(card, person) {
   const { root } = card;
   card.person = person.person;
   card.name = person.name;
-  card.title = person.name || `Person ${person.person}`;
+  card.title = person.name;
+  root.style.setProperty("--who", person.colour); // that of the box in the picture
   put(root.querySelector(".name"), card.title);
   root.querySelector(".rename").setAttribute("aria-label", `Rename ${card.title}`);
   root.classList.toggle("away", !person.visible);

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from fertrack.cli.main import run as fertrack
 from fertrack.errors import MissingExtraError, OutputExistsError, RunNotFoundError
-from fertrack.imaging.track_labels import track_colour
+from fertrack.imaging.track_labels import person_bgr
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.exports.csv_export import FACE_COLUMNS, write_csv
 from fertrack.reporting.exports.csv_rows import defused
@@ -159,11 +159,11 @@ def test_a_name_is_text_and_cannot_break_a_subtitle(output_format: str) -> None:
 
 def test_ass_has_each_person_in_the_colour_of_the_video(db: Database, tmp_path: Path) -> None:
     read = pysubs2.SSAFile.from_string(exported(db, "ass", tmp_path))
-    assert {line.style for line in read} == {"ID 1", "ID 2"}
-    for track in (1, 2):
-        colour = read.styles[f"ID {track}"].primarycolor
-        assert (colour.b, colour.g, colour.r, colour.a) == (*track_colour(track), 0)
-    assert read.styles["ID 1"].primarycolor != read.styles["ID 2"].primarycolor
+    assert {line.style for line in read} == {"P1", "ID 2"}
+    for number, key in ((1, "P1"), (2, "ID 2")):
+        colour = read.styles[key].primarycolor
+        assert (colour.b, colour.g, colour.r, colour.a) == (*person_bgr(number), 0)
+    assert read.styles["P1"].primarycolor != read.styles["ID 2"].primarycolor
     assert (read.info["PlayResX"], read.info["PlayResY"]) == ("640", "360")
 
 
@@ -189,9 +189,9 @@ def test_options_decide_what_is_an_episode(db: Database, tmp_path: Path) -> None
 
 def test_elan_has_four_fields_and_tiers_without_overlap(db: Database, tmp_path: Path) -> None:
     rows = list(csv.reader(io.StringIO(exported(db, "elan", tmp_path)), delimiter="\t", quoting=csv.QUOTE_NONE))
-    found = [(int(tier.split()[1]), what, int(begin), int(end)) for tier, begin, end, what in rows]
+    found = [(1 if tier == AWKWARD else 2, what, int(begin), int(end)) for tier, begin, end, what in rows]
     assert found == EPISODES
-    assert {row[0] for row in rows} == {f"ID 1 {AWKWARD}", "ID 2"}
+    assert {row[0] for row in rows} == {AWKWARD, "ID 2"}
     for tier in {row[0] for row in rows}:
         mine = [(int(begin), int(end)) for name, begin, end, _ in rows if name == tier]
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(mine))
@@ -199,6 +199,8 @@ def test_elan_has_four_fields_and_tiers_without_overlap(db: Database, tmp_path: 
 
 def test_elan_of_a_single_picture_lasts_a_millisecond() -> None:
     assert to_elan([Cue(3, "ID 3", "fear 0.50", 0.0, 0.0)]) == "ID 3\t0\t1\tfear\n"
+    twins = [Cue(1, "Ana", "fear 0.50", 0.0, 1.0, 1), Cue(2, "Ana", "fear 0.50", 0.5, 1.0, 2)]
+    assert to_elan(twins) == "Ana (P1)\t0\t1000\tfear\nAna (P2)\t500\t1000\tfear\n"
 
 
 def test_mot_counts_frames_from_one(db: Database, tmp_path: Path) -> None:
@@ -286,7 +288,7 @@ def test_somebody_who_comes_back_is_one_person(tmp_path: Path) -> None:
             ana = connection.scalar(sa.select(TrackRow.person_id).where(TrackRow.number == 1))
             connection.execute(sa.update(TrackRow).where(TrackRow.number == 3).values(person_id=ana))
         tiers = [line.split("\t")[0] for line in exported(db, "elan", tmp_path).splitlines()]
-        assert tiers == ["ID 1 Ana", "ID 2", "ID 1 Ana"]
+        assert tiers == ["Ana", "ID 2", "Ana"]
         ass = pysubs2.SSAFile.from_string(exported(db, "ass", tmp_path))
-        assert [line.style for line in ass] == ["ID 1", "ID 2", "ID 1"]
+        assert [line.style for line in ass] == ["P1", "ID 2", "P1"]
         assert run == 1

@@ -149,7 +149,7 @@ def test_it_answers_to_its_user(report: Path, tmp_path: Path) -> None:
     page = with_script(report, tmp_path, script)
     document, console = browse(page, tmp_path, "--dump-dom", "--blink-settings=preferredColorScheme=0")
     said = json.loads(title(document))
-    assert said["labels"] == ["ID 1 · </script><…", "ID 2"]  # markup in a name is drawn as text
+    assert said["labels"] == ["■ </script><script>…", "■ ID 2"]  # markup in a name is drawn as text
     assert said["lineColour"] == said["pageColour"] == palette.DARK["happiness"]
     assert said["shown"] == [6, 6]
     assert said["zoomed"] == [[1000, 2000]] * 5

@@ -113,6 +113,11 @@ def page(db: Database, tmp_path_factory: pytest.TempPathFactory) -> Page:
 # Complete in itself ----------------------------------------------------------------------------------------------
 
 
+def square(number: int) -> str:
+    """The person's colour before the name, in Plotly's HTML."""
+    return f'<span style="color:{palette.person_colour(number)}">■</span> '
+
+
 def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
     assert page.attributes("src") == []
     assert page.all("link") == page.all("img") == page.all("iframe") == page.all("base") == []
@@ -279,7 +284,7 @@ def test_a_single_picture_is_a_valid_report(db: Database, tmp_path: Path) -> Non
 
 def test_persons_with_their_times_and_shares(page: Page) -> None:
     # Ana: 32 frames, of which 13 neutral, 9 happiness (7 and 2), 10 uncertain; seen 0 to 0.8 s and 1.52 to 2 s
-    assert "ID 1 · Ana (P1) 0:00.0 – 0:02.0 1.3 s neutral 41% happiness 28% 31%" in page.text
+    assert "Ana 0:00.0 – 0:02.0 1.3 s neutral 41% happiness 28% 31%" in page.text
     assert "ID 2 0:00.0 – 0:02.0 2 s sadness 50% 50%" in page.text
     assert "2 persons followed" in page.text
     widths = [float(width) for width in re.findall(r"width: ([\d.]+)%", " ".join(page.attributes("style")))][:5]
@@ -356,8 +361,8 @@ def test_text_from_outside_is_only_text(db: Database, tmp_path: Path) -> None:
     assert len(found.scripts) == 3
     assert found.text.count("document.title='owned'") >= 5
     label = found.figures["overview"]["layout"]["yaxis"]["ticktext"][0]
-    assert "<" not in label
-    assert label.startswith("ID 1 · &lt;/script")
+    assert label.startswith(square(1) + "&lt;/script")
+    assert "<" not in label.removeprefix(square(1))
 
 
 def test_json_cannot_leave_its_element() -> None:
@@ -391,8 +396,8 @@ def test_a_person_of_several_tracks_is_one_person(db: Database, tmp_path: Path) 
     store_plan(db, number, plan, embedder="net")
     path = write_html(db, number, tmp_path / "report.html")
     found = Page(path.read_text(encoding="utf-8"))
-    assert found.figures["overview"]["layout"]["yaxis"]["ticktext"] == ["ID 1, 3 · P1", "ID 2 · P2"]
-    assert "ID 1, 3 · P1 0:00.0 – 0:04.0 3 s anger 67% happiness 33%" in found.text
+    assert found.figures["overview"]["layout"]["yaxis"]["ticktext"] == [square(1) + "P1", square(2) + "P2"]
+    assert "P1 0:00.0 – 0:04.0 3 s anger 67% happiness 33%" in found.text
     lines = [trace for trace in found.figures["person-1"]["data"] if trace["name"] == "anger"]
     assert lines, "the person's one chart shows what the second track showed"
 
@@ -531,8 +536,8 @@ def test_a_short_break_breaks_no_bar_but_is_not_time_seen(db: Database) -> None:
 
 def test_long_names_are_shortened_on_the_axis_only(db: Database, tmp_path: Path) -> None:
     found = report(db, ScriptedRun([ScriptedPerson([(0, 2)], name="Wolfeschlegelsteinhausen")]), tmp_path)
-    assert found.figures["overview"]["layout"]["yaxis"]["ticktext"] == ["ID 1 · Wolfeschle…"]
-    assert "ID 1 · Wolfeschlegelsteinhausen (P1)" in found.text
+    assert found.figures["overview"]["layout"]["yaxis"]["ticktext"] == [square(1) + "Wolfeschlegelstei…"]
+    assert "Wolfeschlegelsteinhausen" in found.text
 
 
 # Files -----------------------------------------------------------------------------------------------------------
