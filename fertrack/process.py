@@ -192,8 +192,9 @@ def run_record(settings: Settings, pipeline: Pipeline) -> RunRecord:
         retention_days=settings.privacy.retention_days,
     )
     linking = settings.linking.model_dump(mode="json")
-    made_with = (record.config_digest, record.detector, record.classifier, record.calibration, linking)
-    canonical = json.dumps(made_with, sort_keys=True, default=str)
+    calibration = record.calibration.to_json() if record.calibration else {}
+    made_with = (record.config_digest, record.detector, record.classifier, calibration, linking)
+    canonical = json.dumps(made_with, sort_keys=True)
     stated = settings.recording.model_dump()
     recording = replace(record.recording, **stated, made_with=hashlib.sha256(canonical.encode()).hexdigest())
     return replace(record, recording=recording)

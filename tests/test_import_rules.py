@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rights",),
     ("outputs",),
     ("process",),
-    ("live", "evaluation"),
+    ("batch", "live", "evaluation"),
     ("model_export", "tuning", "web", "gui"),
     ("training",),
     ("cli",),

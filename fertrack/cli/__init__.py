@@ -7,6 +7,7 @@ Reading order::
     options        options that several commands share
     output         tables, JSON and CSV on stdout; progress on stderr
     process        ``process`` and ``demo``
+    batch/         ``process`` with several files
     live           ``live``
     report         ``report``
     render         ``render``

@@ -22,6 +22,7 @@ from fertrack.cli.output import err_console, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fertrack.batch.files import Outcome
     from fertrack.config import Settings
     from fertrack.pipeline.pipeline import Pipeline, Progress
     from fertrack.process import ProcessResult
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def process(
     videos: Annotated[
-        list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders of pictures, or patterns.")
+        list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders, patterns, CSV lists.")
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Output folder; for one video also the annotated video's own path.")
@@ -76,12 +77,21 @@ def process(
     ] = "",
     consent: Annotated[str, typer.Option(metavar="TEXT", help="Which consent was given; stored and reported.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs of the same name.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Of several: try again what failed or was left unfinished.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Of several: so many at once, in processes.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Track every face in VIDEO, estimate its expression, and write video, database rows and report.
 
     Everything else is an option of the configuration ('fertrack config show' lists them all): --set input.rotate=90
     turns the picture, --set report.csv=true writes CSV files too, --config mine.toml takes a file of options.
+
+    Several files: those that are done are skipped, and one that fails does not stop the others. 'fertrack guide
+    batches' says how lists are written.
 
     Examples: fertrack process clip.mp4 · fertrack process 'day1/*.mov' -o results --rate 5 --no-video
     """
@@ -97,7 +107,9 @@ def process(
         "privacy.consent": ("--consent", consent or None),
     }
     settings = settings_from(config, overrides, flags)
-    _process_all(videos, out, settings, overwrite=overwrite, as_json=as_json)
+    _process_all(
+        videos, out, settings, overwrite=overwrite, as_json=as_json, retry_failed=retry_failed, workers=workers
+    )
 
 
 def demo(
@@ -125,13 +137,42 @@ def _load_networks(settings: Settings) -> tuple[Pipeline, Relinker | None]:
     return build_pipeline(settings), build_relinker(settings.linking)
 
 
-def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
-    from fertrack.errors import FertrackError
-    from fertrack.outputs.plan import database_url, plan_outputs
-    from fertrack.sources import expand_inputs
+def _process_all(
+    videos: list[str],
+    out: Path,
+    settings: Settings,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    retry_failed: bool = False,
+    workers: int | None = None,
+) -> None:
+    from fertrack.batch.inputs import batch_inputs
 
-    locations = [str(path) for path in expand_inputs(videos)]
-    plans = plan_outputs(locations, out, settings, overwrite=overwrite)
+    inputs = batch_inputs(videos, settings)
+    if len(inputs) > 1 or not inputs[0].named_alone or retry_failed or workers:
+        from fertrack.batch.files import BatchOptions
+        from fertrack.cli.batch.run import process_batch
+
+        with _stop_on_signals(lambda: None) as stopped:
+            process_batch(
+                inputs,
+                out,
+                settings,
+                BatchOptions(overwrite=overwrite, retry_failed=retry_failed),
+                workers=workers or 1,
+                as_json=_outcome_json if as_json else None,
+                next_command=lambda result: f"fertrack episodes {result.run}{_db_option(result)}",
+                stopped=stopped,
+            )
+        return
+    _process_one(inputs[0].location, out, settings, overwrite=overwrite, as_json=as_json)
+
+
+def _process_one(location: str, out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
+    from fertrack.outputs.plan import database_url, plan_outputs
+
+    (plan,) = plan_outputs([location], out, settings, overwrite=overwrite)
     with ThreadPoolExecutor(1, thread_name_prefix="fertrack-load") as loader:
         networks = loader.submit(_load_networks, settings)
         # Meanwhile, here, the rest of the program: half a second of imports.
@@ -139,60 +180,45 @@ def _process_all(videos: list[str], out: Path, settings: Settings, *, overwrite:
         from fertrack.rights.purpose import UNSTATED
         from fertrack.storage.engine import open_database
     pipeline, relinker = networks.result()
-    entries: list[dict[str, Any]] = []
-    failed = False
-    with open_database(database_url(settings, out), create=True) as database, _stop_on_signals(pipeline) as stopped:
-        for plan in plans:
-            if stopped:
-                break
-            try:
-                with _progress_bar(plan.location, settings) as on_progress:
-                    result = process_planned(
-                        plan,
-                        pipeline,
-                        database,
-                        settings,
-                        relinker=relinker,
-                        overwrite=overwrite,
-                        on_progress=on_progress,
-                    )
-                persons = result.persons().to_dict("records")
-            except FertrackError as error:
-                if len(plans) == 1:
-                    raise
-                failed = True
-                entries.append({"source": plan.location, "status": "failed", "error": str(error)})
-                err_console().print(f"error: {error}", markup=False, soft_wrap=True)
-                continue
-            entries.append(_as_json(plan.location, result, persons))
-            if not as_json:
-                _print_result(plan.location, result, persons)
+    with (
+        open_database(database_url(settings, out), create=True) as database,
+        _stop_on_signals(pipeline.stop) as stopped,
+    ):
+        with _progress_bar(plan.location, settings) as on_progress:
+            result = process_planned(
+                plan,
+                pipeline,
+                database,
+                settings,
+                relinker=relinker,
+                overwrite=overwrite,
+                on_progress=on_progress,
+            )
+        persons = result.persons().to_dict("records")
     if as_json:
-        print_json(entries)
-    if any("run" in entry for entry in entries) and not settings.privacy.purpose:
+        print_json([_as_json(plan.location, result, persons)])
+    else:
+        _print_result(plan.location, result, persons)
+    if not settings.privacy.purpose:
         err_console().print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
     if stopped:
-        left = [Path(plan.location).name for plan in plans[len(entries) :]]
-        not_begun = f"; not begun: {', '.join(left)}" if left else ""
-        err_console().print(f"interrupted: what was done so far is kept{not_begun}", markup=False, soft_wrap=True)
+        err_console().print("interrupted: what was done so far is kept", soft_wrap=True)
         raise typer.Exit(stopped[0])
-    if failed:
-        raise typer.Exit(1)
 
 
 @contextmanager
-def _stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
+def _stop_on_signals(end: Callable[[], None]) -> Iterator[list[int]]:
     """Ctrl-C, SIGTERM (a cluster's preemption, a shutdown) and a closed terminal end the run cleanly.
 
-    The first signal adds the program's exit code to the list, which is empty before. A second Ctrl-C, or SIGTERM, ends
-    the program.
+    The first signal calls ``end`` and adds the program's exit code to the list, which is empty before. A second Ctrl-C,
+    or SIGTERM, ends the program.
     """
     stopped: list[int] = []
     before: dict[signal.Signals, Any] = {}
 
     def stop(signum: int, _frame: object) -> None:
         stopped.append(_ENDING[signal.Signals(signum).name])
-        pipeline.stop()
+        end()
         for each in before:
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
         if signum == getattr(signal, "SIGHUP", None):
@@ -301,6 +327,11 @@ def _db_option(result: ProcessResult) -> str:
     if Path(result.database_name) == Path(DEFAULT_DB).absolute():
         return ""
     return " --db URL" if "://" in result.database_name else f" --db {shlex.quote(result.database_name)}"
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.result is not None
+    return _as_json(outcome.location, outcome.result, outcome.result.persons().to_dict("records"))
 
 
 def _as_json(location: str, result: ProcessResult, persons: list[dict[Hashable, Any]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fertrack.errors import ConfigError, OutputExistsError
 from fertrack.files import make_folder
 from fertrack.rights.purpose import check_stated
 
-__all__ = ["OutputPlan", "database_url", "plan_outputs"]
+__all__ = ["OutputPlan", "check_outputs", "database_url", "name_outputs", "out_folder", "plan_outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class OutputPlan:
 
 def database_url(settings: Settings, out: Path) -> str:
     """The database named in the settings, or ``fertrack.db`` in the output folder."""
-    return settings.storage.url or str(_out_folder(out) / "fertrack.db")
+    return settings.storage.url or str(out_folder(out) / "fertrack.db")
 
 
 def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, overwrite: bool) -> list[OutputPlan]:
@@ -60,34 +60,54 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
         OutputExistsError: an output is already there and ``overwrite`` is False.
         StorageError: the output folder cannot be made.
     """
-    check_stated(settings.privacy, settings.recording)
-    folder = _out_folder(out)
-    if out != folder and (len(locations) > 1 or not settings.video.enabled):
+    plans = name_outputs(locations, out, [settings] * len(locations))
+    for plan in plans:
+        check_outputs(plan, overwrite=overwrite)
+    make_folder(out_folder(out))
+    return plans
+
+
+def name_outputs(locations: Sequence[str], out: Path, settings: Sequence[Settings]) -> list[OutputPlan]:
+    """Name the outputs of every video, each with its own settings; nothing is looked at or made.
+
+    Raises:
+        ConfigError: a purpose has to be stated and is not, or ``out`` names one video where that cannot be.
+    """
+    for own in settings:
+        check_stated(own.privacy, own.recording)
+    folder = out_folder(out)
+    if out != folder and (len(locations) > 1 or not all(own.video.enabled for own in settings)):
         why = "there are several videos" if len(locations) > 1 else "no video is written"
         raise ConfigError(f"-o {out} names one annotated video, but {why}: name a folder")
     plans = []
-    for location, name in zip(locations, _distinct_names(locations), strict=True):
-        video = folder / f"{name}.annotated{settings.video.suffix}"
+    for location, name, own in zip(locations, _distinct_names(locations), settings, strict=True):
+        video = folder / f"{name}.annotated{own.video.suffix}"
         if out != folder and len(locations) == 1:
             video = out
         plans.append(
             OutputPlan(
                 location=location,
                 stem=name,
-                video=video if settings.video.enabled else None,
-                report=folder / f"{name}.report.html" if settings.report.html else None,
-                csv_folder=folder if settings.report.csv else None,
+                video=video if own.video.enabled else None,
+                report=folder / f"{name}.report.html" if own.report.html else None,
+                csv_folder=folder if own.report.csv else None,
             )
         )
-    for plan in plans:
-        source = Path(plan.location)
-        for path in plan.files:
-            if path.exists() and source.exists() and path.samefile(source):
-                raise OutputExistsError(f"{path} is the video that is to be read: choose another name for the output")
-            if path.exists() and not overwrite:
-                raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder with -o")
-    make_folder(folder)
     return plans
+
+
+def check_outputs(plan: OutputPlan, *, overwrite: bool) -> None:
+    """Make sure that the outputs of a video may be written.
+
+    Raises:
+        OutputExistsError: one is the video itself; or is already there and ``overwrite`` is False.
+    """
+    source = Path(plan.location)
+    for path in plan.files:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise OutputExistsError(f"{path} is the video that is to be read: choose another name for the output")
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"{path} is already there: use --overwrite, or another folder with -o")
 
 
 def _distinct_names(locations: Sequence[str]) -> list[str]:
@@ -107,5 +127,6 @@ def _distinct_names(locations: Sequence[str]) -> list[str]:
 _VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm"}
 
 
-def _out_folder(out: Path) -> Path:
+def out_folder(out: Path) -> Path:
+    """Folder of the outputs, where ``-o`` may name one video's file in it."""
     return out.parent if out.suffix.lower() in _VIDEO_SUFFIXES and not out.is_dir() else out

@@ -158,7 +158,7 @@ def state(connection: sa.Connection, run: int, recording: Recording) -> bool:
 
 
 def stated_of(connection: sa.Connection, runs: Sequence[int] | None = None) -> dict[int, Recording]:
-    """What was stated about the recordings of some runs, or of all; runs about which nothing is stored are left out."""
+    """Facts stated about the recordings of some runs, or of all; runs about which nothing is stored are left out."""
     statement = sa.select(RecordingRow.__table__)
     if runs is not None:
         statement = statement.where(RecordingRow.run_id.in_(list(runs)))

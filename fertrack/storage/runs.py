@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from fertrack.storage.recordings import STATED, Recording, runs_stated, stated_o
 __all__ = [
     "RunRecord",
     "add_notes",
+    "fail_run_of",
     "runs",
     "runs_by_source",
     "runs_of_same_video",
@@ -77,6 +79,24 @@ def add_notes(db: Database, run: int, notes: Sequence[str]) -> None:
         stored = list(connection.execute(sa.select(Run.notes).where(Run.id == run)).scalar_one())
         stored += [note for note in dict.fromkeys(notes) if note not in stored]
         connection.execute(sa.update(Run).where(Run.id == run).values(notes=stored))
+
+
+def fail_run_of(db: Database, pid: int, error: str) -> int:
+    """End the run that a process of this machine was writing when it ended by itself: as failed, with the reason.
+
+    Returns:
+        The number of the run; 0 if it was writing none.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    theirs = sa.and_(Run.pid == pid, Run.host == socket.gethostname(), Run.status == "running")
+    with db.writing() as connection:
+        run = connection.scalar(sa.select(sa.func.max(Run.id)).where(theirs))
+        if run is not None:
+            values = {"status": "failed", "error": error, "ended_at": dt.datetime.now(dt.UTC)}
+            connection.execute(sa.update(Run).where(Run.id == run).values(**values))
+    return int(run or 0)
 
 
 _RUN_UNITS = {"started_at": "UTC", "ended_at": "UTC", "video_s": "s", "elapsed_s": "s"}
