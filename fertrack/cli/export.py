@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fertrack.cli.options import DEFAULT_DB, DEFAULT_OUT, Config, Database, Overrides, Run, Uncorrected, settings_from
 from fertrack.cli.output import err_console, note_corrections
+
+if TYPE_CHECKING:
+    from fertrack.storage.people.corrections import ImportReport
 
 __all__ = ["register"]
 
@@ -122,7 +125,6 @@ def import_labels(
     from fertrack.imports.coding import has_tiers
     from fertrack.imports.coding_labels import labels_of_coding
     from fertrack.reporting.exports.label_import import read_labels
-    from fertrack.reporting.html.wording import plural
     from fertrack.storage.engine import open_database
     from fertrack.storage.people.corrections import store_corrections
 
@@ -138,6 +140,13 @@ def import_labels(
         else:
             given = read_labels(file)
         report = store_corrections(database, run, given, author=author, add=add, clear=clear)
+    _tell(report, file, tiers=tiers)
+
+
+def _tell(report: ImportReport, file: Path, *, tiers: bool) -> None:
+    """Print the result of an import."""
+    from fertrack.reporting.html.wording import plural
+
     entry = "label" if tiers else "row"
     for label in report.unmatched[:_NAMED]:
         err_console().print(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,9 +22,13 @@ from fertrack.cli.options import (
     Runs,
     Uncorrected,
     episode_rule,
+    named_persons,
     seconds,
 )
 from fertrack.cli.output import err_console, misuse, note_moments, print_answer, print_coverage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["app"]
 
@@ -196,6 +201,85 @@ def quality(
     with open_database(db) as database, database.run(run) as stored, misuse():
         table = readability(stored, who=person)
     print_answer(table, output_format)
+
+
+@app.command("agreement")
+def agreement(
+    run: Run,
+    codings: Annotated[list[Path], typer.Argument(metavar="CODING...", help="ELAN, BORIS, Praat or CSV; one a coder.")],
+    person: OnlyPerson = None,
+    events: Annotated[bool, typer.Option("--events", help="Events found again, instead of time.")] = False,
+    intensity: Annotated[bool, typer.Option("--intensity", help="Intensities, instead of time.")] = False,
+    tolerance_s: Annotated[
+        float, typer.Option("--tolerance", metavar="TIME", parser=seconds, help="Between two onsets of one event.")
+    ] = 0.5,
+    block_s: Annotated[
+        float, typer.Option("--block", metavar="TIME", parser=seconds, help="Blocks that intervals are drawn from.")
+    ] = 10.0,
+    uncoded: Annotated[
+        str | None, typer.Option(metavar="EXPRESSION", help="Label of time that a coder left empty, such as neutral.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(metavar="MAX", help="Highest intensity. [default: the highest given]")
+    ] = None,
+    people: Annotated[
+        list[str] | None, typer.Option("--map", metavar="TIER=PERSON", help="Whom a tier or subject means.")
+    ] = None,
+    tier: Annotated[str, typer.Option(metavar="NAME", help="Only this tier, subject or observation.")] = "",
+    min_duration_s: MinDuration = None,
+    max_gap_s: Gap = None,
+    output_format: OutputFormat = Format.TABLE,
+    db: Database = DEFAULT_DB,
+) -> None:
+    """Compare the estimates with people's codings: kappa.
+
+    The estimates are compared, also where labels were corrected. Intervals are 95 %, drawn from blocks of time.
+
+    Examples: fertrack stats agreement last anna.eaf ben.eaf --map Mother=P1 ·
+    fertrack stats agreement last anna.csv --events --tolerance 0.3
+    """
+    from fertrack.evaluation.agreement.codings import AgreementOptions, read_codings
+    from fertrack.evaluation.agreement.codings import agreement as ask_agreement
+    from fertrack.storage.engine import open_database
+
+    if events and intensity:
+        raise typer.BadParameter("give one of the two", param_hint="--events / --intensity")
+    options = AgreementOptions(
+        of="events" if events else "intensity" if intensity else "time",
+        who=person,
+        uncoded=uncoded,
+        block_s=block_s,
+        tolerance_s=tolerance_s,
+        scale=scale,
+        **episode_rule(min_duration_s, max_gap_s),
+    )
+    with open_database(db, corrected=False) as database, database.run(run) as stored, misuse():
+        coded = read_codings(stored, codings, tier=tier, people=named_persons(people))
+        table = ask_agreement(stored, coded, options)
+    _print_agreement(table, output_format, "is left out" if uncoded is None else f"counts as {uncoded}")
+
+
+def _print_agreement(table: pd.DataFrame, output_format: Format, empty: str) -> None:
+    """Print an answer about agreement, and what was compared; ``empty`` says what became of time left empty."""
+    attrs = dict(table.attrs)
+    seconds_said = [name for name in ("a_said_s", "b_said_s", "agreed_s") if name in table.columns]
+    print_answer(table.drop(columns=seconds_said) if output_format is Format.TABLE else table, output_format)
+    if "tolerance_s" in attrs:
+        err_console().print(f"events match whose onsets are at most {attrs['tolerance_s']:g} s apart")
+    elif "scale" in attrs:
+        err_console().print(
+            f"intensities are divided by {attrs['scale']:g}; the estimates' are probabilities, which say how likely an "
+            "expression is, not how strong",
+            soft_wrap=True,
+        )
+    else:
+        everybody = table[(table["expression"] == "all") & (table["rater_a"] != "all")]
+        compared_s = everybody["compared_s"].max() if len(everybody) else 0.0
+        err_console().print(
+            f"at most {compared_s:.1f} s of the {attrs['seen_s']:.1f} s in which a face was seen are compared: time "
+            f"that a coder left empty {empty}; intervals need 5 blocks of {attrs['block_s']:g} s",
+            soft_wrap=True,
+        )
 
 
 @app.command("timing")

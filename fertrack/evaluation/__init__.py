@@ -4,6 +4,7 @@ Reading order::
 
     intervals    confidence intervals: score intervals and the bootstrap
     datasets/    readers of labelled image sets
+    agreement/   estimates and people's codings, and the codings among themselves
     expression/  accuracy and calibration of classifiers
     tracking/    scores of tracks and identities
 """
