@@ -61,6 +61,7 @@ COLUMN_NOTES: dict[str, str] = {
     "share_of_run": "share of the time the run's frames were shown",
     "share_of_condition": "share of the time the condition's frames were shown",
     "condition": "condition that the markers say, or that was stated of the recording",
+    "run_condition": "condition that was stated of the recording",
     "trials": "how many markers have the condition",
     "share_no_face": "share of the interval without a face",
     "episodes": "number of episodes",

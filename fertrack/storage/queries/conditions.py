@@ -31,6 +31,7 @@ from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.queries.segments import Segments
 from fertrack.storage.queries.statistics import counted_transitions, episodes_of, ratio
+from fertrack.storage.recordings import stated_of
 from fertrack.storage.stored_run import AllRuns, StoredRun
 from fertrack.types import EXPRESSIONS, Float64Array, IntArray
 
@@ -43,8 +44,10 @@ __all__ = [
     "load_conditions",
     "with_conditions",
     "with_own_conditions",
+    "with_run_condition",
 ]
 
+_OF_RUN = "run_condition"
 _NAME = "label"
 """Given as the column: the markers' own names."""
 
@@ -107,6 +110,9 @@ def condition_markers(run: StoredRun | AllRuns, by: str, *, named: bool = False)
     if isinstance(run, StoredRun):
         statement = statement.where(Marker.run_id == run.number)
         where = f"run {run.number}"
+    elif run.only is not None:
+        statement = statement.where(Marker.run_id.in_(list(run.only)))
+        where = "the runs asked for"
     rows = run.connection.execute(statement.order_by(Marker.run_id, Marker.time_s, Marker.id)).all()
     asked = by.strip().lower()
     columns = [{} if named else _columns(row.note) for row in rows]
@@ -223,6 +229,7 @@ def condition_stats(
         return pd.concat(tables[1:] or tables, ignore_index=True)
 
     table = joined_answer(run, who, part, units={"seconds": "s", "per_minute": "1/min"})
+    table = with_run_condition(run, table)
     summed = {key: sum(each[key] for each in covered) for key in coverage(np.zeros(len(STATES)))}
     return _answered(table, found, summed, ["run", "track"])
 
@@ -345,6 +352,7 @@ def with_conditions(
         for row in np.flatnonzero(inside).tolist():
             said[row].append(found.names[index])
     attrs = dict(table.attrs)
+    table = table.rename(columns={"condition": _OF_RUN})
     joined = table.assign(condition=pd.Series([", ".join(each) for each in said], index=table.index, dtype="str"))
     joined.attrs.update(attrs)
     return _answered(joined, found, attrs["coverage"], [])
@@ -363,9 +371,24 @@ def with_own_conditions(run: StoredRun | AllRuns, table: pd.DataFrame, by: str) 
     """
     own = {(each.run, each.label, each.time_s): each.condition for each in condition_markers(run, by)}
     rows = zip(table["run"].tolist(), table["marker"].tolist(), table["time_s"].tolist(), strict=True)
+    attrs = dict(table.attrs)
+    table = table.rename(columns={"condition": _OF_RUN})
     joined = table.assign(condition=pd.Series([own.get(row, "") for row in rows], index=table.index, dtype="str"))
-    joined.attrs.update(table.attrs)
+    joined.attrs.update(attrs)
     return note_columns(joined)
+
+
+def with_run_condition(run: StoredRun | AllRuns, table: pd.DataFrame) -> pd.DataFrame:
+    """An answer by conditions of markers with ``run_condition``, where conditions of runs were stated, too."""
+    if not isinstance(run, AllRuns):
+        return table
+    stated = {number: each.condition for number, each in stated_of(run.connection, run.only).items()}
+    if not any(stated.values()):
+        return table
+    values = [stated.get(number, "") for number in table["run"].tolist()]
+    joined = table.assign(**{_OF_RUN: pd.Series(values, index=table.index, dtype="str")})
+    joined.attrs.update(table.attrs)
+    return joined
 
 
 def _answered(table: pd.DataFrame, found: Conditions, covered: dict[str, float], order: list[str]) -> pd.DataFrame:

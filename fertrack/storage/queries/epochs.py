@@ -15,9 +15,9 @@ from scipy.special import stdtrit
 from fertrack.errors import RunNotFoundError, StorageError
 from fertrack.storage.models import Face
 from fertrack.storage.people.subjects import Subjects, load_subjects, subject_columns
-from fertrack.storage.queries.batches import categories
+from fertrack.storage.queries.batches import categories, with_stated
 from fertrack.storage.queries.column_docs import note_columns
-from fertrack.storage.queries.conditions import ConditionMarker, condition_markers
+from fertrack.storage.queries.conditions import ConditionMarker, condition_markers, with_run_condition
 from fertrack.storage.queries.faces import frame_times, load_faces
 from fertrack.storage.queries.timeline import label_index
 from fertrack.storage.stored_run import AllRuns, StoredRun
@@ -123,6 +123,7 @@ def epochs(
     if who is not None and not anybody:
         raise RunNotFoundError(f"there is nobody called {str(who)!r} in any run with such markers")
     table = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    table = with_run_condition(run, with_stated(run, table))
     known = table["probability"].notna().to_numpy()
     if not known.any():
         what = f"any of the {len(marked)} markers" if len(marked) > 1 else "the marker"

@@ -12,7 +12,9 @@ from fertrack.errors import RunNotFoundError, StorageError
 from fertrack.imports.marker_import import Reading, import_markers
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries.conditions import condition_stats, condition_transitions, with_conditions
+from fertrack.storage.queries.epochs import epochs
 from fertrack.storage.queries.statistics import expression_stats, person_episodes, transitions
+from fertrack.storage.recordings import Recording, state
 from tests.support.answer_scenes import stored
 
 # Twelve seconds at 10 Hz. Track 1: happy 0-3, sad 3-6, gone 6-7, happy 7-12. Track 2: calm 0-12.
@@ -129,6 +131,23 @@ def test_all_runs_are_counted_where_they_have_the_condition(database: Database, 
         (1, "sad"),
         (2, "other"),
     }
+
+
+def test_conditions_of_recordings_stay_beside_those_of_markers(database: Database, tmp_path: Path) -> None:
+    second = stored(database, SCRIPT, until_s=12.0)
+    again = tmp_path / "again.tsv"
+    again.write_text("onset\tduration\ttrial_type\n0\t1\tother\n", encoding="utf-8")
+    import_markers(database, second, again)
+    with database.writing() as connection:
+        state(connection, second, Recording(condition="stress"))
+    with database.runs("condition=stress") as runs:
+        table = condition_stats(runs, "trial_type")
+        begun = with_conditions(runs, person_episodes(runs), "trial_type", at="onset_s")
+        tidy = epochs(runs, "other")
+    for answer in (table, begun, tidy):
+        assert set(answer["run"]) == {second}
+        assert set(answer["run_condition"]) == {"stress"}
+        assert set(answer["condition"]) <= {"other", ""}
 
 
 def test_what_is_not_there_is_said(database: Database, tmp_path: Path) -> None:
