@@ -8,12 +8,16 @@ fertrack itself reads. Read-only views give everything plain names and units:
 ============  ========================================================================================
 view          a row is
 ============  ========================================================================================
-v_faces       a face in a frame: who, when, where, the label, fourteen probabilities
-v_episodes    a stretch of frames without a gap in which a track kept one label
+v_faces       a face in a frame: who, when, where, the label that counts, fourteen probabilities
+v_episodes    a stretch of frames without a gap in which a track kept one estimate
 v_persons     a person of a run
 v_runs        a run
 v_markers     a marker of a run
 ============  ========================================================================================
+
+``label`` of a face is the one that counts in every answer: what a person gave, else the estimate; ``estimate`` and
+``corrected`` say both. Stretches are stored as estimated, so ``v_episodes`` has an ``estimate``, and says how many of
+its faces people labelled otherwise.
 
 Made anew with every migration, since SQLite refuses to rebuild a table that a view names. Names are the same on SQLite
 and PostgreSQL, and the same as in the CSV files where both have a column.
@@ -128,9 +132,10 @@ SELECT
   f.run_id AS run, {_WHO.format(track="f.track")} AS person, p.display_name AS name, f.track AS track,
   fr.time_s AS time_s, f.frame_index AS frame_index, f.face_index AS face_index,
   f.x1_tenths / 10.0 AS x1, f.y1_tenths / 10.0 AS y1, f.x2_tenths / 10.0 AS x2, f.y2_tenths / 10.0 AS y2,
-  f.score AS score, {_WORD.format("f.label")} AS label, f.probability AS probability,
-  CASE WHEN f.label = -1 THEN 1 ELSE 0 END AS uncertain,
-  {_WORD.format("c.label")} AS corrected,
+  f.score AS score, {_WORD.format("coalesce(c.label, f.label)")} AS label,
+  CASE WHEN c.label >= 0 THEN 1.0 ELSE f.probability END AS probability,
+  CASE WHEN coalesce(c.label, f.label) = -1 THEN 1 ELSE 0 END AS uncertain,
+  {_WORD.format("f.label")} AS estimate, {_WORD.format("c.label")} AS corrected,
   {_probabilities("p")},
   {_probabilities("raw")},
   f.quality_e4 / 10000.0 AS quality
@@ -143,9 +148,14 @@ LEFT JOIN corrections c
     "v_episodes": f"""
 SELECT
   e.run_id AS run, {_WHO.format(track="e.track")} AS person, p.display_name AS name, e.track AS track,
-  {_WORD.format("e.label")} AS label, e.start_s AS start_s, e.end_s AS end_s, e.end_s - e.start_s AS duration_s,
+  {_WORD.format("e.label")} AS estimate, e.start_s AS start_s, e.end_s AS end_s, e.end_s - e.start_s AS duration_s,
   e.apex_s AS apex_s, e.frames AS frames, e.mean_probability AS mean_probability,
-  e.peak_probability AS peak_probability
+  e.peak_probability AS peak_probability,
+  (SELECT count(*) FROM corrections c
+   JOIN faces f ON f.run_id = c.run_id AND f.frame_index = c.frame_index AND f.face_index = c.face_index
+   JOIN frames fr ON fr.run_id = c.run_id AND fr.frame_index = c.frame_index
+   WHERE c.run_id = e.run_id AND f.track = e.track AND c.label <> e.label
+     AND fr.time_s >= e.start_s AND fr.time_s < e.end_s) AS corrected_faces
 FROM episodes e
 JOIN tracks t ON t.run_id = e.run_id AND t.number = e.track
 LEFT JOIN persons p ON p.id = t.person_id""",

@@ -1,9 +1,14 @@
 CREATE VIEW v_episodes AS
 SELECT
 e.run_id AS run, CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number WHEN e.track IS NOT NULL THEN 'ID ' || e.track END AS person, p.display_name AS name, e.track AS track,
-CASE e.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS label, e.start_s AS start_s, e.end_s AS end_s, e.end_s - e.start_s AS duration_s,
+CASE e.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS estimate, e.start_s AS start_s, e.end_s AS end_s, e.end_s - e.start_s AS duration_s,
 e.apex_s AS apex_s, e.frames AS frames, e.mean_probability AS mean_probability,
-e.peak_probability AS peak_probability
+e.peak_probability AS peak_probability,
+(SELECT count(*) FROM corrections c
+JOIN faces f ON f.run_id = c.run_id AND f.frame_index = c.frame_index AND f.face_index = c.face_index
+JOIN frames fr ON fr.run_id = c.run_id AND fr.frame_index = c.frame_index
+WHERE c.run_id = e.run_id AND f.track = e.track AND c.label <> e.label
+AND fr.time_s >= e.start_s AND fr.time_s < e.end_s) AS corrected_faces
 FROM episodes e
 JOIN tracks t ON t.run_id = e.run_id AND t.number = e.track
 LEFT JOIN persons p ON p.id = t.person_id;
@@ -13,9 +18,10 @@ SELECT
 f.run_id AS run, CASE WHEN p.display_name <> '' THEN p.display_name WHEN p.number > 0 THEN 'P' || p.number WHEN f.track IS NOT NULL THEN 'ID ' || f.track END AS person, p.display_name AS name, f.track AS track,
 fr.time_s AS time_s, f.frame_index AS frame_index, f.face_index AS face_index,
 f.x1_tenths / 10.0 AS x1, f.y1_tenths / 10.0 AS y1, f.x2_tenths / 10.0 AS x2, f.y2_tenths / 10.0 AS y2,
-f.score AS score, CASE f.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS label, f.probability AS probability,
-CASE WHEN f.label = -1 THEN 1 ELSE 0 END AS uncertain,
-CASE c.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS corrected,
+f.score AS score, CASE coalesce(c.label, f.label) WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS label,
+CASE WHEN c.label >= 0 THEN 1.0 ELSE f.probability END AS probability,
+CASE WHEN coalesce(c.label, f.label) = -1 THEN 1 ELSE 0 END AS uncertain,
+CASE f.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS estimate, CASE c.label WHEN 0 THEN 'surprise' WHEN 1 THEN 'fear' WHEN 2 THEN 'disgust' WHEN 3 THEN 'happiness' WHEN 4 THEN 'sadness' WHEN 5 THEN 'anger' WHEN 6 THEN 'neutral' WHEN -1 THEN 'uncertain' WHEN -2 THEN 'not readable' END AS corrected,
 f.p_surprise_e4 / 10000.0 AS p_surprise,
 f.p_fear_e4 / 10000.0 AS p_fear,
 f.p_disgust_e4 / 10000.0 AS p_disgust,

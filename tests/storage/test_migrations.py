@@ -29,6 +29,7 @@ HEAD = ScriptDirectory(str(migrations_folder())).get_current_head() or ""
 GOLDEN = REPOSITORY / "tests" / "golden" / "schema.sql"
 
 LATER = """
+import sqlalchemy as sa
 from alembic import op
 
 revision = "later"

@@ -13,6 +13,7 @@ import pytest
 from fertrack.imports.marker_import import Reading, import_markers
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.corrections import GivenLabel, store_corrections
+from fertrack.storage.queries.timeline import timeline
 from fertrack.storage.readable import VIEWS, box_columns, probability_columns
 from fertrack.types import EXPRESSIONS
 from tests.support import queries
@@ -52,8 +53,11 @@ def test_faces_are_those_of_the_timeline(db: Database) -> None:
     stored = queries.timeline(db, 1, include_unconfirmed=True)
     assert len(seen) == len(stored) == 83
     assert seen["track"].fillna(-1).astype(int).tolist() == stored["track"].tolist()
-    counted = seen["corrected"].fillna(seen["label"])  # the timeline counts what a person said, the view shows both
-    assert counted.tolist() == stored["label"].astype(str).tolist()
+    assert seen["label"].tolist() == stored["label"].astype(str).tolist(), "what a person said counts"
+    assert seen["probability"].tolist() == pytest.approx(stored["probability"].tolist())
+    with db.estimates().run(1) as run:
+        estimated = timeline(run, include_unconfirmed=True)
+    assert seen["estimate"].tolist() == estimated["label"].astype(str).tolist()
     assert np.allclose(seen["time_s"], stored["time_s"])
     for name in ("x1", "y1", "x2", "y2"):
         assert np.abs(seen[name] - stored[name]).max() <= 0.051
@@ -68,11 +72,13 @@ def test_faces_are_those_of_the_timeline(db: Database) -> None:
 def test_persons_episodes_runs_and_markers_have_their_rows(db: Database) -> None:
     persons = ask(db, "SELECT person, coalesce(name, '') AS name, track, tracks, faces FROM v_persons ORDER BY track")
     assert persons.values.tolist() == [["Ana", "Ana", 1, 1, 32], ["ID 2", "", 2, 1, 50]]
-    episodes = ask(db, "SELECT person, label, start_s, end_s FROM v_episodes ORDER BY track, start_s")
+    episodes = ask(db, "SELECT person, estimate, start_s, end_s FROM v_episodes ORDER BY track, start_s")
     assert [tuple(row) for row in episodes.values.tolist()][:2] == [
         ("Ana", "neutral", 0.0, 0.52),
         ("Ana", "happiness", 0.52, 0.8),
     ]
+    corrected = ask(db, "SELECT estimate, corrected_faces FROM v_episodes WHERE corrected_faces > 0")
+    assert corrected.values.tolist() == [["neutral", 1]]
     (run,) = ask(db, "SELECT * FROM v_runs").to_dict("records")
     assert (run["run"], run["video"], run["persons"], run["frames"]) == (1, "clip.mp4", 2, 50)
     markers = ask(db, "SELECT label, time_s, file_name, offset_s FROM v_markers ORDER BY time_s")
