@@ -8,7 +8,9 @@ two conditions overlap, the time counts for both.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -156,8 +158,9 @@ def load_conditions(run: StoredRun | AllRuns, by: str, lasts_s: float | None = N
     marked = [each for each in condition_markers(run, by) if each.condition]
     names = tuple(dict.fromkeys(each.condition for each in marked))
     place = {name: index for index, name in enumerate(names)}
-    timed = [(each, each.end_s if _lasts(each) else each.time_s + (lasts_s or 0.0)) for each in marked]
-    counted = [(each, end_s) for each, end_s in timed if end_s is not None and end_s > each.time_s]
+    timed = [(each, max(each.end_s or -np.inf, each.time_s)) for each in marked]
+    timed = [(each, end_s if end_s > each.time_s else each.time_s + (lasts_s or 0.0)) for each, end_s in timed]
+    counted = [(each, end_s) for each, end_s in timed if end_s > each.time_s]
     if not counted:
         raise StorageError(
             f"the markers with {by!r} are moments without an end: say how long each counts, for example --lasting 5"
@@ -169,10 +172,6 @@ def load_conditions(run: StoredRun | AllRuns, by: str, lasts_s: float | None = N
         of_run[number] = Segments.plain(group, start_s, end_s).closed()
         trials.update({(number, index): int(np.sum(group == index)) for index in range(len(names))})
     return Conditions(names, of_run, trials, len(marked) - len(counted))
-
-
-def _lasts(marker: ConditionMarker) -> bool:
-    return marker.end_s is not None and marker.end_s > marker.time_s
 
 
 def condition_stats(
@@ -231,7 +230,9 @@ def condition_stats(
     table = joined_answer(run, who, part, units={"seconds": "s", "per_minute": "1/min"})
     table = with_run_condition(run, table)
     summed = {key: sum(each[key] for each in covered) for key in coverage(np.zeros(len(STATES)))}
-    return _answered(table, found, summed, ["run", "track"])
+    place = pd.Categorical(table["condition"], categories=list(found.names)).codes
+    ordered = table.assign(_place=place).sort_values(["run", "track", "_place", "state"], ignore_index=True)
+    return _answered(ordered.drop(columns="_place"), found, summed, table.attrs)
 
 
 def _pairs(found: Conditions, batch: SubjectSegments) -> list[tuple[int, int]]:
@@ -322,7 +323,7 @@ def condition_transitions(
     )
     result.attrs.update(table.attrs)
     result.attrs.update(units=dict.fromkeys(names, "1"), broken=int(summed[:, -1].sum()))
-    return _answered(result, found, table.attrs["coverage"], [])
+    return _answered(result, found, table.attrs["coverage"], result.attrs)
 
 
 def with_conditions(
@@ -354,8 +355,7 @@ def with_conditions(
     attrs = dict(table.attrs)
     table = table.rename(columns={"condition": _OF_RUN})
     joined = table.assign(condition=pd.Series([", ".join(each) for each in said], index=table.index, dtype="str"))
-    joined.attrs.update(attrs)
-    return _answered(joined, found, attrs["coverage"], [])
+    return _answered(joined, found, attrs["coverage"], attrs)
 
 
 def with_own_conditions(run: StoredRun | AllRuns, table: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -391,14 +391,8 @@ def with_run_condition(run: StoredRun | AllRuns, table: pd.DataFrame) -> pd.Data
     return joined
 
 
-def _answered(table: pd.DataFrame, found: Conditions, covered: dict[str, float], order: list[str]) -> pd.DataFrame:
-    attrs = {**table.attrs, "coverage": covered, "moments": found.moments}
-    if order:
-        place = pd.Categorical(table["condition"], categories=list(found.names))
-        table = (
-            table.assign(_place=place.codes)
-            .sort_values([*order, "_place", "state"], ignore_index=True, kind="stable")
-            .drop(columns="_place")
-        )
-    table.attrs.update(attrs)
+def _answered(
+    table: pd.DataFrame, found: Conditions, covered: dict[str, float], attrs: Mapping[Any, Any]
+) -> pd.DataFrame:
+    table.attrs.update({**attrs, "coverage": covered, "moments": found.moments})
     return note_columns(table)
