@@ -97,7 +97,7 @@ def export_person(db: Database, person: str, folder: Path, run: int | str | None
 def _write_texts(folder: Path, held: Holdings, tables: dict[str, pd.DataFrame]) -> list[Path]:
     subject = held.subject
     everything = {
-        "person": subject.label,
+        "person": subject.who.label,
         "names": list(subject.names),
         **{name: [_plain(row) for row in table.to_dict("records")] for name, table in tables.items()},
         "thumbnails": [f"thumbnails/run{number}.id{track}.jpg" for number, track in held.thumbnails],
@@ -107,7 +107,7 @@ def _write_texts(folder: Path, held: Holdings, tables: dict[str, pd.DataFrame]) 
         json.dump(everything, file, ensure_ascii=False, indent=1, allow_nan=False)
     today = pd.Timestamp.now(tz="UTC").strftime("%Y-%m-%d")
     count = len(subject.runs)
-    text = _README.format(label=subject.label, today=today, runs=f"{count} run{'' if count == 1 else 's'}")
+    text = _README.format(label=subject.who.label, today=today, runs=f"{count} run{'' if count == 1 else 's'}")
     with replacing(readme, overwrite=False) as file:
         file.write(text)
     return [as_json, readme]

@@ -76,9 +76,7 @@ def read_side(run: StoredRun, config: ReportConfig) -> RunSide:
         run=run.number,
         facts=facts,
         persons=persons,
-        identities=dict(
-            zip(subjects.track.tolist(), zip(subjects.person_id.tolist(), subjects.name, strict=True), strict=True)
-        ),
+        identities={person.tracks[0]: (person.id, person.name) for person in subjects.people},
         calibration=read_calibration(facts.calibration),
         uncertain=uncertain_share(persons),
         settings=_flat(facts.config_toml),

@@ -18,7 +18,7 @@ from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Face, Link, Person, PersonAction, Run, TrackRow
 from fertrack.storage.people.audit import recorded, sync_embeddings, take_back
 from fertrack.storage.people.persons import check_name, find_person, persons_of_run
-from fertrack.storage.people.reference import PersonRow, person_label
+from fertrack.storage.people.reference import RunPerson, person_label
 from fertrack.storage.people.track_cuts import cut_track, next_track
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.storage.stored_run import StoredRun
@@ -255,7 +255,7 @@ def _changing(db: Database, run: int | str) -> Iterator[tuple[sa.Connection, int
         yield connection, number
 
 
-def _made_person(connection: sa.Connection, run: int, who: PersonRow) -> int:
+def _made_person(connection: sa.Connection, run: int, who: RunPerson) -> int:
     """Key of a person; made now for a track that was nobody's."""
     if who.id:
         return who.id
@@ -279,7 +279,7 @@ def _next_number(connection: sa.Connection, run: int) -> int:
     return 1 + max((person.number for person in persons_of_run(connection, run)), default=0)
 
 
-def _move(connection: sa.Connection, run: int, who: PersonRow, key: int) -> None:
+def _move(connection: sa.Connection, run: int, who: RunPerson, key: int) -> None:
     """Give all tracks of a person to another, in every run, and say so in the links."""
     nobodys = sa.and_(TrackRow.run_id == run, TrackRow.number.in_(who.tracks))
     mine = TrackRow.person_id == who.id if who.id else nobodys
@@ -297,7 +297,7 @@ def _move(connection: sa.Connection, run: int, who: PersonRow, key: int) -> None
             )
 
 
-def _refuse_if_together(connection: sa.Connection, run: int, persons: Sequence[PersonRow]) -> None:
+def _refuse_if_together(connection: sa.Connection, run: int, persons: Sequence[RunPerson]) -> None:
     """Nobody is in two places of one picture.
 
     Raises:

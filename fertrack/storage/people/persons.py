@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Link, Person, TrackRow
 from fertrack.storage.people.plain_text import MAX_NAME, check_plain
-from fertrack.storage.people.reference import ByName, PersonRow, hint, matching, parse, person_label
+from fertrack.storage.people.reference import ByName, RunPerson, hint, matching, parse, person_label
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import LABELS
@@ -114,7 +114,7 @@ def tracks_of_person(run: StoredRun, person: str) -> tuple[int, ...]:
     return find_person(run.connection, run.number, person).tracks
 
 
-def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:
+def persons_of_run(connection: sa.Connection, run: int) -> list[RunPerson]:
     """Persons of a run by number, then tracks without a person; with those who are only suggested."""
     tracks = connection.execute(
         sa.select(TrackRow.number, TrackRow.person_id).where(TrackRow.run_id == run).order_by(TrackRow.number)
@@ -132,13 +132,13 @@ def persons_of_run(connection: sa.Connection, run: int) -> list[PersonRow]:
         if row.person_id is not None:
             tracks_of.setdefault(row.person_id, []).append(row.number)
     rows = [
-        PersonRow(person.id, person.number, person.display_name, tuple(tracks_of.get(person.id, ())))
+        RunPerson(person.id, person.number, person.display_name, tuple(tracks_of.get(person.id, ())))
         for person in stored
     ]
-    return rows + [PersonRow(0, 0, "", (row.number,)) for row in tracks if row.person_id is None]
+    return rows + [RunPerson(0, 0, "", (row.number,)) for row in tracks if row.person_id is None]
 
 
-def find_person(connection: sa.Connection, run: int, reference: str) -> PersonRow:
+def find_person(connection: sa.Connection, run: int, reference: str) -> RunPerson:
     """Person of a run that a reference means; see ``reference.matching``.
 
     Raises:

@@ -11,8 +11,8 @@ __all__ = [
     "ByName",
     "ByPerson",
     "ByTrack",
-    "PersonRow",
     "Reference",
+    "RunPerson",
     "full_label",
     "hint",
     "matching",
@@ -56,8 +56,8 @@ Reference = ByName | ByPerson | ByTrack
 
 
 @dataclass(frozen=True, slots=True)
-class PersonRow:
-    """One person of a run.
+class RunPerson:
+    """One person of a run: what every answer, report, video and right means by a person.
 
     Attributes:
         id: key in the database; 0 for a track that is nobody's, so that every track has a row.
@@ -75,6 +75,11 @@ class PersonRow:
     def label(self) -> str:
         """The name; ``P3`` where there is none; ``ID 5`` for a track that is nobody's."""
         return person_label(self.name, self.number) if self.id else f"ID {self.tracks[0]}"
+
+    @property
+    def full_label(self) -> str:
+        """The name and the number, ``Ada (P3)``; what ``label`` is where one of the two is wanting."""
+        return full_label(self.name, self.number) if self.id else self.label
 
     def is_meant_by(self, reference: Reference) -> bool:
         """Whether a reference means this person; a bare number means persons only."""
@@ -103,7 +108,7 @@ def parse(text: str | int) -> Reference:
     return ByName(text)
 
 
-def matching(text: str | int, people: Sequence[PersonRow]) -> list[int]:
+def matching(text: str | int, people: Sequence[RunPerson]) -> list[int]:
     """Indexes of those whom a text means: by name, or else as ``parse`` reads it.
 
     Args:
@@ -120,7 +125,7 @@ def matching(text: str | int, people: Sequence[PersonRow]) -> list[int]:
     return []
 
 
-def hint(text: str | int, people: Sequence[PersonRow]) -> str:
+def hint(text: str | int, people: Sequence[RunPerson]) -> str:
     """End of the sentence that says that a text means nobody: who there is."""
     text, labels = str(text).strip(), list(dict.fromkeys(person.label for person in people))
     if not labels:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from fertrack.errors import RunNotFoundError
 from fertrack.storage.models import Person, TrackRow
-from fertrack.storage.people.reference import PersonRow, full_label, hint, matching, person_label
+from fertrack.storage.people.reference import RunPerson, hint, matching
 from fertrack.types import IntArray
 
 __all__ = ["Subjects", "load_subjects", "subject_columns"]
@@ -26,22 +26,16 @@ class Subjects:
     """The people of some runs, S of them, by run and then by their first track. One who is in two runs counts twice.
 
     Attributes:
-        run: int64 (S,).
+        people: each of them.
+        run: int64 (S,), number of each one's run.
         track: int64 (S,), ID of the first track.
-        person_id: int64 (S,), key of the person; 0 for a track that is nobody's.
-        label: what each is called: a name, ``P3``, or ``ID 5`` for a track that is nobody's.
-        tracks: the IDs of each one's tracks, ascending.
-        number: int64 (S,), the number in ``P3``; 0 where ``person_id`` is.
-        name: the display name of each; empty if none was given.
+        label: object (S,), ``RunPerson.label``.
     """
 
+    people: tuple[RunPerson, ...]
     run: IntArray
     track: IntArray
-    person_id: IntArray
     label: npt.NDArray[np.object_]
-    tracks: tuple[tuple[int, ...], ...]
-    number: IntArray
-    name: tuple[str, ...]
     _keys: IntArray
     _subject_of_key: IntArray
 
@@ -55,27 +49,27 @@ class Subjects:
 
     def first_tracks(self) -> dict[int, int]:
         """Of one run: for each track the first track of its person; itself, where it is the only one or nobody's."""
-        return {track: tracks[0] for tracks in self.tracks for track in tracks}
+        return {track: person.tracks[0] for person in self.people for track in person.tracks}
 
     def labels(self) -> dict[int, str]:
         """Of one run: what the persons are called, by track; nothing for tracks that are nobody's."""
-        return {track: str(self.label[each]) for each, track in self._of_persons()}
+        return {track: person.label for track, person in self._of_persons()}
 
     def full_labels(self) -> dict[int, str]:
         """Of one run: ``Ada (P3)`` or ``P3``, by track; nothing for tracks that are nobody's."""
-        return {track: full_label(self.name[each], int(self.number[each])) for each, track in self._of_persons()}
+        return {track: person.full_label for track, person in self._of_persons()}
 
     def numbers(self) -> dict[int, str]:
         """Of one run: ``P3``, whatever the person is called, by track; nothing for tracks that are nobody's."""
-        return {track: f"P{self.number[each]}" for each, track in self._of_persons()}
+        return {track: f"P{person.number}" for track, person in self._of_persons()}
 
     def person_numbers(self) -> dict[int, int]:
         """Of one run: the number in ``P3``, by track; nothing for tracks that are nobody's."""
-        return {track: int(self.number[each]) for each, track in self._of_persons()}
+        return {track: person.number for track, person in self._of_persons()}
 
-    def _of_persons(self) -> Iterator[tuple[int, int]]:
-        """Index of the subject, and track."""
-        return ((each, track) for each in np.flatnonzero(self.person_id).tolist() for track in self.tracks[each])
+    def _of_persons(self) -> Iterator[tuple[int, RunPerson]]:
+        """Tracks that are somebody's, and whose."""
+        return ((track, person) for person in self.people if person.id for track in person.tracks)
 
     def find(self, who: str | int) -> IntArray:
         """Indexes of the subjects somebody means, at most one a run.
@@ -90,7 +84,7 @@ class Subjects:
         text = str(who).strip()
         found = self._candidates(text)
         if not len(found):
-            raise RunNotFoundError(f"there is nobody called {text!r} in {self._where()}{hint(text, self._rows())}")
+            raise RunNotFoundError(f"there is nobody called {text!r} in {self._where()}{hint(text, self.people)}")
         if len(np.unique(self.run[found])) < len(found):
             twice = [f"ID {self.track[each]}" for each in found if np.sum(self.run[found] == self.run[each]) > 1]
             raise RunNotFoundError(f"{text!r} can mean {' or '.join(twice)}: name one by its track")
@@ -101,11 +95,7 @@ class Subjects:
         return len(self._candidates(str(who).strip())) > 0
 
     def _candidates(self, text: str) -> IntArray:
-        return np.array(matching(text, self._rows()), np.int64)
-
-    def _rows(self) -> list[PersonRow]:
-        columns = (self.person_id.tolist(), self.number.tolist(), self.name, self.tracks)
-        return [PersonRow(*row) for row in zip(*columns, strict=True)]
+        return np.array(matching(text, self.people), np.int64)
 
     def _where(self) -> str:
         runs = np.unique(self.run)
@@ -130,26 +120,25 @@ def load_subjects(connection: sa.Connection, runs: Sequence[int]) -> Subjects:
         ).all()
     wanted = set(runs)
     tracks_of: dict[tuple[int, int, int], list[int]] = {}  # run, person, and the track where there is no person
-    called: dict[tuple[int, int, int], tuple[str, int, str]] = {}
+    called: dict[int, tuple[int, str]] = {0: (0, "")}
     subject_of: list[tuple[int, tuple[int, int, int]]] = []
     for run, track, person_id, number, name in rows:
         if run not in wanted:
             continue
         key = (run, person_id or 0, 0 if person_id else track)
         tracks_of.setdefault(key, []).append(track)
-        called[key] = (person_label(name, number), number, name) if person_id else (f"ID {track}", 0, "")
+        if person_id:
+            called[person_id] = (number, name)
         subject_of.append((run * _MAX_TRACKS + track, key))
+    people = tuple(RunPerson(key[1], *called[key[1]], tuple(tracks)) for key, tracks in tracks_of.items())
     place = {key: index for index, key in enumerate(tracks_of)}
-    labels = np.empty(len(place), object)
-    labels[:] = [called[key][0] for key in place]
+    labels = np.empty(len(people), object)
+    labels[:] = [person.label for person in people]
     return Subjects(
+        people=people,
         run=np.array([key[0] for key in place], np.int64),
-        track=np.array([tracks_of[key][0] for key in place], np.int64),
-        person_id=np.array([key[1] for key in place], np.int64),
+        track=np.array([person.tracks[0] for person in people], np.int64),
         label=labels,
-        tracks=tuple(tuple(tracks_of[key]) for key in place),
-        number=np.array([called[key][1] for key in place], np.int64),
-        name=tuple(called[key][2] for key in place),
         _keys=np.array([packed for packed, _ in subject_of], np.int64),
         _subject_of_key=np.array([place[key] for _, key in subject_of], np.int64),
     )

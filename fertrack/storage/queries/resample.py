@@ -154,7 +154,7 @@ def load_person_rows(
     conditions = [Face.run_id == run.number]
     if len(inside) < len(frames):
         conditions.append(Face.frame_index.between(int(frames[inside].min()), int(frames[inside].max())))
-    tracks = [track for subject in asked.tolist() for track in subjects.tracks[subject]]
+    tracks = [track for subject in asked.tolist() for track in subjects.people[subject].tracks]
     everybody = len(asked) == len(subjects) or len(tracks) > _MANY_TRACKS
     conditions.append(Face.track.is_not(None) if everybody else Face.track.in_(tracks))
     statement = sa.select(Face.track, Face.frame_index, counted_label(), Face.smoothed).where(*conditions)

@@ -17,7 +17,7 @@ from fertrack.storage.facts import find_run, run_status
 from fertrack.storage.models import Correction, Face, FrameRow, Person, PersonAction, Rescore, Run, Source, TrackRow
 from fertrack.storage.packing import fetch_tuples, unpack_rows
 from fertrack.storage.people.persons import find_person
-from fertrack.storage.people.reference import PersonRow
+from fertrack.storage.people.reference import RunPerson
 from fertrack.storage.people.subjects import load_subjects
 from fertrack.storage.queries.faces import load_cuts
 from fertrack.storage.recordings import STATED, FailedInput, RecordingRow
@@ -44,15 +44,13 @@ class DataSubject:
     """Person whose data are asked for.
 
     Attributes:
-        person: key of the person; 0 for a track that is nobody's.
-        label: name, ``P3``, or ``ID 5``.
+        who: the person, with the tracks of the run in which they were named.
         names: every name the person has had and nobody else bears now, the present one first.
         former: keys of persons who were merged into this one, and are no persons any more.
         tracks: run and number of each track, in order.
     """
 
-    person: int
-    label: str
+    who: RunPerson
     names: tuple[str, ...]
     former: tuple[int, ...]
     tracks: tuple[tuple[int, int], ...]
@@ -65,7 +63,7 @@ class DataSubject:
     @property
     def identities(self) -> frozenset[int]:
         """Keys under which they are, or were, a person."""
-        return frozenset(key for key in (self.person, *self.former) if key)
+        return frozenset(key for key in (self.who.id, *self.former) if key)
 
     def tracks_in(self, run: int) -> tuple[int, ...]:
         """Their tracks in one run."""
@@ -90,14 +88,14 @@ def find_data_subject(connection: sa.Connection, database: str, person: str, run
     else:
         who, where = _the_only_one(connection, database, person)
     if not who.id:
-        return DataSubject(0, who.label, (), (), ((where, who.tracks[0]),))
+        return DataSubject(who, (), (), ((where, who.tracks[0]),))
     tracks = connection.execute(
         sa.select(TrackRow.run_id, TrackRow.number)
         .where(TrackRow.person_id == who.id)
         .order_by(TrackRow.run_id, TrackRow.number)
     ).all()
     former, names = _history(connection, who)
-    return DataSubject(who.id, who.label, names, former, tuple((row.run_id, row.number) for row in tracks))
+    return DataSubject(who, names, former, tuple((row.run_id, row.number) for row in tracks))
 
 
 def refuse_while_running(connection: sa.Connection, runs: Sequence[int]) -> None:
@@ -143,8 +141,8 @@ def _row_concerns(row: Sequence[Any], subject: DataSubject) -> bool:
     return track in subject.tracks
 
 
-def _the_only_one(connection: sa.Connection, database: str, person: str) -> tuple[PersonRow, int]:
-    found: dict[tuple[int, int], tuple[PersonRow, int]] = {}
+def _the_only_one(connection: sa.Connection, database: str, person: str) -> tuple[RunPerson, int]:
+    found: dict[tuple[int, int], tuple[RunPerson, int]] = {}
     complaint: RunNotFoundError | None = None
     numbers = connection.scalars(sa.select(Run.id).order_by(Run.id)).all()
     for number in numbers:
@@ -165,7 +163,7 @@ def _the_only_one(connection: sa.Connection, database: str, person: str) -> tupl
     raise RunNotFoundError(f"{person!r} is somebody else in each of the runs {runs}: say which run, before the person")
 
 
-def _history(connection: sa.Connection, who: PersonRow) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _history(connection: sa.Connection, who: RunPerson) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Persons who were merged into this one, and every name that is theirs alone."""
     living = {row.id: row.display_name for row in connection.execute(sa.select(Person.id, Person.display_name))}
     entries = connection.execute(sa.select(PersonAction.before, PersonAction.after).order_by(PersonAction.id)).all()

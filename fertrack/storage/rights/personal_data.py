@@ -206,7 +206,7 @@ def _links(connection: sa.Connection, subject: DataSubject) -> pd.DataFrame:
         .order_by(Link.run_id, Link.track, Link.id)
     ).all()
     # Another person's name is that person's own data.
-    to = [person_label(row.display_name if row.id == subject.person else "", row.number) for row in rows]
+    to = [person_label(row.display_name if row.id == subject.who.id else "", row.number) for row in rows]
     table = _table([row[:6] for row in rows], ("run", "track", "similarity", "state", "embedder", "created_at"))
     return table.assign(to=to)
 

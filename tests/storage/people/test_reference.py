@@ -14,10 +14,10 @@ from fertrack.cli.main import run
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people import reference
 from fertrack.storage.people.persons import find_person, persons_of_run
-from fertrack.storage.people.reference import ByName, ByPerson, ByTrack, PersonRow, matching, parse
+from fertrack.storage.people.reference import ByName, ByPerson, ByTrack, RunPerson, matching, parse
 from tests.support.rights_scenes import add_person, make_clip, results, store_clip
 
-ANN, THREE, NOBODY = PersonRow(7, 1, "Ann", (4, 6)), PersonRow(8, 3, "", (1,)), PersonRow(0, 0, "", (2,))
+ANN, THREE, NOBODY = RunPerson(7, 1, "Ann", (4, 6)), RunPerson(8, 3, "", (1,)), RunPerson(0, 0, "", (2,))
 PEOPLE = [ANN, THREE, NOBODY]
 
 
@@ -29,7 +29,7 @@ PEOPLE = [ANN, THREE, NOBODY]
         ("2", NOBODY), ("ID 2", NOBODY), ("id2", NOBODY),
     ],
 )  # fmt: skip
-def test_everybody_can_be_named_in_each_way(text: str | int, meant: PersonRow) -> None:
+def test_everybody_can_be_named_in_each_way(text: str | int, meant: RunPerson) -> None:
     assert [PEOPLE[index] for index in matching(text, PEOPLE)] == [meant]
 
 
@@ -39,7 +39,7 @@ def test_a_number_means_a_person_first_and_a_track_only_where_it_is_nobodys(text
 
 
 def test_a_name_comes_before_what_it_could_mean_besides() -> None:
-    called = PersonRow(9, 5, "P1", (9,))  # from before such names were refused
+    called = RunPerson(9, 5, "P1", (9,))  # from before such names were refused
     assert matching("P1", [ANN, called]) == [1]
 
 

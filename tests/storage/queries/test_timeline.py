@@ -118,7 +118,7 @@ def test_run_facts(database: Database) -> None:
     assert (facts.detector, facts.classifier, facts.calibration) == (
         RECORD.detector,
         RECORD.classifier,
-        {"temperature": 1.25},
+        RECORD.calibration,
     )
     assert facts.summary == summary(SCENE)
     assert facts.started_at.tzinfo is dt.UTC

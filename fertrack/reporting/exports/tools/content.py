@@ -119,7 +119,7 @@ def run_content(chosen: Selection) -> RunContent:
     episodes = person_episodes(
         chosen.run, who=who, min_duration_s=chosen.config.min_episode_s, max_gap_s=chosen.config.max_gap_s
     )
-    tracks = {each[0]: each for each in chosen.run.subjects.tracks}
+    tracks = {person.tracks[0]: person.tracks for person in chosen.run.subjects.people}
     named = persons(chosen.run)
     names = {
         int(row["track"]): " ".join(row["person"].split()) if isinstance(row["person"], str) else f"ID {row['track']}"
