@@ -4,6 +4,7 @@
 
     FertrackError
     ├── ConfigError            an option is unknown, out of range or contradicts another
+    │   └── WrongUsageError        so it is as typed, whatever files, runs and devices there are
     ├── VideoError
     │   ├── VideoOpenError     the source is missing, not a video, or has no images in it
     │   ├── VideoReadError     decoding failed in a way that could not be skipped
@@ -42,6 +43,7 @@ __all__ = [
     "VideoReadError",
     "VideoWriteError",
     "WeightsError",
+    "WrongUsageError",
     "first_line",
     "install_hint",
     "reason_of",
@@ -55,6 +57,10 @@ class FertrackError(Exception):
 
 class ConfigError(FertrackError):
     """An option is unknown, out of range or contradicts another."""
+
+
+class WrongUsageError(ConfigError):
+    """An option is wrong as typed, whatever files, runs and devices there are: the command's exit code is 2, not 1."""
 
 
 class VideoError(FertrackError):

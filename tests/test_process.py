@@ -118,9 +118,9 @@ def test_a_file_name_is_refused_where_a_folder_is_needed(
 ) -> None:
     out, other = str(tmp_path / "one.mp4"), tmp_path / "other.mp4"
     other.write_bytes(clip.read_bytes())
-    assert run(["process", str(clip), str(other), "-o", out]) == 1
+    assert run(["process", str(clip), str(other), "-o", out]) == 2
     assert "there are several videos: name a folder" in capsys.readouterr().err
-    assert run(["process", str(clip), "-o", out, "--no-video"]) == 1
+    assert run(["process", str(clip), "-o", out, "--no-video"]) == 2
     assert "no video is written: name a folder" in capsys.readouterr().err
 
 
@@ -231,14 +231,14 @@ def test_one_bad_file_does_not_stop_the_others(clip: Path, tmp_path: Path, capsy
     [
         (["nowhere.mp4"], 1, "nowhere.mp4"),
         (["."], 1, ""),
-        (["{clip}", "--set", "detection.name=centreface"], 1, "did you mean 'centerface'"),
+        (["{clip}", "--set", "detection.name=centreface"], 2, "did you mean 'centerface'"),
         (["{clip}", "--set", "detection.name=retinaface"], 1, "retinaface"),
         (["{clip}", "--set", "classification.bundle=/nowhere"], 1, "/nowhere"),
-        (["{clip}", "--set", "tracking.nonsense=1"], 1, "unknown option"),
-        (["{clip}", "--from", "2", "--to", "1"], 1, "from"),
+        (["{clip}", "--set", "tracking.nonsense=1"], 2, "unknown option"),
+        (["{clip}", "--from", "2", "--to", "1"], 2, "from"),
         (["{clip}", "--from", "60"], 1, "60"),
-        (["{clip}", "--set", "input.rotate=45"], 1, "input.rotate"),
-        (["{clip}", "--rate", "-1"], 1, "--rate -1.0: "),
+        (["{clip}", "--set", "input.rotate=45"], 2, "input.rotate"),
+        (["{clip}", "--rate", "-1"], 2, "--rate -1.0: "),
         (["{clip}", "--db", "{folder}/other.txt"], 1, "other.txt"),
         ([], 2, "Missing argument"),
         (["{clip}", "--no-such-option"], 2, "No such option"),

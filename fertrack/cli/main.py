@@ -1,7 +1,8 @@
 """The ``fertrack`` command: puts the sub-commands together and turns errors into one sentence and an exit code.
 
-Exit codes: 0 done, 1 a ``FertrackError`` (its sentence on stderr; the traceback too with ``--debug``), 2 wrong usage,
-130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by the end of its terminal (what was done is kept).
+Exit codes: 0 done; 1 it could not be done: a ``FertrackError``, its sentence on stderr, the traceback too with
+``--debug``; 2 wrong usage as typed, whatever files, runs and devices there are; 130 interrupted by Ctrl-C, 143 by
+SIGTERM, 129 by the end of its terminal (what was done is kept).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from fertrack.cli import (
 )
 from fertrack.cli.groups import PanelledGroup
 from fertrack.cli.models import weights
-from fertrack.errors import FertrackError
+from fertrack.errors import FertrackError, WrongUsageError
 
 __all__ = ["app", "main", "run"]
 
@@ -104,7 +105,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         typer.echo(f"error: {error}", err=True)
-        return 1
+        return 2 if isinstance(error, WrongUsageError) else 1
     except ImportError as error:
         if "libGL" not in str(error):
             raise

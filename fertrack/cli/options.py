@@ -161,13 +161,36 @@ def named_persons(pairs: list[str] | None) -> dict[str, str]:
 
 
 def settings_from(
-    config: list[str] | None, overrides: list[str] | None, flags: Mapping[str, tuple[str, object]] | None = None
+    config: list[str] | None,
+    overrides: list[str] | None,
+    flags: Mapping[str, tuple[str, object]] | None = None,
+    *,
+    base: str = "",
 ) -> Settings:
-    """Compose the settings of a command; flags whose value is None were not given."""
+    """Compose the settings of a command; flags whose value is None were not given.
+
+    Args:
+        config: TOML files or presets.
+        overrides: ``section.key=value``.
+        flags: for each option its flag and the value.
+        base: TOML text to start from.
+
+    Raises:
+        WrongUsageError: a flag or an override is wrong.
+        ConfigError: a file is.
+    """
     from fertrack.config import load_settings
+    from fertrack.errors import ConfigError, WrongUsageError
 
     given = {option: flag for option, flag in (flags or {}).items() if flag[1] is not None}
-    return load_settings(config or (), overrides or (), flags=given)
+    try:
+        return load_settings(config or (), overrides or (), base=base, flags=given)
+    except ConfigError as error:
+        try:
+            load_settings(config or (), base=base)
+        except ConfigError as of_file:  # it is one whatever else was typed
+            raise ConfigError(str(of_file)) from error
+        raise WrongUsageError(str(error)) from error
 
 
 def calibration_source(config: list[str] | None) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides
+from fertrack.cli.options import DEFAULT_DB, Config, Database, Overrides, settings_from
 from fertrack.cli.output import err_console, print_table
 
 __all__ = ["app"]
@@ -27,10 +27,9 @@ def notice(config: Config = None, overrides: Overrides = None) -> None:
     Examples: fertrack privacy notice > notice.txt · fertrack privacy notice --config study.toml · fertrack privacy
     notice --set privacy.thumbnails=true
     """
-    from fertrack.config import load_settings
     from fertrack.rights.purpose import notice_text
 
-    settings = load_settings(config or (), overrides or ())
+    settings = settings_from(config, overrides)
     days = settings.linking.embeddings_ttl_days if settings.linking.store_embeddings else None
     typer.echo(notice_text(thumbnails=settings.privacy.thumbnails, embeddings_days=days), nl=False)
 

@@ -18,6 +18,7 @@ from fertrack.cli.options import (
     Stated,
     Uncorrected,
     seconds,
+    settings_from,
 )
 from fertrack.cli.output import err_console, frame_to, note_corrections, print_coverage, with_coverage
 
@@ -225,7 +226,7 @@ def rescore(
         with database.run(run) as stored:
             facts = stored.facts
             base = original_config(stored) if original else facts.config_toml
-        asked = load_settings(config or (), overrides or (), base=base)
+        asked = settings_from(config, overrides, base=base)
         settings = load_settings(base=base).model_copy(
             update={"calibration": asked.calibration, "smoothing": asked.smoothing}
         )

@@ -33,7 +33,7 @@ from types import ModuleType
 from pydantic import ValidationError
 
 from fertrack.detectors.config import DetectionConfig, DetectorOptions
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, WrongUsageError
 from fertrack.models.weights import find_weights
 from fertrack.protocols import Detector
 
@@ -64,7 +64,9 @@ def load_adapter(name: str) -> ModuleType:
     if "." not in name:
         close = difflib.get_close_matches(name, names, n=1)
         meant = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ConfigError(f"there is no detector {name!r}{meant}; there are {', '.join(names)}, or give a dotted path")
+        raise WrongUsageError(
+            f"there is no detector {name!r}{meant}; there are {', '.join(names)}, or give a dotted path"
+        )
     try:
         module = importlib.import_module(name)
     except Exception as error:  # importing runs the module, which may raise anything

@@ -99,7 +99,7 @@ def _without(span: _Span, known: Sequence[_Span]) -> list[_Span]:
 
 def _of_tracks(run: StoredRun, segment: CodedSegment, spans: Sequence[_Span]) -> Iterator[GivenLabel]:
     """A label for each track of the person that has a face then; one that will match none if no track has."""
-    tracks = run.subjects.tracks[segment.subject]
+    tracks = run.subjects.people[segment.subject].tracks
     found = [(track, span) for span in spans for track in tracks if _has_face(run, track, span)]
     if not found and spans == [(segment.start_s, segment.end_s)]:
         found = [(tracks[0], spans[0])]

@@ -18,7 +18,7 @@ import tomli_w
 from fertrack.classifiers import build_classifier
 from fertrack.classifiers.base import preprocessor
 from fertrack.classifiers.config import ClassificationConfig
-from fertrack.errors import ConfigError, FertrackError, ModelError, OutputExistsError
+from fertrack.errors import FertrackError, ModelError, OutputExistsError, WrongUsageError
 from fertrack.model_export.network import FORMATS, ExportFormat, SourceNetwork
 from fertrack.model_export.parity import LOGIT_TOLERANCE, SAME_WINNER, Parity, Tolerance, compare
 from fertrack.model_export.requirements import check_format_packages, check_weights_packages
@@ -78,7 +78,7 @@ def export_model(
         OutputExistsError: ``out`` is there and ``overwrite`` is not set, or holds something else than a bundle.
         WeightsError: the network is missing or its hash differs.
         ModelError: the network cannot be converted, or the result differs by more than is tolerated.
-        ConfigError: an unknown format, or a tolerance that is none.
+        WrongUsageError: an unknown format, or a tolerance that is none.
         EvaluationError: the labelled images cannot be read.
         FertrackError: something the format needs is not installed, or the folder cannot be written.
         ValueError: faces were given that are not of the bundle's size.
@@ -87,13 +87,13 @@ def export_model(
         >>> export_model("default", "onnx-int8", Path("int8")).parity.accuracy_change  # doctest: +SKIP
     """
     if target not in FORMATS:
-        raise ConfigError(f"there is no format {target!r}; there are {', '.join(FORMATS)}")
+        raise WrongUsageError(f"there is no format {target!r}; there are {', '.join(FORMATS)}")
     if logit_tolerance is None:
         tolerance = Tolerance(LOGIT_TOLERANCE[target], accuracy_tolerance, SAME_WINNER)
     else:
         tolerance = Tolerance(logit_tolerance, accuracy_tolerance)
     if not (tolerance.logit >= 0 and tolerance.accuracy >= 0):
-        raise ConfigError(f"a tolerance is a number from 0 on, got {tolerance.logit:g} and {tolerance.accuracy:g}")
+        raise WrongUsageError(f"a tolerance is a number from 0 on, got {tolerance.logit:g} and {tolerance.accuracy:g}")
     _check_place(out, overwrite)
     check_format_packages(target)
     bundle = load_bundle(classifier)

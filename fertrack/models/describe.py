@@ -15,7 +15,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import ValidationError
 
-from fertrack.errors import ConfigError, FertrackError, OutputExistsError
+from fertrack.errors import ConfigError, FertrackError, OutputExistsError, WrongUsageError
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE
 from fertrack.models.bundle import Architecture, BundleCard, card_beside, first_problem, weights_sha256
 
@@ -169,7 +169,7 @@ def card_for(
         WeightsError: a file is missing.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
+        raise WrongUsageError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
     chosen = PRESETS[preset]
     side = size_px or chosen.size_px
     scale = side / chosen.size_px
@@ -201,7 +201,7 @@ def card_for(
     try:
         return BundleCard.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{weights}: {first_problem(error)}") from error
+        raise WrongUsageError(f"{weights}: {first_problem(error)}") from error
 
 
 def _labels(given: str | Sequence[str]) -> list[str]:
@@ -210,7 +210,7 @@ def _labels(given: str | Sequence[str]) -> list[str]:
             return list(LABEL_ORDERS[given])
         given = [part.strip() for part in given.split(",")]
         if len(given) == 1:
-            raise ConfigError(
+            raise WrongUsageError(
                 f"there is no order of labels {given[0]!r}; there are {', '.join(LABEL_ORDERS)}, or give seven names"
             )
     return [_SYNONYMS.get(label.lower(), label.lower()) for label in given]

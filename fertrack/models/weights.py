@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from fertrack.errors import ConfigError, WeightsError
+from fertrack.errors import WeightsError, WrongUsageError
 
 __all__ = [
     "KNOWN",
@@ -165,13 +165,13 @@ def known_weights(name: str) -> KnownWeights:
     """The registry's entry of that name.
 
     Raises:
-        ConfigError: there is none; the message says which are known and what was probably meant.
+        WrongUsageError: there is none; the message says which are known and what was probably meant.
     """
     if name in KNOWN:
         return KNOWN[name]
     close = difflib.get_close_matches(name, KNOWN, n=1)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
-    raise ConfigError(f"no weights are known as {name!r}{meant}; known are {', '.join(KNOWN)}")
+    raise WrongUsageError(f"no weights are known as {name!r}{meant}; known are {', '.join(KNOWN)}")
 
 
 def cache_folder() -> Path:
@@ -198,7 +198,7 @@ def locate(name: str) -> Path | None:
     retina-face package keeps what it downloads.
 
     Raises:
-        ConfigError: no weights of that name are known.
+        WrongUsageError: no weights of that name are known.
     """
     known = known_weights(name)
     places = [cache_folder() / known.file_name]
@@ -215,7 +215,7 @@ def find_weights(name_or_path: str | Path) -> Path:
     A ``Path``, or text with a folder or a suffix in it, is a path and is taken as it is; anything else is a name.
 
     Raises:
-        ConfigError: no weights of that name are known.
+        WrongUsageError: no weights of that name are known.
         WeightsError: the file is missing, unreadable, or its hash is not the expected one.
     """
     text = str(name_or_path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fertrack.config import Settings
-from fertrack.errors import ConfigError, OutputExistsError
+from fertrack.errors import OutputExistsError, WrongUsageError
 from fertrack.files import make_folder
 from fertrack.rights.purpose import check_stated
 
@@ -56,7 +56,8 @@ def plan_outputs(locations: Sequence[str], out: Path, settings: Settings, *, ove
     """Name the outputs of every video and make their folder, before any work starts.
 
     Raises:
-        ConfigError: a purpose has to be stated and is not, or ``out`` names one video where that cannot be.
+        ConfigError: a purpose has to be stated and is not.
+        WrongUsageError: ``out`` names one video where that cannot be.
         OutputExistsError: an output is already there and ``overwrite`` is False.
         StorageError: the output folder cannot be made.
     """
@@ -78,7 +79,7 @@ def name_outputs(locations: Sequence[str], out: Path, settings: Sequence[Setting
     folder = out_folder(out)
     if out != folder and (len(locations) > 1 or not all(own.video.enabled for own in settings)):
         why = "there are several videos" if len(locations) > 1 else "no video is written"
-        raise ConfigError(f"-o {out} names one annotated video, but {why}: name a folder")
+        raise WrongUsageError(f"-o {out} names one annotated video, but {why}: name a folder")
     plans = []
     for location, name, own in zip(locations, _distinct_names(locations), settings, strict=True):
         video = folder / f"{name}.annotated{own.video.suffix}"

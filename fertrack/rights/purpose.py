@@ -8,7 +8,7 @@ module is a reminder in the right place, not legal advice.
 
 from __future__ import annotations
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, WrongUsageError
 from fertrack.rights.config import PrivacyConfig
 from fertrack.storage.config import RecordingConfig
 from fertrack.storage.people.plain_text import MAX_LINE, check_plain
@@ -80,7 +80,7 @@ def check_stated(config: PrivacyConfig, recording: RecordingConfig | None = None
         try:
             check_plain(text, option, MAX_LINE)
         except ValueError as error:
-            raise ConfigError(str(error)) from error
+            raise WrongUsageError(str(error)) from error
     if config.require_purpose and not config.purpose:
         raise ConfigError(
             "privacy.require_purpose is set and no purpose is stated: say what the analysis is for with --purpose, or "

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, WrongUsageError
 from fertrack.stage_config import StageConfig
 
 __all__ = ["CONTAINERS", "Container", "VideoOutputConfig", "container_for"]
@@ -158,15 +158,17 @@ def container_for(path: Path, codec: str) -> Container:
     """The container that a file name asks for.
 
     Raises:
-        ConfigError: the suffix is unknown, or its container does not carry the codec.
+        WrongUsageError: the suffix is unknown, or its container does not carry the codec.
     """
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:
         known = ", ".join(CONTAINERS)
-        raise ConfigError(f"{path.name}: an annotated video cannot be written to this kind of file: name it {known}")
+        raise WrongUsageError(
+            f"{path.name}: an annotated video cannot be written to this kind of file: name it {known}"
+        )
     if codec not in container.codecs:
         fitting = " or ".join(suffix for suffix, other in CONTAINERS.items() if codec in other.codecs)
-        raise ConfigError(
+        raise WrongUsageError(
             f"{path.name}: {codec} video does not go into {path.suffix} files: name it {fitting}, or choose "
             f"video.codec = {' or '.join(container.codecs)}"
         )

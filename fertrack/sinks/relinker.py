@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fertrack.embedders import build_embedder, can_recognise
-from fertrack.errors import ConfigError, MissingExtraError
+from fertrack.errors import MissingExtraError, WrongUsageError
 from fertrack.protocols import Embedder
 from fertrack.reid.config import LinkingConfig
 from fertrack.reid.linker import KnownPerson, LinkPlan
@@ -112,13 +112,13 @@ def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | N
 
     Raises:
         MissingExtraError: what is asked for needs face recognition, and that is not installed.
-        ConfigError: what is asked for needs ``linking.method = face``, and it is off.
+        WrongUsageError: what is asked for needs ``linking.method = face``, and it is off.
         WeightsError: its weights are not the expected file.
     """
     if config.method == "off":
         wanted = _needs_recognition(config)
         if wanted:
-            raise ConfigError(f"{wanted} needs linking.method = face, and it is off")
+            raise WrongUsageError(f"{wanted} needs linking.method = face, and it is off")
         return None
     recognise = config.method == "face" or (config.method == "auto" and can_recognise())
     wanted = _needs_recognition(config)

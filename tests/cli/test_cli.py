@@ -95,8 +95,7 @@ def test_a_long_timeline_names_the_command_that_sums_it_up(db: str, capsys: pyte
         (["timeline", "last", "--db", "{db}", "--track", "9"], "9"),
         (["timeline", "last", "--db", "{folder}/none.db"], "there is no database"),
         (["report", "last", "--db", "{db}", "-o", "{db}"], "cannot be made"),
-        (["rescore", "last", "--db", "{db}", "--set", "smoothing.halflife=1"], "did you mean"),
-        (["models", "pull", "yunett"], "did you mean 'yunet'"),
+        (["rescore", "last", "--db", "{db}", "--config", "{folder}/none.toml"], "no config file"),
         (["models", "convert", "{folder}/none.pth", "{folder}/out.onnx"], "none.pth"),
     ],
 )
@@ -108,6 +107,62 @@ def test_a_bad_question_gets_one_sentence(
     assert complaint.startswith("error: ")
     assert sentence in complaint
     assert len(complaint.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["proces", "clip.mp4"],
+        ["process", "none.mp4", "--set", "tracking.max_age=-1"],
+        ["process", "none.mp4", "--set", "tracking.maxage=3"],
+        ["process", "none.mp4", "--set", "max_age"],
+        ["process", "none.mp4", "--config", "fast", "--set", "video.crf=90"],
+        ["process", "none.mp4", "--from", "2", "--to", "1"],
+        ["process", "a.mp4", "b.mp4", "-o", "one.mp4"],
+        ["process", "a.mp4", "-o", "one.mp4", "--no-video"],
+        ["live", "0", "--set", "live.display_fps=-1"],
+        ["timeline", "last", "--db", "{folder}/none.db", "--from", "2", "--to", "1"],
+        ["rescore", "last", "--db", "{db}", "--set", "smoothing.halflife=1"],
+        ["export", "last", "--db", "{folder}/none.db", "--format", "doc"],
+        ["models", "pull", "yunett"],
+        ["config", "show", "--set", "smoothing.half_life_s=-1"],
+        ["privacy", "notice", "--set", "privacy.thumbnail=true"],
+    ],
+)
+def test_what_is_wrong_as_typed_is_exit_code_2(
+    arguments: list[str], db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever files and runs there are; see the guide's page ``start``."""
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}.mp4").write_bytes(b"no video")
+    assert run([argument.format(db=db, folder=tmp_path) for argument in arguments]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["process", "none.mp4"],
+        ["process", "none.mp4", "--config", "none.toml"],
+        ["process", "none.mp4", "--config", "wrong.toml"],
+        ["process", "none.mp4", "--config", "broken.toml", "--set", "tracking.max_age=-1"],
+        ["timeline", "9", "--db", "{db}"],
+        ["timeline", "last", "--db", "{db}", "--person", "Nobody"],
+        ["report", "last", "--db", "{folder}/none.db"],
+        ["process", "clip.txt", "--classifier", "nothing"],
+    ],
+)
+def test_what_could_not_be_done_is_exit_code_1(
+    arguments: list[str], db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same line would do with other files, runs or devices."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong.toml").write_text("[video]\ncrf = 90\n")
+    (tmp_path / "broken.toml").write_text("[video\n")
+    (tmp_path / "clip.txt").write_text("no video")
+    assert run([argument.format(db=db, folder=tmp_path) for argument in arguments]) == 1
+    assert capsys.readouterr().err.count("error: ") == 1
 
 
 @pytest.mark.parametrize("command", ["timeline", "episodes"])

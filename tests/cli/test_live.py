@@ -77,7 +77,7 @@ def test_a_run_without_a_purpose_says_so(clip: str, tmp_path: Path, capsys: pyte
     assert "purpose" in capsys.readouterr().err
     assert run([*arguments, "--set", "privacy.require_purpose=true"]) == 1
     assert "--purpose" in capsys.readouterr().err
-    assert run([*arguments, "--purpose", "mood of staff at the workplace"]) == 1
+    assert run([*arguments, "--purpose", "mood of staff at the workplace"]) == 2
 
 
 @pytest.mark.parametrize(

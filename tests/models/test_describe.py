@@ -106,7 +106,7 @@ def test_the_command_writes_the_card(weights: Path, capsys: pytest.CaptureFixtur
     assert load_bundle(weights).card.licence == "CC0-1.0"
     assert run(arguments) == 1
     assert (
-        run(["models", "describe", str(weights), "--preset", "rafdb", "--overwrite", "--architecture", "resnet"]) == 1
+        run(["models", "describe", str(weights), "--preset", "rafdb", "--overwrite", "--architecture", "resnet"]) == 2
     )
     assert "architecture" in capsys.readouterr().err
 

@@ -106,7 +106,7 @@ def test_the_flag_reaches_detector_and_classifier(tmp_path: Path, capsys: pytest
 
 
 def test_an_unknown_device_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["process", "clip.mp4", "-o", str(tmp_path), "--set", "classification.device=gpu"]) == 1
+    assert run(["process", "clip.mp4", "-o", str(tmp_path), "--set", "classification.device=gpu"]) == 2
     error = capsys.readouterr().err
     assert error.count("classification.device") == 1
     assert "'cuda'" in error

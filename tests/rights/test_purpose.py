@@ -116,7 +116,7 @@ def test_a_purpose_can_be_made_mandatory(tmp_path: Path, capsys: pytest.CaptureF
 def test_the_command_line_refuses_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"never read")
-    assert run(["process", str(clip), "-o", str(tmp_path / "out"), "--purpose", "Workplace wellbeing"]) == 1
+    assert run(["process", str(clip), "-o", str(tmp_path / "out"), "--purpose", "Workplace wellbeing"]) == 2
     complaint = capsys.readouterr().err
     assert "Art. 5(1)(f)" in complaint
     assert len(complaint.strip().splitlines()) == 1

@@ -218,7 +218,7 @@ def actions(run: StoredRun) -> pd.DataFrame:
     return table
 
 
-def _cut(connection: sa.Connection, run: int, who: PersonRow, tracks: Sequence[int], at_s: float) -> str:
+def _cut(connection: sa.Connection, run: int, who: RunPerson, tracks: Sequence[int], at_s: float) -> str:
     """Cut a person's track at a time; its later part is a new person's, or nobody's where the track is nobody's."""
     if len(tracks) > 1:
         raise StorageError(f"one track can be cut at {at_s:.2f} s, not {_ids(tracks)}: name one of them, or none")
