@@ -55,7 +55,7 @@ def _open_session(bundle: ClassifierBundle, options: ClassificationConfig) -> An
     content = bundle.read_model()
     try:
         return open_session(content, device=options.device, threads=options.threads, option="classification.device")
-    except ConfigError:
+    except (ConfigError, ModelError):
         raise
     except Exception as error:  # ONNX Runtime has no common error class
         raise ModelError(f"{bundle.model_path} is not a network that can be run: {first_line(error)}") from error

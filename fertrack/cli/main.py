@@ -7,6 +7,9 @@ SIGTERM, 129 by the end of its terminal (what was done is kept).
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -87,6 +90,18 @@ def _options(
     )
 
 
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EPIPE)
+"""Of a stdout that takes no more: of a file on a full disk, say."""
+
+
+def _discard_output() -> None:
+    """What is still buffered would fail again when the program ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
@@ -95,9 +110,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=list(arguments), prog_name="fertrack")
+        try:
+            app(args=list(arguments), prog_name="fertrack")
+        finally:
+            sys.stdout.flush()
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise
+        _discard_output()
+        typer.echo(f"error: the output could not be written: {error.strerror}", err=True)
+        return 1
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         return 130

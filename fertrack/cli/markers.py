@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fertrack.cli.options import DEFAULT_DB, By, Database, Format, OnlyPerson, OutputFormat, Run, Runs, Uncorrected
-from fertrack.cli.output import err_console, frame_to, misuse, note_corrections, print_answer
+from fertrack.cli.output import err_console, misuse, note_corrections, print_answer
 
 __all__ = ["app", "register"]
 
@@ -110,7 +110,7 @@ def list_markers(run: Run, output_format: OutputFormat = Format.TABLE, db: Datab
     from fertrack.storage.queries.markers import markers
 
     with open_database(db) as database, database.run(run) as stored:
-        frame_to(markers(stored), output_format)
+        print_answer(markers(stored), output_format)
 
 
 @app.command("delete")

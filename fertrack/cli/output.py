@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -35,6 +36,9 @@ __all__ = [
 _ANSWER_ROWS = 100
 """Rows of an answer that a table shows people."""
 
+_MAX_LAID_OUT = 500
+"""Rows of the longest table that is laid out to the terminal's width."""
+
 _PLAIN_WIDTH = 200
 """Columns to use when the output is a file or a pipe, so that nothing is cut off."""
 
@@ -53,6 +57,9 @@ def err_console() -> Console:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """Print a table; numbers are right-aligned, floats have three decimals, square brackets are just brackets."""
     rows = [list(row) for row in rows]
+    if len(rows) > _MAX_LAID_OUT:
+        _print_plainly(columns, rows, title)
+        return
     table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
@@ -64,6 +71,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
         console.print(table)
     lines = [title] * bool(title) + captured.get().splitlines()
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
+
+
+def _print_plainly(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
+    """A long table: in columns too, but not laid out to a terminal's width, which takes seconds per thousand rows."""
+    cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(set_cell_size(text, width) for text, width in zip(row, widths, strict=True)) for row in cells]
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in [title] * bool(title) + lines))
 
 
 def print_json(value: Any) -> None:

@@ -61,7 +61,7 @@ def open_session(
         session: ort.InferenceSession = devices.open_session(
             model, device=device, threads=threads, option="detection.device"
         )
-    except ConfigError:
+    except (ConfigError, ModelError):
         raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         raise WeightsError(

@@ -6,9 +6,10 @@ A device that was asked for and is not there is an error with one sentence, neve
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, ModelError
 from fertrack.types import Device
 
 __all__ = ["EXPERIMENTAL_DEVICES", "PROVIDERS", "installed_devices", "open_session"]
@@ -101,6 +102,11 @@ def _open_on(device: str, model: bytes, threads: int, option: str) -> Any:
     try:
         session = onnxruntime.InferenceSession(model, settings, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        if _OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+            raise ModelError(
+                f"there is not enough memory to load the network of {option.partition('.')[0]}: close other programs, "
+                "or use fewer workers"
+            ) from error
         if device == "cpu":
             raise
         _open_on("cpu", model, threads, option)  # raises the model's own error, where it is the model's fault
@@ -108,6 +114,9 @@ def _open_on(device: str, model: bytes, threads: int, option: str) -> Any:
     if session.get_providers()[0] != providers[0]:  # the runtime fell back with no more than a log line
         raise _does_not_start(option, device)
     return session
+
+
+_OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|bad allocation|Failed to allocate|out of memory", re.IGNORECASE)
 
 
 def _does_not_start(option: str, device: str) -> ConfigError:

@@ -55,7 +55,18 @@ class InputConfig(StageConfig):
     )
     deinterlace: bool = Field(True, description="deinterlace interlaced frames before they are analysed")
     image_fps: float = Field(1.0, gt=0.0, le=1000.0, description="frame rate assumed for a folder of images")
+    max_megapixels: float = Field(
+        100.0,
+        gt=0.0,
+        le=100_000.0,
+        description="largest frame or image that is opened, millions of pixels: a small file can hold an immense one",
+    )
     prefetch: int = Field(4, ge=1, le=64, description="decoded frames held ready ahead of the analysis")
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest frame or image that is opened."""
+        return round(self.max_megapixels * 1e6)
 
     @field_validator("stream", mode="before")
     @classmethod

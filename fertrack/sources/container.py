@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
@@ -128,18 +129,30 @@ def _asked_for(videos: list[VideoStream], path: Path, which: str) -> VideoStream
     raise VideoOpenError(f"{path} has no video {which!r} (input.stream): there is {there_is}")
 
 
-def first_picture(path: Path, which: str = "") -> tuple[VideoFrame, Fraction | None]:
+def too_large(path: Path, width: int, height: int) -> str:
+    """Sentence about a frame or an image with more pixels than are opened."""
+    return (
+        f"{path} is {width}x{height} pixels large, more than input.max_megapixels allows: if that is right, use "
+        f"--set input.max_megapixels={math.ceil(width * height / 1e6)}"
+    )
+
+
+def first_picture(path: Path, which: str = "", max_pixels: int = 0) -> tuple[VideoFrame, Fraction | None]:
     """The first picture that can be decoded, and the pixel aspect the stream names.
 
     Args:
         path: the file.
         which: as in ``video_stream``.
+        max_pixels: of the largest frame that is decoded; 0: any.
 
     Raises:
-        VideoOpenError: there is none.
+        VideoOpenError: there is none, or it is too large.
     """
     with open_container(path) as container:
         stream = video_stream(container, path, which)
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if 0 < max_pixels < width * height:
+            raise VideoOpenError(too_large(path, width, height))
         try:
             for packet in container.demux(stream):
                 try:

@@ -73,7 +73,7 @@ class FileSource:
         self.notes: list[str] = []
         self._path = Path(path)
         self._config = config or InputConfig()
-        first, self._aspect = first_picture(self._path, self._config.stream)
+        first, self._aspect = first_picture(self._path, self._config.stream, self._config.max_pixels)
         self._coded_aspect: Fraction | None = None
         self._container: InputContainer = open_container(self._path)
         self._stream: VideoStream = video_stream(self._container, self._path, self._config.stream)

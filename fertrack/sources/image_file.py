@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import cv2
 import numpy as np
 
-from fertrack.errors import MissingExtraError
+from fertrack.errors import MissingExtraError, VideoOpenError
+from fertrack.sources.container import too_large
 from fertrack.sources.pixels import Orientation
 from fertrack.types import Image
 
@@ -35,6 +37,7 @@ IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".heic", ".heif", ".hif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 
+_SIZES = threading.Lock()
 _HEAD_BYTES = 4096
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -62,7 +65,9 @@ def pages_of(path: Path) -> Sequence[float | None]:
         return [None]
 
 
-def read_image(path: Path, rotate: Literal["auto", 0, 90, 180, 270], page: int | None = None) -> Image | None:
+def read_image(
+    path: Path, rotate: Literal["auto", 0, 90, 180, 270], page: int | None = None, max_pixels: int = 0
+) -> Image | None:
     """Pixels of an image file, uint8 (H, W, 3) BGR upright; None if it is not one.
 
     Args:
@@ -70,13 +75,18 @@ def read_image(path: Path, rotate: Literal["auto", 0, 90, 180, 270], page: int |
         rotate: degrees clockwise from the pixels as stored, or "auto": as the file says. HEIF and AVIF count as stored
             the way they say to show them.
         page: which image of a file of several; None = the only or first one.
+        max_pixels: of the largest image that is decoded; 0: any.
 
     Raises:
+        VideoOpenError: it has more pixels.
         MissingExtraError: it is HEIC, and pillow-heif is not installed.
     """
     try:
         content = path.read_bytes()
         kind = _kind(content[:_HEAD_BYTES])
+        width, height = _size(content) if max_pixels else (0, 0)
+        if width * height > max_pixels > 0:
+            raise VideoOpenError(too_large(path, width, height))
         image: Image | None
         if kind == "heif":
             image = _heif(content, path)
@@ -90,6 +100,21 @@ def read_image(path: Path, rotate: Literal["auto", 0, 90, 180, 270], page: int |
     if image is None or 0 in image.shape:
         return None
     return np.ascontiguousarray(image if rotate == "auto" else Orientation.clockwise(rotate).apply(image))
+
+
+def _size(content: bytes) -> tuple[int, int]:
+    """Width and height that the head of an image names; 0, 0 where Pillow knows no such image."""
+    from PIL import Image as Pillow
+
+    with _SIZES:  # Pillow's own limit is for those who decode; here the head alone is read
+        limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+        try:
+            with Pillow.open(io.BytesIO(content)) as image:
+                return image.size
+        except (OSError, ValueError, SyntaxError):
+            return 0, 0
+        finally:
+            Pillow.MAX_IMAGE_PIXELS = limit
 
 
 def _kind(head: bytes) -> Kind:

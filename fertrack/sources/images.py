@@ -184,10 +184,10 @@ class ImageFolderSource:
             )
 
     def _image(self, path: Path, page: int | None) -> Image | None:
-        """Pixels of an image; None if it cannot be read. What lacks a package ends a single file, not a folder."""
+        """Pixels of an image; None if it cannot be read. Without its package, or immense, only a single file ends."""
         try:
-            return read_image(path, self._config.rotate, page)
-        except MissingExtraError as error:
+            return read_image(path, self._config.rotate, page, self._config.max_pixels)
+        except (MissingExtraError, VideoOpenError) as error:
             if len(self._images) == 1:
                 raise
             if not self._lacking:

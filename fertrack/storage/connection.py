@@ -17,7 +17,16 @@ from sqlalchemy import event
 
 from fertrack.errors import MissingExtraError, StorageError, first_line
 
-__all__ = ["describe", "make_engine", "mask_passwords", "parse_url", "sqlite_path", "translated", "use_wal"]
+__all__ = [
+    "damaged_sentence",
+    "describe",
+    "make_engine",
+    "mask_passwords",
+    "parse_url",
+    "sqlite_path",
+    "translated",
+    "use_wal",
+]
 
 IMMEDIATE = "fertrack_immediate"
 """Execution option of a connection that will write: SQLite then takes its write lock when the transaction begins."""
@@ -30,7 +39,8 @@ _ASIDE = "give another with --db"
 
 _SQLITE_SENTENCES = {
     "SQLITE_NOTADB": "{where} is not a database: move the file away, or " + _ASIDE,
-    "SQLITE_CORRUPT": "{where} is damaged: restore it from a copy, or " + _ASIDE,
+    "SQLITE_CORRUPT": "{where} is damaged: restore it from a copy, save what can be read with SQLite's '.recover', or "
+    + _ASIDE,
     "SQLITE_BUSY": "{where} is locked by another program: wait until that has finished, then try again",
     "SQLITE_LOCKED": "{where} is locked by another program: wait until that has finished, then try again",
     "SQLITE_READONLY": "{where} cannot be written to: make the file and its folder writable, or " + _ASIDE,
@@ -140,15 +150,17 @@ def make_engine(url: sa.URL, *, busy_timeout_s: float, enforce_foreign_keys: boo
 
 
 def is_on_read_only_media(path: Path) -> bool:
-    """Whether a file is on a file system that nobody can write to, such as a disc, or a share mounted so.
+    """Whether a file can only be read, by its file system (a disc, a share mounted so) or by its and its folder's mode.
 
     Args:
         path: the file; False if it is not there.
     """
     try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return True
     except (OSError, AttributeError):  # not there; Windows
         return False
+    return not os.access(path, os.W_OK) and not os.access(path.parent, os.W_OK)  # SQLite's files beside it: neither
 
 
 def _unchanging(path: Path) -> sqlite3.Connection:
@@ -160,8 +172,8 @@ def _unchanging(path: Path) -> sqlite3.Connection:
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise StorageError(
-            f"{path} was copied to read-only media while it was being written: copy it and {log.name} into a folder "
-            "that can be written to, and give that with --db"
+            f"{path} can only be read, and was copied while it was being written: copy it and {log.name} "
+            "into a folder that can be written to, and give that with --db"
         )
     address = f"file:{quote(str(path))}?immutable=1"
     return sqlite3.connect(address, uri=True, check_same_thread=False)
@@ -209,13 +221,20 @@ def translated(url: sa.URL) -> Iterator[None]:
     """
     try:
         yield
-    except sa.exc.SQLAlchemyError as error:
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:  # bare where a cursor is read without SQLAlchemy
         raise StorageError(_sentence(describe(url), error)) from error
 
 
-def _sentence(where: str, error: sa.exc.SQLAlchemyError) -> str:
+def damaged_sentence(where: str) -> str:
+    """Sentence about a damaged database."""
+    return _SQLITE_SENTENCES["SQLITE_CORRUPT"].format(where=where)
+
+
+def _sentence(where: str, error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorname", "")
+    if "Could not decode to UTF-8" in str(cause):
+        return damaged_sentence(where)
     for name, sentence in _SQLITE_SENTENCES.items():
         if code.startswith(name):
             return sentence.format(where=where)

@@ -5,6 +5,7 @@ A schema is never changed silently: only ``create=True`` on a database without t
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Self
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from fertrack.errors import SchemaOutOfDateError, StorageError
+from fertrack.errors import FertrackError, SchemaOutOfDateError, StorageError
 from fertrack.storage.config import StorageConfig
 from fertrack.storage.connection import (
     IMMEDIATE,
+    damaged_sentence,
     describe,
     make_engine,
     parse_url,
@@ -26,7 +28,7 @@ from fertrack.storage.connection import (
     use_wal,
 )
 from fertrack.storage.recordings import runs_stated
-from fertrack.storage.schema import SchemaStatus, check, create, migrate, read_status
+from fertrack.storage.schema import SchemaStatus, check, create, is_damaged, migrate, read_status
 from fertrack.storage.stored_run import ALL, AllRuns, StoredRun
 
 __all__ = ["Database", "SchemaStatus", "StorageConfig", "current", "downgrade", "open_database", "upgrade"]
@@ -78,7 +80,7 @@ class Database:
         engine = self.engine
         if engine.dialect.name != "sqlite":  # which does so by itself
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
-        with translated(self._address), engine.begin() as connection:
+        with translated(self._address), engine.begin() as connection, _damage_told(self._address, connection):
             yield connection
 
     @contextmanager
@@ -122,7 +124,8 @@ class Database:
         Raises:
             StorageError: the database cannot be written (full, locked, read-only).
         """
-        with translated(self._address), self.engine.execution_options(**{IMMEDIATE: True}).begin() as connection:
+        immediate = self.engine.execution_options(**{IMMEDIATE: True})
+        with translated(self._address), immediate.begin() as connection, _damage_told(self._address, connection):
             yield connection
 
     @contextmanager
@@ -224,6 +227,23 @@ def downgrade(url: str | Path, revision: str) -> tuple[SchemaStatus, SchemaStatu
     address = parse_url(url)
     _check_file(address, create=False)
     return _migrated(address, revision, down=True, busy_timeout_s=BUSY_TIMEOUT_S)
+
+
+@contextmanager
+def _damage_told(address: sa.URL, connection: sa.Connection) -> Iterator[None]:
+    """Say that the database is damaged where an error in the block can be explained by that.
+
+    Raises:
+        StorageError: it is.
+    """
+    try:
+        yield
+    except (FertrackError, sa.exc.SQLAlchemyError, sqlite3.Error, OSError):
+        raise
+    except Exception as error:
+        if connection.dialect.name == "sqlite" and is_damaged(connection):
+            raise StorageError(damaged_sentence(describe(address))) from error
+        raise
 
 
 def _check_file(address: sa.URL, *, create: bool) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
@@ -17,7 +19,7 @@ from fertrack.storage.readable import create_views, drop_views
 if TYPE_CHECKING:
     from alembic.config import Config
 
-__all__ = ["SchemaStatus", "check", "create", "migrate", "migrations_folder", "read_status"]
+__all__ = ["SchemaStatus", "check", "create", "is_damaged", "migrate", "migrations_folder", "read_status"]
 
 _VERSION_TABLE = "alembic_version"
 _OWN_TABLES = {"runs", "frames", "faces"}
@@ -132,6 +134,64 @@ def create(connection: sa.Connection) -> None:
     version.append_constraint(sa.PrimaryKeyConstraint("version_num", name=f"{_VERSION_TABLE}_pkc"))
     version.create(connection)
     connection.execute(version.insert().values(version_num=_head(_revisions())))
+
+
+_MAX_CHECK_S = 3.0
+"""Longest search for damage after an error; a large database is not read to its end for it."""
+
+_KINDS: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
+    (sa.JSON, "'text'"),
+    (sa.Boolean, "'integer'"),
+    (sa.Integer, "'integer'"),
+    (sa.Float, "'real', 'integer'"),
+    (sa.DateTime, "'text'"),
+    (sa.String, "'text'"),
+    (sa.LargeBinary, "'blob'"),
+)
+_BYTES = {"xyxy": 16, "landmarks": 40, "logits": 28, "probabilities": 28, "smoothed": 28}
+
+
+def is_damaged(connection: sa.Connection) -> bool:
+    """Whether an SQLite file is damaged, or holds values that this program never writes, as far as 3 s show.
+
+    Args:
+        connection: to a database of the current schema.
+    """
+    raw: Any = connection.connection.driver_connection
+    until_s = time.monotonic() + _MAX_CHECK_S
+    raw.set_progress_handler(lambda: time.monotonic() > until_s, 10_000)
+    try:
+        if raw.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            return True
+        return any(raw.execute(_misfits(table)).fetchone() for table in Base.metadata.sorted_tables)
+    except sqlite3.OperationalError as error:
+        return "interrupted" not in str(error)
+    except sqlite3.Error:
+        return True
+    finally:
+        raw.set_progress_handler(None, 0)
+
+
+def _misfits(table: sa.Table) -> str:
+    """Query for a row with a value of another kind than its column's."""
+    wrong = []
+    for column in table.columns:
+        kind = column.type.impl if isinstance(column.type, sa.TypeDecorator) else column.type
+        name = f'"{column.name}"'
+        kinds = next(kinds for of, kinds in _KINDS if isinstance(kind, of))
+        null = ", 'null'" if column.nullable else ""
+        wrong.append(f"typeof({name}) NOT IN ({kinds}{null})")
+        if isinstance(kind, sa.JSON):
+            wrong.append(f"NOT json_valid({name})")
+        elif isinstance(kind, sa.DateTime):
+            wrong.append(f"datetime({name}) IS NULL AND {name} IS NOT NULL")
+        elif column.name == "label" and isinstance(kind, sa.Integer):
+            wrong.append(f"{name} NOT BETWEEN -2 AND 6")
+        elif table.name == "faces" and column.name in _BYTES:
+            wrong.append(f"length({name}) <> {_BYTES[column.name]}")
+        elif column.name == "time_base":
+            wrong.append(f"CAST(substr({name}, instr({name}, '/') + 1) AS INTEGER) <= 0")
+    return f'SELECT 1 FROM "{table.name}" WHERE {" OR ".join(wrong)} LIMIT 1'
 
 
 def migrate(connection: sa.Connection, revision: str = "head", *, down: bool = False) -> None:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -36,6 +36,9 @@ LOOK_EVERY_S = 0.05
 
 GRACE_S = 60.0
 """After Ctrl-C: how long the session may take to end for open pages to say what was saved; a second one ends that."""
+
+PATIENCE_S = 10.0
+"""Longest time that a connection may take to send a request; one that is slower is cut off."""
 
 GOODBYE_S = 2.0
 """Longest wait for the pages to have read how the session ended."""
@@ -94,6 +97,7 @@ async def _until_over(server: _Server, page: LivePage, session: LiveSession) -> 
             until_s = time.monotonic() + GRACE_S
         if server.interrupted and (server.force_exit or not page.listeners):
             return
+        server.drop_slow(time.monotonic())
         await asyncio.sleep(LOOK_EVERY_S)
 
 
@@ -127,6 +131,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.interrupted = False
+        self._since_s: dict[Any, float] = {}
         self._on_ctrl_c = on_ctrl_c if on_ctrl_c is not signal.default_int_handler else None
 
     @contextlib.contextmanager
@@ -141,6 +146,14 @@ class _Server(uvicorn.Server):
         finally:
             signal.signal(signal.SIGINT, previous)
 
+    def drop_slow(self, now_s: float) -> None:
+        """Cut off connections that have been sending a request, or none, for too long; open streams stay."""
+        waiting = {each for each in self.server_state.connections if _owes_a_request(each)}
+        self._since_s = {each: self._since_s.get(each, now_s) for each in waiting}
+        for each, since_s in self._since_s.items():
+            if now_s - since_s > PATIENCE_S:
+                each.transport.abort()
+
     async def abort(self) -> None:
         """Cut off the connections of browsers that would not read what was sent to them."""
         for connection in list(self.server_state.connections):
@@ -153,6 +166,12 @@ class _Server(uvicorn.Server):
         self.interrupted = True
         if callable(self._on_ctrl_c):
             self._on_ctrl_c(number, frame)
+
+
+def _owes_a_request(connection: Any) -> bool:
+    """Whether the other side has still to send something, be it the first byte or the end of a body."""
+    cycle = getattr(connection, "cycle", None)
+    return cycle is None or bool(cycle.response_complete or cycle.more_body)
 
 
 def _check_address(host: str, port: int) -> None:

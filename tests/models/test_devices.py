@@ -17,7 +17,7 @@ from fertrack.cli.main import run
 from fertrack.config import load_settings
 from fertrack.detectors import build_detector
 from fertrack.detectors.config import DetectionConfig
-from fertrack.errors import ConfigError
+from fertrack.errors import ConfigError, ModelError
 from fertrack.models.devices import PROVIDERS, installed_devices, open_session
 
 ABSENT = sorted(set(PROVIDERS) - set(installed_devices()))
@@ -123,3 +123,12 @@ def test_doctor_says_what_is_built_in_but_does_not_run(monkeypatch: pytest.Monke
     findings = [finding for finding in doctor.examine("nowhere.db") if "CUDAExecutionProvider" in finding.found]
     assert [finding.state for finding in findings] == ["note"]
     assert "does not run here" in findings[0].found
+
+
+def test_too_little_memory_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("Exception during initialization: std::bad_alloc")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fails)
+    with pytest.raises(ModelError, match="not enough memory to load the network of detection: close other programs"):
+        build_detector(DetectionConfig())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,8 @@ import pytest
 
 from fertrack.errors import VideoOpenError
 from fertrack.protocols import VideoSource
-from fertrack.sources import ImageFolderSource, InputConfig
-from tests.support.video_factory import CORNERS_BGR, corners_of, number_of, picture
+from fertrack.sources import ImageFolderSource, InputConfig, open_source
+from tests.support.video_factory import CORNERS_BGR, corners_of, make_video, number_of, picture
 
 
 def folder_of(tmp_path: Path, *names: str, size: tuple[int, int] = (128, 96)) -> Path:
@@ -166,3 +167,26 @@ def test_a_folder_of_real_stills(shared_data: Path) -> None:
     frames = list(source)
     assert len(frames) + source.decode_failures == source.info.frame_count == 33
     assert source.decode_failures == 0
+
+
+def test_an_immense_image_is_refused_by_its_head(tmp_path: Path) -> None:
+    """Such a file of 100 kB would take gigabytes; here the head alone is there, and says enough."""
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", head), (b"IDAT", zlib.compress(b"")))
+    ]
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(VideoOpenError, match=r"30000x30000 .* use --set input.max_megapixels=900"):
+        ImageFolderSource(tmp_path / "bomb.png")
+    cv2.imwrite(str(tmp_path / "fine.png"), np.zeros((8, 8, 3), np.uint8))
+    with ImageFolderSource(tmp_path) as folder:
+        assert [frame.image.shape for frame in folder] == [(8, 8, 3)]
+    assert folder.decode_failures == 1
+    assert "30000x30000" in folder.notes[0]
+
+
+def test_a_video_with_immense_frames_is_refused(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", n=2)
+    with pytest.raises(VideoOpenError, match=r"128x96 pixels large, more than input.max_megapixels allows"):
+        open_source(path, InputConfig(max_megapixels=0.01))

@@ -347,6 +347,17 @@ def test_results_on_read_only_media_are_read(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.skipif(not hasattr(os, "statvfs"), reason="Windows does not say so")
+def test_a_file_and_a_folder_without_write_permission_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.db"
+    with open_database(path, create=True) as database:
+        store(database, [result(0, 0.0)])
+    monkeypatch.setattr(os, "access", lambda asked, mode: not mode & os.W_OK)  # 0444 in 0555, for others than root
+    with open_database(path) as database, database.run() as run:
+        assert run.number == 1
+        assert [each.name for each in tmp_path.iterdir()] == [path.name], "no files beside it"
+
+
+@pytest.mark.skipif(not hasattr(os, "statvfs"), reason="Windows does not say so")
 def test_half_a_database_on_read_only_media_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.db"
     open_database(path, create=True).close()

@@ -294,6 +294,29 @@ def test_a_browser_that_stops_reading_holds_nobody_up(session: FakeSession) -> N
     assert sockets_of_this_process() == before
 
 
+def test_slow_connections_are_cut_off(
+    session: FakeSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half-open ones, and one whose request is never sent to its end: the page goes on, and nothing is printed."""
+    monkeypatch.setattr("fertrack.web.server.PATIENCE_S", 0.2)
+    with serving(session) as page, page.let_in() as browser:
+        slow = [socket.create_connection(("127.0.0.1", page.port), timeout=10) for _ in range(3)]
+        slow[0].sendall(b"GET / HT")
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        origin = f"http://127.0.0.1:{page.port}"
+        head = f"POST /rename HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\nCookie: {cookie}\r\nOrigin: {origin}\r\n"
+        slow[1].sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        assert all(each.recv(1) == b"" or index == 1 for index, each in enumerate(slow))
+        gone = socket.create_connection(("127.0.0.1", page.port))
+        gone.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        gone.close()
+        assert [name for name, _ in events(browser, most=4)] == ["numbers"] * 4  # a stream is not slow
+        assert browser.get("/picture").status_code in (200, 204)
+        for each in slow:
+            each.close()
+    assert [record.message for record in caplog.records] == []
+
+
 def test_numbers_change_and_are_what_the_session_says(session: FakeSession) -> None:
     session.names[1] = "Žofia </script>"
     with serving(session) as page, page.let_in() as browser:

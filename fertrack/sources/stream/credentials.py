@@ -27,8 +27,8 @@ def mask_credentials(text: str) -> str:
     """Replace every name, password and token in the addresses of a text by ``***``; the rest stays as it is.
 
     Masked are what stands before ``@`` in an address, and the values of parameters whose name tells that they are
-    secret (``token``, ``key``, ``password``, ``sig``, ``auth`` and the like). A secret that is part of an ordinary path
-    cannot be told from it and stays.
+    secret (``token``, ``key``, ``password``, ``sig``, ``auth`` and the like), and what stands behind ``#``. A secret
+    that is part of an ordinary path cannot be told from it and stays.
 
     >>> mask_credentials("rtsp://ana:geheim@10.0.0.2:554/live?channel=1&token=abc")
     'rtsp://***@10.0.0.2:554/live?channel=1&token=***'
@@ -96,7 +96,9 @@ def _masked(match: re.Match[str]) -> str:
     rest = match["rest"]
     until = _end_of_account(rest)
     kept = f"{_MASK}@" if until else ""
-    return match["scheme"] + kept + _SECRET_PAIR.sub(rf"\g<name>\g<equals>{_MASK}", rest[until:])
+    shown, mark, fragment = rest[until:].partition("#")
+    hidden = f"{mark}{_MASK}" if fragment else mark
+    return match["scheme"] + kept + _SECRET_PAIR.sub(rf"\g<name>\g<equals>{_MASK}", shown) + hidden
 
 
 def _end_of_account(rest: str) -> int:
