@@ -37,7 +37,7 @@ from fertrack.stage_config import StageConfig
 from fertrack.storage.config import RecordingConfig, StorageConfig
 from fertrack.tracking.tracker import TrackerConfig
 
-__all__ = ["Settings", "digest", "load_settings", "preset_folder", "presets", "to_toml"]
+__all__ = ["Settings", "digest", "load_settings", "parse_override", "preset_folder", "presets", "to_toml"]
 
 
 class Settings(StageConfig):
@@ -111,7 +111,7 @@ def load_settings(
         path = _config_path(config)
         _merge(merged, _read_toml(path), str(config), origin)
     for override in overrides:
-        _merge(merged, _parse_override(override), f"--set {override}", origin)
+        _merge(merged, parse_override(override), f"--set {override}", origin)
     for option, (flag, value) in flags.items():
         section, _, key = option.partition(".")
         _merge(merged, {section: {key: value}}, f"{flag} {value}", origin)
@@ -204,7 +204,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_override(override: str) -> dict[str, Any]:
+def parse_override(override: str) -> dict[str, Any]:
+    """Nested tables of one ``section.key=value``; a value that is no TOML is taken as text.
+
+    Raises:
+        ConfigError: it is not of that form.
+
+    >>> parse_override("tracking.max_age=15")
+    {'tracking': {'max_age': 15}}
+    """
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
     if not separator or len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts):

@@ -44,9 +44,6 @@ def live(
     ] = "0",
     web: Annotated[bool, typer.Option("--web", help="Show it on a page in this machine's browser.")] = False,
     window: Annotated[bool, typer.Option("--window", help="Show it in a window.")] = False,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one. [default: 0]")
-    ] = None,
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record what is shown into this video, from the start.")
     ] = None,
@@ -54,7 +51,6 @@ def live(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="SOURCE is a file, to be played at its own speed.")
     ] = False,
-    fixed: Annotated[bool, typer.Option("--fixed", help="Do not adapt the analysis to the machine's speed.")] = False,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the database, and of recordings begun on the page.")
     ] = DEFAULT_OUT,
@@ -82,8 +78,6 @@ def live(
     """
     if web and window:
         raise typer.BadParameter("give one of the two", param_hint="--web / --window")
-    if port is not None and not web:
-        raise typer.BadParameter("it is the page's port: give --web too", param_hint="--port")
     try:
         duration_s = parse_duration_s(duration) if duration is not None else None
     except ValueError as error:
@@ -99,7 +93,7 @@ def live(
         from fertrack.live.session import LiveSession
         from fertrack.rights.purpose import UNSTATED
 
-        show = _shower(web=web, window=window, port=port or 0)
+        show = _shower(web=web, window=window, port=settings.live.port)
         session = LiveSession(
             settings,
             source,
@@ -108,7 +102,6 @@ def live(
                 record=record,
                 store=not no_store,
                 duration_s=duration_s,
-                fixed=fixed,
                 out=out,
                 overwrite=overwrite,
             ),

@@ -34,6 +34,7 @@ class LiveConfig(StageConfig):
     fixed: bool = Field(
         False, description="Adapt nothing: analyse every frame as [detection] and [classification] say."
     )
+    port: int = Field(0, ge=0, le=65535, description="Port of the page that --web serves; 0: any that is free.")
     record_preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = Field(
         "ultrafast", description="Speed of the recording's encoder; the other options are those of [video]."
     )

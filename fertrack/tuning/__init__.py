@@ -2,6 +2,7 @@
 
 Reading order::
 
+    config             options of a fit
     calibration_fit    calibration fitted on labelled faces
     precision_targets  whether thresholds reach the target precision
     calibration_file   fitted calibration as TOML and report

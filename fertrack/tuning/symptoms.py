@@ -305,7 +305,7 @@ SYMPTOMS = (
         "lag",
         "boxes and labels lag behind (live, `pred` far behind `frame`)",
         "the machine is too slow for these live settings",
-        "`--set detection.long_side=320`; leave `--fixed` out, then also `--set live.display_fps=15`",
+        "`--set detection.long_side=320`; leave `live.fixed` at false, then also `--set live.display_fps=15`",
         _lag,
     ),
     Symptom(

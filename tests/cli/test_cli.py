@@ -125,6 +125,8 @@ def test_a_bad_question_gets_one_sentence(
         ["rescore", "last", "--db", "{db}", "--set", "smoothing.halflife=1"],
         ["export", "last", "--db", "{folder}/none.db", "--format", "doc"],
         ["models", "pull", "yunett"],
+        ["models", "calibrate", "none", "--set", "fit.fold=3"],
+        ["models", "calibrate", "none", "--set", "fit.folds=1"],
         ["config", "show", "--set", "smoothing.half_life_s=-1"],
         ["privacy", "notice", "--set", "privacy.thumbnail=true"],
     ],

@@ -172,8 +172,8 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
         "0",
         "--prior-strength",
         "0.5",
-        "--folds",
-        "2",
+        "--set",
+        "fit.folds=2",
     ]
     assert run([*fit, "--report", "scores"]) == 0
     out = capsys.readouterr().out

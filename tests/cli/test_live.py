@@ -64,7 +64,9 @@ def test_a_file_in_real_time(clip: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert (tmp_path / "fertrack.db").exists()
     assert run([*arguments, *QUIET]) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert run([*arguments, "--set", "linking.method=off", "--overwrite", "--no-store", "--fixed"]) == 0
+    assert (
+        run([*arguments, "--set", "linking.method=off", "--overwrite", "--no-store", "--set", "live.fixed=true"]) == 0
+    )
     printed = capsys.readouterr()
     assert "not stored (complete)" in printed.out
     assert "p50" in printed.out
@@ -86,7 +88,7 @@ def test_a_run_without_a_purpose_says_so(clip: str, tmp_path: Path, capsys: pyte
         (["--web", "--window"], 2, "one of"),
         (["--duration", "soon"], 2, "is no duration"),
         (["--duration", ""], 2, "is no duration"),
-        (["--port", "8123"], 2, "--web"),
+        (["--web", "--set", "live.port=70000"], 2, "live.port"),
         (["/no/such/clip.mp4", "--realtime"], 1, "clip.mp4"),
         (["rtsp://user:secret@127.0.0.1:1/x"], 1, "127.0.0.1"),
     ],
@@ -116,7 +118,9 @@ def test_a_port_that_is_taken_leaves_no_run(clip: str, tmp_path: Path, capsys: p
     pytest.importorskip("uvicorn")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert run(["live", clip, "--realtime", "--web", "--port", port, "-o", str(tmp_path), *QUIET]) == 1
+        assert (
+            run(["live", clip, "--realtime", "--web", "--set", f"live.port={port}", "-o", str(tmp_path), *QUIET]) == 1
+        )
     assert f"port {port} of 127.0.0.1 is in use" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

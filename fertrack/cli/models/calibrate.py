@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +14,7 @@ from fertrack.cli.options import Config, Overrides, settings_from
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
-    from fertrack.tuning.calibration_fit import CalibrationFit
+    from fertrack.tuning.calibration_fit import CalibrationFit, FitOptions
 
 __all__ = ["register"]
 
@@ -26,14 +27,6 @@ class Fitted(StrEnum):
     TEMPERATURE = "temperature"
     BIAS = "bias"
     VECTOR = "vector"
-
-
-class Shares(StrEnum):
-    """Class shares at which values are fitted."""
-
-    ASSUMED = "assumed"
-    OWN = "own"
-    EQUAL = "equal"
 
 
 def register(app: typer.Typer) -> None:
@@ -53,14 +46,9 @@ def calibrate(
         float | None,
         typer.Option("--prior-strength", min=0.0, max=1.0, help="Of the prior correction. [default: chosen here]"),
     ] = None,
-    shares: Annotated[
-        Shares, typer.Option("--shares", help="Class shares to fit at: as the prior correction assumes, own, equal.")
-    ] = Shares.ASSUMED,
     precision: Annotated[
         float, typer.Option("--precision", min=0.0, max=0.999, help="Wanted share right of the labels given.")
     ] = 0.80,
-    floor: Annotated[float, typer.Option("--floor", min=0.0, max=0.9, help="Thresholds are not set below this.")] = 0.4,
-    folds: Annotated[int, typer.Option("--folds", min=2, max=20, help="Of the cross-fitting.")] = 5,
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals.")] = 1000,
     split: Split = "",
     pictures: Pictures = None,
@@ -78,6 +66,9 @@ def calibrate(
 ) -> None:
     """Fit a classifier's temperature, thresholds and more on labelled faces; judged on held-out faces.
 
+    Three more options are for --set: fit.shares, the class shares to fit at ("assumed" by the prior correction, "own",
+    "equal"); fit.floor, below which no threshold is set (0.4); fit.folds of the cross-fitting (5).
+
     Examples: fertrack models calibrate faces/ --with-detector --precision 0.9 · fertrack models calibrate list.csv
     --fit bias --classifier my_bundle -o mine.toml --report scores · fertrack process clip.mp4 --config mine.toml
     """
@@ -86,9 +77,12 @@ def calibrate(
     from fertrack.evaluation.datasets.open import read_labelled
     from fertrack.files import check_free
     from fertrack.tuning.calibration_file import fit_facts, fit_json, write_calibration, write_fit_report
-    from fertrack.tuning.calibration_fit import FitOptions, check_enough, fit_calibration
+    from fertrack.tuning.calibration_fit import check_enough, fit_calibration
 
-    settings = settings_from(config, overrides, {"classification.bundle": ("--classifier", classifier or None)})
+    of_fit = [override for override in overrides or () if override.startswith("fit.")]
+    other = [override for override in overrides or () if not override.startswith("fit.")]
+    options = _fit_options(of_fit, kind=fit.value, strength=prior_strength, precision=precision, resamples=resamples)
+    settings = settings_from(config, other, {"classification.bundle": ("--classifier", classifier or None)})
     in_force = build_calibrator(settings)
     name = in_force.classifier.classifier.replace(" ", "-").replace("/", "-")
     path = out or Path("configs") / "calibration" / f"{name}.toml"
@@ -102,15 +96,6 @@ def calibrate(
         raise EvaluationError(f"{data}: {error}") from error
     labelled, answers = measure_set(labelled, settings, with_detector=with_detector)
     rows = answers.answered
-    options = FitOptions(
-        kind=fit.value,
-        strength=prior_strength,
-        shares=shares.value,
-        precision=precision,
-        floor=floor,
-        folds=folds,
-        resamples=resamples,
-    )
     try:
         found = fit_calibration(
             answers.logits[rows],
@@ -143,6 +128,25 @@ def calibrate(
     _print_targets(found)
     for each in written:
         err_console().print(str(each))
+
+
+def _fit_options(overrides: Sequence[str], **given: Any) -> FitOptions:
+    """Options of the fit: from flags, and from ``fit.name=value``."""
+    from pydantic import ValidationError
+
+    from fertrack.config import parse_override
+    from fertrack.errors import WrongUsageError
+    from fertrack.tuning.calibration_fit import FitOptions
+    from fertrack.tuning.config import FitConfig
+
+    typed = {name: value for override in overrides for name, value in parse_override(override)["fit"].items()}
+    try:
+        options = FitConfig.model_validate(typed)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        known = ", ".join(FitConfig.model_fields)
+        raise WrongUsageError(f"--set fit.{problem['loc'][0]}: {problem['msg']}; there are {known}") from error
+    return FitOptions(**given, **options.model_dump())
 
 
 def _print_targets(fit: CalibrationFit) -> None:
