@@ -27,6 +27,7 @@ from fertrack.detectors.config import DetectionConfig
 from fertrack.errors import ConfigError, reason_of
 from fertrack.expression.config import CalibrationConfig, SmoothingConfig
 from fertrack.live.config import LiveConfig
+from fertrack.live.outlets.config import OutletConfig
 from fertrack.pipeline.config import EngineConfig, ShotConfig
 from fertrack.reid.config import LinkingConfig
 from fertrack.reporting.config import ReportConfig
@@ -60,6 +61,7 @@ class Settings(StageConfig):
     )
     engine: EngineConfig = Field(EngineConfig(), description="Parallelism. Changes speed, never results.")
     live: LiveConfig = Field(LiveConfig(), description="Promises of a live run, and what it may give up for them.")
+    outlet: OutletConfig = Field(OutletConfig(), description="What a live run sends to other programs.")
     video: VideoOutputConfig = Field(VideoOutputConfig(), description="The annotated video.")
     storage: StorageConfig = Field(StorageConfig(), description="The database.")
     report: ReportConfig = Field(ReportConfig(), description="Files written besides video and database.")

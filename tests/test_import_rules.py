@@ -67,6 +67,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "matplotlib": ("reporting",),
     "pyarrow": ("reporting",),
     "pyxdf": ("imports",),
+    "pylsl": ("live",),
     "xlsxwriter": ("reporting",),
     "starlette": ("web",),
     "uvicorn": ("web",),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from fertrack.cli.options import DEFAULT_OUT, Config, Overrides, settings_from
-from fertrack.cli.output import err_console, print_json, print_table
+from fertrack.cli.output import err_console, print_json, print_json_line, print_table
 from fertrack.tables import seconds_in
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def live(
             _start(session, stopped)
             with session:
                 show(session, console)
-    _report(session, console, as_json=as_json)
+    _report(session, console, as_json=as_json, as_line=settings.outlet.jsonl)
     if session.summary is not None and session.summary.run is not None and not settings.privacy.purpose:
         console.print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
     if session.summary is not None and session.summary.error:
@@ -284,7 +284,7 @@ def _exit(words: bytes) -> NoReturn:
     os._exit(_INTERRUPTED)
 
 
-def _report(session: LiveSession, console: Console, *, as_json: bool) -> None:
+def _report(session: LiveSession, console: Console, *, as_json: bool, as_line: bool) -> None:
     if session.error is not None:
         raise session.error
     summary = session.summary
@@ -292,6 +292,9 @@ def _report(session: LiveSession, console: Console, *, as_json: bool) -> None:
         return
     for note in summary.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if as_line:  # standard output holds a line of JSON each
+        print_json_line({"type": "summary", **asdict(summary)})
+        return
     if as_json:
         print_json(asdict(summary))
         return

@@ -29,6 +29,7 @@ __all__ = [
     "print_answer",
     "print_coverage",
     "print_json",
+    "print_json_line",
     "print_table",
     "with_coverage",
 ]
@@ -84,6 +85,12 @@ def _print_plainly(columns: Sequence[str], rows: Sequence[Sequence[Any]], title:
 def print_json(value: Any) -> None:
     """Print JSON on stdout; NaN becomes null."""
     sys.stdout.write(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def print_json_line(value: Any) -> None:
+    """Print JSON on one line of stdout; NaN becomes null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":"))
+    sys.stdout.write(f"{text}\n")
 
 
 def frame_to(frame: pd.DataFrame, output_format: str, *, title: str = "") -> None:

@@ -23,6 +23,7 @@ Reading order::
     state       the values that sessions show to others
     strip       last minute of a person in half-second columns
     recorder    recordings of what is displayed
+    outlets/    results for other programs: LSL, JSON lines
     results     ``open_live``: results only, for embedding
 """
 

@@ -16,6 +16,7 @@ from fertrack.live.capture import LiveFeed
 from fertrack.live.display import Display, LatestResult, MeteredSink, Shown
 from fertrack.live.monitor import Monitor
 from fertrack.live.options import LiveOptions
+from fertrack.live.outlets.outlet_sink import OutletSink, open_outlets
 from fertrack.live.people import PeopleSink
 from fertrack.live.recorder import Recordings
 from fertrack.live.resources import Resources
@@ -109,7 +110,9 @@ class LiveRun:
         if self._options.display:
             self._begin_display(info, latest)
         sinks: list[Sink] = [latest, MeteredSink("age", monitor.age)]
-        sinks += [sink for sink in (linking, monitor.people, store) if sink is not None]
+        outlets = open_outlets(self._settings.outlet, info.name)
+        outlet = OutletSink(outlets, monitor.people, feed.captured_at) if outlets else None
+        sinks += [sink for sink in (linking, monitor.people, outlet, store) if sink is not None]
         try:
             summary = resources.pipeline.run(feed, sinks)
         except BaseException:
