@@ -11,12 +11,14 @@ from fertrack.cli.options import (
     By,
     Database,
     Format,
+    From,
     Gap,
     Lasting,
     MinDuration,
     OnlyPerson,
     OutputFormat,
     Runs,
+    To,
     Uncorrected,
     episode_rule,
     seconds,
@@ -43,6 +45,8 @@ def episodes(
     lasting_s: Lasting = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
+    from_s: From = None,
+    to_s: To = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
@@ -55,7 +59,11 @@ def episodes(
     from fertrack.storage.queries.conditions import with_conditions
     from fertrack.storage.queries.statistics import person_episodes
 
-    with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
+    with (
+        open_database(db, corrected=not uncorrected) as database,
+        misuse(),
+        database.runs(run, from_s=from_s, to_s=to_s) as stored,
+    ):
         table = person_episodes(stored, who=person, expression=expression, **episode_rule(min_duration_s, max_gap_s))
         if by is not None:
             table = with_conditions(stored, table, by, at="onset_s", lasts_s=lasting_s)
@@ -93,6 +101,8 @@ def moments(
     ] = 0.2,
     by: By = None,
     lasting_s: Lasting = None,
+    from_s: From = None,
+    to_s: To = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
@@ -109,7 +119,10 @@ def moments(
 
     with misuse():
         conditions = _conditions(who or [], expression, together, people, above, meanwhile or [])
-        with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored:
+        with (
+            open_database(db, corrected=not uncorrected) as database,
+            database.runs(run, from_s=from_s, to_s=to_s) as stored,
+        ):
             table = find_moments(stored, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
             if by is not None:
                 table = with_conditions(stored, table, by, at="start_s", lasts_s=lasting_s)

@@ -20,6 +20,7 @@ __all__ = [
     "Database",
     "EpisodeRule",
     "Format",
+    "From",
     "Gap",
     "Lasting",
     "MinDuration",
@@ -29,6 +30,7 @@ __all__ = [
     "Run",
     "Runs",
     "Stated",
+    "To",
     "Uncorrected",
     "calibration_source",
     "episode_rule",
@@ -130,6 +132,14 @@ Lasting = Annotated[
         "--lasting", metavar="TIME", parser=seconds, help="With --by: how long a marker without an end counts, seconds."
     ),
 ]
+
+
+From = Annotated[
+    float | None,
+    typer.Option("--from", metavar="TIME", parser=seconds, help="Only the time from here: 12.5, 0:12, 1m30s."),
+]
+
+To = Annotated[float | None, typer.Option("--to", metavar="TIME", parser=seconds, help="Only the time before here.")]
 
 
 class EpisodeRule(TypedDict, total=False):

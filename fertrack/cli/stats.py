@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -13,6 +13,7 @@ from fertrack.cli.options import (
     By,
     Database,
     Format,
+    From,
     Gap,
     Lasting,
     MinDuration,
@@ -20,6 +21,7 @@ from fertrack.cli.options import (
     OutputFormat,
     Run,
     Runs,
+    To,
     Uncorrected,
     episode_rule,
     named_persons,
@@ -31,6 +33,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["app"]
+
+
+class Pair(TypedDict):
+    """Arguments of a question about two persons."""
+
+    rate_hz: float
+    max_lag_s: float
+    from_s: float | None
+    to_s: float | None
+
 
 app = typer.Typer(
     help="Shares of time per person; transitions, synchrony, latency, quality, timing. "
@@ -48,6 +60,8 @@ def summary(
     lasting_s: Lasting = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
+    from_s: From = None,
+    to_s: To = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
@@ -64,7 +78,11 @@ def summary(
     from fertrack.storage.queries.statistics import expression_stats
     from fertrack.storage.stored_run import StoredRun
 
-    with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
+    with (
+        open_database(db, corrected=not uncorrected) as database,
+        misuse(),
+        database.runs(run, from_s=from_s, to_s=to_s) as stored,
+    ):
         rule = episode_rule(min_duration_s, max_gap_s)
         if by is None:
             table = expression_stats(stored, who=person, **rule)
@@ -90,6 +108,8 @@ def transitions(
     lasting_s: Lasting = None,
     min_duration_s: MinDuration = None,
     max_gap_s: Gap = None,
+    from_s: From = None,
+    to_s: To = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
@@ -104,7 +124,11 @@ def transitions(
     from fertrack.storage.queries.conditions import condition_transitions
     from fertrack.storage.queries.statistics import transitions as ask_transitions
 
-    with open_database(db, corrected=not uncorrected) as database, database.runs(run) as stored, misuse():
+    with (
+        open_database(db, corrected=not uncorrected) as database,
+        misuse(),
+        database.runs(run, from_s=from_s, to_s=to_s) as stored,
+    ):
         rule = episode_rule(min_duration_s, max_gap_s)
         if by is None:
             table = ask_transitions(stored, who=person, **rule).reset_index()
@@ -125,26 +149,53 @@ def synchrony(
     b: Annotated[str, typer.Argument(metavar="PERSON", help="The other person.")],
     lag_s: Annotated[float, typer.Option("--lag", metavar="TIME", parser=seconds, help="Longest lag, seconds.")] = 2.0,
     rate_hz: Annotated[float, typer.Option("--rate", metavar="HZ", help="Values per second.")] = 10.0,
+    windowed: Annotated[
+        str | None,
+        typer.Option("--windows", metavar="EXPRESSION", help="Instead, how the lag changes: window by window."),
+    ] = None,
+    window_s: Annotated[
+        float, typer.Option("--window", metavar="TIME", parser=seconds, help="With --windows: length of each.")
+    ] = 10.0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.html", help="With --windows: draw them, to open offline.")
+    ] = None,
+    from_s: From = None,
+    to_s: To = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Correlate two persons' probabilities over time lags, and compare their labels with chance.
+    """Correlate two persons' probabilities over time lags, and compare that and their labels with chance.
 
-    Example: fertrack stats synchrony last P1 P2 --lag 5
+    Examples: fertrack stats synchrony last P1 P2 --lag 5 ·
+    fertrack stats synchrony last P1 P2 --windows happiness --window 20s --plot smiles.html
     """
     from fertrack.storage.engine import open_database
     from fertrack.storage.queries.synchrony import synchrony as ask_synchrony
+    from fertrack.storage.queries.synchrony import windowed_synchrony
 
+    if plot is not None and windowed is None:
+        raise typer.BadParameter("draws the windows of one expression: add --windows happiness", param_hint="--plot")
+    ask: Pair = {"rate_hz": rate_hz, "max_lag_s": lag_s, "from_s": from_s, "to_s": to_s}
     with open_database(db, corrected=not uncorrected) as database, database.run(run) as stored, misuse():
-        table = ask_synchrony(stored, a, b, rate_hz=rate_hz, max_lag_s=lag_s)
+        if windowed is not None:
+            table = windowed_synchrony(stored, a, b, windowed, window_s=window_s, **ask)
+        else:
+            table = ask_synchrony(stored, a, b, **ask)
     attrs = dict(table.attrs)
-    print_answer(table, output_format, attrs["coverage"])
-    err_console().print(
-        f"{attrs['a']} and {attrs['b']} were seen together for {attrs['together_s']:.1f} s; their labels agree "
-        f"beyond chance with kappa {attrs['kappa']:.3f} (1: always, 0: as by chance); a positive lag: "
-        f"{attrs['b']} follows {attrs['a']}"
-    )
+    if plot is not None:
+        from fertrack.reporting.notebook.figure import write_lag_map
+
+        typer.echo(write_lag_map(table, plot))
+    if windowed is not None:
+        import pandas as pd
+
+        best = pd.DataFrame(attrs["best"])
+        print_answer(best if output_format is Format.TABLE else table, output_format, attrs["coverage"])
+    else:
+        print_answer(table, output_format, attrs["coverage"])
+    for sentence in attrs["notes"]:
+        err_console().print(sentence, soft_wrap=True)
     print_coverage(attrs)
 
 
@@ -177,7 +228,7 @@ def latency(
             table = with_own_conditions(stored, table, by)
     attrs = dict(table.attrs)
     print_answer(table, output_format, attrs["coverage"])
-    for sentence in attrs.get("outside", ()):
+    for sentence in (*attrs.get("outside", ()), *attrs.get("cut", ())):
         err_console().print(f"note: {sentence}", soft_wrap=True)
     print_coverage(attrs)
 

@@ -5,6 +5,7 @@ A schema is never changed silently: only ``create=True`` on a database without t
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,21 +102,35 @@ class Database:
             yield StoredRun.find(connection, self.name, run, corrected=self.corrected)
 
     @contextmanager
-    def runs(self, run: int | str = ALL) -> Iterator[StoredRun | AllRuns]:
+    def runs(
+        self, run: int | str = ALL, *, from_s: float | None = None, to_s: float | None = None
+    ) -> Iterator[StoredRun | AllRuns]:
         """As ``run``; for "all", every run of the database; for "condition=stress", those of which that was stated.
 
+        Args:
+            run: which.
+            from_s: answers are about the time from here only, seconds.
+            to_s: and about that before here.
+
         Raises:
+            ValueError: the time ends before it begins.
             RunNotFoundError: no such run, or none at all, is stored.
             StorageError: the database cannot be read.
         """
+        between = -math.inf if from_s is None else from_s, math.inf if to_s is None else to_s
+        if between[0] >= between[1]:
+            raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
         with self.reading() as connection:
+            stored: StoredRun | AllRuns
             if str(run).strip() == ALL:
-                yield AllRuns(connection, self.name, corrected=self.corrected)
+                stored = AllRuns(connection, self.name, corrected=self.corrected)
             elif "=" in str(run):
                 only = runs_stated(connection, self.name, str(run))
-                yield AllRuns(connection, self.name, corrected=self.corrected, only=only)
+                stored = AllRuns(connection, self.name, corrected=self.corrected, only=only)
             else:
-                yield StoredRun.find(connection, self.name, run, corrected=self.corrected)
+                stored = StoredRun.find(connection, self.name, run, corrected=self.corrected)
+            stored.between = None if from_s is None and to_s is None else between
+            yield stored
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:

@@ -33,6 +33,9 @@ class StoredRun:
         database: the database's name, as people may see it.
         number: of the run, which is stored.
         corrected: whether labels that people gave stand in place of the estimates.
+
+    Attributes:
+        between: the part of the run that answers are about, s; None: all of it.
     """
 
     def __init__(self, connection: sa.Connection, database: str, number: int, *, corrected: bool = True) -> None:
@@ -40,6 +43,7 @@ class StoredRun:
         self.database = database
         self.number = number
         self.corrected = corrected
+        self.between: tuple[float, float] | None = None
 
     @classmethod
     def find(cls, connection: sa.Connection, database: str, run: int | str, *, corrected: bool = True) -> Self:
@@ -108,6 +112,9 @@ class AllRuns:
         corrected: whether labels that people gave stand in place of the estimates.
         only: the runs, oldest first; None: all.
 
+    Attributes:
+        between: the part of each run that answers are about, s; None: all of it.
+
     Raises:
         RunNotFoundError: no run is stored.
     """
@@ -123,6 +130,7 @@ class AllRuns:
         self.database = database
         self.corrected = corrected
         self.only = only
+        self.between: tuple[float, float] | None = None
 
     def corrections_of(self, run: int) -> CorrectedLabels:
         """Labels that people gave in one of the runs; none where the estimates are asked for."""

@@ -54,6 +54,7 @@ actions, thumbnails = asked(person_actions.actions), asked(portraits.thumbnails)
 corrections = asked(person_corrections.corrections)
 expression_stats, transitions = asked(statistics.expression_stats), asked(statistics.transitions)
 episodes_of_persons = asked(statistics.person_episodes)
+windowed_synchrony = asked(pairs.windowed_synchrony)
 since_marker, moments, synchrony = asked(latency.since_marker), asked(conditions.moments), asked(pairs.synchrony)
 resampled_timeline = asked(resample.resampled_timeline)
 runs = stored_runs.runs

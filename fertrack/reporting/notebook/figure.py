@@ -6,13 +6,19 @@ one, however they are shown, and load nothing from the network.
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from fertrack.errors import ReportError, reason_of
 from fertrack.imaging.palette import LIGHT, PAGE_LIGHT
+from fertrack.reporting.html.axes import moments, plotly_text, time_axis
 
-__all__ = ["PLOTLY_CONFIG", "OfflineFigure", "painted"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PLOTLY_CONFIG", "OfflineFigure", "painted", "write_lag_map"]
 
 PLOTLY_CONFIG: dict[str, Any] = {
     "responsive": True,
@@ -77,6 +83,54 @@ def painted(chart: dict[str, Any]) -> OfflineFigure:
     with_lines = any(trace["meta"]["kind"] == "line" for trace in chart["data"])
     traces = [_painted_trace(trace, with_lines=with_lines) for trace in chart["data"]]
     return OfflineFigure({"data": traces, "layout": layout})
+
+
+def write_lag_map(windows: pd.DataFrame, path: Path) -> Path:
+    """Write a chart of the correlation by time and lag, with the best lag of each window, as one HTML file.
+
+    Args:
+        windows: as from ``storage.queries.synchrony.windowed_synchrony``.
+        path: the file; replaced if there.
+
+    Raises:
+        ReportError: it could not be written.
+    """
+    facts, square = windows.attrs, windows.pivot_table(index="lag_s", columns="time_s", values="correlation")
+    a, b, best = plotly_text(facts["a"]), plotly_text(facts["b"]), facts["best"]
+    inner = [row for row in best if not row["at_limit"]]
+    at = square.columns.to_numpy()
+    traces = [
+        go.Heatmap(
+            x=moments(at),
+            y=square.index,
+            z=square.to_numpy(),
+            zmin=-1,
+            zmax=1,
+            colorscale="RdBu",
+            reversescale=True,
+            colorbar={"title": {"text": "correlation"}},
+            hovertemplate="%{x|%-M:%S}, lag %{y:.1f} s: r = %{z:.2f}<extra></extra>",
+        ),
+        go.Scatter(
+            x=moments([row["time_s"] for row in inner]),
+            y=[row["best_lag_s"] for row in inner],
+            mode="markers",
+            marker={"color": PAGE_LIGHT["text"], "size": 7},
+            hoverinfo="skip",
+        ),
+    ]
+    layout = {
+        "title": {"text": f"{a} and {b}: {facts['expression']}, window by window (a dot: the best lag)"},
+        "xaxis": time_axis(float(at.min(initial=0.0)), float(at.max(initial=1.0))),
+        "yaxis": {"title": {"text": f"lag, s (above 0: {b} follows {a})"}},
+        "showlegend": False,
+        "font": {"color": PAGE_LIGHT["text"]},
+    }
+    try:
+        OfflineFigure({"data": traces, "layout": layout}).write_html(path, include_plotlyjs=True)
+    except OSError as error:
+        raise ReportError(f"{path} cannot be written ({reason_of(error)}): choose another name") from error
+    return path
 
 
 def _painted_trace(trace: dict[str, Any], *, with_lines: bool) -> dict[str, Any]:

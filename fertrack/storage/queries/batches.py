@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from fertrack.errors import RunNotFoundError
 from fertrack.storage.people.subjects import Subjects, load_subjects
 from fertrack.storage.queries.column_docs import note_columns
 from fertrack.storage.queries.episode_store import RunSegments, load_segments, runs_in_batches
+from fertrack.storage.queries.faces import frame_times
 from fertrack.storage.queries.segments import Segments
 from fertrack.storage.recordings import STATED, stated_of
 from fertrack.storage.stored_run import AllRuns, StoredRun
@@ -64,13 +65,29 @@ class SubjectSegments:
 
 
 def each_batch(stored: StoredRun | AllRuns) -> Iterator[SubjectSegments]:
-    """Segments of one run, or of all, some runs at a time."""
+    """Segments of one run, or of all, some runs at a time; cut where only a part of the time is asked about."""
     if isinstance(stored, StoredRun):
-        yield _of_subjects([stored.number], stored.segments, stored.subjects)
+        yield _cut(stored, _of_subjects([stored.number], stored.segments, stored.subjects))
         return
     for runs in runs_in_batches(stored.connection, stored.only):
         loaded = load_segments(stored.connection, runs, corrected=stored.corrected)
-        yield _of_subjects(runs, loaded, load_subjects(stored.connection, runs))
+        yield _cut(stored, _of_subjects(runs, loaded, load_subjects(stored.connection, runs)))
+
+
+def _cut(stored: StoredRun | AllRuns, batch: SubjectSegments) -> SubjectSegments:
+    """The part of a batch that is asked about. Probabilities of segments that reach beyond stay those of the whole."""
+    if stored.between is None:
+        return batch
+    low, high = stored.between
+    shown_s = {run: frame_times(stored.connection, run).shown_between(low, high) for run in batch.runs}
+    inside = (batch.rows.end_s > low) & (batch.rows.start_s < high)
+    rows = batch.rows.select(inside).clipped(low, high)
+    return replace(
+        batch,
+        rows=replace(rows, apex_s=rows.apex_s.clip(low, high), certain_s=rows.duration_s),
+        track=batch.track[inside],
+        shown_s=np.array([shown_s[int(number)] for number in batch.subjects.run], np.float64),
+    )
 
 
 def _of_subjects(runs: Sequence[int], loaded: RunSegments, subjects: Subjects) -> SubjectSegments:

@@ -90,6 +90,8 @@ def moments(
         whom = [_whom(batch, each, everywhere=everywhere) for each in asked]
         missing -= {each.who for each, who in zip(asked, whom, strict=True) if len(who)}
         met = [_meeting(run, batch, each, who).closed(max_gap_s) for each, who in zip(asked, whom, strict=True)]
+        if run.between is not None:
+            met = [each.clipped(*run.between) for each in met]
         parts.append(_rows(batch, asked, met, min_duration_s))
         concerned = np.unique(np.concatenate(whom))
         covered.append(coverage(batch.seconds()[concerned]))

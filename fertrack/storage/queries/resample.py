@@ -17,7 +17,7 @@ from fertrack.storage.queries.faces import counted_label
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import EXPRESSIONS, UNCERTAIN, Float64Array, FloatArray, IntArray
 
-__all__ = ["PersonRows", "bin_edges", "binned", "load_person_rows", "resampled_timeline"]
+__all__ = ["PersonRows", "bin_edges", "binned", "check_range", "load_person_rows", "resampled_timeline"]
 
 _MAX_ROWS = 5_000_000
 _MANY_TRACKS = 200
@@ -57,8 +57,7 @@ def resampled_timeline(
     """
     if not (np.isfinite(rate_hz) and rate_hz > 0.0):
         raise ValueError(f"rate_hz must be above 0, got {rate_hz}")
-    if from_s is not None and to_s is not None and from_s >= to_s:
-        raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
+    check_range(from_s, to_s)
     subjects = run.subjects
     asked = np.arange(len(subjects)) if who is None else subjects.find(who)
     rows = load_person_rows(run, asked, from_s=from_s, to_s=to_s)
@@ -98,6 +97,16 @@ def resampled_timeline(
         corrected=run.corrected_faces,
     )
     return note_columns(table)
+
+
+def check_range(from_s: float | None, to_s: float | None) -> None:
+    """Refuse a range of time that ends before it begins, seconds.
+
+    Raises:
+        ValueError: it does.
+    """
+    if from_s is not None and to_s is not None and from_s >= to_s:
+        raise ValueError(f"nothing lies between {from_s} s and {to_s} s: the range must end after it begins")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

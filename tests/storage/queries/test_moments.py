@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fertrack.errors import RunNotFoundError
+from fertrack.reporting.notebook.figure import write_lag_map
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.queries.moments import Condition
 from fertrack.storage.queries.segments import Segments
-from fertrack.storage.queries.synchrony import lagged_correlation
+from fertrack.storage.queries.synchrony import chance_of, lagged_correlation
 from fertrack.types import EXPRESSIONS
 from tests.support.answer_scenes import name_person, played, stored, waves
-from tests.support.queries import moments, speed_over_time, synchrony
+from tests.support.queries import moments, speed_over_time, synchrony, windowed_synchrony
 from tests.support.storage_scenes import result, store
 
 SCRIPT = [
@@ -232,6 +233,78 @@ def test_time_together_against_chance(database: Database) -> None:
     first = synchrony(database, run, 1, 2, from_s=0.0, to_s=4.0)
     assert first.attrs["together_s"] == pytest.approx(4.0)
     assert np.isnan(first.attrs["kappa"]), "one label all the time: nothing to agree on"
+
+
+def noise(seed: int, count: int = 3000) -> list[float]:
+    """Slow random ups and downs, as of a face."""
+    steps = np.random.default_rng(seed).normal(size=count + 20)
+    smooth = np.convolve(steps, np.ones(20) / 20, "valid")[:count]
+    return (0.55 + 0.4 * np.tanh(3 * smooth)).tolist()
+
+
+def test_chance_is_told_from_synchrony(database: Database) -> None:
+    one, other = noise(1), noise(2)
+    follower = [one[max(0, place - 8)] for place in range(len(one))]
+    for second, low, high in ((other, 0.05, 1.0), (follower, 0.0, 0.01)):
+        curves = (lambda at: one[round(at * 10)], lambda at, second=second: second[round(at * 10)])
+        run = store(database, waves(*curves, until_s=120.0))
+        row = synchrony(database, run, 1, 2).set_index("expression").loc["happiness"]
+        assert low <= row["p_value"] <= high
+        assert row["chance_low"] < row["chance_high"] < 1.0
+        assert (row["best_correlation"] > row["chance_high"]) == (second is follower)
+    assert (row["best_lag_s"], row["at_limit"]) == (pytest.approx(0.8), False)
+    short = synchrony(database, run, 1, 2, max_lag_s=0.5).set_index("expression").loc["happiness"]
+    assert (short["best_lag_s"], short["at_limit"]) == (0.5, True)
+
+
+def test_chance_is_what_shifting_by_hand_gives() -> None:
+    random = np.random.default_rng(5)
+    x, y = random.random(200), random.random(200)
+    x[20:30], y[50:60] = np.nan, np.nan
+    p_value, low, high, count = chance_of(x, y, 3, least=10)
+
+    def correlation(shift: int) -> float:
+        other = np.roll(y, -shift)
+        seen = ~np.isnan(x) & ~np.isnan(other)
+        return float(np.corrcoef(x[seen], other[seen])[0, 1])
+
+    best = [max(correlation(shift + lag) for lag in range(-3, 4)) for shift in range(200)]
+    surrogates = best[7:194]
+    assert count == len(surrogates)
+    assert p_value == pytest.approx((1 + sum(each >= best[0] for each in surrogates)) / (1 + len(surrogates)))
+    assert (low, high) == pytest.approx(tuple(np.percentile(surrogates, [2.5, 97.5])))
+
+
+def test_an_expression_hardly_shown_is_not_compared(database: Database) -> None:
+    script = [(0, 60, 1, "happiness", 0.9), (0, 30, 2, "happiness", 0.9), (30, 59.5, 2, "neutral", 0.9)]
+    script.append((59.5, 60, 2, "fear", 0.9))
+    run = stored(database, [*script], until_s=60.0)
+    table = synchrony(database, run, 1, 2)
+    assert "fear" in table.attrs["hardly"]
+    assert table.set_index("expression").loc["fear", ["correlation", "best_correlation", "p_value"]].isna().all()
+    assert any("hardly shows it" in note for note in table.attrs["notes"])
+    with pytest.raises(ValueError, match="fear: not compared"):
+        windowed_synchrony(database, run, 1, 2, "fear")
+
+
+def test_windows_show_how_the_lag_changes(database: Database, tmp_path: Path) -> None:
+    one = noise(3)
+    run = store(
+        database,
+        waves(
+            lambda at: one[round(at * 10)],
+            lambda at: one[max(0, round(at * 10) - (5 if at < 30 else 12))],
+            until_s=60.0,
+        ),
+    )
+    table = windowed_synchrony(database, run, 1, 2, "happy", window_s=10.0)
+    best = pd.DataFrame(table.attrs["best"]).set_index("time_s")
+    assert best.loc[:25.0, "best_lag_s"].tolist() == pytest.approx([0.5] * 5)
+    assert best.loc[36.0:, "best_lag_s"].tolist() == pytest.approx([1.2] * len(best.loc[36.0:]))
+    text = write_lag_map(table, tmp_path / "map.html").read_text(encoding="utf-8")
+    assert "ID 2 follows ID 1" in text
+    with pytest.raises(ValueError, match="windows of 1 s do not fit"):
+        windowed_synchrony(database, run, 1, 2, "happiness", window_s=1.0)
 
 
 def test_correlation_is_numpys_where_both_are_seen() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from fertrack.imports.marker_import import import_markers
 from fertrack.reporting.config import ReportConfig
 from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database, open_database
+from fertrack.storage.queries import statistics
 from fertrack.storage.queries.markers import delete_markers
+from fertrack.storage.queries.moments import Condition
+from fertrack.storage.queries.moments import moments as find_moments
 from fertrack.types import EXPRESSIONS
 from tests.support import queries
-from tests.support.answer_scenes import name_person, stored
+from tests.support.answer_scenes import name_person, played, stored
 from tests.support.queries import (
     episode_table,
     expression_stats,
@@ -318,10 +322,15 @@ def test_latency_from_a_marker_to_the_first_change(marked: Database) -> None:
     table = since_marker(marked, 1, "cue", who="ID 1")
     assert table["time_s"].tolist() == [2.0, 4.2, 7.5]
     assert table["before"].tolist() == ["happiness", "happiness", "no face"]
-    assert table["after"].tolist() == ["sadness", "sadness", "anger"], "the same expression again is no change"
-    assert table["latency_s"].tolist() == pytest.approx([3.0, 0.8, 1.5])
+    assert table["after"].tolist()[:2] == ["sadness", "sadness"], "the same expression again is no change"
+    assert table["latency_s"].tolist() == pytest.approx([3.0, 0.8, np.nan], nan_ok=True), "to appear is no change"
     assert table["uncertain_s"].tolist() == pytest.approx([1.0, 0.0, 0.0])
     assert table["no_face_s"].tolist() == pytest.approx([0.0, 0.0, 1.5])
+    assert table["watched_s"].tolist() == pytest.approx([8.0, 5.8, 2.5])
+    assert table.attrs["cut"] == [
+        "run 1 ends at 10.00 s, less than 10 s after 3 markers (the first at 2.00 s): a later reaction cannot be seen"
+    ]
+    assert since_marker(marked, 1, "cue", within_s=2.0).attrs["cut"] == []
     assert table.attrs["coverage"]["no_face_s"] == pytest.approx(2.0)
 
 
@@ -366,7 +375,7 @@ def test_time_after_the_end_is_not_time_without_a_face(database: Database, tmp_p
     assert since_marker(database, run, "inside").attrs["outside"] == []
 
 
-def test_uncertain_at_the_marker_is_compared_with_what_was_shown_before(database: Database, tmp_path: Path) -> None:
+def test_becoming_certain_is_no_reaction(database: Database, tmp_path: Path) -> None:
     script = [
         (0.0, 1.0, 1, "neutral", 0.9),
         (1.0, 2.0, 1, "uncertain", 0.9),
@@ -379,6 +388,40 @@ def test_uncertain_at_the_marker_is_compared_with_what_was_shown_before(database
     import_markers(database, run, path)
     row = since_marker(database, run).iloc[0]
     assert (row["before"], row["after"], row["latency_s"]) == ("uncertain", "anger", pytest.approx(1.5))
+    script[0] = (0.0, 1.0, 1, "fear", 0.9)
+    other = stored(database, script[:3], until_s=4.0)
+    import_markers(database, other, path)
+    assert since_marker(database, other)["after"].isna().all()
+
+
+def test_a_reaction_is_timed_before_smoothing(database: Database, tmp_path: Path) -> None:
+    """Smoothed, the change shows at 3.0 s; single frames show it from 2.4 s on, and once, by chance, at 2.1 s."""
+    frames = played([(0.0, 3.0, 1, "neutral", 0.9), (3.0, 5.0, 1, "anger", 0.9)], until_s=5.0)
+    neutral, anger = (EXPRESSIONS.index(name) for name in ("neutral", "anger"))
+    for index, frame in enumerate(frames):
+        single = np.full((1, 7), 0.05, np.float32)
+        single[0, anger if index >= 24 or index == 21 else neutral] = 0.7
+        frames[index] = replace(frame, probabilities=single)
+    run = store(database, frames)
+    path = tmp_path / "m.csv"
+    path.write_text("time_s,label\n2.0,cue\n2.6,late\n", encoding="utf-8")
+    import_markers(database, run, path)
+    assert since_marker(database, run, "cue").iloc[0]["latency_s"] == pytest.approx(0.4)
+    assert np.isnan(since_marker(database, run, "late").iloc[0]["latency_s"]), "it began before the marker"
+
+
+def test_a_part_of_the_time(database: Database) -> None:
+    run = stored(database, [(0.0, 4.0, 1, "fear", 0.9), (4.0, 8.0, 1, "anger", 0.9)], until_s=8.0)
+    with database.runs(run, from_s=3.0, to_s=6.0) as part:
+        table = statistics.expression_stats(part).set_index("state")
+        spans = statistics.person_episodes(part)[["onset_s", "offset_s"]].to_numpy().tolist()
+        shown = find_moments(part, Condition("anger"))[["start_s", "end_s"]].to_numpy().tolist()
+    assert table.loc[["fear", "anger", "no face"], "seconds"].tolist() == pytest.approx([1.0, 2.0, 0.0])
+    assert table.loc["anger", "share_of_run"] == pytest.approx(2 / 3)
+    np.testing.assert_allclose(spans, [[3.0, 4.0], [4.0, 6.0]])
+    np.testing.assert_allclose(shown, [[4.0, 6.0]])
+    with pytest.raises(ValueError, match="nothing lies between"), database.runs(run, from_s=3.0, to_s=3.0):
+        pass
 
 
 def test_a_marker_that_is_not_there(marked: Database) -> None:
