@@ -19,7 +19,7 @@ import pandas as pd
 from fertrack.imaging.palette import UNCERTAIN_NAME
 from fertrack.reporting.html.axes import axis_label, bars, cut_marks, moments, span_text, time_axis
 from fertrack.reporting.html.lines import SpreadBands, ThinLines
-from fertrack.reporting.html.persons import Person
+from fertrack.reporting.html.persons import ReportedPerson
 from fertrack.storage.queries.segments import Segments
 from fertrack.types import EXPRESSIONS
 
@@ -43,7 +43,9 @@ _SHARED_BYTES = 64
 _PACKED = {"float64": "f8", "float32": "f4", "int32": "i4", "uint16": "u2", "uint8": "u1"}
 
 
-def overview(persons: Sequence[Person], start_s: float, end_s: float, cuts_s: npt.ArrayLike = ()) -> dict[str, Any]:
+def overview(
+    persons: Sequence[ReportedPerson], start_s: float, end_s: float, cuts_s: npt.ArrayLike = ()
+) -> dict[str, Any]:
     """All persons' episodes on one time axis, one row per person, first row on top.
 
     Args:
@@ -105,7 +107,7 @@ def rows_axis(labels: Sequence[str], colours: Sequence[str] = ()) -> dict[str, A
 
 def person_chart(
     lines: ThinLines,
-    person: Person,
+    person: ReportedPerson,
     start_s: float,
     end_s: float,
     cuts_s: npt.ArrayLike = (),

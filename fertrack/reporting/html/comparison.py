@@ -118,7 +118,7 @@ def groups_of(sides: Sequence[RunSide]) -> list[Group]:
     key_of_person: dict[int, tuple[str, int | str]] = {}
     for side in sides:
         for person in side.persons:
-            identity, name = side.identities[person.track]
+            identity, name = person.who.id, person.who.name
             key: tuple[str, int | str] = ("track", f"{side.run}/{person.track}")
             if name:
                 key = ("name", name.casefold())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.html.persons import Person, load_persons, uncertain_share
+from fertrack.reporting.html.persons import ReportedPerson, load_persons, uncertain_share
 from fertrack.reporting.html.run_facts import Calibration, Notice, read_calibration
 from fertrack.reporting.html.wording import count, duration, percent
 from fertrack.storage.recordings import STATED
@@ -40,7 +40,6 @@ class RunSide:
         run: its number.
         facts: what is stored about it.
         persons: everybody in it.
-        identities: by a person's first track, the person's key in the database (0: none) and display name (or empty).
         calibration: in force.
         uncertain: share of the time seen without a certain estimate; None if nobody was seen.
         settings: by "section.key".
@@ -48,8 +47,7 @@ class RunSide:
 
     run: int
     facts: RunFacts
-    persons: list[Person]
-    identities: dict[int, tuple[int, str]]
+    persons: list[ReportedPerson]
     calibration: Calibration
     uncertain: float | None
     settings: dict[str, str]
@@ -70,13 +68,12 @@ class FactRow:
 
 def read_side(run: StoredRun, config: ReportConfig) -> RunSide:
     """Read one run."""
-    facts, subjects = run.facts, run.subjects
+    facts = run.facts
     persons, _ = load_persons(run, config)
     return RunSide(
         run=run.number,
         facts=facts,
         persons=persons,
-        identities={person.tracks[0]: (person.id, person.name) for person in subjects.people},
         calibration=read_calibration(facts.calibration),
         uncertain=uncertain_share(persons),
         settings=_flat(facts.config_toml),

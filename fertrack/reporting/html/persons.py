@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from fertrack.imaging.palette import person_colour
 from fertrack.reporting.config import ReportConfig
 from fertrack.storage.config import LONGEST_BREAK_S
 from fertrack.storage.people.persons import persons as ask_persons
-from fertrack.storage.people.reference import full_label
+from fertrack.storage.people.reference import RunPerson
 from fertrack.storage.queries.segments import Segments
 from fertrack.storage.queries.statistics import transitions
 from fertrack.storage.queries.timeline import episodes as ask_episodes
@@ -22,8 +23,6 @@ from fertrack.types import EXPRESSIONS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fertrack.storage.people.corrected_labels import CorrectedLabels
-    from fertrack.storage.queries.faces import FrameTimes
     from fertrack.storage.stored_run import StoredRun
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +30,12 @@ if TYPE_CHECKING:
     from fertrack.storage.stored_run import StoredRun
 
 __all__ = [
-    "Person",
     "Presence",
+    "ReportedPerson",
     "TransitionRow",
     "TransitionTable",
-    "first_tracks",
     "load_persons",
     "most_visible",
-    "persons_of",
     "presence_of",
     "presence_rows",
     "read_transitions",
@@ -49,14 +46,13 @@ _ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Person:
-    """One person of a run: a confirmed track, or several that were joined.
+class ReportedPerson:
+    """One person of a run, with all that the report says of them.
 
     Attributes:
-        track: ID of the first track.
-        track_ids: IDs of all of them, ascending.
-        name: ``Ada``, or ``P3`` without a name; empty if no person is recorded for the track.
-        number: the number in ``P3``; 0 if no person is recorded.
+        who: the person.
+        label: name or ``P3``, as in the video, with the number where somebody else has the same name; ``ID 3`` for a
+            track that is nobody's.
         first_s: time of the first frame in which the person was seen.
         last_s: end of the last one.
         visible_s: time during which the person was seen, however short the breaks.
@@ -69,10 +65,8 @@ class Person:
         corrected: those in which people gave the labels.
     """
 
-    track: int
-    track_ids: tuple[int, ...]
-    name: str
-    number: int
+    who: RunPerson
+    label: str
     first_s: float
     last_s: float
     visible_s: float
@@ -90,80 +84,69 @@ class Person:
         return list(zip(self.corrected.start_s.tolist(), self.corrected.end_s.tolist(), strict=True))
 
     @property
-    def label(self) -> str:
-        """The name or ``P3``, as in the video; ``ID 3`` for a track that is nobody's."""
-        return self.name or f"ID {self.track}"
+    def track(self) -> int:
+        """ID of the first track."""
+        return self.who.tracks[0]
 
     @property
     def colour(self) -> str:
         """Colour of the person's box in the video, ``#rrggbb``."""
-        return person_colour(self.number or self.track)
+        return person_colour(self.who.number or self.track)
 
 
-def load_persons(run: StoredRun, config: ReportConfig) -> tuple[list[Person], float]:
+def load_persons(run: StoredRun, config: ReportConfig) -> tuple[list[ReportedPerson], float]:
     """Everybody in a stored run, in order of their first ID; and how long a frame is shown, seconds."""
     summary = run.facts.summary
     interval_s = summary.video_s / summary.frames if summary.frames else 0.0
     timeline = ask_timeline(run)
     episodes = ask_episodes(run, min_duration_s=config.min_episode_s, max_gap_s=config.max_gap_s)
-    persons = ask_persons(run)
-    found = persons_of(
-        persons, timeline, episodes, run.frames, gap_s=config.max_gap_s, interval_s=interval_s, given=run.corrections
-    )
+    found = _persons(run, timeline, episodes, gap_s=config.max_gap_s, interval_s=interval_s)
     for person in found:  # grouping loses what the answers say of themselves
         person.rows.attrs.update(timeline.attrs)
         person.episodes.attrs.update(episodes.attrs)
     return found, interval_s
 
 
-def uncertain_share(persons: Sequence[Person]) -> float | None:
+def uncertain_share(persons: Sequence[ReportedPerson]) -> float | None:
     """Share of all time seen in which no expression was likely enough; None if nobody was seen."""
     seen_s = sum(person.visible_s for person in persons)
     return sum(person.uncertain * person.visible_s for person in persons) / seen_s if seen_s > 0 else None
 
 
-def persons_of(
-    persons: pd.DataFrame,
-    timeline: pd.DataFrame,
-    episodes: pd.DataFrame,
-    frames: FrameTimes,
-    *,
-    gap_s: float,
-    interval_s: float,
-    given: CorrectedLabels | None = None,
-) -> list[Person]:
+def _persons(
+    run: StoredRun, timeline: pd.DataFrame, episodes: pd.DataFrame, *, gap_s: float, interval_s: float
+) -> list[ReportedPerson]:
     """Everybody in a run, in order of their first ID.
 
     Args:
-        persons: as from ``storage.people.persons.persons``.
+        run: the run.
         timeline: as from ``storage.queries.timeline``, confirmed rows only.
         episodes: as from ``storage.queries.timeline.episodes``.
-        frames: those of the run.
         gap_s: longest time without a face that does not break a segment, seconds.
         interval_s: how long a frame is shown, seconds.
-        given: labels that people gave.
     """
-    corrected = set(zip(given.frame_index.tolist(), given.face_index.tolist(), strict=True)) if given else set()
-    owner = first_tracks(persons)
+    given = run.corrections
+    corrected = set(zip(given.frame_index.tolist(), given.face_index.tolist(), strict=True))
+    owner = run.subjects.first_tracks()
     rows_of = dict(tuple(timeline.groupby(timeline["track"].map(owner))))
     episodes_of = dict(tuple(episodes.sort_values("start_s", kind="stable").groupby(episodes["track"].map(owner))))
+    people = {person.tracks[0]: person for person in run.subjects.people}
+    names = Counter(person.label for person in people.values())
     found = []
-    names = [name for name in persons["person"] if isinstance(name, str)]
-    for record in persons.sort_values("track").to_dict("records"):
+    for record in ask_persons(run).sort_values("track").to_dict("records"):
         track = int(record["track"])
+        who = people[track]
         rows = rows_of.get(track, timeline.iloc[:0])
         time_s = rows["time_s"].to_numpy(np.float64)
         seen = Segments.plain(np.full(len(rows), track, np.int64), time_s, time_s + interval_s).closed(gap_s)
-        shown_s, ends_s = frames.of(np.unique(rows["frame_index"].to_numpy(np.int64)))
+        shown_s, ends_s = run.frames.of(np.unique(rows["frame_index"].to_numpy(np.int64)))
         by_people = [face in corrected for face in zip(rows["frame_index"], rows["face_index"], strict=True)]
         given_s = time_s[np.array(by_people, np.bool_)]
         spans = Segments.plain(np.full(len(given_s), track, np.int64), given_s, given_s + interval_s)
         found.append(
-            Person(
-                track=track,
-                track_ids=record["track_ids"],
-                name=_name(record, names),
-                number=int(record["number"]),
+            ReportedPerson(
+                who=who,
+                label=who.label if names[who.label] == 1 else who.full_label,
                 first_s=float(record["first_s"]),
                 last_s=float(record["last_s"]) + interval_s,
                 visible_s=float((ends_s - shown_s).sum()),
@@ -179,25 +162,7 @@ def persons_of(
     return found
 
 
-def _name(record: dict[Any, Any], names: Sequence[str]) -> str:
-    """Name of a person; with the number where somebody else has the same name."""
-    name = record["person"]
-    if not isinstance(name, str):
-        return ""
-    return name if names.count(name) == 1 else full_label(name, record["number"])
-
-
-def first_tracks(persons: pd.DataFrame) -> dict[int, int]:
-    """For each track the first track of its person, by which the person is coloured and told from others.
-
-    Args:
-        persons: as from ``storage.people.persons.persons``.
-    """
-    together = zip(persons["track"].tolist(), persons["track_ids"].tolist(), strict=True)
-    return {track: first for first, tracks in together for track in tracks}
-
-
-def most_visible(persons: Sequence[Person], count: int) -> list[Person]:
+def most_visible(persons: Sequence[ReportedPerson], count: int) -> list[ReportedPerson]:
     """The ``count`` persons seen for the longest time, in order of their ID."""
     chosen = sorted(persons, key=lambda person: (-person.visible_s, person.track))[:count]
     return sorted(chosen, key=lambda person: person.track)
@@ -258,7 +223,7 @@ def presence_rows(persons: Sequence[Presence]) -> list[PresenceRow]:
     return rows
 
 
-def presence_of(persons: Sequence[Person], start_s: float, end_s: float) -> tuple[Presence, list[Presence]]:
+def presence_of(persons: Sequence[ReportedPerson], start_s: float, end_s: float) -> tuple[Presence, list[Presence]]:
     """Presence between two moments, of anybody and of each person.
 
     The gaps of *anybody* include the time before the first and after the last face.

@@ -23,7 +23,7 @@ from fertrack.reporting.html import charts, section_charts
 from fertrack.reporting.html.lines import WINDOW_S, ThinLines, spread_bands, thin_lines
 from fertrack.reporting.html.page import render_page
 from fertrack.reporting.html.persons import (
-    Person,
+    ReportedPerson,
     TransitionTable,
     load_persons,
     most_visible,
@@ -149,8 +149,8 @@ def _read_page(run: StoredRun, path: Path, config: ReportConfig, video: Path | N
 
 def _render(
     facts: RunFacts,
-    persons: list[Person],
-    charted: list[Person],
+    persons: list[ReportedPerson],
+    charted: list[ReportedPerson],
     *,
     corrections: tuple[int, int],
     start_s: float,
@@ -220,7 +220,7 @@ def _render(
     )
 
 
-def _lines(person: Person, config: ReportConfig, max_step_s: float) -> tuple[ThinLines, Any]:
+def _lines(person: ReportedPerson, config: ReportConfig, max_step_s: float) -> tuple[ThinLines, Any]:
     """A person's lines and the bands around them, thinned."""
     time_s = person.rows["time_s"].to_numpy(np.float64)
     smoothed, single = (
@@ -232,7 +232,7 @@ def _lines(person: Person, config: ReportConfig, max_step_s: float) -> tuple[Thi
     return thin_lines(time_s, smoothed, config.max_points, max_step_s), bands
 
 
-def _time_range(facts: RunFacts, persons: list[Person], first_s: float) -> tuple[float, float]:
+def _time_range(facts: RunFacts, persons: list[ReportedPerson], first_s: float) -> tuple[float, float]:
     """First and last moment on every time axis, seconds: from the first analysed frame to the end of the last."""
     start_s = min([first_s, *(person.first_s for person in persons)])
     end_s = max([start_s + facts.summary.video_s, *(person.last_s for person in persons)])

@@ -15,7 +15,7 @@ from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import charts
 from fertrack.reporting.html.axes import plotly_text
 from fertrack.reporting.html.lines import spread_bands, thin_lines
-from fertrack.reporting.html.persons import Person, load_persons
+from fertrack.reporting.html.persons import ReportedPerson, load_persons
 from fertrack.reporting.html.wording import clock, count, duration, percent, plural
 from fertrack.storage.engine import open_database
 from fertrack.storage.people.persons import persons as ask_persons
@@ -98,7 +98,7 @@ class PersonView:
         figure.update_layout(title={"text": plotly_text(person.label), "x": 0.01, "y": 0.98, "yanchor": "top"})
         return figure
 
-    def _person(self) -> Person:
+    def _person(self) -> ReportedPerson:
         with open_database(self._database_url) as db, db.run(self.run) as stored:
             return _load(stored, self.track, ReportConfig())[0]
 
@@ -227,12 +227,12 @@ def run_html(database_url: str, run: int, files: Sequence[Path] = ()) -> str:
     return _titled(f"Run {facts.id}, {facts.status}", lines) + _table(columns, rows)
 
 
-def _load(run: StoredRun, track: int, config: ReportConfig) -> tuple[Person, float]:
+def _load(run: StoredRun, track: int, config: ReportConfig) -> tuple[ReportedPerson, float]:
     """A person with all tracks of theirs, and how long a frame is shown, seconds."""
     persons, interval_s = load_persons(run, config)
     owner = run.subjects.first_tracks()[track]
     person = next(person for person in persons if person.track == owner)
-    covered = run_coverage(run, tracks=person.track_ids)
+    covered = run_coverage(run, tracks=person.who.tracks)
     for table in (person.rows, person.episodes):
         table.attrs.update(coverage=covered)
     return person, interval_s
