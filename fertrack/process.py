@@ -20,7 +20,7 @@ from fertrack.outputs.products import products_of
 from fertrack.pipeline.pipeline import Pipeline, Progress
 from fertrack.protocols import VideoSource
 from fertrack.sinks.database import DatabaseSink, RunRecord
-from fertrack.sinks.relinker import Relinker, build_relinker
+from fertrack.sinks.reidentifier import Reidentifier, build_reidentifier
 from fertrack.sources import Buffered, open_source
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.persons import persons as ask_persons
@@ -118,10 +118,10 @@ def process_video(
     """
     settings = settings or Settings()
     (plan,) = plan_outputs([str(video)], Path(out), settings, overwrite=overwrite)
-    pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
+    pipeline, reidentifier = build_pipeline(settings), build_reidentifier(settings.linking)
     with open_database(database_url(settings, Path(out)), create=True) as database:
         return process_planned(
-            plan, pipeline, database, settings, relinker=relinker, overwrite=overwrite, on_progress=on_progress
+            plan, pipeline, database, settings, reidentifier=reidentifier, overwrite=overwrite, on_progress=on_progress
         )
 
 
@@ -131,13 +131,13 @@ def process_planned(
     database: Database,
     settings: Settings,
     *,
-    relinker: Relinker | None = None,
+    reidentifier: Reidentifier | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ProcessResult:
     """Run one planned video through a pipeline that is already built (see ``process_video``).
 
-    With a ``relinker``, tracks are linked to persons at the end. The annotated video is drawn before that is known,
+    With a ``reidentifier``, tracks are linked to persons at the end. The annotated video is drawn before that is known,
     each track as a person; where somebody came back, ``fertrack.render`` draws it again.
     """
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
@@ -146,7 +146,7 @@ def process_planned(
     if plan.video and not settings.video.anonymise:
         record = replace(record, video=plan.video, video_config=settings.video)
     store = DatabaseSink(database, source.info, record, settings.storage)
-    products = products_of(plan, source.info, database, settings, relinker=relinker, overwrite=overwrite)
+    products = products_of(plan, source.info, database, settings, reidentifier=reidentifier, overwrite=overwrite)
     sinks = [sink for product in products if (sink := product.sink()) is not None]
     try:  # the database is finished last, so that it records how the others ended
         summary = pipeline.run(source, [*sinks, store], on_progress=on_progress)

@@ -17,7 +17,7 @@ from fertrack.files import content_digest
 from fertrack.outputs.plan import OutputPlan, check_outputs
 from fertrack.pipeline.pipeline import Pipeline, Progress
 from fertrack.process import ProcessResult, process_planned, run_record
-from fertrack.sinks.relinker import Relinker, build_relinker
+from fertrack.sinks.reidentifier import Reidentifier, build_reidentifier
 from fertrack.storage.engine import Database
 from fertrack.storage.recordings import Earlier, Recording, earlier_attempt, forget_failure, note_failure, state
 
@@ -74,9 +74,9 @@ class Networks:
 
     def __init__(self, threads: int = 0) -> None:
         self._threads = threads
-        self._loaded: OrderedDict[str, tuple[Pipeline, Relinker | None]] = OrderedDict()
+        self._loaded: OrderedDict[str, tuple[Pipeline, Reidentifier | None]] = OrderedDict()
 
-    def of(self, settings: Settings) -> tuple[Pipeline, Relinker | None]:
+    def of(self, settings: Settings) -> tuple[Pipeline, Reidentifier | None]:
         """The pipeline and the re-identification of some settings.
 
         Raises:
@@ -89,19 +89,19 @@ class Networks:
                 own = settings.model_copy(
                     update={"engine": settings.engine.model_copy(update={"workers": self._threads})}
                 )
-            self._loaded[key] = build_pipeline(own), build_relinker(settings.linking)
+            self._loaded[key] = build_pipeline(own), build_reidentifier(settings.linking)
             while len(self._loaded) > _MAX_PIPELINES:
-                _, (_, relinker) = self._loaded.popitem(last=False)
-                if relinker is not None:
-                    relinker.close()
+                _, (_, reidentifier) = self._loaded.popitem(last=False)
+                if reidentifier is not None:
+                    reidentifier.close()
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
     def close(self) -> None:
         """End the processes that embedders may have of their own."""
-        for _, relinker in self._loaded.values():
-            if relinker is not None:
-                relinker.close()
+        for _, reidentifier in self._loaded.values():
+            if reidentifier is not None:
+                reidentifier.close()
 
 
 def describe_input(location: str, settings: Settings, pipeline: Pipeline) -> Recording:
@@ -114,7 +114,7 @@ def process_input(
     settings: Settings,
     recording: Recording,
     *,
-    networks: tuple[Pipeline, Relinker | None],
+    networks: tuple[Pipeline, Reidentifier | None],
     database: Database,
     options: BatchOptions,
     on_progress: Callable[[Progress], None] | None = None,
@@ -142,7 +142,7 @@ def process_input(
             networks[0],
             database,
             settings,
-            relinker=networks[1],
+            reidentifier=networks[1],
             overwrite=replaces,
             on_progress=on_progress,
         )

@@ -25,7 +25,7 @@ from fertrack.pipeline.pipeline import Pipeline
 from fertrack.protocols import Embedder
 from fertrack.reid.linker import mean_embedding
 from fertrack.reid.tracklets import Tracklet, seen_together
-from fertrack.sinks.reid import LinkingSink
+from fertrack.sinks.reid import ReidSink
 from fertrack.sources import InputConfig, open_source
 from fertrack.types import FloatArray, Image
 
@@ -60,7 +60,7 @@ def best_faces(path: Path, pipeline: Pipeline, embedder: Embedder, faces_per_tra
     if not path.is_file():
         raise EvaluationError(f"{path} is not there: give the folder that holds the clips")
     config = load_settings([], [f"linking.faces_per_track={faces_per_track}"]).linking
-    sink = LinkingSink(embedder, config, embed_all=True)
+    sink = ReidSink(embedder, config, embed_all=True)
     pipeline.run(open_source(path, InputConfig(rate_hz=_RATE_HZ)), [sink])
     return sink.tracklets
 

@@ -19,11 +19,11 @@ from fertrack.detectors.centerface import Options, build
 from fertrack.evaluation.datasets.ferplus import VotedImages, find_landmarks, load_ferplus
 from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import crop_faces, disturbed, normalise
+from fertrack.training.calibrate_logits import calibrate_logits, class_shares
 from fertrack.training.config import TrainConfig, load_train_config
 from fertrack.training.loop import Trainer, logits_of_crops
 from fertrack.training.mixture import load_sources
 from fertrack.training.pictures import Pictures, crop_template
-from fertrack.training.settle import class_shares, settle
 from fertrack.training.teachers import taught
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
@@ -150,8 +150,8 @@ def _outcome(trainer: Trainer, tested: Pictures, config: TrainConfig, labels: tu
     for place, option in enumerate(_DISTURBANCES):
         spoilt[place :: len(_DISTURBANCES)] = disturbed(crops[place :: len(_DISTURBANCES)], option, rng)
     plain, other = (logits_of_crops(trainer.averaged, normalise(view)) for view in (crops, spoilt))
-    settlement = settle(trainer.validation_logits(), kept, trainer.training_prior, class_shares(learned))
-    return Outcome(settlement.apply(plain), settlement.apply(other), settlement.prior)
+    calibration = calibrate_logits(trainer.validation_logits(), kept, trainer.training_prior, class_shares(learned))
+    return Outcome(calibration.apply(plain), calibration.apply(other), calibration.prior)
 
 
 def _right(logits: FloatArray, prior: FloatArray, voted: VotedImages, shares: Any = None) -> FloatArray:

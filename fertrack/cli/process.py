@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fertrack.config import Settings
     from fertrack.pipeline.pipeline import Pipeline, Progress
     from fertrack.process import ProcessResult
-    from fertrack.sinks.relinker import Relinker
+    from fertrack.sinks.reidentifier import Reidentifier
 
 __all__ = ["register"]
 
@@ -130,11 +130,11 @@ def demo(
     _process_all([str(clip)], out, settings_from(None, stated), overwrite=True, as_json=False)
 
 
-def _load_networks(settings: Settings) -> tuple[Pipeline, Relinker | None]:
+def _load_networks(settings: Settings) -> tuple[Pipeline, Reidentifier | None]:
     from fertrack.build import build_pipeline
-    from fertrack.sinks.relinker import build_relinker
+    from fertrack.sinks.reidentifier import build_reidentifier
 
-    return build_pipeline(settings), build_relinker(settings.linking)
+    return build_pipeline(settings), build_reidentifier(settings.linking)
 
 
 def _process_all(
@@ -179,7 +179,7 @@ def _process_one(location: str, out: Path, settings: Settings, *, overwrite: boo
         from fertrack.process import process_planned
         from fertrack.rights.purpose import UNSTATED
         from fertrack.storage.engine import open_database
-    pipeline, relinker = networks.result()
+    pipeline, reidentifier = networks.result()
     with (
         open_database(database_url(settings, out), create=True) as database,
         _stop_on_signals(pipeline.stop) as stopped,
@@ -190,7 +190,7 @@ def _process_one(location: str, out: Path, settings: Settings, *, overwrite: boo
                 pipeline,
                 database,
                 settings,
-                relinker=relinker,
+                reidentifier=reidentifier,
                 overwrite=overwrite,
                 on_progress=on_progress,
             )

@@ -75,7 +75,7 @@ class PeopleSink:
     entry becomes that person's; if it takes a track away from a person again, that track gets a number of its own.
 
     Args:
-        linked: position of the person of each track that linking has decided so far (``LinkingSink.persons``).
+        linked: position of the person of each track that linking has decided so far (``ReidSink.persons``).
         names: names of persons that linking knows from earlier runs, by their position.
         numbers: their numbers; other persons are numbered on from the largest. A number that two have is not used.
 

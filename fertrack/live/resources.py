@@ -16,8 +16,8 @@ from fertrack.live.options import LiveOptions
 from fertrack.outputs.plan import database_url
 from fertrack.pipeline.pipeline import Pipeline
 from fertrack.protocols import VideoSource
-from fertrack.sinks.reid import LinkingSink
-from fertrack.sinks.relinker import Relinker, build_relinker
+from fertrack.sinks.reid import ReidSink
+from fertrack.sinks.reidentifier import Reidentifier, build_reidentifier
 from fertrack.sources import open_live_source
 from fertrack.storage.engine import Database, open_database
 
@@ -33,7 +33,7 @@ class Resources:
         schedule: what is asked of each frame.
         source: where images come from.
         capture: what is to read it; not started.
-        relinker: finds out who is who; None where linking is off.
+        reidentifier: finds out who is who; None where linking is off.
         database: where results go; None where nothing is stored.
     """
 
@@ -41,22 +41,22 @@ class Resources:
     schedule: AnalysisSchedule
     source: VideoSource
     capture: Capture
-    relinker: Relinker | None
+    reidentifier: Reidentifier | None
     database: Database | None
 
-    def linking_sink(self) -> LinkingSink | None:
+    def reid_sink(self) -> ReidSink | None:
         """Sink of re-identification, also among the persons that the database knows; None where it is off."""
-        if self.relinker is None:
+        if self.reidentifier is None:
             return None
         if self.database is not None:
-            return self.relinker.sink(self.database, live=True)
-        return LinkingSink(self.relinker.embedder, self.relinker.config, live=True)
+            return self.reidentifier.sink(self.database, live=True)
+        return ReidSink(self.reidentifier.embedder, self.reidentifier.config, live=True)
 
     def close(self) -> None:
-        """Close the source, the relinker and the database. May be called more than once."""
+        """Close the source, the reidentifier and the database. May be called more than once."""
         self.source.close()
-        if self.relinker is not None:
-            self.relinker.close()
+        if self.reidentifier is not None:
+            self.reidentifier.close()
         if self.database is not None:
             self.database.close()
 
@@ -90,9 +90,9 @@ def open_live_run(
     with ExitStack() as undo:
         if source is not None:
             undo.callback(source.close)
-        relinker = build_relinker(settings.linking, live=True)
-        if relinker is not None:
-            undo.callback(relinker.close)
+        reidentifier = build_reidentifier(settings.linking, live=True)
+        if reidentifier is not None:
+            undo.callback(reidentifier.close)
         database = None
         if options.store:
             make_folder(options.out)
@@ -109,7 +109,7 @@ def open_live_run(
             undo.callback(source.close)
         fixed = options.fixed or settings.live.fixed
         schedule = AnalysisSchedule(None if fixed else _controller(settings.live, pipeline))
-        resources = Resources(pipeline, schedule, source, Capture(source), relinker, database)
+        resources = Resources(pipeline, schedule, source, Capture(source), reidentifier, database)
         undo.pop_all()
     return resources
 

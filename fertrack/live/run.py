@@ -25,8 +25,8 @@ from fertrack.process import run_record
 from fertrack.protocols import Sink
 from fertrack.reid.linker import LinkPlan
 from fertrack.sinks.database import DatabaseSink
-from fertrack.sinks.reid import LinkingSink
-from fertrack.sinks.relinker import Relinker
+from fertrack.sinks.reid import ReidSink
+from fertrack.sinks.reidentifier import Reidentifier
 from fertrack.storage.engine import Database
 from fertrack.storage.people import actions as person_actions
 from fertrack.storage.people.links import names_of
@@ -103,7 +103,7 @@ class LiveRun:
             latest.notes += monitor.warnings()
 
         latest = LatestResult(feed.captured_at, monitor.latency, on_result=self._take, on_finish=finish)
-        linking = resources.linking_sink()
+        linking = resources.reid_sink()
         people = monitor.people if linking is None else _people_of(linking, resources.database)
         monitor.begin(people, self._capture.fps)
         store = self._prepare_store(info, linking)
@@ -147,7 +147,7 @@ class LiveRun:
             raise capture.error
         raise VideoOpenError(f"{source.info.name}: no picture came: check that the camera or stream is sending")
 
-    def _prepare_store(self, info: VideoInfo, linking: LinkingSink | None) -> DatabaseSink | None:
+    def _prepare_store(self, info: VideoInfo, linking: ReidSink | None) -> DatabaseSink | None:
         """The sink that stores rows, and the completion that completes them; None if nothing is to be stored."""
         resources, monitor = self._resources, self._monitor
         if resources.database is None:
@@ -160,7 +160,7 @@ class LiveRun:
             monitor.people,
             monitor.recordings,
             origin_s=self._capture.origin_s,
-            relinker=resources.relinker,
+            reidentifier=resources.reidentifier,
             linking=linking,
         )
         return store
@@ -253,7 +253,7 @@ class Completion:
         people: who was seen, and who was given a name.
         recordings: of what was displayed.
         origin_s: when the first frame was captured, ``time.monotonic``.
-        relinker: stores who is who.
+        reidentifier: stores who is who.
         linking: what found it out; None where linking is off.
 
     Attributes:
@@ -269,8 +269,8 @@ class Completion:
         recordings: Recordings,
         *,
         origin_s: float,
-        relinker: Relinker | None,
-        linking: LinkingSink | None,
+        reidentifier: Reidentifier | None,
+        linking: ReidSink | None,
     ) -> None:
         self.persons: int | None = None
         self.notes: list[str] = []
@@ -279,7 +279,7 @@ class Completion:
         self._people = people
         self._recordings = recordings
         self._origin_s = origin_s
-        self._relinker = relinker
+        self._reidentifier = reidentifier
         self._linking = linking
 
     def remember_recordings(self, *, ended: bool = False) -> None:
@@ -301,8 +301,8 @@ class Completion:
             StorageError: who is who could not be stored.
         """
         try:
-            if self._relinker is not None and self._linking is not None and self._linking.plan is not None:
-                self._store_persons(self._relinker, self._linking, self._linking.plan)
+            if self._reidentifier is not None and self._linking is not None and self._linking.plan is not None:
+                self._store_persons(self._reidentifier, self._linking, self._linking.plan)
         finally:
             if self._store.is_open:
                 self._store_names()
@@ -310,10 +310,10 @@ class Completion:
             self._recordings.complete()
             self.remember_recordings(ended=True)
 
-    def _store_persons(self, relinker: Relinker, linking: LinkingSink, plan: LinkPlan) -> None:
+    def _store_persons(self, reidentifier: Reidentifier, linking: ReidSink, plan: LinkPlan) -> None:
         """Store who is who, and report which numbers of the live view differ from the stored ones."""
         run, shown = self._store.run_id, self._people.shown_numbers()
-        relinker.store(self._database, run, linking, shown=shown)
+        reidentifier.store(self._database, run, linking, shown=shown)
         self.persons = sum(bool(person.tracks) for person in plan.persons)
         with self._database.run(run) as of_run:
             stored = of_run.subjects.numbers()
@@ -333,7 +333,7 @@ class Completion:
                 self.notes.append(f"ID {track} could not be called {name}: {error}")
 
 
-def _people_of(linking: LinkingSink, database: Database | None) -> PeopleSink:
+def _people_of(linking: ReidSink, database: Database | None) -> PeopleSink:
     """People as far as re-identification knows them; those of earlier runs with their numbers and names."""
     known = linking.known
     names = names_of(database, [person.id for person in known]) if database is not None and known else {}

@@ -16,7 +16,7 @@ from fertrack.imaging.track_labels import NO_NAMES, NumberNames
 from fertrack.outputs.plan import OutputPlan
 from fertrack.protocols import Sink
 from fertrack.reporting.config import ReportConfig
-from fertrack.sinks.relinker import Relinker
+from fertrack.sinks.reidentifier import Reidentifier
 from fertrack.sinks.thumbnails import ThumbnailSink
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.storage.engine import Database
@@ -84,9 +84,9 @@ class _AfterRun:
 class Persons:
     """Persons that tracks are linked to."""
 
-    def __init__(self, relinker: Relinker, database: Database) -> None:
-        self._relinker = relinker
-        self._sink = relinker.sink(database)
+    def __init__(self, reidentifier: Reidentifier, database: Database) -> None:
+        self._reidentifier = reidentifier
+        self._sink = reidentifier.sink(database)
 
     def sink(self) -> Sink:
         """The sink that compares faces."""
@@ -94,13 +94,13 @@ class Persons:
 
     def complete(self, database: Database, run: int, summary: RunSummary) -> Sequence[str]:
         """Store the links."""
-        self._relinker.store(database, run, self._sink)
+        self._reidentifier.store(database, run, self._sink)
         return ()
 
     def rescue(self, database: Database, run: int) -> None:
         """Store the links, if they were found before something else failed."""
         if self._sink.plan is not None:
-            self._relinker.store(database, run, self._sink)
+            self._reidentifier.store(database, run, self._sink)
 
 
 class Portraits:
@@ -223,7 +223,7 @@ def products_of(
     database: Database,
     settings: Settings,
     *,
-    relinker: Relinker | None,
+    reidentifier: Reidentifier | None,
     overwrite: bool,
 ) -> list[Product]:
     """The products that a plan and its settings ask for, in the order in which they finish.
@@ -233,21 +233,21 @@ def products_of(
         info: the source.
         database: where persons of earlier runs are stored.
         settings: all options.
-        relinker: links tracks to persons; None: they are not linked.
+        reidentifier: links tracks to persons; None: they are not linked.
         overwrite: replace files of the same name.
 
     Raises:
         StorageError: the database cannot be read or written.
     """
     products: list[Product] = []
-    if relinker is not None:
-        products.append(Persons(relinker, database))
+    if reidentifier is not None:
+        products.append(Persons(reidentifier, database))
     if settings.privacy.thumbnails:
         products.append(Portraits())
     if plan.video and settings.video.anonymise:
         products.append(DeferredVideo(plan.video, settings.video, overwrite=overwrite))
     elif plan.video:
-        linked = relinker is not None
+        linked = reidentifier is not None
         products.append(AnnotatedVideo(plan.video, info, settings.video, overwrite=overwrite, linked=linked))
     if plan.report:
         products.append(Report(plan.report, settings.report, overwrite=overwrite))

@@ -22,7 +22,7 @@ from fertrack.reid.quality import pose_quality, sharpness
 from fertrack.reid.tracklets import Tracklet, TrackletLog
 from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, Image, RunSummary
 
-__all__ = ["LinkingSink"]
+__all__ = ["ReidSink"]
 
 _MAX_CROPS = 512
 """Aligned faces kept at once: 35 MB at 150 px. Beyond, the tracks unseen for longest are embedded early."""
@@ -37,7 +37,7 @@ _LIVE_END_S = 5.0
 """Whoever stopped a live run waits for its end: no further track's faces are begun after so long."""
 
 
-class LinkingSink:
+class ReidSink:
     """Keeps each track's best faces in memory while the run lasts, compares them at its end, and forgets them.
 
     Offline nothing is compared before the end, and then only tracks that can be somebody else's continuation: two

@@ -19,6 +19,6 @@ Reading order::
     loop               the training loop
     checkpoint         state on disk
     curves             training curves as figures
-    settle             logits calibrated at the end
+    calibrate_logits   logits calibrated at the end
     finish             averaged weights as a bundle
 """

@@ -74,10 +74,10 @@ def _is_done(config: TrainConfig, folder: Path) -> bool:
 
 
 def _train(config: TrainConfig, folder: Path, epochs_now: int | None, say: Callable[[str], None]) -> Path:
+    from fertrack.training.calibrate_logits import calibrate_logits, class_shares, with_calibrated_logits
     from fertrack.training.checkpoint import CHECKPOINT
     from fertrack.training.finish import mean_network, write_bundle
     from fertrack.training.loop import LOG, Trainer, logits_of
-    from fertrack.training.settle import class_shares, settle, settled
 
     _check_terms(config)
     try:
@@ -130,11 +130,13 @@ def _train(config: TrainConfig, folder: Path, epochs_now: int | None, say: Calla
     if not config.finish.calibrate:
         return write_bundle(network, config, trainer.training_prior, folder / BUNDLE)
     logits = logits_of(network, kept, view)
-    settlement = settle(logits, kept.labels, trainer.training_prior, class_shares(learned.labels), kept.chances)
-    say(f"calibrated on the {len(kept)} pictures kept apart: logits divided by {settlement.temperature:.3f}")
-    network = settled(network, settlement)
+    calibration = calibrate_logits(
+        logits, kept.labels, trainer.training_prior, class_shares(learned.labels), kept.chances
+    )
+    say(f"calibrated on the {len(kept)} pictures kept apart: logits divided by {calibration.temperature:.3f}")
+    network = with_calibrated_logits(network, calibration)
     fitted_on = f"{len(kept)} of the training pictures, kept apart"
-    return write_bundle(network, config, settlement.prior, folder / BUNDLE, fitted_on=fitted_on)
+    return write_bundle(network, config, calibration.prior, folder / BUNDLE, fitted_on=fitted_on)
 
 
 def _check_terms(config: TrainConfig) -> None:

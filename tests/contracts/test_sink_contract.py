@@ -25,7 +25,7 @@ from fertrack.live.people import PeopleSink
 from fertrack.protocols import Sink
 from fertrack.sinks.config import VideoOutputConfig
 from fertrack.sinks.database import DatabaseSink
-from fertrack.sinks.reid import LinkingSink
+from fertrack.sinks.reid import ReidSink
 from fertrack.sinks.thumbnails import ThumbnailSink
 from fertrack.sinks.video import AnnotatedVideoSink
 from fertrack.storage.engine import Database, open_database
@@ -39,7 +39,7 @@ SINKS: dict[str, Callable[[Database, Path], Sink]] = {
     "AnnotatedVideoSink": lambda _, folder: AnnotatedVideoSink(
         folder / "out.mp4", SIZE, VideoOutputConfig(audio=False)
     ),
-    "LinkingSink": lambda _database, _folder: LinkingSink(AppearanceEmbedder()),
+    "ReidSink": lambda _database, _folder: ReidSink(AppearanceEmbedder()),
     "ThumbnailSink": lambda _database, _folder: ThumbnailSink(),
     "MeteredSink": lambda _database, _folder: MeteredSink("age", Meter()),
     "LatestResult": lambda _database, _folder: LatestResult(

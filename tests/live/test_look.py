@@ -21,8 +21,8 @@ from fertrack.live import LiveSession
 from fertrack.live.options import LiveOptions
 from fertrack.pipeline.analyzer import FaceAnalyzer
 from fertrack.reid.config import LinkingConfig
-from fertrack.sinks.reid import LinkingSink
-from fertrack.sinks.relinker import Relinker
+from fertrack.sinks.reid import ReidSink
+from fertrack.sinks.reidentifier import Reidentifier
 from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SyntheticScene
 from fertrack.types import EXPRESSIONS, AnalysisRequest, FloatArray, Frame, FrameResult, Image
 from tests.support.live_scenes import PAIR, SETTINGS, LiveScene, live_pipeline
@@ -177,7 +177,7 @@ def test_the_frame_loop_does_not_wait_for_recognition() -> None:
     seen = _Recorder()
     live_pipeline().run(LiveScene(frames=60), [seen])  # type: ignore[list-item]
     embedder = _SlowEmbedder()
-    sink = LinkingSink(embedder, LinkingConfig(min_quality=0.0), live=True)
+    sink = ReidSink(embedder, LinkingConfig(min_quality=0.0), live=True)
     with sink:
         started = time.monotonic()
         for result, image in seen.results:
@@ -206,7 +206,9 @@ def test_somebody_known_from_an_earlier_run_is_called_by_name_at_once(
 ) -> None:
     config = LinkingConfig(method="face", across=True, store_embeddings=True, min_quality=0.0)
     settings = SETTINGS.model_copy(update={"linking": config})
-    monkeypatch.setattr("fertrack.live.resources.build_relinker", lambda config, live: Relinker(_AllAlike(), config))
+    monkeypatch.setattr(
+        "fertrack.live.resources.build_reidentifier", lambda config, live: Reidentifier(_AllAlike(), config)
+    )
     scene = SyntheticScene((ScenePerson((60, 100)),), frame_count=100, fps=PAIR.fps)
 
     def names_seen(name: str) -> set[str]:

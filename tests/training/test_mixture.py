@@ -421,7 +421,7 @@ class TestRuns:
         assert called_neutral(learned, "shifted") < plain - 0.2
 
     def test_a_bias_is_fitted_with_all_sets_weighing_the_same(self) -> None:
-        from fertrack.training.settle import settle
+        from fertrack.training.calibrate_logits import calibrate_logits
 
         rng = np.random.default_rng(0)
         labels = np.concatenate([np.arange(700) % 7, np.arange(70) % 7])
@@ -430,8 +430,8 @@ class TestRuns:
         logits[700:, NEUTRAL] += 3  # the small set is called neutral
         even = np.full(7, 1 / 7)
         alike = np.concatenate([np.full(700, 0.5 / 700), np.full(70, 0.5 / 70)])
-        many = settle(logits, labels, even, even, np.full(770, 1 / 770))
-        each = settle(logits, labels, even, even, alike)
+        many = calibrate_logits(logits, labels, even, even, np.full(770, 1 / 770))
+        each = calibrate_logits(logits, labels, even, even, alike)
         assert each.offset[NEUTRAL] < many.offset[NEUTRAL] - 0.1
 
     def test_calibrating_needs_faces_kept_apart(

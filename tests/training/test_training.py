@@ -346,16 +346,18 @@ class TestRuns:
     def test_a_run_begins_with_a_finished_classifier(self, voted_file: Path, tmp_path: Path) -> None:
         import torch
 
+        from fertrack.training.calibrate_logits import calibrate_logits, class_shares, with_calibrated_logits
         from fertrack.training.finish import write_bundle
         from fertrack.training.loop import Trainer
-        from fertrack.training.settle import class_shares, settle, settled
 
         config = small(voted_file, learning_rate=0.01)
         learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
         first = Trainer(config, learned, kept, tmp_path / "first")
         assert first.run()
-        found = settle(first.validation_logits(), kept.labels, first.training_prior, class_shares(learned.labels))
-        write_bundle(settled(first.averaged, found), config, found.prior, tmp_path / "bundle")
+        found = calibrate_logits(
+            first.validation_logits(), kept.labels, first.training_prior, class_shares(learned.labels)
+        )
+        write_bundle(with_calibrated_logits(first.averaged, found), config, found.prior, tmp_path / "bundle")
         second = config.model_copy(update={"start": str(tmp_path / "bundle")})
         begun = Trainer(second, learned, kept, tmp_path / "second")
 
@@ -462,12 +464,12 @@ class TestRuns:
         assert head_overlap([one, one, one]) == pytest.approx(1)
         assert head_overlap([one, one, two]) == pytest.approx(1 / 3)
 
-    def test_settled_logits_are_calibrated_at_the_pictures_own_shares(self) -> None:
+    def test_calibrated_logits_are_calibrated_at_the_pictures_own_shares(self) -> None:
         import torch
 
         from fertrack.evaluation.expression.measures import negative_log_likelihood
         from fertrack.models.networks.compact import CompactNet
-        from fertrack.training.settle import class_shares, settle, settled
+        from fertrack.training.calibrate_logits import calibrate_logits, class_shares, with_calibrated_logits
 
         rng = np.random.default_rng(0)
         own, drawn = np.array((0.05, 0.05, 0.1, 0.3, 0.1, 0.1, 0.3)), np.full(7, 1 / 7)
@@ -475,7 +477,7 @@ class TestRuns:
         evidence = rng.normal(size=(4000, 7)) + 2 * np.eye(7)[labels]  # of unit variance, so 2 z is the log likelihood
         bias = np.array((0.5, -0.5, 0, 0, 0, 0, 0))
         logits = ((2 * evidence + bias) * 0.5 + np.log(drawn)).astype(np.float32)  # too unsure, and biased
-        found = settle(logits, labels, drawn, own)
+        found = calibrate_logits(logits, labels, drawn, own)
         assert found.temperature == pytest.approx(0.5, rel=0.05)
         expected = np.log(own) - bias
         np.testing.assert_allclose(found.offset - found.offset.mean(), expected - expected.mean(), atol=0.25)
@@ -489,7 +491,7 @@ class TestRuns:
         network = CompactNet((8, 8), (0, 1), head_channels=0).eval()
         crops = torch.from_numpy(rng.normal(size=(3, 1, 32, 32)).astype(np.float32))
         with torch.inference_mode():
-            plain, changed = network(crops).numpy(), settled(network, found)(crops).numpy()
+            plain, changed = network(crops).numpy(), with_calibrated_logits(network, found)(crops).numpy()
         np.testing.assert_allclose(changed, found.apply(plain), atol=1e-5)
         np.testing.assert_allclose(class_shares(np.array([0, 0, 1])), np.array((3, 2, 1, 1, 1, 1, 1)) / 10)
 

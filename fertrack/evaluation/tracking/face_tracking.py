@@ -24,7 +24,7 @@ from fertrack.evaluation.tracking.scores import TOGETHER, SequenceResult, Tracki
 from fertrack.imaging.geometry import iou_matrix
 from fertrack.outputs.plan import plan_outputs
 from fertrack.process import process_planned
-from fertrack.sinks.relinker import build_relinker
+from fertrack.sinks.reidentifier import build_reidentifier
 from fertrack.storage.engine import open_database
 from fertrack.storage.queries.timeline import timeline
 from fertrack.types import BoolArray, IntArray
@@ -77,20 +77,20 @@ def evaluate_faces(
         with tempfile.TemporaryDirectory(prefix="fertrack-scenes-") as folder:
             return evaluate_faces(clips, settings, only=only, work=Path(folder), on_scene=on_scene)
     settings = _quiet(settings or Settings())
-    pipeline, relinker = build_pipeline(settings), build_relinker(settings.linking)
+    pipeline, reidentifier = build_pipeline(settings), build_reidentifier(settings.linking)
     results: list[tuple[Filmed, _Outcome]] = []
     with open_database(work / "scenes.db", create=True) as database:
         for filmed in films_in(clips, work, only, on_scene):
             (plan,) = plan_outputs([str(filmed.video)], work, settings, overwrite=True)
-            run = process_planned(plan, pipeline, database, settings, relinker=relinker, overwrite=True).run
+            run = process_planned(plan, pipeline, database, settings, reidentifier=reidentifier, overwrite=True).run
             with database.run(run) as stored:
                 outcome = _Outcome(
                     timeline(stored),
-                    stored.subjects.first_tracks() if relinker else None,
+                    stored.subjects.first_tracks() if reidentifier else None,
                     tuple(stored.cuts.frame.tolist()),
                 )
             results.append((filmed, outcome))
-    linked_by = relinker.embedder.fingerprint if relinker else ""
+    linked_by = reidentifier.embedder.fingerprint if reidentifier else ""
     return [replace(row, linked_by=linked_by) for row in _score(results)]
 
 

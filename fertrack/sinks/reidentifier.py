@@ -1,7 +1,7 @@
 """Re-identification as part of a run: the sink that compares faces, then the rows of persons and links.
 
-One ``Relinker`` serves all files of a command, so that with ``linking.across`` a person of one file is recognised in
-the next.
+One ``Reidentifier`` serves all files of a command, so that with ``linking.across`` a person of one file is recognised
+in the next.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from fertrack.protocols import Embedder
 from fertrack.reid.config import LinkingConfig
 from fertrack.reid.linker import KnownPerson, LinkPlan
 from fertrack.reid.tracklets import Tracklet
-from fertrack.sinks.reid import LinkingSink
+from fertrack.sinks.reid import ReidSink
 from fertrack.storage.engine import Database
 from fertrack.storage.people.links import delete_expired, load_known, store_embeddings, store_plan
 
-__all__ = ["Relinker", "build_relinker"]
+__all__ = ["Reidentifier", "build_reidentifier"]
 
 
-class Relinker:
+class Reidentifier:
     """Links the tracks of runs to persons, run after run.
 
     Args:
@@ -36,7 +36,7 @@ class Relinker:
         self.config = config or LinkingConfig()
         self._known: dict[int, KnownPerson] = {}
 
-    def sink(self, database: Database, *, live: bool = False) -> LinkingSink:
+    def sink(self, database: Database, *, live: bool = False) -> ReidSink:
         """A sink for the next run. Embeddings that have expired are deleted first.
 
         Args:
@@ -51,7 +51,7 @@ class Relinker:
         if self.config.across:
             stored = {person.id: person for person in load_known(database, self.embedder.fingerprint)}
             known = [*(stored | self._known).values()]
-        return LinkingSink(
+        return ReidSink(
             self.embedder,
             self.config,
             known=known,
@@ -59,7 +59,7 @@ class Relinker:
             live=live,
         )
 
-    def store(self, database: Database, run: int, sink: LinkingSink, *, shown: Mapping[int, int] | None = None) -> None:
+    def store(self, database: Database, run: int, sink: ReidSink, *, shown: Mapping[int, int] | None = None) -> None:
         """Store the result of a finished sink; nothing if its run failed.
 
         Args:
@@ -103,7 +103,7 @@ class Relinker:
                 self._known[person.id] = KnownPerson(person.id, person.number, np.concatenate(vectors))
 
 
-def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | None:
+def build_reidentifier(config: LinkingConfig, *, live: bool = False) -> Reidentifier | None:
     """Builds the re-identification of a command's runs; None where it is off. Loads networks, before any video.
 
     Args:
@@ -124,7 +124,7 @@ def build_relinker(config: LinkingConfig, *, live: bool = False) -> Relinker | N
     wanted = _needs_recognition(config)
     if wanted and not recognise:
         raise MissingExtraError(f"{wanted} needs face recognition", "reid", advice=", and linking.method = auto")
-    return Relinker(build_embedder(recognise=recognise, in_subprocess=live), config)
+    return Reidentifier(build_embedder(recognise=recognise, in_subprocess=live), config)
 
 
 def _needs_recognition(config: LinkingConfig) -> str:

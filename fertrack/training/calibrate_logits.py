@@ -1,7 +1,7 @@
-"""The end of a run: the network is made to say calibrated probabilities at the class shares of the pictures.
+"""Calibration of the logits at the end of a training run, at the class shares of the images.
 
 Balanced draws, soft targets and mixup leave a network too unsure, and at class shares that no data set has. A
-temperature and a bias for each class, fitted on pictures it never learned, repair both (bias-corrected temperature
+temperature and a bias for each class, fitted on images it never learned from, repair both (bias-corrected temperature
 scaling: Alexandari, Kundaje and Shrikumar 2020, arXiv 1901.06852); they are linear in the logits, so the last layer
 takes them up.
 """
@@ -19,7 +19,7 @@ from fertrack.training.networks import PublishedNet, last_layer
 from fertrack.tuning.calibration_fit import fit_values
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
-__all__ = ["Settlement", "class_shares", "settle", "settled"]
+__all__ = ["LogitCalibration", "calibrate_logits", "class_shares", "with_calibrated_logits"]
 
 
 _PULL_OF_SETS = 25.0
@@ -29,13 +29,13 @@ Sets left out in turn lose least with a weaker pull, but FER2013 itself then los
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Settlement:
+class LogitCalibration:
     """Calibration of the logits: divided by the temperature, then the offset added.
 
     Attributes:
         temperature: above 0.
-        offset: float64 (7,): from the draws' class shares to the pictures' own, and the fitted bias.
-        prior: float64 (7,), class shares of the pictures, which the logits then assume.
+        offset: float64 (7,): from the draws' class shares to the images' own, and the fitted bias.
+        prior: float64 (7,), class shares of the images, which the logits then assume.
     """
 
     temperature: float
@@ -43,7 +43,7 @@ class Settlement:
     prior: FloatArray
 
     def apply(self, logits: FloatArray) -> FloatArray:
-        """Settled logits (N, 7)."""
+        """Calibrated logits (N, 7)."""
         return np.asarray(logits / self.temperature + self.offset, logits.dtype)
 
 
@@ -53,14 +53,14 @@ def class_shares(labels: IntArray) -> FloatArray:
     return np.asarray(counts / counts.sum())
 
 
-def settle(
+def calibrate_logits(
     logits: FloatArray,
     labels: IntArray,
     drawn: FloatArray,
     prior: FloatArray,
     chances: FloatArray | None = None,
-) -> Settlement:
-    """Fit temperature and biases on pictures kept apart.
+) -> LogitCalibration:
+    """Fit temperature and biases on images kept apart.
 
     Args:
         logits: float32 (N, 7), as trained.
@@ -76,15 +76,17 @@ def settle(
     else:
         weights = np.asarray(chances, np.float64)
         found = fit_values(logits, labels, weights, np.zeros(len(EXPRESSIONS)), kind="bias", pull=_PULL_OF_SETS)
-    return Settlement(found.temperature, np.asarray(shift + np.asarray(found.bias)), prior)
+    return LogitCalibration(found.temperature, np.asarray(shift + np.asarray(found.bias)), prior)
 
 
-def settled(network: CompactNet | PublishedNet, settlement: Settlement) -> CompactNet | PublishedNet:
-    """A copy of the network whose logits are settled."""
+def with_calibrated_logits(
+    network: CompactNet | PublishedNet, calibration: LogitCalibration
+) -> CompactNet | PublishedNet:
+    """A copy of the network that gives calibrated logits."""
     copy = deepcopy(network)
     layer = last_layer(copy)
-    offset = torch.from_numpy(settlement.offset.astype(np.float32)).to(layer.bias.device)
+    offset = torch.from_numpy(calibration.offset.astype(np.float32)).to(layer.bias.device)
     with torch.no_grad():
-        layer.weight.div_(settlement.temperature)
-        layer.bias.div_(settlement.temperature).add_(offset)
+        layer.weight.div_(calibration.temperature)
+        layer.bias.div_(calibration.temperature).add_(offset)
     return copy

@@ -23,8 +23,8 @@ from fertrack.errors import ConfigError, MissingExtraError, StorageError, VideoO
 from fertrack.reid.config import LinkingConfig
 from fertrack.render import render_run
 from fertrack.sinks.database import DatabaseSink
-from fertrack.sinks.reid import LinkingSink
-from fertrack.sinks.relinker import build_relinker
+from fertrack.sinks.reid import ReidSink
+from fertrack.sinks.reidentifier import build_reidentifier
 from fertrack.storage.engine import open_database
 from fertrack.storage.people.links import load_known
 from fertrack.testing import FakeClassifier, FakeDetector, ScenePerson, SceneSource, SyntheticScene
@@ -261,16 +261,16 @@ def test_off_means_that_nobody_is_anybody(clip: Path, tmp_path: Path) -> None:
 
 
 def test_what_needs_face_recognition_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert build_relinker(LinkingConfig(method="off")) is None
+    assert build_reidentifier(LinkingConfig(method="off")) is None
     for wish in ({"across": True}, {"store_embeddings": True}):
         with pytest.raises(ConfigError, match="it is off"):
-            build_relinker(LinkingConfig(method="off", **wish))
+            build_reidentifier(LinkingConfig(method="off", **wish))
         with pytest.raises(MissingExtraError, match=r"pip install .*\[reid\]"):
-            build_relinker(LinkingConfig(method="appearance", **wish))
-    monkeypatch.setattr("fertrack.sinks.relinker.can_recognise", lambda: False)
-    relinker = build_relinker(LinkingConfig())
-    assert relinker is not None
-    assert not relinker.embedder.recognises
+            build_reidentifier(LinkingConfig(method="appearance", **wish))
+    monkeypatch.setattr("fertrack.sinks.reidentifier.can_recognise", lambda: False)
+    reidentifier = build_reidentifier(LinkingConfig())
+    assert reidentifier is not None
+    assert not reidentifier.embedder.recognises
 
 
 # ---- the sink alone, on scripted faces ----
@@ -296,7 +296,7 @@ def scene(*persons: ScenePerson) -> SyntheticScene:
     return SyntheticScene(persons, frame_count=150)
 
 
-def linked(script: SyntheticScene, sink: LinkingSink) -> LinkingSink:
+def linked(script: SyntheticScene, sink: ReidSink) -> ReidSink:
     settings = Settings()
     pipeline = fertrack.Pipeline(
         build_pipeline(settings).analyzer.__class__(FakeDetector(script), FakeClassifier()),
@@ -314,7 +314,7 @@ LENIENT = LinkingConfig(min_quality=0.0)
 
 def test_two_who_are_always_there_cost_nothing() -> None:
     embedder = FlatEmbedder()
-    sink = linked(scene(ALWAYS, ScenePerson((240, 120))), LinkingSink(embedder, LENIENT))
+    sink = linked(scene(ALWAYS, ScenePerson((240, 120))), ReidSink(embedder, LENIENT))
     assert sink.plan is not None
     assert [person.tracks for person in sink.plan.persons] == [(1,), (2,)]
     assert embedder.calls == 0
@@ -325,7 +325,7 @@ def test_what_is_kept_in_memory_is_bounded_and_does_not_change_who_is_who(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fertrack.sinks.reid._MAX_CROPS", most)
-    sink = linked(scene(ALWAYS, RETURNS), LinkingSink(FlatEmbedder(), LENIENT))
+    sink = linked(scene(ALWAYS, RETURNS), ReidSink(FlatEmbedder(), LENIENT))
     assert sink.plan is not None
     assert [person.tracks for person in sink.plan.persons] == [(1,), (2, 3)]
 
@@ -334,7 +334,7 @@ def test_live_the_one_who_comes_back_is_known_while_the_run_goes_on() -> None:
     class Watch:
         name, needs_image, work_ms = "watch", False, ()
 
-        def __init__(self, sink: LinkingSink) -> None:
+        def __init__(self, sink: ReidSink) -> None:
             self.sink, self.notes, self.known_at = sink, [], {}
 
         def __enter__(self):  # type: ignore[no-untyped-def]  # a sink of a few lines
@@ -348,7 +348,7 @@ def test_live_the_one_who_comes_back_is_known_while_the_run_goes_on() -> None:
 
         def __exit__(self, *_: object) -> None: ...
 
-    sink = LinkingSink(FlatEmbedder(), LENIENT, live=True)
+    sink = ReidSink(FlatEmbedder(), LENIENT, live=True)
     watch = Watch(sink)
     settings = Settings()
     script = scene(ALWAYS, RETURNS)
@@ -370,7 +370,7 @@ def test_live_looks_alone_follow_the_rules_of_the_end() -> None:
 
     def came_back(*visible_s: tuple[float, float], config: LinkingConfig = LENIENT) -> bool:
         script = scene(ALWAYS, ScenePerson((240, 120), script=((0.0, "happiness"),), visible_s=visible_s))
-        sink = linked(script, LinkingSink(Looks(), config, live=True))
+        sink = linked(script, ReidSink(Looks(), config, live=True))
         assert sink.plan is not None
         assert sorted(sink.persons) == [1, 2, 3]
         is_one = sink.persons[2] == sink.persons[3]
@@ -386,10 +386,10 @@ def test_stopping_a_live_run_does_not_wait_for_all_faces_and_still_knows_who_cam
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = FlatEmbedder()
-    assert linked(scene(ALWAYS, RETURNS), LinkingSink(whole, LENIENT, live=True)).notes == []
+    assert linked(scene(ALWAYS, RETURNS), ReidSink(whole, LENIENT, live=True)).notes == []
     monkeypatch.setattr("fertrack.sinks.reid._LIVE_END_S", 0.0)
     embedder = FlatEmbedder()
-    sink = linked(scene(ALWAYS, RETURNS), LinkingSink(embedder, LENIENT, live=True))
+    sink = linked(scene(ALWAYS, RETURNS), ReidSink(embedder, LENIENT, live=True))
     assert sink.plan is not None
     assert [person.tracks for person in sink.plan.persons] == [(1,), (2, 3)]
     assert embedder.calls == 3 * 2 < whole.calls  # the two faces of each track that were compared while it ran
@@ -411,7 +411,7 @@ def test_live_full_memory_never_makes_the_frames_wait(monkeypatch: pytest.Monkey
             asked_from.add(threading.current_thread().name)
             return super().embed(crops)
 
-    sink = LinkingSink(Apart(), LENIENT, live=True)
+    sink = ReidSink(Apart(), LENIENT, live=True)
     with sink:
         linked(scene(ALWAYS, RETURNS), sink)
     assert asked_from == {"fertrack-link_0"}, "never from the thread of the frames"
@@ -421,7 +421,7 @@ def test_live_full_memory_never_makes_the_frames_wait(monkeypatch: pytest.Monkey
 
 
 def test_faces_that_cannot_be_recognised_are_counted_in_a_note() -> None:
-    sink = linked(scene(ALWAYS, RETURNS), LinkingSink(FlatEmbedder(), LinkingConfig(min_quality=1.0)))
+    sink = linked(scene(ALWAYS, RETURNS), ReidSink(FlatEmbedder(), LinkingConfig(min_quality=1.0)))
     assert sink.plan is not None
     assert [person.tracks for person in sink.plan.persons] == [(1,), (2,), (3,)]
     assert sink.notes == [
@@ -430,11 +430,11 @@ def test_faces_that_cannot_be_recognised_are_counted_in_a_note() -> None:
 
 
 def test_a_failed_run_links_nothing() -> None:
-    sink = LinkingSink(FlatEmbedder())
+    sink = ReidSink(FlatEmbedder())
     sink.finish(RunSummary("failed", 0, 0, 0, 0, 0, 0.0, 0.0))
     assert (sink.plan, sink.tracklets, sink.notes) == (None, [], [])
 
 
 def test_a_picture_is_needed() -> None:
     with pytest.raises(ValueError, match="image must be given"):
-        LinkingSink(FlatEmbedder()).write(None, None)  # type: ignore[arg-type]  # on purpose
+        ReidSink(FlatEmbedder()).write(None, None)  # type: ignore[arg-type]  # on purpose
