@@ -149,7 +149,8 @@ def _finish(database: Database, report: EraseReport) -> None:
     rewritten, deleted, left = rewrite_stale(database)
     report.rewritten += rewritten
     report.deleted += deleted
-    report.left[:] = dict.fromkeys([*report.left, *left])
+    gone = {name_of_file(path) for path in deleted}
+    report.left[:] = dict.fromkeys(sentence for sentence in [*report.left, *left] if sentence not in gone)
     vacuum(database, forget=True)
     files = {
         "files redrawn": len(report.redrawn),

@@ -84,7 +84,7 @@ def _see_to(database: Database, file: OutputFile, rewritten: list[Path], deleted
         notes = _write_again(database.estimates() if file.uncorrected else database, file)
     except (FertrackError, OSError) as error:
         return [f"{path} could not be written again ({reason_of(error)}): delete it"]
-    rewritten.append(path)
+    (rewritten if path.exists() else deleted).append(path)  # a log of theirs alone is not written again
     return notes
 
 

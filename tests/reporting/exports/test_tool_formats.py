@@ -7,6 +7,8 @@ import io
 import itertools
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,6 +169,14 @@ def test_praat_reads_intervals_without_gaps(db: Database, tmp_path: Path) -> Non
     assert [point.time for point in read.getTier("cuts").entries] == [1.2]
 
 
+def test_another_reader_of_praat_files_finds_the_same(db: Database, tmp_path: Path) -> None:
+    textgrid = pytest.importorskip("textgrid", reason="textgrid is not installed: praatio alone reads the files back")
+    (path,) = export_run(db, 1, "textgrid", tmp_path)
+    tiers = {tier.name: tier for tier in textgrid.TextGrid.fromFile(str(path)).tiers}
+    found = [(each.minTime, each.maxTime, each.mark) for each in tiers["ID 2"] if each.mark]
+    assert found == SEGMENTS["ID 2"]
+
+
 def test_praat_markers_that_last_and_do_not_overlap_are_intervals() -> None:
     text = to_textgrid(content(markers=(MarkerContent("a", 0.5, 1.0, ""), MarkerContent("b", 1.0, 2.0, ""))))
     assert 'class = "IntervalTier"' in text
@@ -231,15 +241,25 @@ def test_facereader_logs_have_the_published_columns_and_failed_frames(db: Databa
     assert rows[0]["Neutral"] == "0.7000"
     assert (rows[13]["Video Time"], rows[13]["Happy"]) == ("00:00:00.520", "0.7000")
     assert rows[25]["Happy"] == "FIND_FAILED"
-    state = paths[1].read_text(encoding="utf-8").split("Analysis Index\n")[1].splitlines()
-    assert [tuple(line.split("\t")[:2]) for line in state] == [
+
+
+def test_facereader_states_are_the_episodes(db: Database, tmp_path: Path) -> None:
+    """Not single frames: the 0.08 s of happiness at 1.52 s are no episode."""
+    paths = export_run(db, 1, "facereader", tmp_path)
+    assert states(paths[1]) == [
         ("00:00:00.000", "Neutral"),
         ("00:00:00.520", "Happy"),
         ("00:00:00.800", "Unknown"),
-        ("00:00:01.520", "Happy"),
-        ("00:00:01.600", "Unknown"),
         ("00:00:02.000", "END"),
     ]
+    person = PersonContent("A", 1, (1,), (Segment("fear", 0.5, 1.0, 0.9), Segment("anger", 1.0, 4.0, 0.8)))
+    (tmp_path / "log.txt").write_text(facereader.to_state_log(content(person), person, 0.0), encoding="utf-8")
+    assert [state for _, state in states(tmp_path / "log.txt")] == ["Unknown", "Scared", "Angry", "END"]
+
+
+def states(path: Path) -> list[tuple[str, ...]]:
+    rows = path.read_text(encoding="utf-8").split("Analysis Index\n")[1].splitlines()
+    return [tuple(row.split("\t")[:2]) for row in rows]
 
 
 # BIDS, OpenFace, wide, Excel ---------------------------------------------------------------------------------------
@@ -261,6 +281,21 @@ def test_bids_events_are_sorted_and_every_column_is_explained(db: Database, tmp_
     explained = json.loads(sidecar.read_text(encoding="utf-8"))
     assert set(rows.columns) <= set(explained)
     assert set(shown["trial_type"]) <= set(explained["trial_type"]["Levels"])
+
+
+def test_bids_files_pass_the_official_validator(db: Database, tmp_path: Path) -> None:
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    if not validator.exists():
+        pytest.skip("bids-validator-deno is not installed: BIDS files are not validated")
+    about = {"Name": "test", "BIDSVersion": "1.10.0", "DatasetType": "raw", "Authors": ["A. Author"]}
+    (tmp_path / "dataset_description.json").write_text(json.dumps(about), encoding="utf-8")
+    (tmp_path / "README").write_text("A data set of exported events, for a test of the export.\n" * 3, encoding="utf-8")
+    export_run(db, 1, "bids", tmp_path / "sub-01" / "beh", stem="sub-01_task-talk")
+    words = [str(validator), "--format", "json", "--ignoreWarnings", str(tmp_path)]
+    finished = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    found = json.loads(finished.stdout)["issues"]["issues"]
+    assert [each for each in found if each["severity"] == "error"] == []
+    assert finished.returncode == 0
 
 
 def test_openface_columns_are_read_by_its_names(db: Database, tmp_path: Path) -> None:

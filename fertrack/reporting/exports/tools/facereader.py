@@ -5,12 +5,13 @@ file                                 columns, tab-separated, after a block of me
 ===================================  ================================================================================
 ``<stem>.<person>_detailed.txt``     Video Time, Neutral, Happy, Sad, Angry, Surprised, Scared, Disgusted, Participant
                                      Name, Analysis Index; a row a frame
-``<stem>.<person>_state.txt``        Video Time, Dominant Expression, Participant Name, Analysis Index; a row whenever
-                                     it changes, and a last one that says END
+``<stem>.<person>_state.txt``        Video Time, Dominant Expression, Participant Name, Analysis Index; a row for the
+                                     begin of each episode and of the time between two, and a last one that says END
 ===================================  ================================================================================
 
 Times are ``hh:mm:ss.mmm`` of the video. A frame in which the person is not seen has ``FIND_FAILED`` in every column of
-expressions, as FaceReader writes it; *uncertain* and *not seen* are the state ``Unknown``. The numbers are fertrack's
+expressions, as FaceReader writes it. States are the episodes of ``fertrack episodes``, joined over short interruptions;
+all other time is the state ``Unknown``. The numbers are fertrack's
 smoothed probabilities, which sum to 1; FaceReader's are intensities, which do not: the shape is the same, the scale is
 not. UTF-8.
 """
@@ -61,11 +62,14 @@ def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> lis
     content = run_content(chosen)
     faces = face_table(chosen.run, chosen.track, confirmed_only=True)
     times_s = chosen.run.frames.start_s
-    texts = {}
+    texts: dict[str, str] = {}
     for person in content.persons:
         theirs = faces[faces["track"].isin(person.tracks)]
-        texts[f"{stem}.{person.file_name}_detailed.txt"] = to_detailed_log(content, person, times_s, theirs)
-        texts[f"{stem}.{person.file_name}_state.txt"] = to_state_log(content, person, times_s, theirs)
+        logs = {
+            "detailed": to_detailed_log(content, person, times_s, theirs),
+            "state": to_state_log(content, person, float(times_s[0]) if len(times_s) else 0.0),
+        }
+        texts |= {_name(stem, person, kind, chosen.only): log for kind, log in logs.items()}
     return write_texts(folder, texts, overwrite=overwrite, only=chosen.only)
 
 
@@ -90,25 +94,31 @@ def to_detailed_log(
     return _with_head("Video analysis detailed log", content, person, lines)
 
 
-def to_state_log(content: RunContent, person: PersonContent, frame_times_s: Float64Array, faces: pd.DataFrame) -> str:
-    """The person's label, a line whenever it changes.
+def to_state_log(content: RunContent, person: PersonContent, begin_s: float) -> str:
+    """The person's episodes, a line for each begin, and for that of the time between two.
 
     Args:
         content: the run.
         person: one of its persons.
-        frame_times_s: float64 (F,), when each frame is shown, seconds.
-        faces: the person's faces: time_s and label.
+        begin_s: when the first frame is shown, seconds.
     """
-    labels = dict(zip(faces["time_s"].to_numpy(), faces["label"].astype(str), strict=True))
     lines = ["\t".join(["Video Time", "Dominant Expression", "Participant Name", "Analysis Index"])]
-    state = None
-    for time_s in frame_times_s.tolist():
-        now = _NAMES.get(labels.get(time_s, ""), UNKNOWN)
-        if now != state:
-            lines.append("\t".join([_clock(time_s), now, person.name, "1"]))
-            state = now
-    lines.append("\t".join([_clock(content.end_s), "END", person.name, "1"]))
+    states = [] if person.segments and person.segments[0].start_s <= begin_s else [(begin_s, UNKNOWN)]
+    for segment, following in zip(person.segments, [*person.segments[1:], None], strict=True):
+        states.append((segment.start_s, _NAMES[segment.label]))
+        until_s = content.end_s if following is None else following.start_s
+        if _clock(segment.end_s) < _clock(until_s):
+            states.append((segment.end_s, UNKNOWN))
+    states.append((content.end_s, "END"))
+    lines += ["\t".join([_clock(time_s), state, person.name, "1"]) for time_s, state in states]
     return _with_head("Video analysis state log", content, person, lines)
+
+
+def _name(stem: str, person: PersonContent, kind: str, only: str) -> str:
+    """Name of a log; of one that is written again the name that it has, also if the person has another name now."""
+    end = f"id{person.track}_{kind}.txt"
+    is_theirs = only.startswith(f"{stem}.") and (only.endswith((f"-{end}", f".{end}")))
+    return only if is_theirs else f"{stem}.{person.file_name}_{kind}.txt"
 
 
 def _with_head(title: str, content: RunContent, person: PersonContent, lines: Sequence[str]) -> str:
