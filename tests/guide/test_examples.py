@@ -168,6 +168,31 @@ def test_the_questions_in_sql_are_answered(here: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("package", ["mne", "nwb"])
+def test_the_recipe_for_another_package_works(package: str, here: Path) -> None:
+    library = {"mne": "mne", "nwb": "pynwb"}[package]
+    pytest.importorskip(library, reason=f"{library} is not installed: the guide's recipe for it is not run")
+    (block,) = re.findall(rf"^```python {package}\n(.*?)^```", PAGES["exports"], re.DOTALL | re.MULTILINE)
+    assert run(["export", "last", "--format", "csv", "--set", "report.min_episode_s=0"]) == 0
+    for kind in ("faces", "episodes"):
+        Path(f"fertrack-out/run1.earlier.{kind}.csv").rename(f"fertrack-out/run1.clip.{kind}.csv")
+    names: dict[str, object] = {}
+    exec(compile(block, "exports.md", "exec"), names)
+    episodes = pd.read_csv("fertrack-out/run1.clip.episodes.csv")
+    assert len(episodes) > 0
+    if package == "mne":
+        from mne import read_annotations
+
+        assert read_annotations("clip-annot.csv").duration.tolist() == pytest.approx(episodes["duration_s"].tolist())
+        return
+    from pynwb import NWBHDF5IO
+
+    with NWBHDF5IO("clip.nwb", "r") as file:
+        read = file.read()
+        assert read.intervals["episodes"].to_dataframe()["expression"].tolist() == episodes["expression"].tolist()
+        assert read.acquisition["ID 1"].data.shape[1] == 7
+
+
 def test_the_question_in_duckdb_is_answered(here: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
     (block,) = re.findall(r"^```duckdb\n(.*?)^```", PAGES["sql"], re.DOTALL | re.MULTILINE)
