@@ -51,8 +51,26 @@ __all__ = [
 ]
 
 
+_MAX_TEXT, _MAX_END = 2000, 500
+
+
 class FertrackError(Exception):
-    """Root of all errors that fertrack raises on purpose."""
+    r"""Root of all errors that fertrack raises on purpose.
+
+    Its text is one line that a terminal can show, whatever broken input is quoted in it: control characters are written
+    out, and an immense text is shortened in its middle.
+
+    >>> str(FertrackError("no such name: \x1b[2J"))
+    'no such name: \\x1b[2J'
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > _MAX_TEXT:
+            text = f"{text[: _MAX_TEXT - _MAX_END]} ... {text[-_MAX_END:]}"
+        if text.isprintable():
+            return text
+        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class ConfigError(FertrackError):

@@ -2,7 +2,7 @@
 
 Reading order::
 
-    inputs   files and their own options, from patterns, folders and lists
-    files    one file: done already, failed before, or processed
-    workers  files handed to processes, in order; what ends a process ends one file
+    inputs    files and their own options, from patterns, folders and lists
+    one_file  one file: done already, failed before, or processed
+    workers   files handed to processes, in order; what ends a process ends one file
 """

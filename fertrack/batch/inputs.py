@@ -115,7 +115,7 @@ def _videos(table: Table, text: str) -> list[str]:
     place = table.path.parent / Path(text).expanduser()
     try:
         return [str(each) for each in expand_inputs([str(place)])]
-    except VideoOpenError:
+    except (VideoOpenError, OSError):  # also a name that no file can have
         return [str(place)]
 
 

@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from fertrack.batch.files import BatchOptions, Networks, Outcome, describe_input, keep_failure, process_input
+from fertrack.batch.one_file import BatchOptions, Networks, Outcome, describe_input, keep_failure, process_input
 from fertrack.config import Settings
 from fertrack.errors import ConfigError, FertrackError, sentence_of
 from fertrack.outputs.plan import OutputPlan

@@ -22,5 +22,6 @@ Reading order::
     calibration_by_set   one calibration on every set of faces
     bundle_reliability   reliability diagram of a bundle, for its card
     model_card           model card of a bundle
+    fuzz/                broken input for every reader
     loopback/            streams served on this machine
 """

@@ -27,6 +27,7 @@ BENCHMARKS = {
     "bundle_reliability": "reliability diagram of a classifier bundle, for its bundle.toml",
     "model_card": "model card of a classifier bundle",
     "publish_bundle": "calibration of a bundle, written into its card and into the reports",
+    "fuzz": "broken input for every reader: a sentence or a result, never a traceback or a hang",
     "loopback.sender": "a clip sent as a stream over loopback, for trying out network sources",
 }
 """Each measurement: its module in this package, and one line."""

@@ -22,7 +22,7 @@ from fertrack.cli.output import err_console, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fertrack.batch.files import Outcome
+    from fertrack.batch.one_file import Outcome
     from fertrack.config import Settings
     from fertrack.pipeline.pipeline import Pipeline, Progress
     from fertrack.process import ProcessResult
@@ -151,7 +151,7 @@ def _process_all(
 
     inputs = batch_inputs(videos, settings)
     if len(inputs) > 1 or not inputs[0].named_alone or retry_failed or workers:
-        from fertrack.batch.files import BatchOptions
+        from fertrack.batch.one_file import BatchOptions
         from fertrack.cli.batch.run import process_batch
 
         with _stop_on_signals(lambda: None) as stopped:

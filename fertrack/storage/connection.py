@@ -61,6 +61,10 @@ def parse_url(url: str | Path) -> sa.URL:
         StorageError: the URL cannot be read, or is of another kind of database.
     """
     text = str(url)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise StorageError("the name of a database must be text that UTF-8 can hold: rename the file") from None
     if "://" not in text:
         if not text or text == ":memory:":
             raise StorageError("a database needs a file: give a path or a URL, not an empty or in-memory one")
@@ -223,6 +227,8 @@ def translated(url: sa.URL) -> Iterator[None]:
         yield
     except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:  # bare where a cursor is read without SQLAlchemy
         raise StorageError(_sentence(describe(url), error)) from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it has found in a damaged schema
+        raise StorageError(damaged_sentence(describe(url))) from error
 
 
 def damaged_sentence(where: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import fertrack
-from fertrack.batch.files import BatchOptions, Outcome
 from fertrack.batch.inputs import batch_inputs
+from fertrack.batch.one_file import BatchOptions, Outcome
 from fertrack.batch.workers import Job, run_batch
 from fertrack.cli.main import run
 from fertrack.config import Settings, load_settings

@@ -12,8 +12,8 @@ from fertrack.cli.batch.progress import batch_progress
 from fertrack.cli.output import err_console, print_json, print_table
 
 if TYPE_CHECKING:
-    from fertrack.batch.files import BatchOptions, Outcome
     from fertrack.batch.inputs import BatchInput
+    from fertrack.batch.one_file import BatchOptions, Outcome
     from fertrack.config import Settings
     from fertrack.process import ProcessResult
 

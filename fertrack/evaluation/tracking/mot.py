@@ -29,6 +29,7 @@ NO_TRACK = -1
 """ID of a box that is nobody's, a mere detection."""
 
 _COLUMNS = 7
+_MAX_NUMBER = 2.0**53  # of a frame or a track: larger ones are not whole any more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +122,8 @@ def _table(path: Path) -> Float64Array:
             values = [float(value) for value in line.split(",")[:_COLUMNS]]
         except ValueError as error:
             raise EvaluationError(f"{path}, line {number}: {error}; numbers between commas are expected") from error
-        if len(values) < _COLUMNS - 1 or not np.isfinite(values).all():
+        is_whole = len(values) >= _COLUMNS - 1 and np.isfinite(values).all() and max(map(abs, values[:2])) < _MAX_NUMBER
+        if not is_whole:
             raise EvaluationError(
                 f"{path}, line {number}: expected frame,id,left,top,width,height[,confidence], got {line[:60]!r}"
             )

@@ -18,7 +18,7 @@ _SECRET_WORDS = (
 )
 # name=value pairs, in a query as in "/user=admin_password=x_channel=1.sdp" that some recorders use as a path
 _SECRET_PAIR = re.compile(
-    rf"(?P<name>[A-Za-z0-9.~-]*(?:{_SECRET_WORDS})[A-Za-z0-9.~_-]*)(?P<equals>=|%3[Dd])[^&;/?#\s\"'<>]+",
+    rf"(?<![A-Za-z0-9.~-])(?P<name>[A-Za-z0-9.~-]*(?:{_SECRET_WORDS})[A-Za-z0-9.~_-]*)(?P<equals>=|%3[Dd])[^&;/?#\s\"'<>]+",
     re.IGNORECASE,
 )
 
