@@ -18,7 +18,7 @@ import codecs
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -169,8 +169,13 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, header: Collection[str] = ()) -> Table:
     """Read a CSV file; see the module for the forms it may have.
+
+    Args:
+        path: the file.
+        header: names that its header has, in lower case: lines before that one are passed over. The first line is the
+            header if empty, or if no line has them.
 
     Raises:
         TableError: it cannot be read, is no text or no CSV, names a column twice, or has a row that is longer than its
@@ -183,12 +188,14 @@ def read_table(path: Path) -> Table:
     except csv.Error as error:
         raise TableError(f"{path} is no CSV file: {error}") from error
     lines = [[field.strip() for field in line] for line in fields]
-    names = [name.lower() for name in lines[0]] if lines else []
+    wanted = set(header)
+    top = next((at for at, line in enumerate(lines) if wanted and wanted <= {name.lower() for name in line}), 0)
+    names = [name.lower() for name in lines[top]] if lines else []
     columns = tuple(name for name in names if name)
     if twice := next((name for name in columns if columns.count(name) > 1), None):
         raise TableError(f"{path}: its header may have each column once, not {twice!r} twice")
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(lines[top + 1 :], start=top + 2):
         if not any(line):
             continue
         if any(line[len(names) :]):

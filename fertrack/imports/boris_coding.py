@@ -1,8 +1,9 @@
 """Coding of a BORIS project (``.boris``), or of a table that BORIS exported.
 
 A state behaviour is a stretch between two of its events of one subject; one that is never stopped is refused. Subjects
-are tiers. Tables: "tabular events" (Time, Behavior, Behavior type, Subject) and "aggregated events" (Start (s), Stop
-(s), Behavior, Subject), tab- or comma-separated. A project or table of several observations needs the name of one.
+are tiers. Tables, tab- or comma-separated: "tabular events" (Time, Behavior, Behavior type, Subject), those of BORIS
+before 8 with Status in place of the type and a head about the observation, and "aggregated events" (Start (s), Stop
+(s), Behavior, Subject). A project or table of several observations needs the name of one.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from fertrack.tables import Row, Table, parse_rows, read_table, rows_sentence
 __all__ = ["matches", "read", "read_table_of_events"]
 
 _AGGREGATED = {"behavior", "start (s)", "stop (s)"}
+_EARLIER = {"time", "behavior", "status"}
 
 
 def matches(table: Table) -> bool:
     """Whether the table is one of BORIS's exports."""
     names = set(table.columns)
-    return names >= _AGGREGATED or {"time", "behavior", "behavior type"} <= names
+    has_head = "observation id" in names and any(row.text("observation id") == "Time" for row in table.rows)
+    return has_head or any(names >= each for each in (_AGGREGATED, _EARLIER, {"time", "behavior", "behavior type"}))
 
 
 def read(path: Path, observation: str = "") -> list[Event]:
@@ -72,6 +75,9 @@ def read_table_of_events(path: Path, tier: str = "") -> list[Event]:
             it are wrong, or events do not pair; it names them.
     """
     table = read_table(path)
+    if not set(table.columns) & {"behavior"}:
+        table = read_table(path, _EARLIER)
+    kind = "status" if "status" in table.columns else "behavior type"
     observations = list(dict.fromkeys(row.text("observation id") for row in table.rows))
     if tier in observations:
         table = replace(table, rows=tuple(row for row in table.rows if row.text("observation id") == tier))
@@ -85,7 +91,7 @@ def read_table_of_events(path: Path, tier: str = "") -> list[Event]:
     if set(table.columns) >= _AGGREGATED:
         events = parse_rows(table, _aggregated)
         return sorted(events, key=lambda event: event.time_s)
-    kinds = {row.text("behavior"): row.text("behavior type").upper() for row in table.rows}
+    kinds = {row.text("behavior"): row.text(kind).upper() for row in table.rows}
     states = {behaviour for behaviour, kind in kinds.items() if kind in {"START", "STOP"}}
 
     def single(row: Row) -> tuple[int, float, str, str, str]:

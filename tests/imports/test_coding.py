@@ -166,6 +166,17 @@ def test_a_mapped_subject_is_the_person_and_an_unknown_one_is_named(
     assert [event.tier for event in read_events(path, tier="day 2")] == ["Mother"]
 
 
+def test_tables_of_boris_before_8_are_read_with_the_head_they_have(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "coded.tsv"
+    lines = ["Observation id\tday 1" + 7 * "\t", 8 * "\t", "Media file(s)" + 8 * "\t", "Player #1\tclip.mp4" + 7 * "\t"]
+    lines += ["Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment\tStatus"]
+    lines += [f"{time}\tclip.mp4\t2.0\t30\tAna\tsad\t\t\t{status}" for time, status in ((0.3, "START"), (1.2, "STOP"))]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with db.run(1) as run:
+        (segment,) = read_coding(run, path)
+    assert (label_name(segment.label), segment.row) == ("sadness", 6)
+
+
 def test_two_persons_of_one_name_stay_two_in_files(db: Database, tmp_path: Path) -> None:
     persons = [ScriptedPerson([(0, 2)], [(0, word)], "Kim") for word in ("fear", "anger")]
     store_run(db, ScriptedRun(persons=persons))

@@ -29,7 +29,7 @@ from fertrack.reporting.exports.tools.eaf import to_eaf
 from fertrack.reporting.exports.tools.textgrid import to_textgrid
 from fertrack.reporting.exports.tools.wide import to_wide
 from fertrack.storage.engine import Database, open_database
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, LABELS
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
 
 NAME = 'Ana "Ö" & <b>'
@@ -124,7 +124,7 @@ def test_elan_opens_the_tiers_of_persons_markers_and_cuts(db: Database, tmp_path
         (1500, 1501, "beep"),
     ]
     assert [row[0] for row in read.get_annotation_data_for_tier("cuts")] == [1200]
-    assert set(EXPRESSIONS) <= set(re.findall(r">(\w+)</CVE_VALUE>", eaf.read_text(encoding="utf-8")))
+    assert set(LABELS) == set(re.findall(r">(\w+)</CVE_VALUE>", eaf.read_text(encoding="utf-8")))
     text = eaf.read_text(encoding="utf-8")
     linked = re.findall(r'LINKED_FILE_DESCRIPTOR .*?RELATIVE_LINK_URL="\./(.*?)"', text)
     assert linked == [tsconf.name, curves.name]
@@ -192,7 +192,7 @@ def test_boris_has_a_start_and_a_stop_of_every_segment(db: Database, tmp_path: P
     assert {each["name"] for each in project["subjects_conf"].values()} == set(SEGMENTS)
     kinds = {each["code"]: each["type"] for each in project["behaviors_conf"].values()}
     assert kinds == {
-        **dict.fromkeys(EXPRESSIONS, "State event"),
+        **dict.fromkeys(LABELS, "State event"),
         "stimulus": "State event",
         "beep": "Point event",
     }

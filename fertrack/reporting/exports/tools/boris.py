@@ -3,8 +3,8 @@
 ============================  =======================================================================================
 file                          contents
 ============================  =======================================================================================
-``<stem>.boris``              JSON project, format 7.0: ethogram of seven state behaviours, a subject a person, one
-                              observation of the video with a start and a stop event a segment, markers as point events
+``<stem>.boris``              JSON project, format 7.0: ethogram of the expressions and *uncertain*, a subject a person,
+                              one observation of the video with a start and a stop event a segment, markers as points
 ``<stem>.boris_events.xlsx``  the same events as the spreadsheet that BORIS imports: TIME (s), SUBJECT, CODE, MODIFIER,
                               COMMENT; written where XlsxWriter is installed (extra ``[xlsx]``)
 ============================  =======================================================================================
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from fertrack.files import check_free, drafted
 from fertrack.reporting.exports.tools.content import RunContent, run_content
 from fertrack.reporting.exports.tools.text_files import write_texts
-from fertrack.types import EXPRESSIONS
+from fertrack.types import LABELS
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
@@ -36,7 +36,8 @@ MARKER_SUBJECT = ""
 SHEET_COLUMNS = ("TIME", "SUBJECT", "CODE", "MODIFIER", "COMMENT")
 """Headings that BORIS's importer of spreadsheets looks for."""
 
-_KEYS = dict(zip(EXPRESSIONS, "ufdhsan", strict=True))
+_KEYS = dict(zip(LABELS, "ufdhsanq", strict=True))
+"""Behaviours and their keys; people may write that no expression can be told."""
 
 
 def write(chosen: Selection, folder: Path, stem: str, *, overwrite: bool) -> list[Path]:
@@ -82,9 +83,9 @@ def boris_events(content: RunContent) -> list[tuple[float, str, str, str, str]]:
 def to_boris(content: RunContent) -> str:
     """The run as the text of a BORIS project with one observation."""
     media = content.source_path or content.source_name
-    behaviours = [_behaviour(name, "State event", _KEYS[name]) for name in EXPRESSIONS]
+    behaviours = [_behaviour(name, "State event", key) for name, key in _KEYS.items()]
     lasting = {marker.label for marker in content.markers if marker.end_s is not None}
-    for label in sorted({marker.label for marker in content.markers} - set(EXPRESSIONS)):
+    for label in sorted({marker.label for marker in content.markers} - set(LABELS)):
         behaviours.append(_behaviour(label, "State event" if label in lasting else "Point event", ""))
     names = sorted({person.name for person in content.persons})
     observation = {
@@ -155,7 +156,7 @@ def _behaviour(code: str, kind: str, key: str) -> dict[str, Any]:
         "type": kind,
         "key": key,
         "code": code,
-        "description": "expression estimate" if code in EXPRESSIONS else "marker",
+        "description": "expression estimate" if code in LABELS else "marker",
         "color": "",
         "category": "",
         "modifiers": "",

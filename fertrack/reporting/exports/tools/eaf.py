@@ -28,7 +28,7 @@ import pandas as pd
 from fertrack.imaging.palette import LIGHT
 from fertrack.reporting.exports.tools.content import RunContent, run_content
 from fertrack.reporting.exports.tools.text_files import write_texts
-from fertrack.types import EXPRESSIONS
+from fertrack.types import EXPRESSIONS, LABELS
 
 if TYPE_CHECKING:
     from fertrack.reporting.exports.selection import Selection
@@ -117,7 +117,7 @@ def to_eaf(content: RunContent, folder: Path, stem: str) -> str:
     ET.SubElement(root, "LANGUAGE", {"LANG_ID": "eng", "LANG_DEF": "", "LANG_LABEL": "English (eng)"})
     words = ET.SubElement(root, "CONTROLLED_VOCABULARY", {"CV_ID": _VOCABULARY})
     ET.SubElement(words, "DESCRIPTION", {"LANG_REF": "eng"}).text = "expression estimates: how a face looks"
-    for name in EXPRESSIONS:
+    for name in LABELS:  # people may write that none can be told
         entry = ET.SubElement(words, "CV_ENTRY_ML", {"CVE_ID": f"cve_{name}"})
         ET.SubElement(entry, "CVE_VALUE", {"LANG_REF": "eng", "DESCRIPTION": ""}).text = name
     return _text(root)
