@@ -14,6 +14,8 @@ Reading order::
     praat          Praat
     boris_coding   BORIS: projects and exported tables
     webvtt         subtitles
+    other_tools    faces of Py-Feat and OpenFace
+    run_import     such faces stored as a run
     coding         people's coding of what each person shows
     coding_labels  the same as labels of faces
 """
