@@ -66,7 +66,7 @@ def export(
     overrides: Overrides = None,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Write a stored run for other tools, and name the files. [report] sets what counts as an episode.
+    """Write a stored run for other tools; names the files. [report] sets what counts as an episode.
 
     Classifiers are exported by 'fertrack models export'.
 

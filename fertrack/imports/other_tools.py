@@ -89,7 +89,7 @@ def _pyfeat(path: Path) -> ToolFaces:
     numbers = _numbers(path, table, ["frame", *_BOX, "FaceScore", *of_expression.values()])
     values = np.column_stack([numbers[of_expression[place]] for place in range(len(EXPRESSIONS))])
     corner = np.column_stack([numbers[name] for name in _BOX])
-    there = np.isfinite(values).all(axis=1) & np.isfinite(corner).all(axis=1)
+    there: BoolArray = np.isfinite(np.hstack([values, corner])).all(axis=1)
     sums = values[there].sum(axis=1)
     if (values[there] < 0.0).any() or (sums <= 0.0).any():
         raise TableError(f"{path}: the columns of emotions hold no probabilities: values below 0, or none above it")
@@ -121,7 +121,7 @@ def _openface(path: Path) -> ToolFaces:
     if not _has_points(table):
         raise TableError(f"{path} has no landmarks x_0 to y_67, from which boxes are made: run OpenFace with -2Dfp")
     numbers = _numbers(path, table, ["frame", "timestamp", "confidence", "success"])
-    there = (numbers["success"] > 0.0) & np.isfinite(numbers["confidence"])
+    there: BoolArray = np.logical_and(numbers["success"] > 0.0, np.isfinite(numbers["confidence"]))
     points = _points(path, table)[there]
     frame = _whole(path, numbers["frame"]) - 1
     frames, first = np.unique(frame, return_index=True)
@@ -198,7 +198,8 @@ def _five(path: Path, table: pd.DataFrame, there: BoolArray) -> FloatArray:
         return np.zeros((int(there.sum()), 5, 2), np.float32)
     points = _points(path, table)[there]
     means = [points[:, first:end].mean(axis=1) for first, end in _FIVE]
-    return np.nan_to_num(np.stack(means, axis=1)).astype(np.float32)
+    five: FloatArray = np.nan_to_num(np.stack(means, axis=1)).astype(np.float32)
+    return five
 
 
 def _ordered(faces: ToolFaces) -> ToolFaces:
