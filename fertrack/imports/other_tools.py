@@ -89,7 +89,7 @@ def _pyfeat(path: Path) -> ToolFaces:
     numbers = _numbers(path, table, ["frame", *_BOX, "FaceScore", *of_expression.values()])
     values = np.column_stack([numbers[of_expression[place]] for place in range(len(EXPRESSIONS))])
     corner = np.column_stack([numbers[name] for name in _BOX])
-    there: BoolArray = np.isfinite(np.hstack([values, corner])).all(axis=1)
+    there: BoolArray = np.isfinite(np.hstack([values, corner]).sum(axis=1))
     sums = values[there].sum(axis=1)
     if (values[there] < 0.0).any() or (sums <= 0.0).any():
         raise TableError(f"{path}: the columns of emotions hold no probabilities: values below 0, or none above it")
