@@ -55,6 +55,7 @@ for room in (process, live, query, report, answers, render, export, diagnose, se
     room.register(app)
 person_rights.register(person.app)
 markers.register(stats.app)
+database.register(query.runs_app)
 for name, group in {
     "stats": stats,
     "markers": markers,

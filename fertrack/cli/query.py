@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,39 +22,32 @@ from fertrack.cli.options import (
 )
 from fertrack.cli.output import err_console, frame_to, note_corrections, print_coverage, with_coverage
 
-__all__ = ["register"]
-
-
-class Tool(StrEnum):
-    """Program whose results become a run."""
-
-    PYFEAT = "pyfeat"
-    OPENFACE = "openface"
+__all__ = ["register", "runs_app"]
 
 
 _TABLE_ROWS = 40
 
-_runs = typer.Typer(help="List the stored runs, or delete one. `runs` alone is `runs list`.", cls=DefaultGroup)
+runs_app = typer.Typer(help="List the stored runs, or delete one. `runs` alone is `runs list`.", cls=DefaultGroup)
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.add_typer(_runs, name="runs")
+    app.add_typer(runs_app, name="runs")
     app.command("timeline")(timeline)
     app.command("rescore")(rescore)
 
 
-@_runs.command("list")
+@runs_app.command("list")
 def runs(stated: Stated = "", db: Database = DEFAULT_DB, output_format: OutputFormat = Format.TABLE) -> None:
     """List the runs in the database.
 
     Example: fertrack runs list condition=stress
     """
     from fertrack.storage.engine import open_database
-    from fertrack.storage.runs import runs as ask_runs
+    from fertrack.storage.runs import runs as askruns_app
 
     with open_database(db) as database:
-        frame = ask_runs(database, stated)
+        frame = askruns_app(database, stated)
     if output_format is Format.TABLE:
         told = [name for name in ("participant", "session", "condition") if (frame[name] != "").any()]
         frame = frame[["run", "source", *told, "status", "started_at", "frames", "track_count", "video_s"]]
@@ -64,7 +55,7 @@ def runs(stated: Stated = "", db: Database = DEFAULT_DB, output_format: OutputFo
     frame_to(frame, output_format)
 
 
-@_runs.command("delete")
+@runs_app.command("delete")
 def delete_run(
     run: Run,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -91,64 +82,6 @@ def delete_run(
     typer.echo(f"run {gone.run} deleted")
     for file in gone.files:
         err_console().print(f"note: {file} was written from it: delete it too", markup=False, soft_wrap=True)
-
-
-@_runs.command("import")
-def import_run(
-    tool: Annotated[Tool, typer.Argument(metavar="pyfeat|openface", help="The program that wrote it.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Its table of faces, of one video.")],
-    video: Annotated[Path | None, typer.Option(metavar="FILE", help="The video: name, size, frame rate.")] = None,
-    fps: Annotated[float, typer.Option(metavar="HZ", min=0.0, help="Frames a second; 0: as in the file.")] = 0.0,
-    config: Config = None,
-    overrides: Overrides = None,
-    db: Database = DEFAULT_DB,
-) -> None:
-    """Store another program's results as a run.
-
-    Py-Feat's probabilities are taken over as they are, and not calibrated; [calibration] and [smoothing] make labels of
-    them. OpenFace has action units and no expressions: its faces are uncertain until people label them. The run and its
-    report say where it comes from.
-
-    Examples: fertrack runs import pyfeat fex.csv --video clip.mp4 · fertrack runs import openface clip.csv
-    """
-    from importlib.metadata import version
-
-    from fertrack.config import digest, to_toml
-    from fertrack.imports.run_import import ImportRules
-    from fertrack.imports.run_import import import_run as store
-    from fertrack.reporting.html.wording import plural
-    from fertrack.rights.purpose import check_stated
-    from fertrack.sources.open import open_source
-    from fertrack.storage.engine import open_database
-    from fertrack.storage.recordings import Recording
-    from fertrack.storage.runs import RunRecord
-
-    settings = settings_from(config, overrides)
-    check_stated(settings.privacy, settings.recording)
-    info = None
-    if video is not None:
-        with open_source(video) as source:
-            info = source.info
-    rules = ImportRules(fps, info, settings.calibration, settings.smoothing, settings.tracking)
-    privacy = settings.privacy
-    record = RunRecord(
-        config_toml=to_toml(settings),
-        config_digest=digest(settings),
-        detector="",
-        classifier="",
-        fertrack_version=version("fertrack"),
-        purpose=privacy.purpose,
-        consent=privacy.consent,
-        privacy_override=privacy.override,
-        retention_days=privacy.retention_days,
-        recording=Recording(**settings.recording.model_dump()),
-    )
-    with open_database(db, create=True) as database:
-        stored = store(database, tool.value, file, record, rules)
-    counts = (plural(stored.frames, "frame"), plural(stored.faces, "face"), plural(stored.tracks, "track"))
-    typer.echo(f"run {stored.run}: {', '.join(counts)}")
-    for note in stored.notes:
-        err_console().print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def timeline(

@@ -45,7 +45,7 @@ __all__ = ["ImportRules", "ImportedRun", "import_run"]
 
 _MAX_FRAMES = 5_000_000
 _FRAMES_AT_ONCE = 500
-_LEAST = 1e-7
+_MIN_PROBABILITY = 1e-7
 _UNCALIBRATED = (
     "its probabilities are the program's own and were not calibrated: how often a face given 80 % is right is not known"
 )
@@ -194,7 +194,7 @@ def _tracks(read: ToolFaces, rules: ImportRules) -> tuple[IntArray, str]:
 def _results(
     read: ToolFaces, tracks: IntArray, frames: IntArray, times_s: Float64Array, fold: ExpressionFold
 ) -> Iterator[FrameResult]:
-    logits = np.log(np.maximum(read.probabilities, _LEAST)).astype(np.float32)
+    logits = np.log(np.maximum(read.probabilities, _MIN_PROBABILITY)).astype(np.float32)
     starts = np.searchsorted(read.frame, frames)
     ends = np.searchsorted(read.frame, frames, side="right")
     for frame, time_s, start, end in zip(frames.tolist(), times_s.tolist(), starts, ends, strict=True):
