@@ -214,7 +214,7 @@ def _results(
 
 
 def _info(path: Path, read: ToolFaces, frames: IntArray, times_s: Float64Array) -> VideoInfo:
-    """What can be known of a video that nobody named: its size is at least that of the boxes."""
+    """Facts about a video that nobody named: its size is at least that of the boxes."""
     right, bottom = np.ceil(read.xyxy[:, 2:].max(axis=0)).astype(int).tolist() if len(read.xyxy) else (1, 1)
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
     return VideoInfo(

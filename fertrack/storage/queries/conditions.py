@@ -165,12 +165,14 @@ def load_conditions(run: StoredRun | AllRuns, by: str, lasts_s: float | None = N
         raise StorageError(
             f"the markers with {by!r} are moments without an end: say how long each counts, for example --lasting 5"
         )
+    low, high = run.between or (-np.inf, np.inf)
     of_run, trials = {}, {}
     for number in dict.fromkeys(each.run for each, _ in counted):
         mine = [(place[each.condition], each.time_s, end_s) for each, end_s in counted if each.run == number]
         group, start_s, end_s = (np.array(column) for column in zip(*mine, strict=True))
-        of_run[number] = Segments.plain(group, start_s, end_s).closed()
-        trials.update({(number, index): int(np.sum(group == index)) for index in range(len(names))})
+        within = Segments.plain(group, start_s, end_s).clipped(low, high)
+        of_run[number] = within.closed()
+        trials.update({(number, index): int(np.sum(within.group == index)) for index in range(len(names))})
     return Conditions(names, of_run, trials, len(marked) - len(counted))
 
 

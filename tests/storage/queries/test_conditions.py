@@ -77,6 +77,16 @@ def test_a_marker_without_an_end_counts_as_long_as_is_said(database: Database) -
     assert second["seconds"].sum() == pytest.approx(1.5 + 2.0), "nothing is known of the time after the video"
 
 
+def test_only_the_time_asked_about_counts(database: Database) -> None:
+    with database.runs(1, from_s=2.0, to_s=7.6) as run:
+        table = condition_stats(run, "trial_type", who="ID 1")
+    assert cell(table, "ID 1", "funny", "happiness")["seconds"] == pytest.approx(1.0)
+    assert cell(table, "ID 1", "sad", "happiness")["seconds"] == pytest.approx(0.6)
+    assert cell(table, "ID 1", "sad", "no face")["share_of_condition"] == pytest.approx(1.0 / 2.6)
+    with database.runs(1, from_s=4.5, to_s=7.0) as run:
+        assert set(condition_stats(run, "trial_type", who="ID 1")["condition"]) == {"sad"}
+
+
 def test_the_markers_own_names_are_conditions_too(database: Database, tmp_path: Path) -> None:
     plain = tmp_path / "plain.csv"
     plain.write_text("time_s,label,end_s\n0,all,12\n", encoding="utf-8")
