@@ -221,7 +221,7 @@ def parse_override(override: str) -> dict[str, Any]:
         raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example tracking.max_age=15")
     try:
         value: Any = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text.strip()
     for part in reversed(parts):
         value = {part: value}

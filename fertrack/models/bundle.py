@@ -366,7 +366,7 @@ def _read_card(path: Path) -> BundleCard:
         raise ModelError(f"{path} is missing: the folder is not a classifier bundle") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ModelError(f"{path} is not TOML: {error}") from error
     try:
         return BundleCard.model_validate(content)

@@ -335,6 +335,9 @@ class FileSource:
         while not self._closing:
             try:
                 packet = next(packets)
+            except IndexError:  # PyAV's: a packet of a stream that the file had not named when it was opened
+                packets = self._container.demux(self._stream)
+                continue
             except (StopIteration, FFmpegError) as error:
                 if isinstance(error, FFmpegError):
                     self._cut_off = True

@@ -39,6 +39,7 @@ IMAGE_SUFFIXES = frozenset(
 
 _SIZES = threading.Lock()
 _HEAD_BYTES = 4096
+_MAX_MISSING = 64 * 1024 * 1024
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _MAX_RUSHED_S, _USUAL_S = 0.01, 0.1  # as browsers show what asks for less than two hundredths of a second
@@ -87,6 +88,8 @@ def read_image(
         width, height = _size(content) if max_pixels else (0, 0)
         if width * height > max_pixels > 0:
             raise VideoOpenError(too_large(path, width, height))
+        if _claims_too_much(content):
+            return None
         image: Image | None
         if kind == "heif":
             image = _heif(content, path)
@@ -115,6 +118,16 @@ def _size(content: bytes) -> tuple[int, int]:
             return 0, 0
         finally:
             Pillow.MAX_IMAGE_PIXELS = limit
+
+
+def _claims_too_much(content: bytes) -> bool:
+    """Whether a chunk of a PNG says to be far longer than the file: OpenCV would take that much memory for it."""
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        return False
+    at = 8
+    while at + 8 <= len(content):
+        at += 12 + int.from_bytes(content[at : at + 4], "big")
+    return at > len(content) + _MAX_MISSING
 
 
 def _kind(head: bytes) -> Kind:

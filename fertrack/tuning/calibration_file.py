@@ -90,7 +90,7 @@ def fitted_on(path: Path) -> str:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return str(content["record"]["fitted_on"]) if "temperature" in content["calibration"] else ""
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, KeyError, TypeError):
         return ""
 
 

@@ -6,8 +6,10 @@ import itertools
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -617,3 +619,28 @@ def test_720p_is_read_faster_than_it_plays(shared_data: Path) -> None:
         elapsed_ms = (time.perf_counter() - started) * 1e3
     assert np.median(read_ms) < 1000 / 30
     assert sum(read_ms) <= elapsed_ms
+
+
+def test_a_packet_of_a_stream_that_was_not_named_at_first_is_passed_over(tmp_path: Path) -> None:
+    source = FileSource(make_video(tmp_path / "v.mp4", n=12))
+    container = source._container
+
+    class Growing:
+        """A container as PyAV has it where a stream begins later: such a packet is an IndexError."""
+
+        calls = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(container, name)
+
+        def demux(self, stream: Any) -> Iterator[Any]:
+            Growing.calls += 1
+            for number, packet in enumerate(container.demux(stream)):
+                yield packet
+                if Growing.calls == 1 and number == 3:
+                    raise IndexError("list index out of range")
+
+    source._container = Growing()  # type: ignore[assignment]  # as above
+    with source:
+        assert [number_of(frame.image) for frame in source] == list(range(12))
+    assert Growing.calls == 2

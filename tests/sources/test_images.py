@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import zlib
 from pathlib import Path
@@ -190,3 +191,14 @@ def test_a_video_with_immense_frames_is_refused(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", n=2)
     with pytest.raises(VideoOpenError, match=r"128x96 pixels large, more than input.max_megapixels allows"):
         open_source(path, InputConfig(max_megapixels=0.01))
+
+
+def test_a_png_whose_chunk_claims_gigabytes_is_no_image(tmp_path: Path) -> None:
+    content = bytearray(cv2.imencode(".png", picture(3))[1].tobytes())
+    at = content.index(b"IDAT") - 4
+    content[at : at + 4] = struct.pack(">I", 2**31 - 16)
+    (tmp_path / "a.png").write_bytes(content)
+    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with pytest.raises(VideoOpenError, match="none of 1 images can be read"):
+        ImageFolderSource(tmp_path / "a.png")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 < before_mb + 500
