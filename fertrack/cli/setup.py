@@ -37,6 +37,9 @@ def show(
 
 
 def doctor(
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Also process a scripted scene, and compare its rows with stored ones.")
+    ] = False,
     db: Database = DEFAULT_DB,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -44,6 +47,10 @@ def doctor(
     from fertrack.doctor import examine
 
     findings = examine(db)
+    if self_test:
+        from fertrack.evaluation.self_test import self_test as process_scene
+
+        findings += process_scene()
     if as_json:
         print_json([finding.as_dict() for finding in findings])
     else:
