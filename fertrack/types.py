@@ -50,7 +50,7 @@ UNCERTAIN = -1
 """Label of a face whose winning probability is under its class threshold."""
 
 NOT_READABLE = -2
-"""Label of a face whose picture is too bad for an estimate; statistics count it as uncertain."""
+"""Label of a face whose image is too bad for an estimate; statistics count it as uncertain."""
 
 UNCONFIRMED = -1
 """Track ID of a detection that no confirmed track has claimed."""

@@ -42,7 +42,7 @@ Classifier = Annotated[
 ]
 WithDetector = Annotated[
     bool,
-    typer.Option("--with-detector", help="Find and align the faces first; otherwise pictures are taken as aligned."),
+    typer.Option("--with-detector", help="Find and align the faces first; otherwise images are taken as aligned."),
 ]
 Split = Annotated[str, typer.Option("--split", help="Part of the data, for example test, train, PublicTest.")]
 Pictures = Annotated[
@@ -78,7 +78,7 @@ def expression(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a classifier on labelled pictures: accuracy, F1, recall, calibration, confusion, coverage, speed.
+    """Score a classifier on labelled images: accuracy, F1, recall, calibration, confusion, coverage, speed.
 
     Examples: fertrack evaluate expression faces/ --with-detector -o scores · fertrack evaluate expression RAF-DB/
     --classifier my_bundle --split test · fertrack evaluate expression list.csv --config mine.toml
@@ -134,13 +134,13 @@ def measure_bundle_on(
     with_detector: bool,
     not_found: NotFound = "leave-out",
 ) -> tuple[LabelledSet, Answers]:
-    """Read labelled pictures and ask the classifier about them, with a progress line.
+    """Read labelled images and ask the classifier about them, with a progress line.
 
     Returns:
-        The pictures that can be read, and the answers; the others are named on stderr.
+        The images that can be read, and the answers; the others are named on stderr.
 
     Raises:
-        EvaluationError: the data cannot be read, or no face was found in any picture.
+        EvaluationError: the data cannot be read, or no face was found in any image.
     """
     from fertrack.evaluation.datasets.open import read_labelled
 
@@ -151,10 +151,10 @@ def measure_bundle_on(
 def measure_set(
     labelled: LabelledSet, settings: Settings, *, with_detector: bool, not_found: NotFound = "leave-out"
 ) -> tuple[LabelledSet, Answers]:
-    """The second half of ``measure_bundle_on``, for pictures whose labels were read before.
+    """The second half of ``measure_bundle_on``, for images whose labels were read before.
 
     Raises:
-        EvaluationError: too many pictures cannot be read, or no face was found in any.
+        EvaluationError: too many images cannot be read, or no face was found in any.
     """
     from rich.progress import Progress
 
@@ -166,7 +166,7 @@ def measure_set(
     classifier = build_classifier(settings.classification)
     detector = build_detector(detection_for(labelled, settings.detection)) if with_detector else None
     with Progress(console=err_console(), transient=True) as progress:
-        task = progress.add_task("looking at pictures", total=len(labelled))
+        task = progress.add_task("reading images", total=len(labelled))
         readable, answers = classify_readable(
             labelled,
             classifier,
@@ -177,7 +177,7 @@ def measure_set(
     for reason in readable.left_out.keys() - labelled.left_out.keys():
         err_console().print(f"note: left out: {readable.left_out[reason]} {reason}", markup=False, soft_wrap=True)
     if not answers.answered.any():
-        raise EvaluationError(f"no face was found in any of the {len(readable)} pictures of {labelled.name}")
+        raise EvaluationError(f"no face was found in any of the {len(readable)} images of {labelled.name}")
     return readable, answers
 
 
@@ -209,7 +209,7 @@ def _show(evaluation: Evaluation, out: Path | None, *, overwrite: bool, as_json:
         typer.echo(INTERVALS_NOTE)
     typer.echo()
     print_table(
-        ["expression", "pictures", "recall", "precision", "F1"],
+        ["expression", "images", "recall", "precision", "F1"],
         [
             [row.expression, row.pictures, row.recall.value, row.precision.value, row.f1]
             for row in evaluation.scores.classes

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def process(
     videos: Annotated[
-        list[str], typer.Argument(metavar="VIDEO...", help="Videos, pictures, folders, patterns, CSV lists.")
+        list[str], typer.Argument(metavar="VIDEO...", help="Videos, images, folders, patterns, CSV lists.")
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Output folder; for one video also the annotated video's own path.")
@@ -88,7 +88,7 @@ def process(
     """Track every face in VIDEO, estimate its expression, and write video, database rows and report.
 
     Everything else is an option of the configuration ('fertrack config show' lists them all): --set input.rotate=90
-    turns the picture, --set report.csv=true writes CSV files too, --config mine.toml takes a file of options.
+    turns the image, --set report.csv=true writes CSV files too, --config mine.toml takes a file of options.
 
     Several files: those that are done are skipped, and one that fails does not stop the others. 'fertrack guide
     batches' says how lists are written.

@@ -48,7 +48,7 @@ def report(
         ),
     ] = None,
     thumbnails: Annotated[
-        bool, typer.Option("--thumbnails", help="Show the stored pictures of the persons' faces, if the run kept them.")
+        bool, typer.Option("--thumbnails", help="Show the stored images of the persons' faces, if the run kept them.")
     ] = False,
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,

@@ -15,7 +15,7 @@ from fertrack.types import Detections, FloatArray
 __all__ = ["Candidates", "finish", "non_maximum_suppression"]
 
 MAX_CANDIDATES = 3000
-"""Only so many best-scored candidates are looked at: bounds the time a picture of noise can take."""
+"""Only so many best-scored candidates are looked at: bounds the time an image of noise can take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

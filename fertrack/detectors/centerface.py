@@ -48,7 +48,7 @@ LARGEST_LOG_SIZE = 8.0
 class Options(DetectorOptions):
     """Options of the CenterFace detector.
 
-    The default threshold was chosen on 280 pictures and video frames: of the 525 faces of at least 12 network px that
+    The default threshold was chosen on 280 images and video frames: of the 525 faces of at least 12 network px that
     both YuNet and RetinaFace find, 520 are found at 0.35 (524 at 0.2, 512 at 0.5), and of the boxes that neither
     confirms there are 13 (48 at 0.2, 4 at 0.5), all of them heads that are turned away, cut off or in the dark.
     """
@@ -62,7 +62,7 @@ class CenterFace(OnnxDetector):
 
     has_int8 = True
     smallest_face_network_px = 10.0
-    """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
+    """Shorter side of the box at which 95 % of 104 faces were still found as the images were made smaller."""
 
     def _detect_one(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=True)
@@ -74,7 +74,7 @@ def decode(maps: Sequence[FloatArray], score_threshold: float) -> Candidates:
     """Boxes and landmarks of all cells at or above the threshold, px of the network's input.
 
     Args:
-        maps: the outputs of one picture, float32 (channels, rows, columns), in the order of ``OUTPUTS``.
+        maps: the outputs of one image, float32 (channels, rows, columns), in the order of ``OUTPUTS``.
         score_threshold: cells below are left out.
     """
     heat = maps[0][0]

@@ -17,7 +17,7 @@ LongSide = Annotated[
         ge=64,
         le=4096,
         multiple_of=32,
-        description="Longer side of the picture given to the network, px; a multiple of 32. Half of it takes a quarter "
+        description="Longer side of the image given to the network, px; a multiple of 32. Half of it takes a quarter "
         "of the time and doubles the smallest face that is found.",
     ),
 ]

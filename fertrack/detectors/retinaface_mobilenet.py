@@ -44,7 +44,7 @@ class RetinaFaceMobileNet(OnnxDetector):
     """RetinaFace MobileNet-0.25."""
 
     smallest_face_network_px = 14.0
-    """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
+    """Shorter side of the box at which 95 % of 104 faces were still found as the images were made smaller."""
 
     def _detect_one(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=True, mean=MEAN)

@@ -37,7 +37,7 @@ class YuNet(OnnxDetector):
     """YuNet on ONNX Runtime."""
 
     smallest_face_network_px = 8.0
-    """Shorter side of the box at which 95 % of 104 faces were still found as the pictures were made smaller."""
+    """Shorter side of the box at which 95 % of 104 faces were still found as the images were made smaller."""
 
     def _detect_one(self, image: Image) -> Detections:
         box = letterbox(image, self.options.long_side, rgb=False)
@@ -50,7 +50,7 @@ def decode(maps: Mapping[str, FloatArray], width: int, score_threshold: float) -
     """Boxes and landmarks of all cells at or above the threshold, px of the network's input.
 
     Args:
-        maps: the outputs of one picture, float32 (cells, 1, 1, 4 or 10), cells row by row.
+        maps: the outputs of one image, float32 (cells, 1, 1, 4 or 10), cells row by row.
         width: px, of the network's input.
         score_threshold: cells below are left out.
     """

@@ -89,7 +89,7 @@ class CalibrationConfig(StageConfig):
         0.1,
         ge=0.0,
         le=1.0,
-        description="Least quality of a face's picture, from 0 to 1; below it the label is not readable; 0: off.",
+        description="Least quality of a face's image, from 0 to 1; below it the label is not readable; 0: off.",
     )
     classifier: str | None = Field(
         None,

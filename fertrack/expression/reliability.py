@@ -31,9 +31,9 @@ class ReliabilityBin(StageConfig):
 class Reliability(StageConfig):
     """A reliability diagram: Guo et al. (2017), "On Calibration of Modern Neural Networks", fig. 4 and eq. 3."""
 
-    data: str = Field(min_length=1, description="Which pictures, which labels, which were left out.")
+    data: str = Field(min_length=1, description="Which images, which labels, which were left out.")
     setting: str = Field(min_length=1, description="What was switched on: prior correction, temperature, detector.")
-    samples: int = Field(ge=1, description="Number of pictures scored.")
+    samples: int = Field(ge=1, description="Number of images scored.")
     ece: _Share = Field(description="Expected calibration error over these bins, at the set's class shares.")
     bins: tuple[ReliabilityBin, ...] = Field(min_length=1)
 

@@ -52,7 +52,7 @@ def budget(state: BudgetState) -> str:
 def estimate(person: LivePerson, now_s: float) -> str:
     """The expression estimate of a person in words."""
     if not person.visible:
-        return f"not in the picture · last seen {max(0.0, now_s - person.last_seen_s):.0f} s ago"
+        return f"not in the frame · last seen {max(0.0, now_s - person.last_seen_s):.0f} s ago"
     if person.certain:
         return f"{person.label} · {100 * person.probability:.0f} %"
     likeliest = max(person.probabilities, key=person.probabilities.__getitem__)

@@ -43,9 +43,9 @@ class ImageView(QLabel):
     """The live image, as large as its place allows."""
 
     def __init__(self) -> None:
-        super().__init__("Waiting for the first picture …")
+        super().__init__("Waiting for the first image …")
         self.setObjectName("picture")
-        self.setAccessibleName("Live picture, with a box and an expression estimate at each face")
+        self.setAccessibleName("Live image, with a box and an expression estimate at each face")
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setMinimumSize(QSize(320, 180))
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)  # else it only ever grows

@@ -255,7 +255,7 @@ class Display:
             self.failures += 1
             if self.failure is None:
                 self.failure = error
-                logger.warning("a picture could not be displayed", exc_info=error)
+                logger.warning("a frame could not be displayed", exc_info=error)
 
     def _show(self, captured: Captured, at_s: float) -> LiveView:
         """Draw and publish one image.

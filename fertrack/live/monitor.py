@@ -167,10 +167,10 @@ class Monitor:
         assert capture is not None
         notes = [*summary.notes, *recordings.notes, *notes]
         if recordings.dropped:
-            what = "pictures are" if recordings.dropped > 1 else "picture is"
+            what = "frames are" if recordings.dropped > 1 else "frame is"
             notes.append(f"{recordings.dropped} displayed {what} not in the recording: the encoder was too slow")
         if display is not None and display.failure is not None:
-            notes.append(f"{display.failures} pictures could not be displayed: {sentence_of(display.failure)}")
+            notes.append(f"{display.failures} frames could not be displayed: {sentence_of(display.failure)}")
         duration_s = capture.duration_s
         per_s = 1.0 / duration_s if duration_s > 0.0 else 0.0
         return LiveSummary(

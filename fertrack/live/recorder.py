@@ -226,7 +226,7 @@ class Recordings:
         """
         if self._config.anonymise:
             raise ConfigError(
-                "video.anonymise cannot be done in a live recording, because a face is in the picture before it is "
+                "video.anonymise cannot be done in a live recording, because a face is in the frame before it is "
                 "found: record without it, or do not record"
             )
         if path is None:
@@ -266,7 +266,7 @@ class Recordings:
                 raise VideoWriteError(f"a recording is in progress already: {self._current.path}")
             if self._info is None:
                 raise VideoWriteError(
-                    "there is no picture to be recorded: wait for the first, or see whether it has ended"
+                    "there is no frame to be recorded: wait for the first, or see whether it has ended"
                 )
             broken, self._current = self._current, None
             if broken is not None:  # keep what is playable of it, so that its name is free for nothing else

@@ -145,7 +145,7 @@ class LiveRun:
             return None
         if capture.error is not None:
             raise capture.error
-        raise VideoOpenError(f"{source.info.name}: no picture came: check that the camera or stream is sending")
+        raise VideoOpenError(f"{source.info.name}: no frame came: check that the camera or stream is sending")
 
     def _prepare_store(self, info: VideoInfo, linking: ReidSink | None) -> DatabaseSink | None:
         """The sink that stores rows, and the completion that completes them; None if nothing is to be stored."""
@@ -233,7 +233,7 @@ class LiveRun:
         """Summary of the run, with the facts that only this object knows."""
         notes = []
         if self._settings.privacy.thumbnails:
-            notes.append("privacy.thumbnails keeps no pictures of faces of a live run")
+            notes.append("privacy.thumbnails keeps no images of faces of a live run")
         database, completion = self._resources.database, self._completion
         return self._monitor.summary(
             summary,

@@ -29,7 +29,7 @@ SAME_WINNER = 0.95
 """Least share of the faces compared that must keep their most likely expression, where no tolerance was given: logits
 that differ by less than the tolerance may all the same name another expression."""
 
-NOT_COMPARED = "no labelled pictures were given; give some with --data (folder of class sub-folders, CSV or npz)"
+NOT_COMPARED = "no labelled images were given; give some with --data (folder of class sub-folders, CSV or npz)"
 """Why ``accuracy_change`` is not known, and what to do."""
 
 

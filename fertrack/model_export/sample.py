@@ -110,7 +110,7 @@ def labelled_sample(
     detector = build(Options(long_side=224 if small else 640, score_threshold=0.1, precision="fp32"))
     answers = classify_set(pictures, collector, detector, not_found="average", on_image=on_image)
     if not answers.found.any():
-        raise EvaluationError(f"no face is found in any of the {len(pictures)} pictures of {data}")
+        raise EvaluationError(f"no face is found in any of the {len(pictures)} images of {data}")
     crops = np.stack([collector.crops[int(place)] for place in answers.logits[:, 0]])
     return FaceSample(f"{pictures.name} ({pictures.kind})", crops, pictures.labels)
 

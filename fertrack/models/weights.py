@@ -76,7 +76,7 @@ class KnownWeights:
         return f"{'' if self.sha256 else 'about '}{self.bytes / 1e6:.{0 if self.bytes >= 1e8 else 1}f} MB"
 
 
-_WIDER_FACE = "WIDER FACE (research use; pictures from the web)"
+_WIDER_FACE = "WIDER FACE (research use; images from the web)"
 
 KNOWN: Mapping[str, KnownWeights] = MappingProxyType(
     {
@@ -148,7 +148,7 @@ KNOWN: Mapping[str, KnownWeights] = MappingProxyType(
                 sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
                 detector="",
                 licence="CC0-1.0",
-                training_data="about 3 million faces: FaceScrub, VGG Face (research use), pictures from the web",
+                training_data="about 3 million faces: FaceScrub, VGG Face (research use), images from the web",
                 source="dlib's face recognition network by Davis King, as carried by face-recognition-models",
                 package="face_recognition_models",
                 package_folder="models",

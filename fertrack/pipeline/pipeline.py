@@ -352,7 +352,7 @@ class _Run:
             smallest = self._pipeline.analyzer.detector.smallest_face_px(info.width, info.height)
             return [
                 f"no face was found in {self._frames} frames (faces under about {smallest:.0f} px cannot be found at "
-                "this input size; if the picture lies on its side, try --set input.rotate=90; 'fertrack guide trouble' "
+                "this input size; if the frame lies on its side, try --set input.rotate=90; 'fertrack guide trouble' "
                 "says more)"
             ]
         return []

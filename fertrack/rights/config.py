@@ -85,7 +85,7 @@ class PrivacyConfig(StageConfig):
     consent: str = Field(
         "",
         max_length=500,
-        description='Basis of consent, for example "signed forms 12-19" or "public-domain pictures".',
+        description='Basis of consent, for example "signed forms 12-19" or "public-domain images".',
     )
     require_purpose: bool = Field(False, description="Refuse to process anything without a stated purpose.")
     retention_days: int | None = Field(

@@ -24,21 +24,21 @@ __all__ = ["export_person"]
 _README = """\
 WHAT IS HELD ABOUT {label}
 
-Made by fertrack on {today}, from {runs} of video analysis. All of it was estimated by a program from pictures of a
+Made by fertrack on {today}, from {runs} of video analysis. All of it was estimated by a program from images of a
 face; an expression estimate says what a face looks like, not what a person feels, and it can be wrong.
 
 person.json       all of the following in one file, for programs
 runs.csv          each analysis in which {label} appears: which video, when, for what purpose, on what consent, and
                   until when it is kept (retention_days after its end; empty: no date was set)
-tracks.csv        each stretch in which the face was followed: first and last frame, first and last second, pictures
-faces.csv         one row for each picture in which the face was found:
+tracks.csv        each stretch in which the face was followed: first and last frame, first and last second, images
+faces.csv         one row for each image in which the face was found:
                     time_s               when, in seconds of the video
                     x1 y1 x2 y2          where: left, top, right and bottom of the face, in pixels
                     left_eye_x ...       where the eyes, the nose and the corners of the mouth are, in pixels
                     score                how sure the program is that this is a face, 0 to 1
                     label, probability   the expression estimate and its probability, 0 to 1
                     p_...                probability of each expression, smoothed over time
-                    raw_...              the same for this picture alone
+                    raw_...              the same for this image alone
                     logit_...            the network's own numbers, from which all of these are computed
                     track                empty: the face was seen too briefly to be followed, and lies where {label}
                                          was at about that time, so it is probably theirs
@@ -50,7 +50,7 @@ log.csv           what people did to this person's entries, such as giving a nam
 markers.csv       named moments of a video whose name or note names this person
 files.csv         files written from these analyses; is_there says whether they are still where they were written.
                   A video, report or export of a whole run shows everybody in it
-thumbnails/       small pictures of the face, if any were kept
+thumbnails/       small images of the face, if any were kept
 
 Times of day are UTC. An empty table means that nothing of the kind is held. {label} may ask for corrections, and to
 have all of this deleted.

@@ -30,11 +30,11 @@ An AI system is used on recordings in which you can be seen.
 What it does    It finds faces in the video, follows each person through it, and estimates which of seven
                 expressions (surprise, fear, disgust, happiness, sadness, anger, neutral) each face resembles.
                 Under EU law this is an emotion recognition system. An estimate describes how a face looks in a
-                picture; it does not show what a person feels, and it can be wrong.
+                image; it does not show what a person feels, and it can be wrong.
 What it is for  [purpose of the recording and of the analysis]
 Who runs it     [name and contact of the person or organisation responsible]
 What is kept    Per person and video frame: time, position of the face, estimated expression. [Video kept: yes / no]
-                [One small picture of each person's face kept: yes / no]
+                [One small image of each person's face kept: yes / no]
                 [Vectors by which faces are recognised again: yes / no]
 For how long    [days], then it is deleted.
 Your choice     [legal basis, for example your consent, and how to withdraw it]
@@ -47,7 +47,7 @@ Regulation (EU) 2016/679 (GDPR).
 """Notice for the people filmed, with blanks in brackets."""
 
 
-_PICTURES = "[One small picture of each person's face kept: yes / no]"
+_PICTURES = "[One small image of each person's face kept: yes / no]"
 _VECTORS = "[Vectors by which faces are recognised again: yes / no]"
 
 
@@ -60,7 +60,7 @@ def notice_text(*, thumbnails: bool = False, embeddings_days: float | None = Non
     """
     text = NOTICE
     if thumbnails:
-        text = text.replace(_PICTURES, "One small picture of your face, for the report.")
+        text = text.replace(_PICTURES, "One small image of your face, for the report.")
     if embeddings_days is not None:
         kept = f"A vector by which your face is recognised again (biometric data): for {embeddings_days:g} days."
         text = text.replace(_VECTORS, kept)

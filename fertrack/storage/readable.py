@@ -52,7 +52,7 @@ PROBABILITY_COLUMNS = (*(f"p_{name}_e4" for name in EXPRESSIONS), *(f"raw_{name}
 """Smoothed, then calibrated probabilities of the frame alone."""
 
 QUALITY_COLUMN = "quality_e4"
-"""Quality of the face's picture, whole ten-thousandths; NULL: not judged."""
+"""Quality of the face's image, whole ten-thousandths; NULL: not judged."""
 
 READABLE_COLUMNS = (*BOX_COLUMNS, *PROBABILITY_COLUMNS)
 

@@ -101,7 +101,7 @@ _MAY_RISE = {"ece": 0.01, "nll": 0.0, "nll_equal_shares": 0.01}
 def shortfalls(fit: CalibrationFit) -> list[str]:
     """Expressions with too few images or too many errors to reach their target, a sentence each; for people."""
     edge = (
-        f"the temperature {fit.values.temperature:.3g} is at the edge of what is searched: pictures all answered "
+        f"the temperature {fit.values.temperature:.3g} is at the edge of what is searched: images all answered "
         "rightly, or wrongly, do not tell it"
     )
     missed = [target.sentence() for target in fit.targets if target.problems]
@@ -113,7 +113,7 @@ def _rises(fit: CalibrationFit) -> list[str]:
     before, after = fit.before.measures, fit.after.measures
     return [
         f"{MEASURES[name]}: {after[name].value:.3f} held out, but {before[name].value:.3f} with the calibration in "
-        "force, which may be the better one, or was fitted on such pictures"
+        "force, which may be the better one, or was fitted on such images"
         for name, least in _MAY_RISE.items()
         if after[name].value - before[name].value > least
     ]
@@ -213,7 +213,7 @@ def _html(fit: CalibrationFit, facts: dict[str, str]) -> str:
             [[MEASURES[name], *(scores.measures[name] for scores in stages.values())] for name in measures],
         ),
         f'<p class="note">Held out: {fit.options.folds} folds, each judged with values fitted on the others. '
-        '"Before" is the calibration that was in force; where it was fitted on the same pictures, it is flattered. '
+        '"Before" is the calibration that was in force; where it was fitted on the same images, it is flattered. '
         f"{INTERVALS_NOTE}</p>",
         reliability_svg({name: scores.reliability for name, scores in stages.items()}, "Reliability"),
         coverage_svg({name: scores.coverage for name, scores in stages.items()}, "Accuracy against coverage"),

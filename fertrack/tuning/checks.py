@@ -189,7 +189,7 @@ def landmarks_are_wrong(faces: RunFaces) -> str:
     points, boxes = faces.landmarks, faces.xyxy[:, None]
     outside = float(((points < boxes[..., :2]) | (points > boxes[..., 2:])).any(axis=2).mean())
     if outside > OUTSIDE:
-        return f"{outside:.0%} of the landmarks lie outside their face's box: px of a picture of another size?"
+        return f"{outside:.0%} of the landmarks lie outside their face's box: px of an image of another size?"
     odd, tilted_deg = _misfit(faces), _tilt_deg(faces)
     far = f"landmarks lie {odd:.0%} of the eye distance from where a face has them"
     if tilted_deg > TILTED_DEG and odd > ODD_IF_TILTED:

@@ -20,7 +20,7 @@ from fertrack.types import EXPRESSIONS, Float64Array, FloatArray, IntArray
 
 __all__ = ["FEW_IMAGES", "PrecisionTarget", "Problem", "precision_targets"]
 
-Problem = Literal["no pictures", "few pictures", "never given", "missed", "missed held out"]
+Problem = Literal["no images", "few images", "never given", "missed", "missed held out"]
 
 FEW_IMAGES = 30
 """With fewer images of an expression, a share of 90 % right has an interval of more than 20 points."""
@@ -54,13 +54,13 @@ class PrecisionTarget:
     def sentence(self) -> str:
         """The problems, for people; empty without any."""
         said = {
-            "no pictures": "no picture shows it, so its threshold says nothing",
-            "few pictures": f"only {self.pictures} picture{'s' * (self.pictures != 1)} of it, so this is uncertain "
+            "no images": "no image shows it, so its threshold says nothing",
+            "few images": f"only {self.pictures} image{'s' * (self.pictures != 1)} of it, so this is uncertain "
             f"(at least {FEW_IMAGES} are wanted)",
             "never given": f"no face reaches its threshold {self.threshold:g}: the label would hardly ever be given",
             "missed": f"a precision of {self.wanted:g} could not be met: {self.fitted:.3f} at the highest threshold "
             f"tried, {self.threshold:g}",
-            "missed held out": f"a precision of {self.wanted:g} is met only on the pictures fitted on: "
+            "missed held out": f"a precision of {self.wanted:g} is met only on the images fitted on: "
             f"{self.held_out:.2f} held out",
         }
         return f"{self.expression}: {'; '.join(said[problem] for problem in self.problems)}" if self.problems else ""
@@ -101,9 +101,9 @@ def precision_targets(
         given = int((answers_held_out == k).sum())
         problems: list[Problem] = []
         if not pictures:
-            problems.append("no pictures")
+            problems.append("no images")
         elif pictures < FEW_IMAGES:
-            problems.append("few pictures")
+            problems.append("few images")
         if pictures and math.isnan(reached):
             problems.append("never given")
         elif pictures and reached < wanted - ROUNDING:

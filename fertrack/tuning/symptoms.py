@@ -123,7 +123,7 @@ def _lag(run: DiagnosedRun) -> _Found:
     age_s = next((stage.p95_ms / 1e3 for stage in run.stored.facts.summary.stages if stage.stage == "age"), None)
     if age_s is not None:
         if age_s >= checks.LAG_S:
-            evidence = f"on one displayed picture of twenty, the result was {age_s:.2f} s old or older"
+            evidence = f"on one displayed frame of twenty, the result was {age_s:.2f} s old or older"
             yield evidence + _left_out(run), (), ()
     elif run.stored.facts.summary.dropped and (apart_s := checks.time_between_frames_s(run.faces)) >= checks.LAG_S:
         yield f"results come {apart_s:.2f} s apart" + _left_out(run), (), ()
@@ -254,15 +254,15 @@ SYMPTOMS = (
     Symptom(
         "no_face",
         "no face found",
-        "the picture lies on its side, or the faces are small",
+        "the frame lies on its side, or the faces are small",
         "`--set input.rotate=90`, `--set detection.long_side=1280`",
         _no_face,
     ),
     Symptom(
         "misaligned",
         "faces aligned wrongly",
-        "the picture lies on its side or upside down; or a detector of your own gives landmarks in another order, or "
-        "in px of another picture",
+        "the frame lies on its side or upside down; or a detector of your own gives landmarks in another order, or "
+        "in px of another frame",
         "`--set input.rotate=90` (180, 270); look at the aligned faces with `--set video.debug_overlay=true`; "
         "landmarks are left eye, right eye, nose, left and right mouth corner as seen in the image, in px of the frame",
         _misaligned,

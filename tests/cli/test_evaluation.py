@@ -118,7 +118,7 @@ def test_pictures_are_taken_as_crops_otherwise(faces: Path, here: Path, capsys: 
         (["evaluate", "expression", "nothing/"], "there is no nothing"),
         (["evaluate", "expression", "FACES", "--classifier", "nothing"], "no classifier bundle 'nothing'"),
         (["evaluate", "expression", "FACES", "--config", "nothing.toml"], "no config file 'nothing.toml'"),
-        (["evaluate", "expression", "blank/"], "no face was found in any of the 1 pictures"),
+        (["evaluate", "expression", "blank/"], "no face was found in any of the 1 images"),
         (["models", "calibrate", "few/"], "at least 20 labelled faces of two expressions are needed"),
         (["models", "calibrate", "one/"], "got 20 of 1"),
         (["models", "calibrate", "nothing", "-o", "there.toml"], "there is no nothing"),
@@ -178,8 +178,8 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     assert run([*fit, "--report", "scores"]) == 0
     out = capsys.readouterr().out
     assert "after, held out" in out
-    assert "happiness: only 12 pictures of it" in out
-    assert "fear: no picture shows it" in out
+    assert "happiness: only 12 images of it" in out
+    assert "fear: no image shows it" in out
     name = load_bundle().calibration.classifier.replace(" ", "-")
     path = here / "configs" / "calibration" / f"{name}.toml"
     content = tomllib.loads(path.read_text())
@@ -196,7 +196,7 @@ def test_a_calibration_is_fitted_written_and_used(faces: Path, here: Path, capsy
     assert run([*fit, "--json", "-o", "other.toml", "--fit", "bias"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["files"] == ["other.toml"]
-    assert [each["problems"][0] for each in told["targets"]].count("no pictures") == 5
+    assert [each["problems"][0] for each in told["targets"]].count("no images") == 5
     spoilt = path.read_text().replace(f'classifier = "{written["classifier"]}"', 'classifier = "another 1"')
     path.write_text(spoilt)
     assert run([*scored, "--config", str(path)]) == 1

@@ -255,9 +255,7 @@ def test_what_is_found_out_at_the_end_is_noted_with_the_run(tmp_path: Path, monk
     assert live.summary.record_dropped > 0
     with open_database(tmp_path / "fertrack.db") as database:
         notes = queries.run_facts(database, "last").summary.notes
-    assert (
-        f"{live.summary.record_dropped} displayed pictures are not in the recording: the encoder was too slow" in notes
-    )
+    assert f"{live.summary.record_dropped} displayed frames are not in the recording: the encoder was too slow" in notes
     assert notes == live.summary.notes
 
 
@@ -397,7 +395,7 @@ def test_stopping_before_the_first_picture(tmp_path: Path) -> None:
     with session(tmp_path, LiveScene(gaps_s={0: LONG})) as live:
         assert live.view(timeout_s=0.1) is None
         assert live.state().status.state in ("connecting", "reconnecting")
-        with pytest.raises(VideoWriteError, match="no picture"):
+        with pytest.raises(VideoWriteError, match="no frame"):
             live.start_recording()
     assert live.error is None
     assert live.summary is not None
@@ -432,7 +430,7 @@ def test_a_source_without_pictures_is_an_error(tmp_path: Path) -> None:
     with session(tmp_path, LiveScene(frames=0)) as live:
         live.wait(LONG)
     assert isinstance(live.error, VideoOpenError)
-    assert "no picture came" in live.state().error
+    assert "no frame came" in live.state().error
     assert live.summary is None
 
 
@@ -779,5 +777,5 @@ def test_open_live_ends_with_its_source_its_block_or_close() -> None:
         assert next(results).frame_index >= 0
     assert source.closed.is_set()
     assert list(results) == []
-    with pytest.raises(VideoOpenError, match="no picture"):
+    with pytest.raises(VideoOpenError, match="no frame"):
         list(fertrack.open_live(settings=SETTINGS, source=LiveScene(frames=0), pipeline=live_pipeline()))

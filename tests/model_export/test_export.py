@@ -395,9 +395,7 @@ def test_models_export_writes_the_classifier(folder: Path, tmp_path: Path, capsy
     assert "--data" in told["accuracy_note"]
     assert json.loads((out / "parity.json").read_text())["accuracy_note"] == told["accuracy_note"]
     assert run(["models", "export", "--format", "onnx", "-o", str(out), "--overwrite"]) == 0
-    assert (
-        "accuracy was not compared: no labelled pictures were given; give some with --data" in capsys.readouterr().out
-    )
+    assert "accuracy was not compared: no labelled images were given; give some with --data" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")

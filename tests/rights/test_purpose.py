@@ -171,14 +171,14 @@ def test_the_notice_tells_what_the_law_asks_for(capsys: pytest.CaptureFixture[st
 def test_the_notice_says_what_is_kept_of_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["privacy", "notice"]) == 0
     blank = capsys.readouterr().out
-    assert "[One small picture of each person's face kept: yes / no]" in blank
+    assert "[One small image of each person's face kept: yes / no]" in blank
     (tmp_path / "study.toml").write_text("[privacy]\nthumbnails = true\n", encoding="utf-8")
     assert (
         run(["privacy", "notice", "--config", str(tmp_path / "study.toml"), "--set", "linking.store_embeddings=true"])
         == 0
     )
     text = capsys.readouterr().out
-    assert "One small picture of your face, for the report." in text
+    assert "One small image of your face, for the report." in text
     assert "recognised again (biometric data): for 30 days." in text
     assert "face kept: yes / no" not in text
     assert max(len(line) for line in text.splitlines()) <= 120

@@ -217,10 +217,10 @@ def test_expressions_whose_target_is_missed_or_unknown_are_named(tmp_path: Path)
     targets = {each.expression: each for each in found.targets}
     assert list(targets) == list(EXPRESSIONS)
     problems = {name: each.problems for name, each in targets.items()}
-    assert problems["surprise"] == ("no pictures",)
+    assert problems["surprise"] == ("no images",)
     assert problems["disgust"] == ("never given",)
     assert problems["fear"] == ("missed",)
-    assert problems["happiness"][0] == "few pictures"
+    assert problems["happiness"][0] == "few images"
     assert problems["neutral"] == problems["sadness"] == ()
     assert targets["fear"].fitted < 0.7
     assert targets["happiness"].pictures == 12
@@ -231,8 +231,8 @@ def test_expressions_whose_target_is_missed_or_unknown_are_named(tmp_path: Path)
     told = head.replace("\n#", "")
     assert "- fear: a precision of 0.9 could not be met: 0." in told
     assert "- disgust: no face reaches its threshold" in told
-    assert "- happiness: only 12 pictures of it" in told
-    assert "- surprise: no picture shows it" in told
+    assert "- happiness: only 12 images of it" in told
+    assert "- surprise: no image shows it" in told
     assert "sadness:" not in told
     record = tomllib.loads(text)["record"]
     assert record["precision_wanted"] == 0.9
@@ -254,7 +254,7 @@ def test_a_target_that_only_holds_where_it_was_fitted_is_not_met() -> None:
     first, second, *_ = precision_targets(right, wrong, labels, class_weights(labels), **halves)
     assert first.problems == ("missed held out",)
     assert first.held_out == pytest.approx(100 / 130)
-    assert "met only on the pictures fitted on: 0.77 held out" in first.sentence()
+    assert "met only on the images fitted on: 0.77 held out" in first.sentence()
     assert second.problems == ()
     assert second.sentence() == ""
 

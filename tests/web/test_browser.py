@@ -285,7 +285,7 @@ def test_the_whole_way_by_keyboard(chromium: Any) -> None:
         expect(page.get_by_role("button", name="Stop recording")).to_be_visible()
         page.keyboard.press("Space")
         expect(page.get_by_role("button", name="Start recording")).to_be_visible()
-        visit.tab_to("Pause picture")
+        visit.tab_to("Pause image")
         page.keyboard.press("Space")
         assert page.get_attribute("#pause", "aria-pressed") == "true"
         page.keyboard.press("Space")
@@ -394,14 +394,14 @@ def test_a_program_that_is_gone_is_noticed(chromium: Any) -> None:
 
 def test_pausing_the_picture_stops_asking_for_it(visit: Visit) -> None:
     page = visit.page
-    page.get_by_role("button", name="Pause picture").click()
+    page.get_by_role("button", name="Pause image").click()
     page.wait_for_timeout(500)
     asked = sum("/picture" in url for url in visit.asked)
     views = visit.session.views
     page.wait_for_timeout(500)
     assert sum("/picture" in url for url in visit.asked) == asked
     assert visit.session.views == views
-    page.get_by_role("button", name="Pause picture").click()
+    page.get_by_role("button", name="Pause image").click()
     page.wait_for_function("(number) => Number(picture.dataset.number) > number", arg=views)
 
 

@@ -27,9 +27,7 @@ DEFAULT_PROFILES = DEFAULT_OUT / "bias"
 
 @app.command("fit")
 def fit(
-    source: Annotated[
-        str, typer.Argument(metavar="RUN|DATA", help="A run with imported labels, or labelled pictures.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="RUN|DATA", help="A run with imported labels, or labelled images.")],
     with_detector: WithDetector = False,
     classifier: Classifier = "",
     split: Split = "",

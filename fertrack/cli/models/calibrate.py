@@ -114,7 +114,7 @@ def calibrate(
     facts = {
         "data": described,
         "SHA-256 of the data": digest,
-        "faces": f"{int(rows.sum())} of {len(labelled)} pictures",
+        "faces": f"{int(rows.sum())} of {len(labelled)} images",
         "left out": ", ".join(f"{count} {reason}" for reason, count in labelled.left_out.items()) or "none",
     }
     written = [path, *(write_fit_report(found, report, facts, overwrite=overwrite) if report else [])]

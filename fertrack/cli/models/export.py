@@ -86,7 +86,7 @@ def export(
     from fertrack.model_export.export import export_model
 
     console = err_console()
-    columns = (TextColumn("{task.description}"), TextColumn("{task.completed} pictures"))
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed} images"))
     with Progress(*columns, console=console, transient=True, disable=data is None or not console.is_terminal) as bar:
         task = bar.add_task("finding faces", total=None)
         done = export_model(

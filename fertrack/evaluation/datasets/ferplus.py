@@ -1,6 +1,6 @@
 """FER2013's images with the FER+ raters' votes, as a labelled set.
 
-Pictures: ICML 2013 challenge (Goodfellow et al. 2013). Votes: Barsoum et al. (2016), ten raters an image.
+Images: ICML 2013 challenge (Goodfellow et al. 2013). Votes: Barsoum et al. (2016), ten raters an image.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def load_ferplus(path: Path, split: str = "PublicTest") -> VotedImages:
             contents = {name: stored[name] for name in _ARRAYS}
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {reason}") from error
+        raise ConfigError(f"{path} cannot be read as FER2013 images with FER+ votes: {reason}") from error
     except (KeyError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
         raise ConfigError(
-            f"{path} cannot be read as FER2013 pictures with FER+ votes: it is no npz file with the arrays "
+            f"{path} cannot be read as FER2013 images with FER+ votes: it is no npz file with the arrays "
             f"{', '.join(_ARRAYS)}, or it is damaged"
         ) from error
     images, votes, names = contents["images"], contents["ferplus_votes"], contents["ferplus_vote_names"].tolist()
@@ -79,7 +79,7 @@ def load_ferplus(path: Path, split: str = "PublicTest") -> VotedImages:
     rows = np.flatnonzero(contents["split"] == parts.index(split)) if split in parts else np.empty(0, np.int64)
     if not len(rows):
         there = [name for number, name in enumerate(parts) if (contents["split"] == number).any()]
-        raise ConfigError(f"{path} has no pictures of the part {split!r}: its parts are {', '.join(there)}")
+        raise ConfigError(f"{path} has no images of the part {split!r}: its parts are {', '.join(there)}")
     return select_voted(images[rows], votes[rows].astype(np.int64), names)
 
 

@@ -79,14 +79,14 @@ def read_rafdb(folder: Path, split: str = "") -> LabelledSet:
     listed = next(folder / name for name in _RAFDB_LISTS if (folder / name).is_file())
     pictures = next((folder / name for name in _RAFDB_PICTURES if (folder / name).is_dir()), None)
     if pictures is None:
-        raise EvaluationError(f"{folder} has {listed.name}, but no aligned/ with the pictures beside it")
+        raise EvaluationError(f"{folder} has {listed.name}, but no aligned/ with the images beside it")
     paths, labels, known = [], [], []
     for number, line in enumerate(_text(listed).splitlines(), start=1):
         words = line.split()
         if not words:
             continue
         if len(words) != 2 or words[1] not in "1234567" or len(words[1]) != 1:
-            raise EvaluationError(f"{listed}, line {number}: a picture's name and a label from 1 to 7 are expected")
+            raise EvaluationError(f"{listed}, line {number}: an image's name and a label from 1 to 7 are expected")
         known.append(words[0].partition("_")[0])
         if words[0].startswith(split):
             name = Path(words[0])
@@ -231,7 +231,7 @@ def _read_ferplus(path: Path, rows: list[dict[str, str]], split: str, base: Path
             path.name, kind, chosen.labels, images=images, votes=chosen.votes, tied=chosen.tied, left_out=left_out
         )
     raise EvaluationError(
-        f"{path} names pictures that are not in {base}: give their folder with --pictures, or put fer2013.csv beside it"
+        f"{path} names images that are not in {base}: give their folder with --pictures, or put fer2013.csv beside it"
     )
 
 

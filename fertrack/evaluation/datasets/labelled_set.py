@@ -76,11 +76,11 @@ class LabelledSet:
             content = np.frombuffer(path.read_bytes(), np.uint8)
             decoded = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
         except OSError as error:
-            raise EvaluationError(f"{path} cannot be read as a picture: {_reason(error)}") from error
+            raise EvaluationError(f"{path} cannot be read as an image: {_reason(error)}") from error
         except cv2.error:
             decoded = None
         if decoded is None:
-            raise EvaluationError(f"{path} is not a picture that can be read: remove it, or its row in the list")
+            raise EvaluationError(f"{path} is not an image that can be read: remove it, or its row in the list")
         return np.asarray(decoded, np.uint8)
 
     def without_unreadable(self, rows: Sequence[int]) -> LabelledSet:

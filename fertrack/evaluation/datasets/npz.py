@@ -81,7 +81,7 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise EvaluationError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
         raise EvaluationError(
-            f"{path} cannot be read as labelled pictures: it is no npz file of plain arrays, or it is damaged"
+            f"{path} cannot be read as labelled images: it is no npz file of plain arrays, or it is damaged"
         ) from error
 
 

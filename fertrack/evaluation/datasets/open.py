@@ -63,11 +63,11 @@ def read_labelled(
             f"{data} is no labelled set: give a folder with a sub-folder per expression, a CSV file, or an npz file"
         )
     else:
-        raise EvaluationError(f"there is no {data}: give a folder, a CSV file or an npz file of labelled pictures")
+        raise EvaluationError(f"there is no {data}: give a folder, a CSV file or an npz file of labelled images")
     if not len(found):
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
         raise EvaluationError(
-            f"{data} has no picture labelled with one of the seven expressions" + (f" ({reasons})" if reasons else "")
+            f"{data} has no image labelled with one of the seven expressions" + (f" ({reasons})" if reasons else "")
         )
     return found
 
@@ -94,7 +94,7 @@ def _read_folder(data: Path, split: str) -> LabelledSet:
         parts = [child.name for child in classes if any(expression_index(sub.name) >= 0 for sub in child.iterdir())]
         if any(path.suffix.lower() in _PICTURES for path in root.iterdir()):
             raise EvaluationError(
-                f"{data} has pictures, but no sub-folders named after expressions: sort them into folders such as "
+                f"{data} has images, but no sub-folders named after expressions: sort them into folders such as "
                 "happiness/, or list them in a CSV file with the columns path and label"
             )
         if parts:

@@ -236,7 +236,7 @@ def _read(labelled: LabelledSet, row: int, unreadable: list[int] | None) -> Imag
         if len(unreadable) > MAX_UNREADABLE * len(labelled):
             first = labelled.paths[unreadable[0]]
             raise EvaluationError(
-                f"more than a tenth of the {len(labelled)} pictures of {labelled.name} cannot be read, the first of "
+                f"more than a tenth of the {len(labelled)} images of {labelled.name} cannot be read, the first of "
                 f"them {first}: copy or unpack the set again, or remove them"
             ) from error
         return None
@@ -246,10 +246,10 @@ def _check_box(labelled: LabelledSet, row: int, image: Image) -> None:
     left, top, right, bottom = labelled.xyxy[row].tolist()
     height, width = image.shape[:2]
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
-        which = labelled.paths[row] if labelled.paths else f"{labelled.name}, picture {row}"
+        which = labelled.paths[row] if labelled.paths else f"{labelled.name}, image {row}"
         raise EvaluationError(
             f"{which} is {width} x {height} px, and the box given for its face, ({left:g}, {top:g}) to ({right:g}, "
-            f"{bottom:g}), lies outside it: boxes are px of the picture itself"
+            f"{bottom:g}), lies outside it: boxes are px of the image itself"
         )
 
 

@@ -123,7 +123,7 @@ SCENES: tuple[Scene, ...] = (
     ),
     Scene(
         "back_after_half_second",
-        "somebody steps out of the picture and is back after 0.5 s",
+        "somebody steps out of the frame and is back after 0.5 s",
         (
             Shot(
                 5.5,

@@ -86,7 +86,7 @@ _FACTS: tuple[tuple[str, Callable[[RunSide], str]], ...] = (
     ("Started, UTC", lambda side: f"{side.facts.started_at:%Y-%m-%d %H:%M}"),
     ("Purpose", lambda side: side.facts.purpose or "not stated"),
     ("Consent", lambda side: side.facts.consent or "not stated"),
-    ("Picture", lambda side: f"{side.facts.info.width} × {side.facts.info.height} px"),
+    ("Image", lambda side: f"{side.facts.info.width} × {side.facts.info.height} px"),
     ("Video analysed", lambda side: duration(side.facts.summary.video_s)),
     ("Frames", lambda side: count(side.facts.summary.frames)),
     ("Frames dropped", lambda side: count(side.facts.summary.dropped)),
@@ -158,7 +158,7 @@ def _about_estimates(sides: Sequence[RunSide]) -> list[Notice]:
         found.append(
             Notice(
                 "Not comparable: different classifiers",
-                "Two networks do not see the same in one picture: a difference between these runs can be theirs alone.",
+                "Two networks do not see the same in one image: a difference between these runs can be theirs alone.",
             )
         )
     if not all(side.calibration.trusted for side in sides):
@@ -166,7 +166,7 @@ def _about_estimates(sides: Sequence[RunSide]) -> list[Notice]:
         found.append(
             Notice(
                 "Not comparable: not all runs are calibrated",
-                f"The probabilities of {_runs(runs)} were never compared with labelled pictures, so their thresholds "
+                f"The probabilities of {_runs(runs)} were never compared with labelled images, so their thresholds "
                 "mean something else.",
             )
         )

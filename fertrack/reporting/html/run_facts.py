@@ -140,7 +140,7 @@ def notices(
         found.append(
             Notice(
                 "The classifier is not calibrated",
-                "Its probabilities were never compared with labelled pictures: read them as an order, not as "
+                "Its probabilities were never compared with labelled images: read them as an order, not as "
                 "frequencies, and do not compare them with those of another classifier.",
             )
         )
@@ -238,7 +238,7 @@ def source_rows(facts: RunFacts, calibration: Calibration, cuts: int = 0) -> lis
         ("Consent", facts.consent or "not stated"),
         ("Allowed as", _OVERRIDES.get(facts.privacy_override, "")),
         ("Kept", _kept(facts)),
-        ("Picture", picture),
+        ("Image", picture),
         ("Analysed", f"{plural(summary.frames, 'frame')}, {duration(summary.video_s)} of video"),
         ("Shots", f"{cuts + 1}, {plural(cuts, 'cut')} between them" if cuts else ""),
         ("Frames dropped", count(summary.dropped)),

@@ -88,7 +88,7 @@ function newCard(person) {
 }
 
 function estimate(person) {
-  if (!person.visible) return ["not in the picture", `last seen ${Math.round(person.unseen_s)} s ago`];
+  if (!person.visible) return ["not in the frame", `last seen ${Math.round(person.unseen_s)} s ago`];
   if (person.certain) return [person.label, percent(person.probability)];
   const [likeliest, share] = Object.entries(person.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
   return ["uncertain", `nearest: ${likeliest} ${percent(share)}`];

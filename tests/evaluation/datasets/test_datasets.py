@@ -94,7 +94,7 @@ def test_raf_db_as_published(tmp_path: Path, listed: str, pictures: str) -> None
     assert names(read_labelled(tmp_path)) == ["surprise", "neutral"]
     assert names(read_labelled(tmp_path, split="train")) == ["sadness"]
     (tmp_path / listed).write_text("test_0001.jpg eight\n")
-    with pytest.raises(EvaluationError, match="line 1: a picture's name and a label from 1 to 7"):
+    with pytest.raises(EvaluationError, match="line 1: an image's name and a label from 1 to 7"):
         read_labelled(tmp_path)
 
 
@@ -199,7 +199,7 @@ def test_arrays(tmp_path: Path) -> None:
     found = read_labelled(voted(tmp_path))
     assert names(found) == ["neutral", "neutral", "fear"]
     assert found.has_votes
-    with pytest.raises(EvaluationError, match="no pictures of the part 'nothing': its parts are Training, PublicTest"):
+    with pytest.raises(EvaluationError, match="no images of the part 'nothing': its parts are Training, PublicTest"):
         read_labelled(voted(tmp_path), split="nothing")
     words = np.array(["fear", "bored", "happy", "fear"])
     np.savez(path, images=images, labels=words)
@@ -268,7 +268,7 @@ def test_votes_that_do_not_fit_are_one_sentence(tmp_path: Path, name: str, chang
         ("list.csv", "name,label\na.png,fear\n", "needs the columns path and label"),
         ("list.csv", "path,label\nmissing.png,fear\n", "missing.png is not there"),
         ("list.csv", "path,label,x1,y1,x2,y2\na.png,fear,1,2,3,x\n", "row 2: x1, y1, x2, y2 must be four numbers"),
-        ("list.csv", "path,label\na.png,bored\n", r"no picture labelled .*1 labelled bored"),
+        ("list.csv", "path,label\na.png,bored\n", r"no image labelled .*1 labelled bored"),
         ("list.csv", 'path,label\n"a.png,fear\n', "cannot be read as CSV"),
         ("a.csv", "subDirectory_filePath,expression\na.png,happy\n", "no number from 0 to 10"),
         ("a.csv", "emotion,pixels\n9,0 0\n", "no number from 0 to 6"),
@@ -279,7 +279,7 @@ def test_votes_that_do_not_fit_are_one_sentence(tmp_path: Path, name: str, chang
         ("list.csv", "path,label\n,fear\n", "row 2: the path is empty"),
         ("list.csv", "path,label\n", "and rows: it has none"),
         ("a.csv", "emotion,pixels\n-1,0 0\n", "no number from 0 to 6"),
-        ("a.npz", "no", "cannot be read as labelled pictures"),
+        ("a.npz", "no", "cannot be read as labelled images"),
         ("a.txt", "", "no labelled set"),
     ],
 )
@@ -344,7 +344,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "sad" / "a.png").write_text("no picture")
     for content in (b"no picture", b""):
         (tmp_path / "sad" / "a.png").write_bytes(content)
-        with pytest.raises(EvaluationError, match=r"a\.png is not a picture that can be read"):
+        with pytest.raises(EvaluationError, match=r"a\.png is not an image that can be read"):
             read_labelled(tmp_path).image(0)
 
 
@@ -371,7 +371,7 @@ def test_unreadable_pictures_are_left_out_counted_and_named(tmp_path: Path) -> N
     np.testing.assert_array_equal(answers.logits, before.logits[kept])
     assert len(readable.xyxy) == len(readable.tied) == len(answers.found) == 36
     assert readable.digest() == read_again(tmp_path, labelled, kept).digest()
-    with pytest.raises(EvaluationError, match=r"00\.png is not a picture that can be read"):
+    with pytest.raises(EvaluationError, match=r"00\.png is not an image that can be read"):
         classify_set(labelled, Mirror())
 
 
@@ -395,9 +395,7 @@ def test_unreadable_pictures_get_no_average_landmarks(tmp_path: Path) -> None:
 def test_a_set_with_many_unreadable_pictures_is_refused(tmp_path: Path, damaged: int) -> None:
     labelled = with_damage(tmp_path, tuple(range(damaged)))
     detection_for(labelled, DetectionConfig())
-    with pytest.raises(
-        EvaluationError, match=r"more than a tenth of the 40 pictures of .* the first of them .*00\.png"
-    ):
+    with pytest.raises(EvaluationError, match=r"more than a tenth of the 40 images of .* the first of them .*00\.png"):
         classify_readable(labelled, Mirror())
 
 

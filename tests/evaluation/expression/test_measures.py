@@ -178,7 +178,7 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     for name in ("missing.npz", "text.npz", "other.npz"):
-        with pytest.raises(ConfigError, match="cannot be read as FER2013 pictures"):
+        with pytest.raises(ConfigError, match="cannot be read as FER2013 images"):
             load_ferplus(tmp_path / name)
 
 

@@ -237,7 +237,7 @@ def test_an_upright_turned_video_says_so(db: Database) -> None:
     facts = queries.run_facts(db, store_run(db, TWO_PERSONS))
     facts = replace(facts, info=replace(facts.info, rotation=90, fps=0.0))
     rows = dict(source_rows(facts, read_calibration(facts.calibration)))
-    assert rows["Picture"] == "640 × 360 px, turned 90° to be upright"
+    assert rows["Image"] == "640 × 360 px, turned 90° to be upright"
 
 
 def test_notes_of_the_run_are_shown_as_sentences(db: Database, tmp_path: Path) -> None:
