@@ -375,7 +375,7 @@ def test_labelled_pictures_are_aligned_as_in_the_pipeline(folder: Path) -> None:
 def test_pictures_without_a_face_are_no_sample(tmp_path: Path) -> None:
     (tmp_path / "fear").mkdir()
     cv2.imwrite(str(tmp_path / "fear" / "a.png"), np.full((200, 200, 3), 90, np.uint8))
-    with pytest.raises(EvaluationError, match="no face is found in any of the 1 pictures"):
+    with pytest.raises(EvaluationError, match="no face is found in any of the 1 images"):
         labelled_sample(tmp_path, load_bundle().template, SIDE)
 
 
