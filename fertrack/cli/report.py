@@ -50,6 +50,9 @@ def report(
     thumbnails: Annotated[
         bool, typer.Option("--thumbnails", help="Show the stored images of the persons' faces, if the run kept them.")
     ] = False,
+    title: Annotated[str | None, typer.Option(help="Title. [default: the video's name]")] = None,
+    note: Annotated[str | None, typer.Option(help="Text under the title.")] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print it to a PDF file too; needs Chromium or Chrome.")] = False,
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")] = DEFAULT_OUT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
     config: Config = None,
@@ -59,10 +62,13 @@ def report(
 ) -> None:
     """Write the report of a stored run again, without analysing the video; of several runs, a comparison.
 
-    Examples: fertrack report last --video link · fertrack report 12 13 14
+    Examples: fertrack report last --video link · fertrack report last --title 'Interview 3' --pdf ·
+    fertrack report 12 13 14
     """
     flags: dict[str, tuple[str, object]] = {
         "report.video": ("--video", video.value if video else ("link" if video_file else None)),
+        "report.title": ("--title", title),
+        "report.note": ("--note", note),
         "report.thumbnails": ("--thumbnails", True if thumbnails else None),
     }
     settings = settings_from(config, overrides or [], flags)
@@ -71,15 +77,15 @@ def report(
     with open_database(db, corrected=not uncorrected) as database:
         runs = _numbers(database, runs)
         several = len(runs) > 1
-        if several and (video or video_file or thumbnails):
+        if several and (video or video_file or thumbnails or pdf):
             raise typer.BadParameter(
-                "compares runs by their numbers only: leave out --video and --thumbnails, or name one run",
+                "compares runs by their numbers only: leave out --video, --thumbnails and --pdf, or name one",
                 param_hint="RUN RUN",
             )
         if several:
             _compare(database, runs, out, settings, overwrite=overwrite)
         else:
-            _single(database, runs[0], out, settings, video=video_file, overwrite=overwrite)
+            _single(database, runs[0], out, settings, video=video_file, pdf=pdf, overwrite=overwrite)
 
 
 def _numbers(database: Any, runs: list[str]) -> list[str]:
@@ -105,7 +111,9 @@ def _compare(database: Any, runs: list[str], out: Path, settings: Settings, *, o
     typer.echo(write_comparison(database, numbers, path, settings.report, overwrite=overwrite))
 
 
-def _single(database: Any, run: str, out: Path, settings: Settings, *, video: Path | None, overwrite: bool) -> None:
+def _single(
+    database: Any, run: str, out: Path, settings: Settings, *, video: Path | None, pdf: bool, overwrite: bool
+) -> None:
     from fertrack.files import make_folder
     from fertrack.reporting.html.run_page import write_html
 
@@ -115,4 +123,11 @@ def _single(database: Any, run: str, out: Path, settings: Settings, *, video: Pa
     make_folder(out)
     path = out / f"{stem}.report.html"
     typer.echo(write_html(database, number, path, settings.report, video=video, overwrite=overwrite))
+    if pdf:
+        from fertrack.reporting.html.pdf import print_pdf
+        from fertrack.storage.written_files import Export, record_output
+
+        printed = print_pdf(path, path.with_suffix(".pdf"), overwrite=overwrite)
+        record_output(database, number, printed, Export("pdf", stem))
+        typer.echo(printed)
     note_corrections(corrected, number)

@@ -16,6 +16,8 @@ class ReportConfig(StageConfig):
     """Options of the HTML report and of the CSV export."""
 
     html: bool = Field(True, description="Write the HTML report: one file that opens offline.")
+    title: str = Field("", max_length=200, description="Title of the HTML report; the video's name if empty.")
+    note: str = Field("", max_length=5000, description="Text that stands under the title of the HTML report.")
     csv: bool = Field(False, description="Write two CSV files: every face of every frame, and every episode.")
     min_episode_s: float = Field(
         SHORTEST_EPISODE_S,

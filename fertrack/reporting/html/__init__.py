@@ -4,6 +4,7 @@ Reading order::
 
     run_page          the report of one run
     page              template, style and content policy
+    summary           sentences about persons, and key moments
     run_facts         source, networks, cautions and speed in words
     persons           facts about each person, presence and transitions
     charts            timeline charts
@@ -13,5 +14,6 @@ Reading order::
     video             the video beside the report
     comparison        the report of several runs
     comparison_facts  differences between runs and what they forbid to conclude
+    pdf               the same on paper
     wording           numbers in words
 """

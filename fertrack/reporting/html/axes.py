@@ -6,7 +6,8 @@ arbitrary midnight.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,18 @@ import numpy.typing as npt
 from fertrack.reporting.html.wording import clock, duration
 from fertrack.types import Float64Array
 
-__all__ = ["MIDNIGHT_MS", "axis_label", "bars", "cut_marks", "moments", "plotly_text", "span_text", "time_axis"]
+__all__ = [
+    "MIDNIGHT_MS",
+    "Mark",
+    "axis_label",
+    "bars",
+    "cut_marks",
+    "marker_marks",
+    "moments",
+    "plotly_text",
+    "span_text",
+    "time_axis",
+]
 
 MIDNIGHT_MS = 946_684_800_000
 """Where time 0 of the video lies on the date axes (2000-01-01 UTC): Plotly takes numbers near 0 for calendar years."""
@@ -71,6 +83,55 @@ def cut_marks(cuts_s: npt.ArrayLike, low: float, high: float) -> list[dict[str, 
             "hoverinfo": "skip",
         }
     ]
+
+
+class Mark(NamedTuple):
+    """A marker: its name, and when it begins and ends, s; both the same for a moment."""
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+def marker_marks(
+    markers: Sequence[Mark],
+    low: float,
+    high: float,
+    *,
+    band: tuple[float, float] | None = None,
+    names_at: float | None = None,
+) -> list[dict[str, Any]]:
+    """Markers as upright lines, those that last as bands, however many they are; none: no trace.
+
+    Args:
+        markers: in order of time.
+        low: where the lines begin on the other axis.
+        high: where they end.
+        band: from where to where on it the bands reach, which lie over bars; as the lines if None.
+        names_at: where on it their names stand; None: they have none.
+    """
+    if not markers:
+        return []
+    start, end = moments([each.start_s for each in markers]), moments([each.end_s for each in markers])
+    names = [plotly_text(each.label) for each in markers]
+    lasting = end > start
+    common = {"type": "scatter", "name": "marker", "hoverinfo": "skip", "connectgaps": False}
+    upright = np.tile(np.array([low, high, np.nan], np.float32), len(markers))
+    traces: list[dict[str, Any]] = []
+    if lasting.any():
+        first, last = start[lasting], end[lasting]
+        corners = np.stack([first, last, last, first, first, np.full(len(first), np.nan)], axis=1).ravel()
+        edge, other = band or (low, high)
+        edges = np.tile(np.array([edge, edge, other, other, edge, np.nan], np.float32), len(first))
+        traces.append(
+            {**common, "mode": "lines", "fill": "toself", "meta": {"kind": "marker-band"}, "x": corners, "y": edges}
+        )
+    traces.append({**common, "mode": "lines", "meta": {"kind": "marker"}, "x": np.repeat(start, 3), "y": upright})
+    if names_at is not None:
+        at = np.full(len(markers), names_at, np.float32)
+        named = {"mode": "text", "text": names, "textposition": "middle right", "meta": {"kind": "marker-name"}}
+        traces.append({**common, **named, "x": start, "y": at, "hoverinfo": "text", "cliponaxis": False})
+    return traces
 
 
 def plotly_text(text: str) -> str:

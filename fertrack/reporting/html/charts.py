@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fertrack.imaging.palette import UNCERTAIN_NAME
-from fertrack.reporting.html.axes import axis_label, bars, cut_marks, moments, span_text, time_axis
+from fertrack.reporting.html.axes import Mark, axis_label, bars, cut_marks, marker_marks, moments, span_text, time_axis
 from fertrack.reporting.html.lines import SpreadBands, ThinLines
 from fertrack.reporting.html.persons import ReportedPerson
 from fertrack.storage.queries.segments import Segments
@@ -27,6 +27,9 @@ __all__ = ["overview", "person_chart", "rows_axis", "rows_height", "share_arrays
 
 ROW_PX = 30
 """Height of one person's row in the overview, px."""
+
+MAX_NAMES = 12
+"""Markers up to this number are named above the overview; more would lie over each other."""
 
 DENSE_ROW_PX = 18
 """The same where there are many persons."""
@@ -44,7 +47,12 @@ _PACKED = {"float64": "f8", "float32": "f4", "int32": "i4", "uint16": "u2", "uin
 
 
 def overview(
-    persons: Sequence[ReportedPerson], start_s: float, end_s: float, cuts_s: npt.ArrayLike = ()
+    persons: Sequence[ReportedPerson],
+    start_s: float,
+    end_s: float,
+    cuts_s: npt.ArrayLike = (),
+    *,
+    markers: Sequence[Mark] = (),
 ) -> dict[str, Any]:
     """All persons' episodes on one time axis, one row per person, first row on top.
 
@@ -53,11 +61,15 @@ def overview(
         start_s: start of the time axis, seconds.
         end_s: its end.
         cuts_s: when new shots begin, seconds.
+        markers: drawn behind the rows; a few of them with their names above.
     """
     rows = np.arange(len(persons), dtype=np.uint16)
     seen = Segments.concatenated([person.seen for person in persons])
     seen_text = [f"seen {span_text(start, end)}" for start, end in zip(seen.start_s, seen.end_s, strict=True)]
-    traces = [_seen(seen, np.repeat(rows, [len(person.seen) for person in persons]), 0.7) | _hover(seen_text)]
+    named = 0 < len(markers) <= MAX_NAMES
+    above = -1.15 if named else -0.6
+    traces = marker_marks(markers, above, len(persons) - 0.5, band=(above, -0.5), names_at=-0.85 if named else None)
+    traces.append(_seen(seen, np.repeat(rows, [len(person.seen) for person in persons]), 0.7) | _hover(seen_text))
     episodes = pd.concat([person.episodes for person in persons])
     row_of_episode = np.repeat(rows, [len(person.episodes) for person in persons])
     for expression in EXPRESSIONS:
@@ -74,13 +86,14 @@ def overview(
     traces += _corrected([person.corrected for person in persons], 0.14)
     traces += cut_marks(cuts_s, -0.5, len(persons) - 0.5)
     layout = {
-        "height": rows_height(len(persons)),
+        "height": rows_height(len(persons) + named),
         "barmode": "overlay",
         "hovermode": "closest",
         "showlegend": False,
         "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
         "xaxis": time_axis(start_s, end_s),
-        "yaxis": rows_axis([person.label for person in persons], [person.colour for person in persons]),
+        "yaxis": rows_axis([person.label for person in persons], [person.colour for person in persons])
+        | {"range": [len(persons) - 0.5, above - 0.05 if markers else -0.5]},
     }
     return {"data": traces, "layout": layout}
 
@@ -113,6 +126,7 @@ def person_chart(
     cuts_s: npt.ArrayLike = (),
     *,
     bands: SpreadBands | None = None,
+    markers: Sequence[Mark] = (),
 ) -> dict[str, Any]:
     """Smoothed probabilities of one person as lines with their bands, and below them the episodes as a coloured strip.
 
@@ -123,9 +137,11 @@ def person_chart(
         end_s: its end.
         cuts_s: when new shots begin, seconds.
         bands: one column per expression; None draws the lines alone.
+        markers: drawn behind the lines.
     """
     at = moments(lines.time_s)
-    traces: list[dict[str, Any]] = _band_outlines(bands) if bands else []
+    traces = marker_marks(markers, 0.0, 1.02)
+    traces += _band_outlines(bands) if bands else []
     traces += [
         {
             "type": "scatter",
@@ -152,7 +168,7 @@ def person_chart(
         "barmode": "overlay",
         "hovermode": "x unified",
         "showlegend": False,
-        "margin": {"l": 44, "r": 12, "t": 8, "b": 44},
+        "margin": {"l": 44, "r": 12, "t": 30, "b": 44},
         "xaxis": time_axis(start_s, end_s) | {"anchor": "y2"},
         "yaxis": {
             "range": [0, 1.02],

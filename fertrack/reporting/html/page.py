@@ -18,6 +18,7 @@ from fertrack.imaging import palette
 from fertrack.models.weights import cache_folder
 from fertrack.reporting.html import wording
 from fertrack.reporting.html.charts import share_arrays, to_json
+from fertrack.reporting.html.summary import sentence_of
 from fertrack.types import EXPRESSIONS
 
 __all__ = ["PLOTLY_FILE", "PLOTLY_SHA256", "render_page"]
@@ -98,7 +99,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(wording, name) for name in _FILTERS}
+    environment.filters |= {name: getattr(wording, name) for name in _FILTERS} | {"sentence_of": sentence_of}
     return environment
 
 

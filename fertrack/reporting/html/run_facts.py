@@ -183,9 +183,8 @@ def notices(
 
 
 def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
-    """The run in five numbers."""
+    """The run in four numbers."""
     summary = facts.summary
-    speed = f"{summary.real_time_factor:.2g}×" if summary.elapsed_s > 0 else "unknown"
     return [
         Card(
             count(persons),
@@ -199,7 +198,6 @@ def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
             "uncertain",
             "share of the time with a face in which no expression was likely enough",
         ),
-        Card(speed, "real time", f"analysed in {duration(summary.elapsed_s)}"),
     ]
 
 

@@ -20,6 +20,7 @@ from fertrack.errors import ReportError
 from fertrack.files import check_free, replacing
 from fertrack.reporting.config import ReportConfig
 from fertrack.reporting.html import charts, section_charts
+from fertrack.reporting.html.axes import Mark
 from fertrack.reporting.html.lines import WINDOW_S, ThinLines, spread_bands, thin_lines
 from fertrack.reporting.html.page import render_page
 from fertrack.reporting.html.persons import (
@@ -41,9 +42,11 @@ from fertrack.reporting.html.run_facts import (
     read_speed,
     source_rows,
 )
+from fertrack.reporting.html.summary import key_moments
 from fertrack.reporting.html.video import Film, find_film
 from fertrack.storage.people.corrected_labels import count_corrected
 from fertrack.storage.people.thumbnails import thumbnails
+from fertrack.storage.queries.markers import markers
 from fertrack.storage.written_files import Report, drawn_videos, record_output
 from fertrack.types import EXPRESSIONS, Float64Array
 
@@ -138,6 +141,7 @@ def _read_page(run: StoredRun, path: Path, config: ReportConfig, video: Path | N
         end_s=end_s,
         interval_s=interval_s,
         cuts_s=run.cuts.time_s,
+        marks=_markers(run),
         speed=speed,
         transitions=read_transitions(run, [person.track for person in charted], config),
         thumbnails=_thumbnails(run) if config.thumbnails else {},
@@ -157,6 +161,7 @@ def _render(
     end_s: float,
     interval_s: float,
     cuts_s: Float64Array,
+    marks: list[Mark],
     speed: Speed,
     transitions: tuple[TransitionTable, dict[int, TransitionTable]],
     thumbnails: dict[int, str],
@@ -170,9 +175,11 @@ def _render(
     figures: dict[str, Any] = {}
     for person in charted:
         line, bands = lines[person.track]
-        figures[f"person-{person.track}"] = charts.person_chart(line, person, start_s, end_s, cuts_s, bands=bands)
+        figures[f"person-{person.track}"] = charts.person_chart(
+            line, person, start_s, end_s, cuts_s, bands=bands, markers=marks
+        )
     if persons:
-        figures["overview"] = charts.overview(in_overview, start_s, end_s, cuts_s)
+        figures["overview"] = charts.overview(in_overview, start_s, end_s, cuts_s, markers=marks)
         figures["presence"] = section_charts.presence_chart(anybody, presence, start_s, end_s, cuts_s)
     if calibration.reliability:
         figures["reliability"] = section_charts.reliability_chart(calibration.reliability)
@@ -183,7 +190,9 @@ def _render(
         "report.html.j2",
         figures,
         {
-            "title": f"{facts.source_name} – expression report",
+            "title": f"{config.title or facts.source_name} – expression report",
+            "key_moments": key_moments(charted),
+            "markers": marks,
             "fertrack_version": facts.fertrack_version,
             "facts": facts,
             "settings": _without_home(facts.config_toml),
@@ -251,6 +260,14 @@ def _without_home(config_toml: str) -> str:
     """The settings with the user's own folder written as ``~``: reports are handed on."""
     home = str(Path.home())
     return config_toml.replace(home, "~") if len(home) > 1 else config_toml
+
+
+def _markers(run: StoredRun) -> list[Mark]:
+    found = []
+    for row in markers(run).head(MAX_TABLE_ROWS).to_dict("records"):
+        start_s, end_s = float(row["time_s"]), float(row["end_s"])
+        found.append(Mark(str(row["label"]), start_s, start_s if np.isnan(end_s) else end_s))
+    return found
 
 
 def _thumbnails(run: StoredRun) -> dict[int, str]:

@@ -28,6 +28,9 @@
   // Paint of the traces that stand for no expression, by kind.
   const PLAIN = {
     cut: (page) => ({ line: { color: page.muted, width: 1, dash: "dot" } }),
+    marker: (page) => ({ line: { color: page.accent, width: 1.5 } }),
+    "marker-band": (page) => ({ fillcolor: faded(page.accent, 0.14), line: { width: 0 } }),
+    "marker-name": (page) => ({ textfont: { color: page.text, size: 11 } }),
     corrected: (page) => ({ marker: { color: page.text, line: { color: page.surface, width: 1 } } }),
     presence: (page) => ({ marker: { color: page.accent, line: { width: 0 } } }),
     gap: (page) => ({ marker: { color: faded(page.muted, 0.55), line: { width: 0 } } }),
@@ -126,11 +129,12 @@
     });
     box.checked = true;
   }
-  // Nobody can open a table on paper. (Where no script runs, the style sheet shows what is closed.)
+  // Nobody can open a table on paper: where the appendix is printed, so are they all; else those that are open.
   const opened = [];
   addEventListener("beforeprint", () => {
     printing = true;
-    for (const each of document.querySelectorAll("details:not([open])")) { each.open = true; opened.push(each); }
+    const all = document.getElementById("print-all")?.checked ?? true;
+    for (const each of all ? document.querySelectorAll("details:not([open])") : []) { each.open = true; opened.push(each); }
     for (const element of charts) draw(element);
   });
   addEventListener("afterprint", () => {

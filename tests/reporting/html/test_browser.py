@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fertrack.errors import OutputExistsError
 from fertrack.imaging import palette
+from fertrack.reporting.html.pdf import print_pdf
 from fertrack.reporting.html.run_page import write_html
 from fertrack.storage.engine import open_database
 from tests.support.reporting_runs import ScriptedPerson, ScriptedRun, store_run
@@ -179,6 +181,14 @@ def test_nothing_is_wider_than_a_phone(report: Path, tmp_path: Path) -> None:
     assert result["inner"] == width
     assert result["names"] == []
     assert result["scroll"] <= width
+
+
+def test_a_report_is_printed_to_a_file(report: Path, tmp_path: Path) -> None:
+    pdf = print_pdf(report, tmp_path / "report.pdf")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert pdf.read_bytes().count(b"/Type /Page\n") <= 5, "of two people"
+    with pytest.raises(OutputExistsError):
+        print_pdf(report, pdf)
 
 
 def test_it_prints(report: Path, tmp_path: Path) -> None:

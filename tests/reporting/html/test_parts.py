@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
+from fertrack.errors import ReportError
 from fertrack.expression.calibration import Calibrator
 from fertrack.expression.config import CalibrationConfig
 from fertrack.models.bundle import load_bundle
 from fertrack.reporting.config import ReportConfig
-from fertrack.reporting.html import axes
+from fertrack.reporting.html import axes, pdf
 from fertrack.reporting.html.lines import spread_bands
 from fertrack.reporting.html.persons import presence_of
 from fertrack.storage.engine import Database, open_database
@@ -265,3 +266,9 @@ def test_drawn_videos_show_the_name_and_the_number(db: Database) -> None:
 
     assert names_of_tracks(db, store_run(db, RUN))[1] == "Ana (P1)"
     assert doctest.testmod(persons).failed == 0
+
+
+def test_without_a_browser_nothing_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf, "find_chromium", lambda: None)
+    with pytest.raises(ReportError, match="no Chromium, Chrome or Edge was found"):
+        pdf.print_pdf(tmp_path / "r.html", tmp_path / "r.pdf")

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import sqlalchemy as sa
 
 from fertrack.errors import OutputExistsError, ReportError, RunNotFoundError
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
@@ -32,6 +33,7 @@ from fertrack.reporting.html.page import PLOTLY_FILE, PLOTLY_SHA256
 from fertrack.reporting.html.persons import load_persons
 from fertrack.reporting.html.run_facts import notices, read_calibration, source_rows
 from fertrack.reporting.html.run_page import write_html
+from fertrack.storage.answer_models import Marker
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.links import store_plan
 from fertrack.types import EXPRESSIONS
@@ -429,7 +431,7 @@ def test_the_page_can_be_walked_by_keyboard_and_screen_reader(page: Page) -> Non
     assert all("scope" in attrs for attrs in page.all("th"))
     described = [attrs for _, attrs in page.tags if "data-figure" in attrs]
     assert [attrs["role"] for attrs in described] == ["img"] * 4
-    assert "Share of time: neutral 41%, happiness 28%, uncertain 31%." in (described[2]["aria-label"] or "")
+    assert "Share of time: neutral 41%, happiness 28%, uncertain 31%." in (described[1]["aria-label"] or "")
     assert all(
         "tabindex" in attrs and attrs.get("aria-label") for attrs in page.all("div") if attrs.get("class") == "scroll"
     )
@@ -437,9 +439,40 @@ def test_the_page_can_be_walked_by_keyboard_and_screen_reader(page: Page) -> Non
 
 def test_golden_structure(page: Page) -> None:
     assert [attrs.get("id") for attrs in page.all("section")] == [
-        None, "overview", "persons", "presence", "timelines", "transitions", "how", "calibration", "run", "timing",
+        "short", "overview", "persons", "timelines", "transitions", "how",
+        "appendix", "presence", "calibration", "run", "timing",
     ]  # fmt: skip
     assert [attrs.get("id") for attrs in page.all("article")] == ["person-1", "person-2"]
+
+
+def test_the_first_page_says_who_showed_what(db: Database, tmp_path: Path) -> None:
+    found = report(db, TWO_PERSONS, tmp_path, ReportConfig(title="Interview <3>", note="Day 2.\nRoom B."))
+    assert "Interview <3> clip.mp4, 2 s of video" in found.text
+    assert "Day 2. Room B." in found.text
+    assert "Ana was seen for 1.3 s, most often neutral (41%); happiness longest, from 0:00.5 to 0:00.8." in found.text
+    assert "ID 2 was seen for 2 s, mostly uncertain (50%); sadness longest, from 0:00.0 to 0:01.0." in found.text
+    assert "0:00.5 Ana happiness 0.28 s 70%" in found.text
+    assert found.text.index("Key moments") < found.text.index("Overview Everybody") < found.text.index("Calibration")
+
+
+def test_markers_are_in_the_charts(db: Database, tmp_path: Path) -> None:
+    run = store_run(db, TWO_PERSONS)
+    with db.writing() as connection:
+        rows = [
+            {"run_id": run, "time_s": 0.5, "end_s": 1.0, "label": "<cue>", "note": ""},
+            {"run_id": run, "time_s": 1.5, "end_s": None, "label": "end", "note": ""},
+        ]
+        connection.execute(sa.insert(Marker), rows)
+    found = Page(write_html(db, run, tmp_path / "report.html").read_text(encoding="utf-8"))
+    for name in ("overview", "person-1"):
+        traces = {trace["meta"]["kind"]: trace for trace in found.figures[name]["data"]}
+        assert (moments(traces["marker"]["x"])[::3] - axes.MIDNIGHT_MS).tolist() == [500, 1500]
+        assert (moments(traces["marker-band"]["x"])[:2] - axes.MIDNIGHT_MS).tolist() == [500, 1000]
+    assert {t["meta"]["kind"]: t for t in found.figures["overview"]["data"]}["marker-name"]["text"] == [
+        "&lt;cue&gt;",
+        "end",
+    ]
+    assert "marker (2)" in found.text
 
 
 # Charts ----------------------------------------------------------------------------------------------------------

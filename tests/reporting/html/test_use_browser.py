@@ -214,6 +214,8 @@ def test_closed_tables_are_on_paper(visit: Any, scripts: bool) -> None:
     page = visit("link.html", charts=scripts, java_script_enabled=scripts)
     box = page.locator("#timing details").last
     closed = box.bounding_box()["height"]
+    if scripts:
+        page.locator("#print-all").check()
     page.emulate_media(media="print")
     if scripts:
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
