@@ -27,6 +27,12 @@ _EXTRAS = {
     "dlib-bin": "reid",
     "starlette": "web",
     "pyside6-essentials": "gui",
+    "xlsxwriter": "xlsx",
+    "pyarrow": "parquet",
+    "matplotlib": "figures",
+    "duckdb": "duckdb",
+    "pillow-heif": "heif",
+    "trackeval": "eval",
 }
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 _ENCODERS = {"h264": "libx264", "vp9": "libvpx-vp9", "av1": "libsvtav1"}

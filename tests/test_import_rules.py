@@ -64,6 +64,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "dlib": ("embedders",),
     "face_recognition_models": (),
     "trackeval": ("evaluation",),
+    "duckdb": ("reporting",),
     "matplotlib": ("reporting",),
     "pyarrow": ("reporting",),
     "pyxdf": ("imports",),

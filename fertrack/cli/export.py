@@ -38,6 +38,8 @@ class ExportFormat(StrEnum):
     OPENFACE = "openface"
     WIDE = "wide"
     XLSX = "xlsx"
+    SQLITE = "sqlite"
+    DUCKDB = "duckdb"
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +57,7 @@ def export(
             help="csv, jsonl, parquet: every face; srt, vtt, ass: episodes as subtitles; elan: episodes as "
             "tab-delimited text; mot: boxes as MOTChallenge text; eaf: ELAN; textgrid: Praat; boris: a BORIS project; "
             "facereader, openface: tables in the shape of those programs'; bids: events; wide: a row a time, columns "
-            "a person; xlsx: an Excel workbook.",
+            "a person; xlsx: an Excel workbook; sqlite, duckdb: one flat file of tables.",
         ),
     ],
     track: Annotated[int | None, typer.Option(help="Only this track ID.")] = None,

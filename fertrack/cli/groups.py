@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from typing import Any
 
 from typer.core import TyperGroup
@@ -51,10 +53,25 @@ class PanelledGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:  # typer's own class for it is not public
+            if hasattr(error, "message"):
+                error.message = _with_nearest(error.message)
             unknown, where = getattr(error, "option_name", ""), getattr(error, "ctx", None)
             if unknown and hasattr(error, "possibilities") and where is not None and _takes_settings(where.command):
                 error.message += _as_setting(unknown)  # type: ignore[attr-defined]  # such errors have it
             raise
+
+
+def _with_nearest(message: str) -> str:
+    """The sentence about a value that is none of an option's choices, with the nearest of them.
+
+    >>> _with_nearest("Value error, 'elann' is not one of 'csv', 'elan'.")
+    "there is no 'elann': did you mean 'elan'?"
+    """
+    found = re.search(r"'([^']*)' is not one of (.*)", message, re.DOTALL)
+    if not found:
+        return message
+    near = difflib.get_close_matches(found[1].lower(), re.findall(r"'([^']*)'", found[2]), n=1)
+    return f"there is no {found[1]!r}: did you mean {near[0]!r}?" if near else found[0]
 
 
 def _takes_settings(command: Any) -> bool:

@@ -92,3 +92,16 @@ def test_the_shell_completes_commands_and_options(typed: str, completed: str) ->
     command = [sys.executable, "-c", "from fertrack.__main__ import main; main()"]
     finished = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, check=False)
     assert completed in finished.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["export", "last", "--format", "elann"], "there is no 'elann': did you mean 'elan'?"),
+        (["runs", "--format", "jsn"], "there is no 'jsn': did you mean 'json'?"),
+        (["export", "last", "--format", "qqq"], "'qqq' is not one of"),
+    ],
+)
+def test_a_misspelt_choice_names_the_nearest(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -18,6 +18,8 @@ bids        ``<stem>_events.tsv``, ``.json``           ``fertrack.reporting.expo
 openface    ``<stem>.openface.csv``                    ``fertrack.reporting.exports.tools.openface``
 wide        ``<stem>.wide.csv``, ``.wide.feather``     ``fertrack.reporting.exports.tools.wide``
 xlsx        ``<stem>.xlsx``                            ``fertrack.reporting.exports.tools.xlsx``; needs XlsxWriter
+sqlite      ``<stem>.sqlite``                          ``fertrack.reporting.exports.tools.sqlite``
+duckdb      ``<stem>.duckdb``                          ``fertrack.reporting.exports.tools.duckdb``; needs duckdb
 ==========  =========================================  ============================================================
 """
 
@@ -160,7 +162,7 @@ _WRITERS: dict[str, tuple[str, Callable[[Selection, Path, bool], None]]] = {
     "mot": (".mot.txt", _text(_mot)),
 }
 
-MULTI_FILE = ("eaf", "textgrid", "boris", "facereader", "bids", "openface", "wide", "xlsx")
+MULTI_FILE = ("eaf", "textgrid", "boris", "facereader", "bids", "openface", "wide", "xlsx", "sqlite", "duckdb")
 """Formats that may have several files, written by ``write`` of the module of that name: the shape of a new one."""
 
 FORMATS: tuple[str, ...] = ("csv", *_WRITERS, *MULTI_FILE)

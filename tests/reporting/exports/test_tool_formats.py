@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,7 +92,7 @@ def test_all_files_are_named_and_nothing_is_overwritten_unasked(
             export_run(db, 1, output_format, tmp_path)
         assert sorted(tmp_path.iterdir()) == sorted(paths[:-1])
     assert export_run(db, 1, output_format, tmp_path, overwrite=True) == paths
-    if output_format != "xlsx":  # a workbook holds the time of its making
+    if output_format not in {"xlsx", "duckdb"}:  # which hold the time of their making
         assert {path: path.read_bytes() for path in paths if path.suffix != ".xlsx"} == {
             path: text for path, text in before.items() if path.suffix != ".xlsx"
         }
@@ -357,3 +359,47 @@ def test_excel_without_its_package_is_one_sentence(
     monkeypatch.setitem(__import__("sys").modules, "xlsxwriter", None)
     with pytest.raises(MissingExtraError, match="XlsxWriter"):
         export_run(db, 1, "xlsx", tmp_path)
+
+
+# Flat files of tables ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_flat_file_has_the_tables_of_the_exports(kind: str, db: Database, tmp_path: Path) -> None:
+    if kind == "duckdb":
+        pytest.importorskip("duckdb", reason="needs the extra [duckdb]")
+    (path,) = export_run(db, 1, kind, tmp_path)
+    export_run(db, 1, "csv", tmp_path)
+    for name in ("faces", "episodes"):
+        (csv_path,) = tmp_path.glob(f"*.{name}.csv")
+        expected, found = pd.read_csv(csv_path), flat_table(path, name)
+        assert list(found.columns) == list(expected.columns)
+        assert len(found) == len(expected)
+        for column in expected.select_dtypes("number").columns:
+            values = found[column].astype(float).tolist()
+            assert values == pytest.approx(expected[column].tolist(), abs=1e-2, nan_ok=True), column
+        labels = "label" if name == "faces" else "expression"
+        assert found[labels].tolist() == expected[labels].tolist()
+    assert NAME in set(flat_table(path, "persons")["person"])
+    assert flat_table(path, "markers")["label"].tolist() == ["stimulus", "beep"]
+    explained = flat_table(path, "columns")
+    assert (explained["meaning"] != "").mean() > 0.9
+    assert {"p_happiness", "time_s"} <= set(explained["name"])
+
+
+def flat_table(path: Path, name: str) -> pd.DataFrame:
+    if path.suffix == ".duckdb":
+        import duckdb
+
+        with duckdb.connect(str(path), read_only=True) as database:
+            return database.sql(f"SELECT * FROM {name}").df()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return pd.read_sql_query(f"SELECT * FROM {name}", database)
+
+
+def test_a_missing_duckdb_says_which_extra_brings_it(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(MissingExtraError, match=r"needs the package duckdb: .*\[duckdb\]"):
+        export_run(db, 1, "duckdb", tmp_path)

@@ -12,4 +12,6 @@ Reading order::
     openface    OpenFace's column names
     wide        a row a time, a block of columns a person
     xlsx        an Excel workbook
+    sqlite      a flat SQLite file
+    duckdb      the same as a DuckDB file
 """
