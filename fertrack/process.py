@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from fertrack.files import content_digest
 from fertrack.outputs.plan import OutputPlan, database_url, plan_outputs
 from fertrack.outputs.products import products_of
 from fertrack.pipeline.pipeline import Pipeline, Progress
-from fertrack.protocols import VideoSource
+from fertrack.protocols import Sink, VideoSource
 from fertrack.sinks.database import DatabaseSink, RunRecord
 from fertrack.sinks.reidentifier import Reidentifier, build_reidentifier
 from fertrack.sources import Buffered, open_source
@@ -134,11 +134,13 @@ def process_planned(
     reidentifier: Reidentifier | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    watching: Sequence[Sink] = (),
 ) -> ProcessResult:
     """Run one planned video through a pipeline that is already built (see ``process_video``).
 
     With a ``reidentifier``, tracks are linked to persons at the end. The annotated video is drawn before that is known,
-    each track as a person; where somebody came back, ``fertrack.render`` draws it again.
+    each track as a person; where somebody came back, ``fertrack.render`` draws it again. ``watching`` are sinks that
+    are shown the run besides, such as a window.
     """
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
     record = run_record(settings, pipeline)
@@ -149,7 +151,7 @@ def process_planned(
     products = products_of(plan, source.info, database, settings, reidentifier=reidentifier, overwrite=overwrite)
     sinks = [sink for product in products if (sink := product.sink()) is not None]
     try:  # the database is finished last, so that it records how the others ended
-        summary = pipeline.run(source, [*sinks, store], on_progress=on_progress)
+        summary = pipeline.run(source, [*watching, *sinks, store], on_progress=on_progress)
     except BaseException:
         if store.is_open:
             for product in products:

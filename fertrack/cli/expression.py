@@ -113,7 +113,7 @@ def corrections(
     db: Database = DEFAULT_DB,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score a stored run against the labels that people gave its faces ('fertrack import-labels').
+    """Score a stored run against the labels that people gave.
 
     Example: fertrack evaluate corrections last -o scores
     """

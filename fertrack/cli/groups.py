@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 __all__ = ["PANELS", "DefaultGroup", "PanelledGroup"]
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Analyse": ("demo", "process", "live", "report", "timeline", "render"),
+    "Analyse": ("demo", "process", "live", "gui", "report", "timeline", "render"),
     "Ask": ("runs", "stats", "episodes", "moments", "markers", "export"),
     "People": ("person", "privacy"),
     "Improve": ("diagnose", "rescore", "import-labels", "evaluate"),

@@ -1,4 +1,4 @@
-"""``fertrack live``: a camera, a stream, or a file in real time."""
+"""``fertrack live``: a camera, a stream, or a file in real time. ``fertrack gui``: the desktop application."""
 
 from __future__ import annotations
 
@@ -34,8 +34,35 @@ _HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # POSIX's
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's command."""
+    """Add this module's commands."""
     app.command("live")(live)
+    app.command("gui")(gui)
+
+
+def gui(
+    video: Annotated[str, typer.Argument(metavar="[VIDEO]", help="Analyse this at once.")] = "",
+    demo: Annotated[bool, typer.Option("--demo", help="Analyse the clip of 'fertrack demo'.")] = False,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of new outputs.")] = DEFAULT_OUT,
+    db: Annotated[
+        str, typer.Option("--db", envvar="FERTRACK_DB", help="Database file or URL. [default: OUT/fertrack.db]")
+    ] = "",
+    config: Config = None,
+    overrides: Overrides = None,
+) -> None:
+    """Open the desktop application.
+
+    Needs the extra [gui]. Everything stays on this machine.
+    """
+    stated = {"storage.url": ("--db", db or None)}
+    settings = settings_from(config, overrides, stated)
+    from fertrack.gui.desktop import run_application
+    from fertrack.outputs.plan import database_url
+
+    if demo:
+        from fertrack.demo import compose_demo
+
+        video = str(compose_demo(out / "demo.mp4"))
+    raise typer.Exit(run_application(database_url(settings, out), out, settings, video))
 
 
 def live(

@@ -40,7 +40,7 @@ def export(
     ] = None,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Write everything held about a person, from all runs, as readable files (CSV, JSON).
+    """Write everything held about a person as readable files.
 
     Examples: fertrack person export 'Ann Lee' · fertrack person export last P2 -o for-ann
     """

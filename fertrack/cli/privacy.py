@@ -39,7 +39,7 @@ def purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Delete every stored run whose privacy.retention_days are over, and compact the database.
+    """Delete every stored run whose retention time is over.
 
     Files written from these runs (videos, reports, exports) are named: delete them yourself.
 

@@ -43,7 +43,7 @@ def doctor(
     db: Database = DEFAULT_DB,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check versions, inference providers, codecs, weights and the database, and say what to do about each problem."""
+    """Check versions, providers, codecs, weights and the database, and say what to do."""
     from fertrack.doctor import examine
 
     findings = examine(db)

@@ -165,7 +165,7 @@ def synchrony(
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
 ) -> None:
-    """Correlate two persons' probabilities over time lags, and compare that and their labels with chance.
+    """Correlate two persons' probabilities over time lags, and compare with chance.
 
     Examples: fertrack stats synchrony last P1 P2 --lag 5 ·
     fertrack stats synchrony last P1 P2 --windows happiness --window 20s --plot smiles.html

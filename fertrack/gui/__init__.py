@@ -1,10 +1,11 @@
-"""The desktop window of a live session: image, persons and buttons. It shows and asks; it analyses nothing.
+"""Windows of Qt: the desktop application, and the window of a live session. They show and ask; they analyse nothing.
 
 Needs the extra ``[gui]`` (Qt 6).
 
 Reading order::
 
-    window   the window and its timer
+    desktop/  the desktop application
+    window   the window of a live session, and its timer
     card     card of one person
     chart    probabilities and the last minute
     figures  numbers in words

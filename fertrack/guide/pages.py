@@ -17,6 +17,7 @@ TOPICS = (
     "report",
     "live",
     "streams",
+    "desktop",
     "ask",
     "stimuli",
     "sql",

@@ -16,6 +16,7 @@ Reading order::
     deinterlace  interlaced pictures made whole
     pixels       decoded frame to upright BGR
     timing       time windows, frame rates and steady clocks
+    seekable     a file read from any time on, for players
     buffered     another source, read ahead in a thread
     realtime     a file, played as a camera
     stream/      cameras and network streams

@@ -81,7 +81,7 @@ def convert(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Turn the public PyTorch checkpoint of RetinaFace MobileNet-0.25 into ONNX (needs the extra [torch])."""
+    """Turn the public checkpoint of RetinaFace MobileNet-0.25 into ONNX (extra [torch])."""
     from fertrack.models.conversion.retinaface import convert_retinaface
 
     typer.echo(convert_retinaface(checkpoint, out, overwrite=overwrite))
