@@ -5,6 +5,7 @@ Reading order::
     config          options
     kalman          constant-velocity Kalman filter
     appearance      abrupt changes of a track's face
+    meetings        faces that cover others and go on in their boxes
     association     assignment of detections to tracks
     pace            usual time between images, and longer steps
     lives           the tracker's table of living tracks

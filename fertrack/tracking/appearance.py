@@ -5,7 +5,7 @@ surroundings (``fertrack.imaging.surroundings``) are compared from image to imag
 another differ by 0.01 to 0.1 (structure and colour together), in fast motion by up to 0.7; those of different people
 by at least 0.33. What is abrupt is therefore judged by what is usual for the track: people who walk through a crowd
 change all the time, people at a desk do not. A face that overlaps another, or nearly, is not judged, as the other one
-is in its picture; nor is one that was not seen for a moment and is now elsewhere.
+is in its picture; nor is one that was not seen for a moment and is now elsewhere: see ``fertrack.tracking.meetings``.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fertrack.imaging.surroundings import CELLS
+from fertrack.imaging.surroundings import difference
+from fertrack.tracking.meetings import Meetings
 from fertrack.types import BoolArray, Float64Array, FloatArray
 
-__all__ = ["Appearance", "difference"]
+__all__ = ["Appearance"]
 
-_LUMA = CELLS * CELLS
-_FLAT = 4.0 / 255
-"""Standard deviation of luma under which a thumbnail says nothing."""
-_COLOUR_WEIGHT = 5.0
 _ABRUPT = 0.3
 _ABRUPT_TIMES_USUAL = 8.0
 _LEARNING = 0.2
@@ -52,6 +49,7 @@ class Appearance:
 
     def __init__(self) -> None:
         self._memory: dict[int, _Memory] = {}
+        self._meetings = Meetings()
 
     def barred(self, keys: Sequence[int], boxes: Float64Array, looks: FloatArray, now_s: float) -> BoolArray | None:
         """Which tracks cannot be continued by which detections, as they look abruptly different.
@@ -65,12 +63,13 @@ class Appearance:
         Returns:
             bool (T, N); None if any may be continued by any.
         """
-        judged = np.flatnonzero(~_beside_others(boxes) & ~np.isnan(looks[:, 0])) if len(boxes) else np.empty(0, int)
-        if not len(judged):
+        if not len(boxes):
             return None
-        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
         barred = np.zeros((len(keys), len(boxes)), np.bool_)
-        for row, key in enumerate(keys):
+        self._meetings.bar(barred, keys, boxes, looks, now_s)
+        judged = np.flatnonzero(~_beside_others(boxes) & ~np.isnan(looks[:, 0]))
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+        for row, key in enumerate(keys if len(judged) else ()):
             memory = self._memory.get(key)
             if memory is None:
                 continue
@@ -78,12 +77,13 @@ class Appearance:
             close = judged[(moved < _SAME_PLACE) | (now_s - memory.last_s <= _SOON_S)]
             close = close[np.abs(centre[close] - memory.centre).max(axis=1) < 3 * memory.width]
             if len(close):
-                barred[row, close] = difference(memory.last, looks[close]) > _limit(memory.usual)
+                barred[row, close] |= difference(memory.last, looks[close]) > _limit(memory.usual)
         return barred if barred.any() else None
 
     def part(self, lost: Sequence[int], begun: Sequence[int]) -> BoolArray:
         """Which lost tracks (L) cannot be continued by which new ones (B), as their place looks different: (L, B)."""
-        apart = np.zeros((len(lost), len(begun)), np.bool_)
+        apart = np.array([[self._meetings.part(one, other) for other in begun] for one in lost], np.bool_)
+        apart = apart.reshape(len(lost), len(begun))
         for row, earlier in enumerate(map(self._memory.get, lost)):
             for column, later in enumerate(map(self._memory.get, begun)):
                 if earlier is None or later is None:
@@ -91,13 +91,14 @@ class Appearance:
                 moved = np.abs(later.first_centre - earlier.centre).max() / earlier.width
                 if moved < _SAME_PLACE:
                     (unlike,) = difference(earlier.last, later.first[None])
-                    apart[row, column] = unlike > _limit(earlier.usual)
+                    apart[row, column] |= unlike > _limit(earlier.usual)
         return apart
 
     def remember(self, keys: Sequence[int], boxes: Float64Array, looks: FloatArray, now_s: float) -> None:
         """Take note of the detections that tracks were given, one key each; -1 = none."""
         if not len(boxes):
             return
+        self._meetings.remember(keys, boxes, looks, now_s)
         clean = ~_beside_others(boxes) & ~np.isnan(looks[:, 0])
         centre, width = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2] - boxes[:, 0]
         for row in np.flatnonzero(clean & (width > 0)).tolist():
@@ -119,25 +120,7 @@ class Appearance:
         """Forget the tracks that are not asked about any more."""
         kept = set(keys)
         self._memory = {key: memory for key, memory in self._memory.items() if key in kept}
-
-
-def difference(look: FloatArray, others: FloatArray) -> Float64Array:
-    """How unlike thumbnails are: 1 - correlation of luma, plus the mean difference of colour, weighted.
-
-    Args:
-        look: float32 (K,).
-        others: float32 (N, K).
-
-    Returns:
-        float64 (N,), 0 to about 2; 0 where one of the two is flat or not there.
-    """
-    a, b = look[:_LUMA] - look[:_LUMA].mean(), others[:, :_LUMA] - others[:, :_LUMA].mean(axis=1, keepdims=True)
-    scale = np.sqrt((a * a).mean() * (b * b).mean(axis=1))
-    says = (np.sqrt((a * a).mean()) > _FLAT) & (np.sqrt((b * b).mean(axis=1)) > _FLAT)
-    with np.errstate(all="ignore"):
-        structure = 1.0 - (b * a).mean(axis=1) / scale
-    colour = np.abs(others[:, _LUMA:] - look[_LUMA:]).mean(axis=1)
-    return np.where(says, structure + _COLOUR_WEIGHT * colour, 0.0).astype(np.float64)
+        self._meetings.forget_all_but(kept)
 
 
 def _limit(usual: float) -> float:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fertrack.imaging.surroundings import SURROUNDINGS_LENGTH, surroundings
-from fertrack.tracking.appearance import Appearance, difference
+from fertrack.imaging.surroundings import SURROUNDINGS_LENGTH, difference, surroundings
+from fertrack.tracking.appearance import Appearance
 from fertrack.tracking.tracker import SortTracker
 from fertrack.types import Detections, Image
 

@@ -177,6 +177,48 @@ SCENES: tuple[Scene, ...] = (
         ),
     ),
     Scene(
+        "covered_then_turns_back",
+        "one person steps before another, who is gone behind, and turns back out of that place",
+        (
+            Shot(
+                6.0,
+                (
+                    _stay("bun", 2.7, 320, 180, 80),
+                    _go("glasses", (0, 80, 180, 84), (2.1, 320, 180, 84), (2.8, 320, 180, 84), (6, 90, 180, 84)),
+                ),
+                ground=15,
+            ),
+        ),
+    ),
+    Scene(
+        "covered_then_goes_on",
+        "the same, standing before the other for longer and going on",
+        (
+            Shot(
+                6.0,
+                (
+                    _stay("surprised", 3.2, 320, 180, 80),
+                    _go("neutral", (0, 80, 180, 84), (2.2, 315, 180, 84), (3.7, 322, 180, 84), (6, 560, 180, 84)),
+                ),
+                ground=16,
+            ),
+        ),
+    ),
+    Scene(
+        "overtaken",
+        "two walk the same way; one draws level, covers the other, who is gone behind, and walks on",
+        (
+            Shot(
+                6.0,
+                (
+                    _go("sweater", (0, 200, 180, 80), (3.4, 370, 180, 80)),
+                    _go("laughing", (0, 60, 180, 84), (2.6, 328, 180, 84), (6, 502, 180, 84)),
+                ),
+                ground=17,
+            ),
+        ),
+    ),
+    Scene(
         "scale_changes",
         "one person comes near (40 to 150 px) while another goes away, and they pass each other",
         (
