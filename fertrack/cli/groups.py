@@ -79,7 +79,7 @@ def _takes_settings(command: Any) -> bool:
 
 
 def _as_setting(flag: str) -> str:
-    """How an option of the configuration is written that was typed as ``--fps``; empty if there is none."""
+    """Sentence on how an option typed as ``--fps`` is written as a setting; empty if there is none."""
     from fertrack.config import Settings
 
     name = flag.lstrip("-").replace("-", "_")

@@ -47,7 +47,7 @@ def surroundings(image: Image, xyxy: FloatArray) -> FloatArray:
 
 
 def difference(look: FloatArray, others: FloatArray) -> Float64Array:
-    """How unlike thumbnails are: 1 - correlation of luma, plus the mean difference of colour, weighted.
+    """Difference of thumbnails: 1 - correlation of luma, plus the mean difference of colour, weighted.
 
     Args:
         look: float32 (K,): luma of some cells, then Cr, then Cb.

@@ -128,7 +128,7 @@ def _limit(usual: float) -> float:
 
 
 def _beside_others(boxes: Float64Array) -> BoolArray:
-    """Which boxes, grown, meet another one: (N,)."""
+    """Mask of the boxes that, grown, meet another one: (N,)."""
     margin = _NEAR * (boxes[:, 2:] - boxes[:, :2])
     low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
     begins = np.all(low[:, None] < boxes[None, :, 2:], axis=2)

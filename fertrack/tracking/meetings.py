@@ -45,7 +45,7 @@ class _Known:
     alike: int = 0
 
     def are_others(self, faces: FloatArray) -> BoolArray:
-        """Which of N faces are rather those that it met: (N,)."""
+        """Mask of the N faces that are rather those that it met: (N,)."""
         if not self.met or not len(faces):
             return np.zeros(len(faces), np.bool_)
         own = difference(self.own, faces)
@@ -134,7 +134,7 @@ def _faces(looks: FloatArray) -> FloatArray:
 
 
 def _touching(boxes: Float64Array) -> BoolArray:
-    """Which boxes, grown, meet which others: (N, N)."""
+    """Mask of the pairs of boxes that, grown, meet: (N, N)."""
     margin = _NEAR * (boxes[:, 2:] - boxes[:, :2])
     low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
     begins = np.all(low[:, None] < high[None], axis=2)
