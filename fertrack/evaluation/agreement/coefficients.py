@@ -32,6 +32,7 @@ __all__ = [
     "time_tables",
 ]
 
+_NO_WIDTH = 1e-9
 MIN_BLOCKS = 5
 """Blocks of time below which an interval would say nothing."""
 
@@ -144,7 +145,8 @@ def over_blocks(
         seed: of the draws.
 
     Returns:
-        Its interval is NaN where there are fewer than ``MIN_BLOCKS`` blocks, or the measure is mostly undefined.
+        Its interval is NaN where there are fewer than ``MIN_BLOCKS`` blocks, the measure is mostly undefined, or all
+        draws give the same.
     """
     value = float(measure(sums.sum(axis=0)))
     if len(sums) < MIN_BLOCKS:
@@ -156,6 +158,8 @@ def over_blocks(
     if len(drawn) < resamples // 2:
         return Interval(value, float("nan"), float("nan"))
     low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    if high - low < _NO_WIDTH:  # every draw gave the same: an interval of no width would say that it is known exactly
+        low = high = float("nan")
     return Interval(value, low, high)
 
 

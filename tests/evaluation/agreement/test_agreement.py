@@ -91,6 +91,9 @@ def test_an_interval_needs_five_blocks_and_holds_the_value() -> None:
     found = over_blocks(cohen_kappa, tables)
     assert 0.0 < found.low < found.value < found.high < 1.0
     assert np.isnan(over_blocks(cohen_kappa, tables[:4]).low)
+    always = over_blocks(cohen_kappa, np.tile(np.eye(4), (9, 1, 1)))
+    assert always.value == 1.0
+    assert np.isnan(always.low), "nothing was drawn that could differ, which is not to be known exactly"
 
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
