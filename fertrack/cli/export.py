@@ -95,7 +95,7 @@ def import_labels(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="A CSV export with 'corrected' filled in; or an ELAN, BORIS or Praat file."
+            metavar="FILE", help="A CSV export with 'corrected' filled in; an ELAN, BORIS or Praat file; or a table."
         ),
     ],
     author: Annotated[str, typer.Option(metavar="NAME", help="Who gave the labels, where the file does not say.")] = "",
@@ -124,7 +124,7 @@ def import_labels(
     fertrack import-labels last clip.eaf --all --map Mother=P1
     """
     from fertrack.cli.options import named_persons
-    from fertrack.imports.coding import has_tiers
+    from fertrack.imports.coding import is_coding
     from fertrack.imports.coding_labels import labels_of_coding
     from fertrack.reporting.exports.label_import import read_labels
     from fertrack.storage.engine import open_database
@@ -133,9 +133,9 @@ def import_labels(
     if add and clear:
         raise typer.BadParameter("--add keeps earlier corrections, --clear removes them: give one of the two")
     whom = named_persons(people)
-    tiers = has_tiers(file)
+    tiers = is_coding(file)
     if not tiers and (everything or whom or tier):
-        raise typer.BadParameter(f"--all, --map and --tier are for ELAN, BORIS and Praat files, not for {file.name}")
+        raise typer.BadParameter(f"--all, --map and --tier are for codings, not for the export {file.name}")
     with open_database(db) as database:
         if tiers:
             given = labels_of_coding(database, run, file, tier=tier, people=whom, everything=everything, author=author)

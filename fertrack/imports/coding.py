@@ -36,12 +36,14 @@ from fertrack.storage.stored_run import StoredRun
 from fertrack.tables import Row, Table, parse_rows, read_table, rows_sentence
 from fertrack.types import UNCERTAIN, expression_index
 
-__all__ = ["CodedSegment", "has_tiers", "read_coding"]
+__all__ = ["CodedSegment", "is_coding", "is_from_an_editor", "read_coding"]
 
 _ROUNDING_S = 6e-4
 """Times are whole milliseconds in ELAN and BORIS: this close to a frame's begin or end, they mean it."""
 
 _TIERS = ("eaf", "boris", "textgrid")
+_OF_EXPORTS = {"corrected", "mean_probability"}
+"""Columns of our own CSV files, whose expressions are estimates."""
 _TRACK = re.compile(r"(?:.*\()?(ID \d+)(?:\)| .*)?", re.DOTALL)
 """``ID 2``, ``ID 2 Ana``, ``Ana (ID 2)``: names of persons in exports."""
 
@@ -69,8 +71,20 @@ class CodedSegment:
     intensity: float | None = None
 
 
-def has_tiers(path: Path) -> bool:
-    """Whether a file is of a format whose tiers or subjects are the persons: ELAN, BORIS or Praat.
+def is_coding(path: Path) -> bool:
+    """Whether a file is from ELAN, BORIS or Praat, or a table of stretches that is no export.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    if is_from_an_editor(path):
+        return True
+    columns = set(read_table(path).columns)
+    return {"start_s", "end_s", "expression"} <= columns and not columns & _OF_EXPORTS
+
+
+def is_from_an_editor(path: Path) -> bool:
+    """Whether a file is of a format that exports have, and people edit: ELAN, BORIS or Praat.
 
     Raises:
         TableError: it cannot be read.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fertrack.imports.coding import CodedSegment, read_coding
+from fertrack.imports.coding import CodedSegment, is_from_an_editor, read_coding
 from fertrack.storage.config import LONGEST_GAP_S
 from fertrack.storage.people.corrections import GivenLabel
 from fertrack.storage.queries.statistics import person_episodes
@@ -45,10 +45,10 @@ def labels_of_coding(
     Args:
         db: the open database.
         run: number of the run, or "last".
-        path: an ELAN, BORIS or Praat file.
+        path: an ELAN, BORIS or Praat file, or a table; see ``imports.coding``.
         tier: only this tier, subject or observation; see ``imports.coding``.
         people: tier or subject: whom of the run it means.
-        everything: a person coded all of it: also what agrees with the estimates is given.
+        everything: a person coded all of it: also what agrees with the estimates is given; so it is of a table.
         author: who coded, where the file does not say.
 
     Raises:
@@ -58,7 +58,10 @@ def labels_of_coding(
     """
     with db.estimates().run(run) as stored:
         coded = read_coding(stored, path, tier=tier, people=people, coder=author)
-        known: dict[tuple[int, int], list[_Span]] = {} if everything else _said(stored, path)
+        known: dict[tuple[int, int], list[_Span]] = {}
+        if is_from_an_editor(path) and not everything:
+            known = _said(stored, path)
+
         given: list[GivenLabel] = []
         for segment in coded:
             spans = _without((segment.start_s, segment.end_s), known.get((segment.subject, segment.label), ()))

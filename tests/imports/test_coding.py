@@ -166,6 +166,20 @@ def test_a_mapped_subject_is_the_person_and_an_unknown_one_is_named(
     assert [event.tier for event in read_events(path, tier="day 2")] == ["Mother"]
 
 
+def test_a_table_made_by_hand_is_imported_whole(
+    db: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(tmp_path, "person;start_s;end_s;expression;author\nAna;0;0,5;neutral;B. Coder\nMum;0;1;sad;B. Coder\n")
+    words = ["import-labels", "1", str(path), "--db", db.url]
+    assert fertrack(words) == 1
+    assert "'Mum' means nobody of run 1" in " ".join(capsys.readouterr().err.split())
+    assert fertrack([*words, "--map", "Mum=ID 2"]) == 0
+    found = corrections(db, 1)
+    assert set(found["corrected"]) == {"neutral", "sadness"}
+    assert set(found["author"]) == {"B. Coder"}
+    assert found["time_s"].max() < 1.0
+
+
 def test_tables_of_boris_before_8_are_read_with_the_head_they_have(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "coded.tsv"
     lines = ["Observation id\tday 1" + 7 * "\t", 8 * "\t", "Media file(s)" + 8 * "\t", "Player #1\tclip.mp4" + 7 * "\t"]
