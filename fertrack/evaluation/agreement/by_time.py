@@ -59,7 +59,9 @@ def time_agreement(
         ValueError: a block that is not above 0, or no such label.
     """
     check_above_0(block_s=block_s)
-    empty = None if uncoded is None else label_index(uncoded) % CLASSES
+    empty = None if uncoded is None else label_index(uncoded)
+    if empty is not None and empty < 0:
+        empty = CLASSES - 1
     lines = list(timelines(run, codings, subjects_asked(run, who), block_s=block_s, uncoded=empty))
     raters = [ESTIMATES, *coders_of(codings)]
     rows: list[dict[str, object]] = []

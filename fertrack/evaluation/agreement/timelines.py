@@ -88,7 +88,7 @@ def timelines(
         if not theirs:
             continue
         seen = rows.select(of_track == subject)
-        estimates = np.where(seen.label < 0, EXPRESSIONS.index(EXPRESSIONS[-1]) + 1, seen.label)
+        estimates = np.where(seen.label < 0, CLASSES - 1, seen.label)
         spans = [_apart(seen.start_s, seen.end_s, estimates)]
         present = [coder for coder in coders if any(each.coder == coder for each in theirs)]
         for coder in present:
