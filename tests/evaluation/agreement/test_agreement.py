@@ -120,9 +120,10 @@ RUN = ScriptedRun(
 ANNA = "person,start_s,end_s,expression\nAna,0,25,neutral\nAna,25,40,happy\nAna,60,80,sad\nID 2,0,60,anger\n"
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    with open_database(tmp_path / "fertrack.db", create=True) as database:
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Corrections that a test imports change nothing for the others: estimates are compared."""
+    with open_database(tmp_path_factory.mktemp("agreement") / "fertrack.db", create=True) as database:
         store_run(database, RUN)
         yield database
 
