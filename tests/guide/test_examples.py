@@ -174,12 +174,12 @@ def test_the_questions_in_sql_are_answered(here: Path) -> None:
 def test_the_recipe_for_another_package_works(package: str, here: Path) -> None:
     library = {"mne": "mne", "nwb": "pynwb"}[package]
     pytest.importorskip(library, reason=f"{library} is not installed: the guide's recipe for it is not run")
-    (block,) = re.findall(rf"^```python {package}\n(.*?)^```", PAGES["exports"], re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(rf"^```python {package}\n(.*?)^```", PAGES["python"], re.DOTALL | re.MULTILINE)
     assert run(["export", "last", "--format", "csv", "--set", "report.min_episode_s=0"]) == 0
     for kind in ("faces", "episodes"):
         Path(f"fertrack-out/run1.earlier.{kind}.csv").rename(f"fertrack-out/run1.clip.{kind}.csv")
     names: dict[str, object] = {}
-    exec(compile(block, "exports.md", "exec"), names)
+    exec(compile(block, "python.md", "exec"), names)
     episodes = pd.read_csv("fertrack-out/run1.clip.episodes.csv")
     assert len(episodes) > 0
     if package == "mne":
