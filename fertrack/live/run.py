@@ -111,7 +111,11 @@ class LiveRun:
             self._begin_display(info, latest)
         sinks: list[Sink] = [latest, MeteredSink("age", monitor.age)]
         outlets = open_outlets(self._settings.outlet, info.name)
-        outlet = OutletSink(outlets, monitor.people, feed.captured_at) if outlets else None
+        outlet = None
+        if outlets:
+            outlet = OutletSink(
+                outlets, monitor.people, feed.captured_at, outages=lambda: monitor.connection().reconnects
+            )
         sinks += [sink for sink in (linking, monitor.people, outlet, store) if sink is not None]
         try:
             summary = resources.pipeline.run(feed, sinks)

@@ -85,6 +85,20 @@ def test_events_say_who_came_and_went_and_what_began_and_ended() -> None:
     assert outlet.closed >= 1
 
 
+def test_a_source_that_was_away_is_told_once_when_it_is_back() -> None:
+    outlet, people, came_back = Kept(), PeopleSink(), [0]
+    with OutletSink([outlet], people, lambda _: 0.0, lambda: came_back[0]) as sink:
+        for each in (result(0, 0.0), result(90, 3.6), result(91, 3.64)):
+            people.write(each)
+            sink.write(each)
+            came_back[0] = 1
+    assert [[event.as_dict() for event in each.events] for each in outlet.updates] == [
+        [],
+        [{"event": "outage", "time_s": 3.6, "duration_s": 3.6}],
+        [],
+    ]
+
+
 def test_a_person_who_goes_on_under_another_track_keeps_the_expression() -> None:
     outlet = Kept()
     linked = {1: 0, 7: 0}

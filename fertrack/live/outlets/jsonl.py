@@ -8,7 +8,8 @@ Each line is an object of one ``type``:
     ``probabilities`` by expression (smoothed) and ``xyxy`` (px of the source frame).
 ``event``
     ``event`` ("seen", "lost", "id", "onset", "offset"), ``time_s``, ``captured_at``, ``person``, ``name``, ``track``,
-    and of onsets and offsets ``expression``, of offsets ``duration_s``.
+    and of onsets and offsets ``expression``, of offsets ``duration_s``; or ``outage`` of the source, with its
+    ``duration_s``.
 
 UTF-8. Analysis never waits for a reader: lines for one that is too slow are dropped and counted; a program on the port
 that takes none for a second is let go. The port takes connections of this machine only, of every user of it.

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from fertrack.live.outlets.config import OutletConfig
-from fertrack.live.outlets.updates import EventWatch, Outlet, Update
+from fertrack.live.outlets.updates import EventWatch, LiveEvent, Outlet, Update
 from fertrack.live.people import PeopleSink
-from fertrack.types import FrameResult, Image, RunSummary
+from fertrack.types import UNCONFIRMED, FrameResult, Image, RunSummary
 
 __all__ = ["OutletSink", "open_outlets"]
 
@@ -53,6 +53,7 @@ class OutletSink:
         outlets: open; closed with the sink.
         people: who is there; must have taken each result before.
         captured_at: ``time.monotonic`` at the capture of a frame, by its index.
+        outages: how often the source has come back after an outage.
 
     Attributes:
         name: "outlet".
@@ -62,21 +63,33 @@ class OutletSink:
     name = "outlet"
     needs_image = False
 
-    def __init__(self, outlets: Sequence[Outlet], people: PeopleSink, captured_at: Callable[[int], float]) -> None:
+    def __init__(
+        self,
+        outlets: Sequence[Outlet],
+        people: PeopleSink,
+        captured_at: Callable[[int], float],
+        outages: Callable[[], int] = int,
+    ) -> None:
         self.notes: list[str] = []
         self.work_ms: tuple[float, ...] = ()
         self._outlets = outlets
         self._people = people
         self._captured_at = captured_at
+        self._outages = outages
+        self._outages_told = outages()
         self._watch = EventWatch()
         self._last_s = 0.0
         self._last_at_s = time.monotonic()
 
     def write(self, result: FrameResult, image: Image | None = None) -> None:
         """Send one result."""
+        away_s, outages = result.timestamp_s - self._last_s, self._outages()
         self._last_s, self._last_at_s = result.timestamp_s, self._captured_at(result.frame_index)
         persons = self._people.persons(result.timestamp_s)
         events = self._watch.take(persons, result.timestamp_s)
+        if outages > self._outages_told:
+            self._outages_told = outages
+            events.insert(0, LiveEvent("outage", result.timestamp_s, 0, "", UNCONFIRMED, duration_s=away_s))
         visible = [each for each in persons if each.visible]
         update = Update(self._last_at_s, result, visible, events)
         for outlet in self._outlets:

@@ -17,13 +17,14 @@ class LiveEvent:
     """One event.
 
     Attributes:
-        event: "seen", "lost", "id" (the person goes on under another track), "onset" or "offset" of an expression.
+        event: "seen", "lost", "id" (the person goes on under another track), "onset" or "offset" of an expression;
+            "outage", about nobody: the source was away, and is back with this frame.
         time_s: time of the frame, seconds since the first one.
-        person: their number.
+        person: their number; 0 of an outage.
         name: the name they were given, else "P" and the number.
         track: ID of their newest track.
         expression: the expression estimate that began or ended; empty for other events.
-        duration_s: how long it lasted, of an offset; else 0.
+        duration_s: how long it lasted, of an offset or outage; else 0.
     """
 
     event: str
@@ -36,16 +37,12 @@ class LiveEvent:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; those that say nothing of this event are left out."""
-        told: dict[str, Any] = {
-            "event": self.event,
-            "time_s": round(self.time_s, 6),
-            "person": self.person,
-            "name": self.name,
-            "track": self.track,
-        }
+        told: dict[str, Any] = {"event": self.event, "time_s": round(self.time_s, 6)}
+        if self.person:
+            told |= {"person": self.person, "name": self.name, "track": self.track}
         if self.expression:
             told["expression"] = self.expression
-        if self.event == "offset":
+        if self.event in {"offset", "outage"}:
             told["duration_s"] = round(self.duration_s, 6)
         return told
 
