@@ -176,7 +176,7 @@ def test_ctrl_c_between_two_videos_is_not_forgotten() -> None:
     scene = SyntheticScene((), frame_count=3)
     pipeline = pipeline_for(scene)
     handler = signal.getsignal(signal.SIGINT)
-    with _stop_on_signals(pipeline) as stopped:
+    with _stop_on_signals(pipeline.stop) as stopped:
         assert stopped == []
         signal.raise_signal(signal.SIGINT)
         assert stopped == [130]

@@ -283,6 +283,8 @@ class _Child:
             self._connection.send((kind, content))
 
     def progress(self, progress: Progress) -> None:
+        if self.stopping and self._pipeline is not None:  # it may have been told before it had begun
+            self._pipeline.stop()
         now = time.monotonic()
         if now - self._sent_s >= _PROGRESS_S:
             self._sent_s = now
@@ -290,8 +292,6 @@ class _Child:
 
     def begins(self, pipeline: Pipeline) -> None:
         self._pipeline, self._sent_s = pipeline, 0.0
-        if self.stopping:
-            pipeline.stop()
 
     def stop(self, *_: object) -> None:
         """End what is under way after its current frame; also a handler of signals."""
@@ -342,7 +342,7 @@ def _outcome(child: _Child, job: Job, networks: Networks, database: Database, op
     except FertrackError as error:
         return Outcome(location=location, state="failed", why=sentence_of(error))
     child.tell("known", recording)
-    if child.next_message() != "go":
+    if child.next_message() != "go" or child.stopping:
         return Outcome(location=location, state="not begun")
     child.begins(loaded[0])
     return process_input(

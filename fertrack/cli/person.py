@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +11,8 @@ from fertrack.cli.options import DEFAULT_DB, Database, Format, OutputFormat, Run
 from fertrack.cli.output import frame_to
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import pandas as pd
 
 __all__ = ["app"]
@@ -136,19 +139,16 @@ def forget(
 
 def _with_links(persons: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
     """Persons with the similarity that holds their tracks together, and whom they resemble."""
+    of_track: dict[int, list[dict[Hashable, Any]]] = {}
+    for link in links.to_dict("records"):
+        of_track.setdefault(int(link["track"]), []).append(link)
     rows = []
-    for person in persons.to_dict("records"):
-        mine = links[links["track"].isin(person["track_ids"])]
-        holding = mine.loc[mine["state"].isin(["accepted", "manual"]), "similarity"]
-        maybe = mine[mine["state"] == "suggested"]
-        rows.append(
-            (
-                holding.min(),
-                ", ".join(
-                    f"{who} ({alike:.2f})" for who, alike in zip(maybe["person"], maybe["similarity"], strict=True)
-                ),
-            )
-        )
+    for tracks in persons["track_ids"]:
+        mine = [link for track in tracks for link in of_track.get(track, ())]
+        holding = [link["similarity"] for link in mine if link["state"] in ("accepted", "manual")]
+        known = [similarity for similarity in holding if not math.isnan(similarity)]
+        maybe = [f"{link['person']} ({link['similarity']:.2f})" for link in mine if link["state"] == "suggested"]
+        rows.append((min(known, default=math.nan), ", ".join(maybe)))
     shown = persons[["person", "track_ids", "first_s", "last_s", "frames"]].copy()
     shown["link"] = [alike for alike, _ in rows]
     shown["may be"] = [maybe for _, maybe in rows]
