@@ -6,7 +6,7 @@ It analyses nothing itself: ``process_planned`` runs in a worker thread with one
 Reading order::
 
     main_window    the main window: what is open, menus, what follows what
-    sidebar        open, analyse, recent runs
+    sidebar        open, analyse, recent runs, settings of labels
     stage          image, transport and seek bar of a run
     player         thread that reads and draws the images of a stored run
     analysis       thread that analyses a video

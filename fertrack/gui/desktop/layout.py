@@ -20,7 +20,7 @@ from fertrack.gui.desktop.lanes import Timeline
 from fertrack.gui.desktop.person_panel import PeoplePanel
 from fertrack.gui.desktop.probabilities import Probabilities
 from fertrack.gui.desktop.run_view import RunView
-from fertrack.gui.desktop.sidebar import Sidebar
+from fertrack.gui.desktop.sidebar import LabelControls, Sidebar
 from fertrack.gui.desktop.stage import Stage
 from fertrack.gui.theme import Theme
 from fertrack.types import LABELS
@@ -109,6 +109,7 @@ class Parts:
         stage: image, seek bar, buttons.
         people: persons and what can be done with them.
         numbers: probabilities of everybody in the image.
+        labels: settings from which labels are made.
         timeline: lanes of the persons.
         log: what happened.
         message: the last failure; a click copies its details.
@@ -118,6 +119,7 @@ class Parts:
     def __init__(self, theme: Theme) -> None:
         self.sidebar, self.stage = Sidebar(_PRESETS), Stage(theme)
         self.people, self.numbers = PeoplePanel(), Probabilities(theme)
+        self.labels = LabelControls()
         self.timeline, self.log = Timeline(theme), EventLog()
         self._key = ColourKey(theme)
         self.message = QPushButton()
@@ -135,6 +137,7 @@ class Parts:
             ("Runs", self.sidebar, left),
             ("Persons", self.people, right),
             ("In this image", _scrolled(self.numbers), right),
+            ("Labels", _scrolled(self.labels), right),
             ("Timeline", _stacked(_scrolled(self.timeline), self._key), bottom),
             ("Event log", self.log, bottom),
         ):
@@ -143,10 +146,11 @@ class Parts:
             dock.setWidget(widget)
             window.addDockWidget(area, dock)
             self.docks.append(dock)
-        window.tabifyDockWidget(self.docks[3], self.docks[4])
-        self.docks[3].raise_()
+        for first, second in ((2, 3), (4, 5)):
+            window.tabifyDockWidget(self.docks[first], self.docks[second])
+            self.docks[first].raise_()
         window.resizeDocks(self.docks[:2], [240, 300], Qt.Orientation.Horizontal)
-        window.resizeDocks(self.docks[3:4], [190], Qt.Orientation.Vertical)
+        window.resizeDocks(self.docks[4:5], [190], Qt.Orientation.Vertical)
         window.statusBar().addPermanentWidget(QLabel("Estimates of expressions, not of feelings"))
 
     def show_run(self, run: RunView | None) -> None:
@@ -154,6 +158,7 @@ class Parts:
         self.stage.bar.show_run(run)
         self.timeline.show_run(run)
         self.people.show_run(run)
+        self.labels.show_run(run)
         if run is None:
             self.numbers.show_moment(None, 0.0)
             self.stage.set_usable(usable=False)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
 )
 
-from fertrack.config import Settings, load_settings
+from fertrack.config import Settings, load_settings, to_toml
 from fertrack.gui.desktop.analysis import Analysis
 from fertrack.gui.desktop.jobs import Jobs, Problem
 from fertrack.gui.desktop.layout import Parts, style_sheet
@@ -24,9 +24,11 @@ from fertrack.gui.desktop.menus import make_menus
 from fertrack.gui.desktop.player import Player
 from fertrack.gui.desktop.run_actions import (
     Labelled,
+    LabelSettings,
     label_stretch,
     next_uncertain,
     on_database,
+    rescore_run,
     restore_labels,
     segment_at,
     write_file,
@@ -108,7 +110,7 @@ class DesktopWindow(QMainWindow):
         preset = self.parts.sidebar.preset.currentText()
         settings = self._settings
         if preset != "default":
-            settings = load_settings([preset], base=_as_toml(settings))
+            settings = load_settings([preset], base=to_toml(settings))
         privacy = settings.privacy.model_copy(update={"purpose": stated[0], "consent": stated[1]})
         self._close_run()
         self.parts.stage.image.show_text("Loading the networks …")
@@ -239,6 +241,24 @@ class DesktopWindow(QMainWindow):
             self._undoable.append((self.run.number, done.before))
         self._changed(done.sentence)
 
+    def rescore(self, chosen: LabelSettings | None) -> None:
+        """Make the labels of the open run anew with these settings; None: with those it was made with."""
+        if self.run is not None:
+            number = self.run.number
+            self.jobs.ask(lambda: rescore_run(self._database, number, chosen), self._changed)
+
+    def save_config(self, path: str = "") -> None:
+        """Write the settings of the open run as a file for ``--config``; asks where if no path is given."""
+        run = self.run
+        if run is None:
+            return
+        path = path or QFileDialog.getSaveFileName(self, "Save the settings", str(self._out / "mine.toml"))[0]
+        if path:
+            text = to_toml(run.settings)
+            self.writing.ask(
+                lambda: Path(path).write_text(text, encoding="utf-8"), lambda _: self._say(f"saved {path}")
+            )
+
     def undo_label(self) -> None:
         """Take the last label back."""
         run = self.run
@@ -335,6 +355,8 @@ class DesktopWindow(QMainWindow):
         self.parts.stage.bar.stepped.connect(self.step)
         self.parts.timeline.sought.connect(self.player.seek)
         self.people.wanted.connect(self._change_people)
+        self.parts.labels.wanted.connect(self.rescore)
+        self.parts.labels.save_wanted.connect(self.save_config)
         self.player.ready.connect(self._show_played)
         self.player.ended.connect(self._pause)
         self.analysis.ready.connect(self._show_analysed)
@@ -345,9 +367,3 @@ class DesktopWindow(QMainWindow):
 
     def _show_progress(self, share: float, frames: int, faces: int, fps: float) -> None:
         self.parts.sidebar.show_progress(share, f"{frames} frames, {faces} faces, {fps:.0f} frames a second")
-
-
-def _as_toml(settings: Settings) -> str:
-    from fertrack.config import to_toml
-
-    return to_toml(settings)

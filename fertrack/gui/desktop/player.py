@@ -143,7 +143,7 @@ class Player(QObject):
             assert isinstance(value, tuple)
             self._release()
             self._run, path, at_s = value
-            self._video = SeekableVideo(path, self._run.input)
+            self._video = SeekableVideo(path, self._run.settings.input)
             return self._go_to(at_s)
         if name == "refresh":
             assert isinstance(value, RunView)

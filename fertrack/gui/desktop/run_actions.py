@@ -6,13 +6,62 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fertrack.config import Settings, digest, load_settings, to_toml
+from fertrack.expression.calibration import Calibrator
 from fertrack.gui.desktop.run_view import RunView, Segment, ShownPerson
 from fertrack.storage.engine import Database, open_database
 from fertrack.storage.people.corrections import GivenLabel, corrections, store_corrections
+from fertrack.storage.rescore import original_config, rescore
 from fertrack.storage.stored_run import StoredRun
 from fertrack.types import LABELS, UNCERTAIN, label_name
 
-__all__ = ["Labelled", "label_stretch", "next_uncertain", "on_database", "restore_labels", "segment_at", "write_file"]
+__all__ = [
+    "LabelSettings",
+    "Labelled",
+    "label_stretch",
+    "next_uncertain",
+    "on_database",
+    "rescore_run",
+    "restore_labels",
+    "segment_at",
+    "write_file",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """Settings from which labels are made; see ``fertrack.expression.config``. None: the classifier's own."""
+
+    half_life_s: float
+    hysteresis_margin: float
+    temperature: float | None
+    prior_strength: float | None
+    use_thresholds: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> LabelSettings:
+        """Those in force."""
+        smoothing, calibration = settings.smoothing, settings.calibration
+        return cls(
+            smoothing.half_life_s if smoothing.enabled else 0.0,
+            smoothing.hysteresis_margin,
+            calibration.temperature,
+            calibration.prior_strength,
+            calibration.use_thresholds,
+        )
+
+    def over(self, settings: Settings) -> dict[str, object]:
+        """Sections of the settings with these in place of theirs."""
+        smoothing = {"half_life_s": self.half_life_s, "hysteresis_margin": self.hysteresis_margin}
+        calibration = {
+            "temperature": self.temperature,
+            "prior_strength": self.prior_strength,
+            "use_thresholds": self.use_thresholds,
+        }
+        return {
+            "smoothing": settings.smoothing.model_copy(update=smoothing),
+            "calibration": settings.calibration.model_copy(update=calibration),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +112,27 @@ def restore_labels(url: str, run: RunView, before: tuple[GivenLabel, ...]) -> st
     with open_database(url) as database:
         store_corrections(database, run.number, before, clear=True)
     return "the last label was taken back"
+
+
+def rescore_run(url: str, run: int, chosen: LabelSettings | None) -> str:
+    """Recompute the labels of a run, as ``fertrack rescore`` does; None: with the settings it was made with.
+
+    Raises:
+        FertrackError: the run cannot be rescored.
+    """
+    with open_database(url) as database:
+        with database.run(run) as stored:
+            facts, original = stored.facts, original_config(stored)
+        if chosen is None:
+            settings = load_settings(base=original)
+        else:
+            settings = load_settings(base=facts.config_toml)
+            settings = settings.model_copy(update=chosen.over(settings))
+        calibrator = Calibrator(settings.calibration, facts.own_calibration)
+        done = rescore(
+            database, run, calibrator, settings.smoothing, config_toml=to_toml(settings), config_digest=digest(settings)
+        )
+    return f"{done.labels_changed} of {done.faces} labels changed"
 
 
 def write_file(url: str, run: int, path: Path, kind: str) -> str:

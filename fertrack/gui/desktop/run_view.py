@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fertrack.config import load_settings
-from fertrack.sources.config import InputConfig
+from fertrack.config import Settings, load_settings
 from fertrack.storage.engine import open_database
 from fertrack.storage.models import Face
 from fertrack.storage.people.persons import persons
@@ -85,7 +84,7 @@ class RunView:
         number: of the run.
         title: name of the source.
         path: where the source was.
-        input: how the source was read.
+        settings: the options in force for it.
         status: as in ``RunFacts``.
         notes: sentences about the run.
         frame: int64 (F,), numbers of the frames.
@@ -102,7 +101,7 @@ class RunView:
     number: int
     title: str
     path: str
-    input: InputConfig
+    settings: Settings
     status: str
     notes: tuple[str, ...]
     frame: IntArray
@@ -162,7 +161,7 @@ def load_run(database: str, run: int | str) -> RunView:
             number=stored.number,
             title=facts.source_name,
             path=facts.source_path,
-            input=load_settings(base=facts.config_toml).input,
+            settings=load_settings(base=facts.config_toml),
             status=facts.status,
             notes=facts.summary.notes,
             frame=frames.frame,

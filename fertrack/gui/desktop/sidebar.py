@@ -1,12 +1,15 @@
-"""Sidebar: open and analyse, the detector, recent runs."""
+"""Sidebar: open and analyse, recent runs; and the settings from which labels are made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import (
+    QCheckBox,
     QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
@@ -16,9 +19,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from fertrack.gui.desktop.run_view import Listed
+from fertrack.gui.desktop.run_actions import LabelSettings
+from fertrack.gui.desktop.run_view import Listed, RunView
 
-__all__ = ["Sidebar"]
+__all__ = ["LabelControls", "Sidebar"]
+
+_SETTLE_MS = 400
+"""A change takes effect when nothing was changed for so long."""
 
 
 class Sidebar(QWidget):
@@ -97,6 +104,90 @@ class Sidebar(QWidget):
 
     def _choose(self, item: QListWidgetItem) -> None:
         self.run_chosen.emit(int(item.data(Qt.ItemDataRole.UserRole)))
+
+
+class LabelControls(QWidget):
+    """Settings from which labels are made. A change takes effect at once, on the stored faces; nothing is run again.
+
+    Attributes:
+        wanted: emitted with ``LabelSettings``, or None for those the run was made with.
+        save_wanted: the settings are to be saved as a file for ``--config``.
+    """
+
+    wanted = Signal(object)
+    save_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._showing = False
+        self.half_life = _number(60.0, 0.05, "Time after which an estimate counts half, seconds; 0: no smoothing")
+        self.hysteresis = _number(1.0, 0.01, "A label stays until another is more probable by more than this")
+        self.temperature = _number(20.0, 0.1, "Above 1: less sure, below 1: surer; 0: the classifier's own")
+        self.prior = _number(1.0, 0.05, "How much rare expressions are made up for; below 0: the classifier's own")
+        self.prior.setMinimum(-0.05)
+        self.thresholds = QCheckBox("Call unsure estimates uncertain")
+        self.thresholds.setToolTip("By the classifier's threshold of each expression")
+        form = QFormLayout(self)
+        for name, control in (
+            ("&Half-life, s", self.half_life),
+            ("H&ysteresis", self.hysteresis),
+            ("&Temperature", self.temperature),
+            ("P&rior strength", self.prior),
+        ):
+            form.addRow(name, control)
+            control.setAccessibleName(name.replace("&", ""))
+            control.valueChanged.connect(self._settle)
+        form.addRow(self.thresholds)
+        self.thresholds.toggled.connect(self._settle)
+        self.reset = _button("As the run was made", "Take back all changes of labels", self._ask_original)
+        self.save = _button("Save as config …", "A file for fertrack process --config", self.save_wanted.emit)
+        form.addRow(self.reset)
+        form.addRow(self.save)
+        self._timer = QTimer(self, interval=_SETTLE_MS, singleShot=True)
+        self._timer.timeout.connect(lambda: self.wanted.emit(self.chosen()))
+        self.setEnabled(False)
+
+    def show_run(self, run: RunView | None) -> None:
+        """Show the settings of a run."""
+        self.setEnabled(run is not None)
+        if run is None or self._timer.isActive():
+            return
+        shown = LabelSettings.of(run.settings)
+        self._showing = True
+        self.half_life.setValue(shown.half_life_s)
+        self.hysteresis.setValue(shown.hysteresis_margin)
+        self.temperature.setValue(shown.temperature or 0.0)
+        self.prior.setValue(self.prior.minimum() if shown.prior_strength is None else shown.prior_strength)
+        self.thresholds.setChecked(shown.use_thresholds)
+        self._showing = False
+
+    def chosen(self) -> LabelSettings:
+        """The settings as they are shown."""
+        return LabelSettings(
+            half_life_s=self.half_life.value(),
+            hysteresis_margin=self.hysteresis.value(),
+            temperature=max(0.05, self.temperature.value()) if self.temperature.value() > 0.0 else None,
+            prior_strength=self.prior.value() if self.prior.value() >= 0.0 else None,
+            use_thresholds=self.thresholds.isChecked(),
+        )
+
+    def _settle(self) -> None:
+        if not self._showing:
+            self._timer.start()
+
+    def _ask_original(self) -> None:
+        self._timer.stop()
+        self.wanted.emit(None)
+
+
+def _number(most: float, step: float, tip: str) -> QDoubleSpinBox:
+    control = QDoubleSpinBox()
+    control.setRange(0.0, most)
+    control.setSingleStep(step)
+    control.setDecimals(2)
+    control.setToolTip(tip)
+    control.setKeyboardTracking(False)
+    return control
 
 
 def _button(text: str, tip: str, pressed: Callable[[], object]) -> QPushButton:

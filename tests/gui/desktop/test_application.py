@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fertrack.config import load_settings
+from fertrack.config import load_settings, to_toml
 from fertrack.errors import ConfigError
+from fertrack.expression.calibration import Calibrator, ClassifierCalibration
+from fertrack.expression.config import CalibrationConfig
 from fertrack.storage.engine import open_database
 from fertrack.storage.people.corrections import corrections
 from tests.support.storage_scenes import INFO, RECORD, result, store
@@ -34,6 +36,7 @@ from fertrack.gui.theme import Theme
 from tests.imaging.test_palette import contrast
 
 FRAMES, FPS = 30, 10
+AS_MADE = Calibrator(CalibrationConfig(), ClassifierCalibration.uncalibrated("test")).record
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,7 +66,12 @@ def stored(tmp_path: Path, clip: Path) -> str:
         for i in range(FRAMES)
     ]
     with open_database(path, create=True) as database:
-        store(database, frames, info=info, record=replace(RECORD, config_toml=""))
+        store(
+            database,
+            frames,
+            info=info,
+            record=replace(RECORD, config_toml=to_toml(load_settings()), calibration=AS_MADE),
+        )
     return str(path)
 
 
@@ -166,6 +174,29 @@ def test_a_stretch_is_labelled_and_taken_back(window: DesktopWindow, stored: str
     until(lambda: window.run is not None and window.run.corrected == 0)
     window.undo_label()
     assert "no label of this session" in log_of(window)
+
+
+def test_settings_make_the_labels_anew_and_back(window: DesktopWindow, tmp_path: Path) -> None:
+    controls = opened(window).parts.labels
+    before = window.run
+    assert before is not None
+    controls.half_life.setValue(2.0)
+    controls.temperature.setValue(0.5)
+    controls.prior.setValue(0.0)
+    controls.thresholds.setChecked(False)
+    until(lambda: window.run is not before)
+    assert window.run is not None
+    assert window.run.settings.smoothing.half_life_s == 2.0
+    assert window.run.settings.calibration.temperature == 0.5
+    assert not (window.run.faces.label < 0).any(), "nobody is uncertain without thresholds"
+    window.save_config(str(tmp_path / "mine.toml"))
+    until((tmp_path / "mine.toml").exists)
+    assert load_settings([tmp_path / "mine.toml"]).smoothing.half_life_s == 2.0
+    changed = window.run
+    controls.reset.click()
+    until(lambda: window.run is not changed)
+    assert window.run.settings.smoothing.half_life_s == controls.half_life.value() == 0.25
+    assert window.run.settings.calibration.temperature is None
 
 
 @pytest.mark.parametrize(("kind", "name"), [("html", "r.html"), ("csv", ""), ("video", "v.mp4")])
