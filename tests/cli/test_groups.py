@@ -33,7 +33,7 @@ def test_every_command_stands_in_a_panel() -> None:
     names = [name for panel in PANELS.values() for name in panel]
     assert list(ROOT.commands) == names  # type: ignore[attr-defined]  # a group has them
     assert len(names) <= 24
-    assert names[:5] == ["demo", "process", "live", "report", "timeline"]
+    assert names[:6] == ["demo", "process", "live", "gui", "report", "timeline"]
 
 
 @pytest.mark.parametrize(("old", "new"), [("bias", "models bias"), ("purge", "privacy purge")])
