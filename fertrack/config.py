@@ -154,6 +154,17 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def differing(one: Settings, other: Settings) -> list[str]:
+    """Options that can change a row, or who is who, and are not the same in both: ``["tracking.max_age_s"]``."""
+    tables = [each.model_dump(mode="json", include={*_ROW_SECTIONS, "linking"}) for each in (one, other)]
+    return [
+        f"{section}.{key}"
+        for section, table in tables[0].items()
+        for key in table
+        if table[key] != tables[1][section][key]
+    ]
+
+
 def _upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The tables that an earlier version stored with a run, in today's options.
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from fertrack.build import build_pipeline
 from fertrack.config import Settings, digest, to_toml
 from fertrack.errors import ReportError, StorageError
-from fertrack.files import content_digest
 from fertrack.outputs.plan import OutputPlan, database_url, plan_outputs
 from fertrack.outputs.products import products_of
+from fertrack.outputs.resume import close_run, run_to_resume, with_content
 from fertrack.pipeline.pipeline import Pipeline, Progress
 from fertrack.protocols import Sink, VideoSource
 from fertrack.sinks.database import DatabaseSink, RunRecord
@@ -96,6 +96,7 @@ def process_video(
     *,
     settings: Settings | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ProcessResult:
     """Process one video: who showed which expression, when, for how long, and how sure we are.
@@ -105,6 +106,7 @@ def process_video(
         out: folder for the outputs; or, if it ends in a video suffix, the annotated video itself.
         settings: all options; the defaults if None.
         overwrite: replace outputs of the same name.
+        resume: go on with the newest run of this video, which was cut off; its outputs are replaced.
         on_progress: called after every frame.
 
     Returns:
@@ -117,11 +119,18 @@ def process_video(
     >>> result.timeline(track=1)[["time_s", "label", "probability"]]  # doctest: +SKIP
     """
     settings = settings or Settings()
-    (plan,) = plan_outputs([str(video)], Path(out), settings, overwrite=overwrite)
+    (plan,) = plan_outputs([str(video)], Path(out), settings, overwrite=overwrite or resume)
     pipeline, reidentifier = build_pipeline(settings), build_reidentifier(settings.linking)
     with open_database(database_url(settings, Path(out)), create=True) as database:
         return process_planned(
-            plan, pipeline, database, settings, reidentifier=reidentifier, overwrite=overwrite, on_progress=on_progress
+            plan,
+            pipeline,
+            database,
+            settings,
+            reidentifier=reidentifier,
+            overwrite=overwrite,
+            resume=resume,
+            on_progress=on_progress,
         )
 
 
@@ -133,6 +142,7 @@ def process_planned(
     *,
     reidentifier: Reidentifier | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     watching: Sequence[Sink] = (),
 ) -> ProcessResult:
@@ -141,17 +151,25 @@ def process_planned(
     With a ``reidentifier``, tracks are linked to persons at the end. The annotated video is drawn before that is known,
     each track as a person; where somebody came back, ``fertrack.render`` draws it again. ``watching`` are sinks that
     are shown the run besides, such as a window.
+
+    Until all is complete, what the networks saw stays stored, so that the run can be resumed: it then has the rows and
+    pictures of a run that nothing has disturbed.
+
+    Raises:
+        OutputExistsError: a run of the same was cut off, and neither ``resume`` nor ``overwrite`` says what to do.
+        StorageError: there is no run to resume, or it was made of something else.
     """
     source: VideoSource = Buffered(open_source(plan.location, settings.input), settings.input.prefetch)
-    record = run_record(settings, pipeline)
-    record = replace(record, recording=replace(record.recording, content=content_digest(Path(plan.location))))
+    record = with_content(run_record(settings, pipeline), plan.location)
     if plan.video and not settings.video.anonymise:
         record = replace(record, video=plan.video, video_config=settings.video)
-    store = DatabaseSink(database, source.info, record, settings.storage)
+    resumed = run_to_resume(database, source.info, record, overwrite=overwrite, resume=resume)
+    overwrite = overwrite or resume
+    store = DatabaseSink(database, source.info, record, settings.storage, resume=resumed)
     products = products_of(plan, source.info, database, settings, reidentifier=reidentifier, overwrite=overwrite)
     sinks = [sink for product in products if (sink := product.sink()) is not None]
     try:  # the database is finished last, so that it records how the others ended
-        summary = pipeline.run(source, [*watching, *sinks, store], on_progress=on_progress)
+        summary = pipeline.run(source, [*watching, *sinks, store], on_progress=on_progress, journal=store)
     except BaseException:
         if store.is_open:
             for product in products:
@@ -167,6 +185,7 @@ def process_planned(
                 f"'fertrack report {store.run_id}' with --db {database.name}"
             ) from error
         summary = replace(summary, notes=(*summary.notes, *notes))
+    close_run(database, store.run_id, summary)
     return ProcessResult(
         run=store.run_id,
         summary=summary,

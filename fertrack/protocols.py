@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from fertrack.types import Detections, FloatArray, Frame, FrameResult, Image, RunSummary, VideoInfo
+from fertrack.types import Detections, FloatArray, Frame, FrameFaces, FrameResult, Image, RunSummary, VideoInfo
 
-__all__ = ["Classifier", "Detector", "Embedder", "LandmarkClassifier", "Sink", "VideoSource"]
+__all__ = ["Classifier", "Detector", "Embedder", "Journal", "LandmarkClassifier", "Sink", "VideoSource"]
 
 
 @runtime_checkable
@@ -133,6 +133,27 @@ class VideoSource(Protocol):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close."""
+        ...
+
+
+class Journal(Protocol):
+    """Keeps what the stateless half saw of a run's frames, so that a run that is cut off can go on.
+
+    Attributes:
+        seen: frames that it holds from before the run was cut off; 0: it begins.
+    """
+
+    @property
+    def seen(self) -> int:
+        """See above."""
+        ...
+
+    def begin(self, frames: int) -> Iterator[FrameFaces]:
+        """Give the first ``frames`` frames that it holds, without images, and forget the others."""
+        ...
+
+    def add(self, analysed: FrameFaces) -> None:
+        """Keep a frame that follows those."""
         ...
 
 

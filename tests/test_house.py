@@ -29,7 +29,7 @@ MORE_FILES = {
     "cli": 23,  # one file a command, and never read as a whole
     "live": 16,
     "training": 19,
-    "storage": 17,  # sixteen, and the numbers for SQL
+    "storage": 18,  # sixteen, the numbers for SQL, and what runs are resumed from
     "storage/queries": 20,  # one file a question
 }
 MAX_LINES = 400

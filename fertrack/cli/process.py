@@ -77,6 +77,9 @@ def process(
     ] = "",
     consent: Annotated[str, typer.Option(metavar="TEXT", help="Which consent was given; stored and reported.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs of the same name.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was cut off: VIDEO, or its run's number, or last.")
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Of several: try again what failed or was left unfinished.")
     ] = False,
@@ -106,6 +109,13 @@ def process(
         "privacy.purpose": ("--purpose", purpose or None),
         "privacy.consent": ("--consent", consent or None),
     }
+    if resume:
+        from fertrack.outputs.plan import run_named
+
+        location, stored = run_named(videos, out, db, alone=not (overwrite or retry_failed or workers))
+        settings = settings_from(config, overrides, flags, base=stored)
+        _process_one(location, out, settings, overwrite=False, resume=True, as_json=as_json)
+        return
     settings = settings_from(config, overrides, flags)
     _process_all(
         videos, out, settings, overwrite=overwrite, as_json=as_json, retry_failed=retry_failed, workers=workers
@@ -169,10 +179,12 @@ def _process_all(
     _process_one(inputs[0].location, out, settings, overwrite=overwrite, as_json=as_json)
 
 
-def _process_one(location: str, out: Path, settings: Settings, *, overwrite: bool, as_json: bool) -> None:
-    from fertrack.outputs.plan import database_url, plan_outputs
+def _process_one(
+    location: str, out: Path, settings: Settings, *, overwrite: bool, as_json: bool, resume: bool = False
+) -> None:
+    from fertrack.outputs.plan import database_url, plan_or_offer
 
-    (plan,) = plan_outputs([location], out, settings, overwrite=overwrite)
+    plan = plan_or_offer(location, out, settings, overwrite=overwrite, resume=resume)
     with ThreadPoolExecutor(1, thread_name_prefix="fertrack-load") as loader:
         networks = loader.submit(_load_networks, settings)
         # Meanwhile, here, the rest of the program: half a second of imports.
@@ -192,6 +204,7 @@ def _process_one(location: str, out: Path, settings: Settings, *, overwrite: boo
                 settings,
                 reidentifier=reidentifier,
                 overwrite=overwrite,
+                resume=resume,
                 on_progress=on_progress,
             )
         persons = result.persons().to_dict("records")
@@ -202,7 +215,9 @@ def _process_one(location: str, out: Path, settings: Settings, *, overwrite: boo
     if not settings.privacy.purpose:
         err_console().print(f"note: {UNSTATED}", markup=False, soft_wrap=True)
     if stopped:
-        err_console().print("interrupted: what was done so far is kept", soft_wrap=True)
+        err_console().print(
+            "interrupted: what was done so far is kept; the same command with --resume goes on", soft_wrap=True
+        )
         raise typer.Exit(stopped[0])
 
 

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -26,12 +26,12 @@ from fertrack.expression.config import SmoothingConfig
 from fertrack.expression.fold import ExpressionFold
 from fertrack.pipeline.analyzer import FaceAnalyzer
 from fertrack.pipeline.config import EngineConfig, ShotConfig
-from fertrack.pipeline.scheduler import analyse_at_once, analyse_in_order, analyse_spaced
+from fertrack.pipeline.scheduler import analyse_at_once, analyse_in_order, analyse_spaced, seen_before
 from fertrack.pipeline.shots import CutDetector
 from fertrack.pipeline.stage_clock import StageClock
-from fertrack.protocols import Sink, VideoSource
+from fertrack.protocols import Journal, Sink, VideoSource
 from fertrack.tracking.tracker import SortTracker, TrackerConfig, TrackUpdate
-from fertrack.types import UNCONFIRMED, FrameFaces, FrameResult, RunSummary, StageStats
+from fertrack.types import UNCONFIRMED, Frame, FrameFaces, FrameResult, RunSummary, StageStats
 
 __all__ = ["Pipeline", "Progress"]
 
@@ -172,6 +172,7 @@ class Pipeline:
         sinks: Sequence[Sink] = (),
         *,
         on_progress: Callable[[Progress], None] | None = None,
+        journal: Journal | None = None,
     ) -> RunSummary:
         """Run one source to its end, or until ``stop()``.
 
@@ -182,6 +183,7 @@ class Pipeline:
             source: where frames come from.
             sinks: where results go. If one cannot be finished, those after it are told the run failed.
             on_progress: called after every frame, in this thread.
+            journal: kept of what the networks see; frames that it holds already are read again, but not analysed.
 
         Returns:
             What the run came to; ``status`` is "complete" or "interrupted".
@@ -191,7 +193,7 @@ class Pipeline:
             KeyboardInterrupt: passed on after the sinks were finished with status "interrupted".
         """
         self._stop.clear()
-        run = _Run(self, source, sinks, on_progress)
+        run = _Run(self, source, sinks, on_progress, journal)
         with ExitStack() as stack:
             stack.enter_context(source)
             for sink in sinks:
@@ -213,11 +215,13 @@ class _Run:
         source: VideoSource,
         sinks: Sequence[Sink],
         on_progress: Callable[[Progress], None] | None,
+        journal: Journal | None,
     ) -> None:
         self._pipeline = pipeline
         self._source = source
         self._sinks = sinks
         self._on_progress = on_progress
+        self._journal = journal
         self._clock = StageClock((*_LOOK_STAGES, "track"))
         self._fold = _Fold(pipeline)
         self._started = time.perf_counter()
@@ -231,25 +235,41 @@ class _Run:
         """Pull frames until the source ends or a stop is asked for, then release what was held back."""
         pipeline = self._pipeline
         keep_images = any(sink.needs_image for sink in self._sinks)
+        images = iter(self._source)
+        if self._journal is not None and (seen := self._journal.seen):
+            seen -= seen % pipeline.detect_every  # the faces between two detected frames depend on both
+            known = seen_before(self._journal.begin(seen), images, keep_images=keep_images)
+            for analysed in known:
+                self._emit(self._fold.push(analysed))
+                if pipeline._stop.is_set():
+                    break
+        if not pipeline._stop.is_set():
+            self._analyse(images, keep_images=keep_images)
+        self._interrupted = pipeline._stop.is_set()
+        self._emit(self._fold.flush())
+        if not self._frames and not self._interrupted:
+            raise VideoReadError(f"{self._source.info.name}: no frame could be decoded")
+
+    def _analyse(self, images: Iterator[Frame], *, keep_images: bool) -> None:
+        """Analyse the frames that have not been seen yet, and hand them on."""
+        pipeline = self._pipeline
         if pipeline.live:
-            frames = analyse_at_once(pipeline.analyzer, self._source, keep_images=keep_images)
+            frames = analyse_at_once(pipeline.analyzer, images, keep_images=keep_images)
         elif pipeline.detect_every > 1:
             frames = analyse_spaced(
-                pipeline.analyzer, self._source, pipeline.engine, pipeline.detect_every, keep_images=keep_images
+                pipeline.analyzer, images, pipeline.engine, pipeline.detect_every, keep_images=keep_images
             )
         else:
-            frames = analyse_in_order(pipeline.analyzer, self._source, pipeline.engine, keep_images=keep_images)
+            frames = analyse_in_order(pipeline.analyzer, images, pipeline.engine, keep_images=keep_images)
         try:
             for analysed in frames:
+                if self._journal is not None:
+                    self._journal.add(analysed)
                 self._emit(self._fold.push(analysed))
                 if pipeline._stop.is_set():
                     break
         finally:
             frames.close()
-        self._interrupted = pipeline._stop.is_set()
-        self._emit(self._fold.flush())
-        if not self._frames and not self._interrupted:
-            raise VideoReadError(f"{self._source.info.name}: no frame could be decoded")
 
     def _emit(self, settled: Sequence[tuple[FrameFaces, FrameResult]]) -> None:
         for analysed, result in settled:

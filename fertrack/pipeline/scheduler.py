@@ -6,12 +6,14 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
+from fertrack.errors import VideoReadError
 from fertrack.pipeline.analyzer import FaceAnalyzer, Spotted
 from fertrack.pipeline.config import EngineConfig
 from fertrack.types import Frame, FrameFaces
 
-__all__ = ["analyse_at_once", "analyse_in_order", "analyse_spaced", "available_cores"]
+__all__ = ["analyse_at_once", "analyse_in_order", "analyse_spaced", "available_cores", "seen_before"]
 
 
 def available_cores() -> int:
@@ -95,6 +97,29 @@ def analyse_spaced(
             raise broken[0]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def seen_before(
+    known: Iterable[FrameFaces], frames: Iterator[Frame], *, keep_images: bool
+) -> Generator[FrameFaces, None, None]:
+    """Frames as they were seen before a run was cut off, with their images, which are read again.
+
+    Args:
+        known: what was seen of the first frames.
+        frames: all frames; only those are taken.
+        keep_images: hand the pixels on with the results.
+
+    Raises:
+        VideoReadError: the source gives other frames than then.
+    """
+    for each in known:
+        frame = next(frames, None)
+        if frame is None or (frame.index, frame.timestamp_s) != (each.frame_index, each.timestamp_s):
+            raise VideoReadError(
+                f"at {each.timestamp_s:.2f} s the video is no longer the one that this run began with: process it anew "
+                "with --overwrite"
+            )
+        yield replace(each, image=frame.image if keep_images else None)
 
 
 def analyse_at_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -12,8 +13,9 @@ from fertrack.errors import StorageError
 from fertrack.storage.config import StorageConfig
 from fertrack.storage.engine import Database
 from fertrack.storage.runs import RunRecord
+from fertrack.storage.unfinished import analysed_frames, count_analysed, trim_analysed
 from fertrack.storage.writer import RunWriter
-from fertrack.types import FrameResult, Image, RunSummary, VideoInfo
+from fertrack.types import FrameFaces, FrameResult, Image, RunSummary, VideoInfo
 
 __all__ = ["DatabaseSink", "RunRecord"]
 
@@ -32,6 +34,7 @@ class DatabaseSink:
         info: the source.
         run: with what the run is made.
         config: size and age of a batch.
+        resume: number of a run that was cut off and is written anew; 0: a new run.
 
     Attributes:
         name: "store".
@@ -42,17 +45,26 @@ class DatabaseSink:
     needs_image = False
 
     def __init__(
-        self, database: Database, info: VideoInfo, run: RunRecord, config: StorageConfig | None = None
+        self,
+        database: Database,
+        info: VideoInfo,
+        run: RunRecord,
+        config: StorageConfig | None = None,
+        *,
+        resume: int = 0,
     ) -> None:
         self._database = database
         self._info = info
         self._record = run
         self._config = config or StorageConfig()
+        self._resume = resume
         self._writer: RunWriter | None = None
         self.notes: list[str] = []
         self.work_ms: tuple[float, ...] = ()  # all of its work is done in write
         self._pending: list[FrameResult] = []
         self._pending_rows = 0
+        self._analysed: list[FrameFaces] = []
+        self._analysed_stored = 0
         self._flushed_at = 0.0
         self._finished = False
 
@@ -76,9 +88,29 @@ class DatabaseSink:
         Raises:
             StorageError: it cannot be written.
         """
-        self._writer = RunWriter(self._database, self._info, self._record)
+        self._writer = RunWriter(self._database, self._info, self._record, resume=self._resume)
         self._flushed_at = time.monotonic()
         return self
+
+    def begin(self, frames: int) -> Iterator[FrameFaces]:
+        """See ``protocols.Journal``.
+
+        Raises:
+            StorageError: what was stored cannot be read.
+        """
+        with self._database.writing() as connection:
+            trim_analysed(connection, self.run_id, frames)
+        self._analysed_stored = frames
+        return analysed_frames(self._database, self.run_id)
+
+    def add(self, analysed: FrameFaces) -> None:
+        """Keep what the networks saw of a frame, and store it with the next batch."""
+        self._analysed.append(replace(analysed, image=None) if analysed.image is not None else analysed)
+
+    @property
+    def seen(self) -> int:
+        """Number of frames that the networks have seen before this run was cut off."""
+        return count_analysed(self._database, self._resume) if self._resume else 0
 
     def write(self, result: FrameResult, image: Image | None = None) -> None:
         """Take one frame's result.
@@ -149,7 +181,8 @@ class DatabaseSink:
         return self._writer
 
     def _flush(self) -> None:
-        if self._pending:
-            self._opened().write(self._pending)
-        self._pending, self._pending_rows = [], 0
+        if self._pending or self._analysed:
+            self._opened().write(self._pending, self._analysed, self._analysed_stored)
+            self._analysed_stored += len(self._analysed)
+        self._pending, self._pending_rows, self._analysed = [], 0, []
         self._flushed_at = time.monotonic()

@@ -14,6 +14,7 @@ Reading order::
     packing        vectors as bytes
     facts          everything known of one run
     stored_run     one run, or all, within one read transaction
+    unfinished     what the networks saw in runs that can be resumed
     writer         rows of a run, batch by batch
     runs           list of the runs, and what is stored with a new one
     rescore        labels computed again from stored logits

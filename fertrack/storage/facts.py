@@ -18,7 +18,7 @@ from fertrack.storage.models import FrameRow, Rescore, Run, Source, StageTiming
 from fertrack.storage.recordings import Recording, stated_of
 from fertrack.types import RunSummary, StageStats, VideoInfo
 
-__all__ = ["CRASHED", "RunFacts", "find_run", "load_facts", "load_stages", "run_status"]
+__all__ = ["CRASHED", "RunFacts", "find_run", "load_facts", "load_stages", "process_exists", "run_status"]
 
 CRASHED = "crashed"
 """Status shown for a run that is stored as "running" but whose process is gone."""
@@ -174,11 +174,12 @@ def run_status(row: sa.RowMapping, now: dt.datetime) -> str:
     """The stored status; "crashed" where a run says it is running but its process is gone."""
     if row["status"] != "running":
         return str(row["status"])
-    gone = row["host"] == socket.gethostname() and not _process_exists(row["pid"])
+    gone = row["host"] == socket.gethostname() and not process_exists(row["pid"])
     return CRASHED if gone or now - row["heartbeat_at"] > _SILENCE else "running"
 
 
-def _process_exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Whether a process of this number runs on this machine; True where that cannot be told."""
     if os.name != "posix":  # there, signal 0 would be a real signal
         return True
     try:

@@ -1,7 +1,7 @@
-"""Recordings: what a run's source is about and holds, and the inputs that failed.
+"""Recordings: what a run's source is about and holds, the inputs that failed, and the unfinished ones.
 
-``runs 1─1 recordings``. By what a source holds and what analysed it, a batch knows what is done already. By what was
-stated, answers are asked of some runs: ``condition=stress``.
+``runs 1─1 recordings``, ``runs 1─n analysed``. By what a source holds and what analysed it, a batch knows what is done
+already. By what was stated, answers are asked of some runs: ``condition=stress``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fertrack.errors import RunNotFoundError
-from fertrack.storage.models import Base, Run, UtcDateTime
+from fertrack.storage.models import Base, PackedFloats, Run, UtcDateTime
 
 __all__ = [
     "STATED",
+    "AnalysedRow",
     "Earlier",
     "FailedInput",
     "Recording",
@@ -68,6 +69,22 @@ class FailedInput(Base):
     made_with: Mapped[str] = mapped_column(sa.Text)
     error: Mapped[str] = mapped_column(sa.Text)
     failed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class AnalysedRow(Base):
+    """Some frames as the stateless half of an unfinished run saw them, from which it can go on: ``storage.unfinished``.
+
+    ``position`` counts the run's analysed frames from 0.
+    """
+
+    __tablename__ = "analysed"
+
+    run_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    frames: Mapped[int]
+    packed: Mapped[bytes] = mapped_column(PackedFloats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,9 @@ from fertrack.storage.queries.episode_store import store_episodes
 from fertrack.storage.readable import box_columns, probability_columns, quality_column
 from fertrack.storage.recordings import RecordingRow
 from fertrack.storage.runs import RunRecord
+from fertrack.storage.unfinished import clear_rows, store_analysed
 from fertrack.storage.written_files import DrawnVideo, store_output
-from fertrack.types import UNCONFIRMED, FloatArray, FrameResult, IntArray, RunSummary, VideoInfo
+from fertrack.types import UNCONFIRMED, FloatArray, FrameFaces, FrameResult, IntArray, RunSummary, VideoInfo
 
 __all__ = ["RunWriter", "label_probability"]
 
@@ -46,72 +47,83 @@ class RunWriter:
         db: the open database.
         info: the source.
         record: with what the run is made.
+        resume: number of a run that was cut off and is written anew, see ``storage.unfinished``; 0: a new run.
 
     Attributes:
-        run_id: number of the new run.
+        run_id: number of the run.
 
     Raises:
         StorageError: the run cannot be written.
     """
 
-    def __init__(self, db: Database, info: VideoInfo, record: RunRecord) -> None:
+    def __init__(self, db: Database, info: VideoInfo, record: RunRecord, *, resume: int = 0) -> None:
         self._db = db
         self._started = time.perf_counter()
         self._frames = self._faces = 0
         self._first_s = self._last_s = 0.0
         self._tracks: dict[int, _TrackSpan] = {}
         now = dt.datetime.now(dt.UTC)
+        values: dict[str, Any] = {
+            "status": "running",
+            "error": "",
+            "notes": [],
+            "heartbeat_at": now,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "fertrack_version": record.fertrack_version,
+            "config_toml": mask_passwords(record.config_toml),
+            "config_digest": record.config_digest,
+            "detector": record.detector,
+            "classifier": record.classifier,
+            "calibration": record.calibration.to_json() if record.calibration else {},
+            "purpose": record.purpose,
+            "consent": record.consent,
+            "privacy_override": record.privacy_override,
+            "retention_days": record.retention_days,
+            "width": info.width,
+            "height": info.height,
+            "fps": info.fps,
+            "frame_count": info.frame_count,
+            "duration_s": info.duration_s,
+            "time_base": str(info.time_base),
+            "rotation": info.rotation,
+            "has_audio": info.has_audio,
+            "codec": info.codec,
+            "frames": 0,
+            "faces": 0,
+            "tracks": 0,
+            "dropped": 0,
+            "decode_failures": 0,
+            "video_s": 0.0,
+            "elapsed_s": 0.0,
+        }
         with db.writing() as connection:
-            self.run_id = _inserted_id(
-                connection,
-                sa.insert(Run).values(
-                    source_id=_source_id(connection, info),
-                    status="running",
-                    error="",
-                    notes=[],
-                    started_at=now,
-                    heartbeat_at=now,
-                    host=socket.gethostname(),
-                    pid=os.getpid(),
-                    fertrack_version=record.fertrack_version,
-                    config_toml=mask_passwords(record.config_toml),
-                    config_digest=record.config_digest,
-                    detector=record.detector,
-                    classifier=record.classifier,
-                    calibration=record.calibration.to_json() if record.calibration else {},
-                    purpose=record.purpose,
-                    consent=record.consent,
-                    privacy_override=record.privacy_override,
-                    retention_days=record.retention_days,
-                    width=info.width,
-                    height=info.height,
-                    fps=info.fps,
-                    frame_count=info.frame_count,
-                    duration_s=info.duration_s,
-                    time_base=str(info.time_base),
-                    rotation=info.rotation,
-                    has_audio=info.has_audio,
-                    codec=info.codec,
-                    frames=0,
-                    faces=0,
-                    tracks=0,
-                    dropped=0,
-                    decode_failures=0,
-                    video_s=0.0,
-                    elapsed_s=0.0,
-                ),
-            )
-            values = {"run_id": self.run_id, **asdict(record.recording)}
-            connection.execute(sa.insert(RecordingRow).values(values))
+            if resume:
+                self.run_id = resume
+                clear_rows(connection, resume)
+                connection.execute(sa.update(Run).where(Run.id == resume).values(**values, ended_at=None))
+            else:
+                values |= {"source_id": _source_id(connection, info), "started_at": now}
+                self.run_id = _inserted_id(connection, sa.insert(Run).values(**values))
+                stated = {"run_id": self.run_id, **asdict(record.recording)}
+                connection.execute(sa.insert(RecordingRow).values(stated))
             if record.video is not None:
                 store_output(connection, self.run_id, record.video, DrawnVideo(record.video_config), digest="")
 
-    def write(self, results: Sequence[FrameResult]) -> None:
+    def write(self, results: Sequence[FrameResult], analysed: Sequence[FrameFaces] = (), position: int = 0) -> None:
         """Store frames with their faces and tracks, in one transaction.
+
+        Args:
+            results: the frames.
+            analysed: what the networks saw of frames up to these or later ones, by which the run can be resumed.
+            position: number of frames of the run before ``analysed``.
 
         Raises:
             StorageError: nothing of this batch was written; everything before it was.
         """
+        if analysed and not results:
+            with self._db.writing() as connection:
+                store_analysed(connection, self.run_id, position, analysed)
         if not results:
             return
         touched = self._touched_tracks(results)
@@ -137,6 +149,8 @@ class RunWriter:
             analysis_rows = _analysis_rows(self.run_id, results)
             if analysis_rows:
                 connection.execute(sa.insert(AnalysisRow), analysis_rows)
+            if analysed:
+                store_analysed(connection, self.run_id, position, analysed)
             connection.execute(sa.update(Run).where(Run.id == self.run_id).values(**progress))
         self._frames, self._faces, self._first_s, self._last_s = frames, faces, first_s, last_s
         self._tracks.update(touched)

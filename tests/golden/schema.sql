@@ -73,6 +73,15 @@ version_num VARCHAR(32) NOT NULL,
 CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
+CREATE TABLE analysed (
+run_id INTEGER NOT NULL,
+position INTEGER NOT NULL,
+frames INTEGER NOT NULL,
+packed BLOB NOT NULL,
+CONSTRAINT pk_analysed PRIMARY KEY (run_id, position),
+CONSTRAINT fk_analysed_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+);
+
 CREATE TABLE corrections (
 run_id INTEGER NOT NULL,
 frame_index INTEGER NOT NULL,

@@ -34,6 +34,7 @@ from fertrack.storage.rights.data_subject import (
     unclaimed_keys,
 )
 from fertrack.storage.rights_models import Erasure, Output, RunErasure, Thumbnail
+from fertrack.storage.unfinished import forget_analysed
 from fertrack.storage.written_files import PersonFolder, Report, outputs, store_marks
 
 __all__ = ["count_rows", "erase_rows", "finish_erasures", "pending_erasures"]
@@ -78,6 +79,7 @@ def erase_rows(db: Database, subject: DataSubject) -> dict[str, int]:
         for run, track in shared:
             connection.execute(sa.delete(Thumbnail).where(Thumbnail.run_id == run, Thumbnail.track == track))
         _delete_faces(connection, subject)
+        forget_analysed(connection, subject.runs)
         _blank_log(connection, subject)
         connection.execute(sa.delete(TrackRow).where(_is_theirs(TrackRow.run_id, TrackRow.number, subject)))
         connection.execute(sa.delete(Person).where(Person.id.in_(subject.identities)))
