@@ -26,9 +26,20 @@ from fertrack.cli.options import (
 from fertrack.cli.output import misuse, note_moments, print_answer, print_coverage
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fertrack.storage.queries.moments import Condition
 
 __all__ = ["register"]
+
+
+Longest = Annotated[
+    int | None, typer.Option("--longest", min=1, metavar="N", help="Only the N longest, longest first.")
+]
+
+Sort = Annotated[
+    str | None, typer.Option("--sort", metavar="COLUMN", help="In order of a column; -COLUMN: the highest first.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +58,8 @@ def episodes(
     max_gap_s: Gap = None,
     from_s: From = None,
     to_s: To = None,
+    longest: Longest = None,
+    sort: Sort = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
@@ -67,6 +80,7 @@ def episodes(
         table = person_episodes(stored, who=person, expression=expression, **episode_rule(min_duration_s, max_gap_s))
         if by is not None:
             table = with_conditions(stored, table, by, at="onset_s", lasts_s=lasting_s)
+    table = _in_order(table, longest, sort)
     print_answer(table, output_format, table.attrs["coverage"])
     note_moments(table.attrs)
     print_coverage(table.attrs)
@@ -101,6 +115,8 @@ def moments(
     ] = 0.2,
     from_s: From = None,
     to_s: To = None,
+    longest: Longest = None,
+    sort: Sort = None,
     uncorrected: Uncorrected = False,
     output_format: OutputFormat = Format.TABLE,
     db: Database = DEFAULT_DB,
@@ -121,8 +137,21 @@ def moments(
             database.runs(run, from_s=from_s, to_s=to_s) as stored,
         ):
             table = find_moments(stored, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
+    table = _in_order(table, longest, sort)
     print_answer(table, output_format, table.attrs["coverage"])
     print_coverage(table.attrs)
+
+
+def _in_order(table: pd.DataFrame, longest: int | None, sort: str | None) -> pd.DataFrame:
+    """The rows that last longest, and in the order asked for; as they are if neither is asked for."""
+    if longest is not None:
+        table = table.sort_values("duration_s", ascending=False, kind="stable", ignore_index=True).head(longest)
+    if sort is not None:
+        column = sort.removeprefix("-")
+        if column not in table:
+            raise typer.BadParameter(f"no column {column!r}: there are {', '.join(table.columns)}", param_hint="--sort")
+        table = table.sort_values(column, ascending=sort == column, kind="stable", ignore_index=True)
+    return table
 
 
 def _conditions(

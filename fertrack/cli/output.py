@@ -19,12 +19,16 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fertrack.storage.engine import Database
+
 __all__ = [
     "err_console",
     "frame_to",
     "misuse",
     "note_corrections",
+    "note_coverage",
     "note_moments",
+    "note_outdated",
     "out_console",
     "print_answer",
     "print_coverage",
@@ -39,6 +43,12 @@ _ANSWER_ROWS = 100
 
 _MAX_LAID_OUT = 500
 """Rows of the longest table that is laid out to the terminal's width."""
+
+_MIN_UNKNOWN = 0.1
+"""Share of the time that must be unknown for an answer to say so to people; to machines it always does."""
+
+_MAX_FILES = 5
+"""Files that a note names."""
 
 _PLAIN_WIDTH = 200
 """Columns to use when the output is a file or a pipe, so that nothing is cut off."""
@@ -134,11 +144,38 @@ def print_answer(table: pd.DataFrame, output_format: str, coverage: dict[str, fl
 
 
 def print_coverage(attrs: Mapping[Any, Any]) -> None:
-    """Say on stderr how much of the time asked about was uncertain or without a face, and what people corrected."""
+    """Say on stderr how much of the time asked about is unknown, where that matters, and what people corrected."""
+    note_coverage(attrs["coverage"])
+    note_corrections(attrs.get("corrected", 0), attrs.get("run", "all"))
+
+
+def note_coverage(coverage: Mapping[str, float]) -> None:
+    """Say on stderr how much of the time asked about was uncertain or without a face, if a tenth or more was."""
     from fertrack.storage.queries.batches import coverage_sentence
 
-    err_console().print(coverage_sentence(attrs["coverage"]))
-    note_corrections(attrs.get("corrected", 0), attrs.get("run", "all"))
+    total = sum(coverage.values())
+    if coverage["certain_s"] <= (1.0 - _MIN_UNKNOWN) * total:
+        err_console().print(coverage_sentence(dict(coverage)))
+
+
+def note_outdated(database: Database, run: int | str) -> None:
+    """Name on stderr the files written from a run before its persons or labels were changed just now."""
+    from fertrack.storage.written_files import outputs
+
+    with database.run(run) as stored:
+        number = stored.number
+        files = [file for file in outputs(stored.connection, [number]) if file.is_there and file.kind != "person"]
+    if not files:
+        return
+    names = ", ".join(str(file.path) for file in files[:_MAX_FILES]) + (
+        " and others" if len(files) > _MAX_FILES else ""
+    )
+    err_console().print(
+        f"note: written before this, and as it was then: {names}; write them again with 'fertrack report {number}', "
+        f"'fertrack render {number}' or 'fertrack export {number}', and --overwrite",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def note_corrections(faces: int, run: int | str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fertrack.cli.options import DEFAULT_DB, Database, Format, OutputFormat, Run, seconds
-from fertrack.cli.output import frame_to
+from fertrack.cli.output import frame_to, note_outdated
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -53,6 +53,7 @@ def rename(
 
     with open_database(db) as database:
         typer.echo(person_actions.rename(database, run, person, name))
+        note_outdated(database, run)
 
 
 @app.command("merge")
@@ -71,6 +72,7 @@ def merge(
 
     with open_database(db) as database:
         typer.echo(person_actions.merge(database, run, person, others))
+        note_outdated(database, run)
 
 
 @app.command("split")
@@ -98,6 +100,7 @@ def split(
 
     with open_database(db) as database:
         typer.echo(person_actions.split(database, run, person, tracks or (), at_s=at))
+        note_outdated(database, run)
 
 
 @app.command("undo")
@@ -108,6 +111,7 @@ def undo(run: Run, db: Database = DEFAULT_DB) -> None:
 
     with open_database(db) as database:
         typer.echo(f"undone: {person_actions.undo(database, run)}")
+        note_outdated(database, run)
 
 
 @app.command("log")

@@ -20,7 +20,7 @@ from fertrack.cli.options import (
     seconds,
     settings_from,
 )
-from fertrack.cli.output import err_console, frame_to, note_corrections, print_coverage, with_coverage
+from fertrack.cli.output import err_console, frame_to, note_corrections, note_coverage, print_coverage, with_coverage
 
 __all__ = ["register", "runs_app"]
 
@@ -124,7 +124,7 @@ def timeline(
         _show_resampled(db, run, rate_hz, person, expression, from_s, to_s, output_format, uncorrected=uncorrected)
         return
     from fertrack.reporting.exports.csv_export import face_table
-    from fertrack.storage.queries.batches import coverage_sentence, run_coverage
+    from fertrack.storage.queries.batches import run_coverage
 
     with open_database(db, corrected=not uncorrected) as database, database.run(run) as stored:
         facts = stored.facts
@@ -140,7 +140,7 @@ def timeline(
         # The CSV is that of `fertrack export`, which `import-labels` reads: its columns are fixed.
         is_json = output_format is Format.JSON
         frame_to(with_coverage(rows, covered) if is_json else rows, output_format)
-        err_console().print(coverage_sentence(covered))
+        note_coverage(covered)
         note_corrections(corrected, facts.id)
         return
     rows = rows[["time_s", "frame_index", "person", "label", "probability"]].assign(
@@ -159,7 +159,7 @@ def timeline(
             "sums them up",
             soft_wrap=True,
         )
-    err_console().print(coverage_sentence(covered))
+    note_coverage(covered)
     note_corrections(corrected, facts.id)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from fertrack.cli.main import run
+from fertrack.reporting.html.run_page import write_html
 from fertrack.storage.engine import downgrade, open_database
 from fertrack.types import EXPRESSIONS
 from tests.support.answer_scenes import name_person, stored
@@ -38,7 +39,6 @@ def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def asked(capsys: pytest.CaptureFixture[str], *words: str) -> pd.DataFrame:
     assert run([*words, "--format", "csv"]) == 0
     printed = capsys.readouterr()
-    assert "were uncertain and" in printed.err
     return pd.read_csv(io.StringIO(printed.out))
 
 
@@ -298,3 +298,29 @@ def test_answers_by_condition(db: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "1 marker has no end and is left out: --lasting" in " ".join(capsys.readouterr().err.split())
     assert run(["stats", "last", "--by", "valence"]) == 1
     assert "no marker in run 1 has a column 'valence': they have trial_type; or" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("db")
+def test_the_longest_and_the_order_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    every = asked(capsys, "episodes", "1")
+    assert (
+        asked(capsys, "episodes", "1", "--longest", "2")["duration_s"].tolist() == sorted(every["duration_s"])[:-3:-1]
+    )
+    falling = asked(capsys, "episodes", "1", "--sort", "-peak_probability")["peak_probability"]
+    assert falling.is_monotonic_decreasing
+    assert run(["episodes", "1", "--sort", "lenght"]) == 2
+    assert "no column 'lenght': there are" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("db")
+def test_a_misspelt_expression_is_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["episodes", "1", "--expression", "suprise"]) == 2
+    assert "did you mean 'surprise'?" in " ".join(capsys.readouterr().err.split())
+
+
+def test_renaming_names_the_files_written_before(db: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_database(db) as database:
+        path = write_html(database, 1, tmp_path / "first.html")
+    assert run(["person", "rename", "1", "Zoë", "Zoe"]) == 0
+    assert f"written before this, and as it was then: {path}" in capsys.readouterr().err
+    assert run(["person", "undo", "1"]) == 0

@@ -192,6 +192,10 @@ def tracks(run: StoredRun) -> pd.DataFrame:
     return note_columns(table)
 
 
+_MISSPELT = ("suprise",)
+"""Words that data sets use, but that a person who writes them may have meant otherwise."""
+
+
 def label_index(expression: str) -> int:
     """Index of a label's name, or of a word for it such as ``happy``; -1 for "uncertain", -2 for "not readable".
 
@@ -203,7 +207,7 @@ def label_index(expression: str) -> int:
         return UNCERTAIN
     if word == _SHOWN[-1]:
         return NOT_READABLE
-    if (index := expression_index(word)) >= 0:
+    if word not in _MISSPELT and (index := expression_index(word)) >= 0:
         return index
     close = difflib.get_close_matches(word, _SHOWN, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"it must be one of {', '.join(_SHOWN)}"
