@@ -21,7 +21,7 @@ import pandas as pd
 
 from fertrack.config import load_settings
 from fertrack.doctor import Finding
-from fertrack.errors import FertrackError
+from fertrack.errors import FertrackError, reason_of
 from fertrack.expression.calibration import Calibrator, ClassifierCalibration
 from fertrack.outputs.plan import plan_outputs
 from fertrack.pipeline.analyzer import FaceAnalyzer
@@ -59,7 +59,8 @@ def self_test() -> list[Finding]:
             result, rows = rows_of_scene(Path(folder))
             missing = _missing(result)
     except (FertrackError, OSError, av.error.FFmpegError) as error:
-        return [Finding("self-test", "problem", f"the scene could not be processed: {error}", "reinstall fertrack")]
+        found = f"the scene could not be processed: {reason_of(error)}"
+        return [Finding("self-test", "problem", found, "reinstall fertrack")]
     took_s = time.perf_counter() - began_s
     wrong = differences(rows, stored_rows())
     found = f"{len(rows)} rows of a scripted scene are as they should be, in {took_s:.1f} s"
