@@ -20,6 +20,7 @@ import numpy as np
 from fertrack.anonymise.anonymiser import plan_anonymisation
 from fertrack.config import Settings, load_settings
 from fertrack.errors import StorageError, VideoOpenError
+from fertrack.protocols import VideoSource
 from fertrack.sinks.video import AnnotatedVideoSink, VideoOutputConfig
 from fertrack.sources import Buffered, open_source
 from fertrack.storage.engine import Database
@@ -136,13 +137,7 @@ def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, DrawnVideo]:
     first_track = run.subjects.first_tracks()
     visible = {first_track[track] for who in asked.clear for track in tracks_of_person(run, who)}
     location = _location(number, facts.source_path, asked.source)
-    frames = open_source(location, settings.input)
-    if (frames.info.width, frames.info.height) != (facts.info.width, facts.info.height):
-        frames.close()
-        raise VideoOpenError(
-            f"{location} is {frames.info.width}x{frames.info.height}, but run {number} was of a video of "
-            f"{facts.info.width}x{facts.info.height}: name the right one with --source"
-        )
+    frames = _opened(run, location, settings)
     hider = plan_anonymisation(
         run,
         everybody=anonymise,
@@ -175,12 +170,8 @@ def _draw(run: StoredRun, asked: _Drawing) -> tuple[RenderResult, DrawnVideo]:
     notes = list(sink.notes)
     if anonymise and frames.info.has_audio and config.audio:
         notes.append(VOICES)
-    erased = run.erased_persons
-    if erased and not anonymise:
-        notes.append(
-            f"{erased} {'person was' if erased == 1 else 'persons were'} erased from run {number}: faces that are not "
-            "in the database are blurred"
-        )
+    if run.erased_persons and not anonymise:
+        notes.append(_who_is_blurred(run))
     if result is not None:
         notes.append(f"only {drawn} of {total} frames were drawn: {location} is not the video that was analysed")
     made = DrawnVideo(config, asked.persons, anonymise, clear=tuple(sorted(visible)), frames=drawn, own_ids=True)
@@ -194,6 +185,26 @@ def _location(run: int, stored: str, given: str | Path | None) -> Path:
     if not location.exists():
         raise VideoOpenError(f"the video of run {run} is not at {location}: say where it is with --source")
     return location
+
+
+def _opened(run: StoredRun, location: Path, settings: Settings) -> VideoSource:
+    """The source video, if it is of the size that was analysed."""
+    frames, info = open_source(location, settings.input), run.facts.info
+    if (frames.info.width, frames.info.height) != (info.width, info.height):
+        frames.close()
+        raise VideoOpenError(
+            f"{location} is {frames.info.width}x{frames.info.height}, but run {run.number} was of a video of "
+            f"{info.width}x{info.height}: name the right one with --source"
+        )
+    return frames
+
+
+def _who_is_blurred(run: StoredRun) -> str:
+    count = run.erased_persons
+    return (
+        f"{count} {'person was' if count == 1 else 'persons were'} erased from run {run.number}: faces that are not in "
+        "the database are blurred"
+    )
 
 
 def _as_the_run(settings: Settings) -> VideoOutputConfig:

@@ -34,7 +34,7 @@ MORE_FILES = {
 }
 MAX_LINES = 400
 MORE_LINES = {"benchmarks/publish_bundle.py": 455, "storage/models.py": 415, "types.py": 430}
-MAX_LONG_FUNCTIONS = 32  # over 60 lines
+MAX_LONG_FUNCTIONS = 30  # over 60 lines
 MAX_WIDE_FUNCTIONS = 6  # 10 or more parameters, outside cli
 MAX_FAN_OUT = 14
 MORE_FAN_OUT = {"cli.main", "config", "live.run", "reporting.html.run_page"}  # they put parts together

@@ -229,7 +229,6 @@ def measure(clip: Path, peer: Path | None, rounds: int, earlier: Path | None = N
     scale = long_side / max(info.width, info.height)
     size = f"{round(info.width * scale)}x{round(info.height * scale)}"
     preset = str(settings.video.preset)
-    costs: dict[str, list[Cost]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         programs: dict[str, Callable[[], Cost]] = {
@@ -241,9 +240,7 @@ def measure(clip: Path, peer: Path | None, rounds: int, earlier: Path | None = N
         if peer:
             programs["deface, as it ships"] = lambda: _deface(peer, clip, folder, size)
             programs[f"deface, x264 {preset}"] = lambda: _deface(peer, clip, folder, size, preset)
-        for _ in range(rounds):
-            for program, run in programs.items():
-                costs.setdefault(program, []).append(run())
+        costs = _taken_in_turn(programs, rounds)
         stages, frames = stage_cpu(clip, settings)
         long_clip = folder / f"ten{clip.suffix}"
         play_times(clip, 10, long_clip)
@@ -292,18 +289,32 @@ def measure(clip: Path, peer: Path | None, rounds: int, earlier: Path | None = N
     }
     if together:
         result["folder"] = together
-    if before := costs.get("earlier"):
-        theirs_s = _median(_loop_s(cost) for cost in before)
-        result["earlier"] = {
-            "commit": _commit(earlier),
-            "loop_fps": frames / theirs_s,
-            "whole_program_s": _median(cost.wall_s for cost in before),
-            "peak_mb": _median(cost.peak_mb for cost in before),
-            "loop_times_faster": theirs_s / loop_s,
-            "fast_times_faster": theirs_s / _median(_loop_s(cost) for cost in costs["fast"]),
-            "whole_times_faster": _median(cost.wall_s for cost in before) / wall_s,
-        }
+    if "earlier" in costs:
+        result["earlier"] = {"commit": _commit(earlier), **_beside_earlier(costs, frames)}
     return result
+
+
+def _taken_in_turn(programs: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
+    """Costs of each program; they take turns, so that a machine that slows down does so for all."""
+    costs: dict[str, list[Cost]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, run in programs.items():
+            costs[name].append(run())
+    return costs
+
+
+def _beside_earlier(costs: dict[str, list[Cost]], frames: int) -> dict[str, Any]:
+    """Figures of the earlier build, and how many times faster this one is."""
+    before, own = costs["earlier"], costs["own"]
+    theirs_s, whole_s = _median(_loop_s(cost) for cost in before), _median(cost.wall_s for cost in before)
+    return {
+        "loop_fps": frames / theirs_s,
+        "whole_program_s": whole_s,
+        "peak_mb": _median(cost.peak_mb for cost in before),
+        "loop_times_faster": theirs_s / _median(_loop_s(cost) for cost in own),
+        "fast_times_faster": theirs_s / _median(_loop_s(cost) for cost in costs["fast"]),
+        "whole_times_faster": whole_s / _median(cost.wall_s for cost in own),
+    }
 
 
 def _median(values: Iterable[float]) -> float:

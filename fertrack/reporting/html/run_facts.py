@@ -116,34 +116,7 @@ def notices(
         counted: those of them that the report counts with these labels.
     """
     summary = facts.summary
-    found: list[Notice] = []
-    if facts.status == "failed":
-        found.append(
-            Notice("The run failed", f"{_sentence(summary.error)} What had been analysed before that is shown.")
-        )
-    elif facts.status == "interrupted":
-        found.append(Notice("The run was interrupted", "Only the part that had been analysed before that is shown."))
-    elif facts.status == "running":
-        found.append(Notice("The run has not ended", "What had been stored when this report was made is shown."))
-    elif facts.status != "complete":
-        found.append(
-            Notice("The run was cut off", "Its program ended without finishing it; what it had stored is shown.")
-        )
-    if not calibration.recorded:
-        found.append(
-            Notice(
-                "The calibration is not recorded",
-                "The run does not say how its probabilities were made; read them as an order, not as frequencies.",
-            )
-        )
-    elif not calibration.trusted:
-        found.append(
-            Notice(
-                "The classifier is not calibrated",
-                "Its probabilities were never compared with labelled images: read them as an order, not as "
-                "frequencies, and do not compare them with those of another classifier.",
-            )
-        )
+    found = [*_ending(facts), *_trust(calibration)]
     if summary.dropped:
         found.append(
             Notice(
@@ -180,6 +153,35 @@ def notices(
             )
         )
     return found
+
+
+def _ending(facts: RunFacts) -> list[Notice]:
+    """Cautions about a run that is not complete."""
+    match facts.status:
+        case "complete":
+            return []
+        case "failed":
+            text = f"{_sentence(facts.summary.error)} What had been analysed before that is shown."
+            return [Notice("The run failed", text)]
+        case "interrupted":
+            return [Notice("The run was interrupted", "Only the part that had been analysed before that is shown.")]
+        case "running":
+            return [Notice("The run has not ended", "What had been stored when this report was made is shown.")]
+    return [Notice("The run was cut off", "Its program ended without finishing it; what it had stored is shown.")]
+
+
+def _trust(calibration: Calibration) -> list[Notice]:
+    """Cautions about probabilities that are no frequencies."""
+    if not calibration.recorded:
+        text = "The run does not say how its probabilities were made; read them as an order, not as frequencies."
+        return [Notice("The calibration is not recorded", text)]
+    if not calibration.trusted:
+        text = (
+            "Its probabilities were never compared with labelled images: read them as an order, not as frequencies, "
+            "and do not compare them with those of another classifier."
+        )
+        return [Notice("The classifier is not calibrated", text)]
+    return []
 
 
 def cards(facts: RunFacts, persons: int, uncertain: float | None) -> list[Card]:
