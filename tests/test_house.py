@@ -48,6 +48,7 @@ MAX_ODD_DOCSTRINGS = 12
 ODD_WORDS = {
     *("look", "Look", "looked", "looks", "chip", "chips", "Chip", "conceal", "blot", "lettering", "Lettering"),
     *("performer", "Performer", "troubles", "commonest", "likest", "surest", "Apart", "holdings", "Holdings"),
+    *("picture", "Picture", "pictures", "Pictures", "relinker", "Relinker", "settle", "Settlement"),
 }
 ODD_OPENING = re.compile(r"(What|Who|Whose|Whom|How|Which|That)\b")
 ENTRY = re.compile(r"^ {4}([a-z_]\w*/?)  +\S", re.MULTILINE)
@@ -265,7 +266,10 @@ def test_nothing_is_left_to_do_later() -> None:
 
 
 def test_names_are_the_words_of_the_field() -> None:
-    """The glossary: inference or analysis, not look; crop, not chip; anonymise or redact, not conceal or blot out."""
+    """The glossary: inference or analysis, not look; crop, not chip; anonymise or redact, not conceal or blot out.
+
+    A still is an image, a moment of a video a frame; neither is a picture.
+    """
     names = {
         f"{where}.{node.name}"
         for where, _, tree in MODULES.values()

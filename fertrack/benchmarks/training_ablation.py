@@ -21,9 +21,9 @@ from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import crop_faces, disturbed, normalise
 from fertrack.training.calibrate_logits import calibrate_logits, class_shares
 from fertrack.training.config import TrainConfig, load_train_config
+from fertrack.training.images import TrainingImages, crop_template
 from fertrack.training.loop import Trainer, logits_of_crops
 from fertrack.training.mixture import load_sources
-from fertrack.training.pictures import Pictures, crop_template
 from fertrack.training.teachers import taught
 from fertrack.types import EXPRESSIONS, FloatArray, IntArray
 
@@ -83,7 +83,9 @@ class Outcome:
     prior: FloatArray
 
 
-def compare(config: TrainConfig, changes: Sequence[Change], tested: Pictures, folder: Path) -> list[list[Outcome]]:
+def compare(
+    config: TrainConfig, changes: Sequence[Change], tested: TrainingImages, folder: Path
+) -> list[list[Outcome]]:
     """Train every change with each of its seeds.
 
     Returns:
@@ -141,7 +143,9 @@ def ablation_table(changes: Sequence[Change], outcomes: Sequence[Sequence[Outcom
     return "\n".join(lines)
 
 
-def _outcome(trainer: Trainer, tested: Pictures, config: TrainConfig, labels: tuple[IntArray, IntArray]) -> Outcome:
+def _outcome(
+    trainer: Trainer, tested: TrainingImages, config: TrainConfig, labels: tuple[IntArray, IntArray]
+) -> Outcome:
     learned, kept = labels
     size = config.data.size_px
     crops = crop_faces(tested.images, tested.landmarks, crop_template(size, config.data.zoom), size)
@@ -209,7 +213,9 @@ def main(arguments: Sequence[str]) -> int:
     config = load_train_config(given.config)
     voted = load_ferplus(given.pictures)
     landmarks, _ = find_landmarks(voted.images, build(Options(long_side=224, score_threshold=0.1)))
-    outcomes = compare(config, CHANGES, Pictures(voted.images, landmarks, voted.votes, voted.labels), given.folder)
+    outcomes = compare(
+        config, CHANGES, TrainingImages(voted.images, landmarks, voted.votes, voted.labels), given.folder
+    )
     text = (
         "# What each part of the training is worth\n\n"
         f"Runs of {config.schedule.epochs} epochs of `{given.config}`, a network smaller than the default one so that "

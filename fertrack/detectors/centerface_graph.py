@@ -151,7 +151,7 @@ def _cut_into_strips(network: _Network) -> None:
             copy.name = ""
             if node.op_type == "Conv":
                 top, left, bottom, right = attribute(node, "pads")
-                # Zeros only at the picture's own border; at the others lie the neighbours' rows.
+                # Zeros only at the image's own border; at the others lie the neighbours' rows.
                 _set(copy, pads=[top * (strip == 0), left, bottom * (strip == _STRIPS - 1), right])
             nodes.append(copy)
     nodes.append(helper.make_node("Concat", [f"strip{strip}.{joined}" for strip in range(_STRIPS)], [joined], axis=2))
@@ -181,7 +181,7 @@ def _reach(chain: Sequence[onnx.NodeProto]) -> tuple[int, int, int]:
 
 
 def _strip_bounds(network: _Network, above: int, below: int) -> list[onnx.NodeProto]:
-    """Nodes that compute each strip's first row and end from the picture's height."""
+    """Nodes that compute each strip's first row and end from the image's height."""
     network.constants |= {
         "strip.axis": np.array([2]),
         "strip.count": np.array([_STRIPS]),

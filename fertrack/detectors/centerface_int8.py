@@ -6,7 +6,7 @@ with one scale for each output channel, biases 32-bit integers. The graph keeps 
 QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into integer kernels.
 
 The ranges of the tensors lie beside this file, ``centerface_int8.json``: lowest and highest value over 42 frames of ten
-clips, FP32. The first five convolutions stay FP32, without which pictures in stage light lose their faces, and so do
+clips, FP32. The first five convolutions stay FP32, without which images in stage light lose their faces, and so do
 the four heads, whose outputs are coordinates. What this costs in boxes, landmarks and labels: ``guide/speed.md``.
 """
 

@@ -19,7 +19,7 @@ _LARGEST_LOSS = 0.03
 
 
 class Fit(NamedTuple):
-    """Sizes in px: of the network's input, and of the scaled picture in its upper left corner."""
+    """Sizes in px: of the network's input, and of the scaled image in its upper left corner."""
 
     canvas_width: int
     canvas_height: int
@@ -27,7 +27,7 @@ class Fit(NamedTuple):
     height: int
 
     def scale(self, width: int, height: int) -> float:
-        """Network px per px of the ``width`` x ``height`` picture."""
+        """Network px per px of the ``width`` x ``height`` image."""
         return max(self.width / width, self.height / height)
 
 
@@ -54,7 +54,7 @@ def fit(width: int, height: int, long_side: int) -> Fit:
     """Placement of a ``width`` x ``height`` image in an input whose longer side is ``long_side``.
 
     The shorter side is rounded up to a multiple of 32, except where rounding down costs at most 3 % of the scale: the
-    common 16:9 picture is then 640x352 rather than 640x384, for 8 % less time and faces 2 % smaller.
+    common 16:9 image is then 640x352 rather than 640x384, for 8 % less time and faces 2 % smaller.
 
     >>> fit(1280, 720, 640)
     Fit(canvas_width=640, canvas_height=352, width=626, height=352)

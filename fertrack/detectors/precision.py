@@ -1,7 +1,7 @@
 """Arithmetic of a detector that has a choice: 8-bit integers if this processor is good at them, else FP32.
 
 Good at them is a processor that multiplies bytes without overflow (x86 before VNNI adds pairs of products in 16 bits,
-which is too few), that finds the same faces with them in a picture drawn here, and that is clearly faster with them.
+which is too few), that finds the same faces with them in an image drawn here, and that is clearly faster with them.
 Trying it takes about half a second; the answer is kept in the cache folder with the processor's name, so that a
 machine always gives the same rows.
 """
@@ -98,7 +98,7 @@ def _judge(fp32: Callable[[], Detector], int8: Callable[[], Detector]) -> Verdic
 
 
 def same_faces(expected: Detections, found: Detections) -> bool:
-    """Whether two looks at one picture agree about the faces they are sure of, and about the landmarks of those."""
+    """Whether two looks at one image agree about the faces they are sure of, and about the landmarks of those."""
     for ours, theirs in ((expected, found), (found, expected)):
         sure = ours.select(ours.score >= _SURE)
         overlap = iou_matrix(sure.xyxy, theirs.xyxy)

@@ -61,7 +61,7 @@ def decode(outputs: Sequence[FloatArray], score_threshold: float) -> Candidates:
     """Boxes and landmarks of all anchors at or above the threshold, px of the network's input.
 
     Args:
-        outputs: the network's nine outputs for one picture, see the top of this file.
+        outputs: the network's nine outputs for one image, see the top of this file.
         score_threshold: anchors below are left out.
 
     Raises:

@@ -81,7 +81,7 @@ def open_session(
 def run(
     session: ort.InferenceSession, pixels: FloatArray, what: str, outputs: Sequence[str] | None = None
 ) -> list[FloatArray]:
-    """Run the network on one picture; all outputs in the model's order, or those named.
+    """Run the network on one image; all outputs in the model's order, or those named.
 
     Raises:
         ModelError: the network refuses the input, for instance because its input shape is fixed.

@@ -1,8 +1,8 @@
-"""Quality of a face's picture: pose, size, sharpness, light and share outside the picture, and one number of them.
+"""Quality of a face's image: pose, size, sharpness, light and share outside the image, and one number of them.
 
 The pose is that of a mean face under weak perspective: the linear step (POS) of DeMenthon and Davis (1995),
 "Model-Based Object Pose in 25 Lines of Code", for all faces at once, with the nearest rotation by singular value
-decomposition. Across the picture the mean face is the template that faces are aligned to, with the nose a
+decomposition. Across the image the mean face is the template that faces are aligned to, with the nose a
 twelfth of the distance between the eyes lower, so that people on average look at the camera; the nose stands out by
 three sevenths of that distance.
 
@@ -13,9 +13,9 @@ three sevenths of that distance.
     pose       30 degrees        90 degrees   angle between the line of sight and where the face points
     sharpness  4 grey values     0            mean step between neighbouring px of the crop, at 48 px
     light      6 grey values     1            standard deviation of the crop
-    outside    0.35              0.85         share of the crop that lies outside the picture
+    outside    0.35              0.85         share of the crop that lies outside the image
 
-The ranges were read off the accuracy of the default classifier on disturbed pictures (``reports/face_quality.md``), not
+The ranges were read off the accuracy of the default classifier on disturbed images (``reports/face_quality.md``), not
 fitted by an optimiser. Roll has no factor, since crops are turned upright. What covers a face is not seen.
 """
 
@@ -57,8 +57,8 @@ def head_pose(landmarks: FloatArray) -> Float64Array:
         landmarks: float32 (N, 5, 2), px, as in ``Detections``.
 
     Returns:
-        float64 (N, 3): roll above 0 where the head is turned clockwise in the picture, yaw above 0 where the face
-        points to the right of the picture, pitch above 0 where it points down; NaN where the landmarks define no pose.
+        float64 (N, 3): roll above 0 where the head is turned clockwise in the image, yaw above 0 where the face
+        points to the right of the image, pitch above 0 where it points down; NaN where the landmarks define no pose.
     """
     turn = _rotations(landmarks)
     with np.errstate(invalid="ignore"):
@@ -70,10 +70,10 @@ def head_pose(landmarks: FloatArray) -> Float64Array:
 
 
 def face_quality(landmarks: FloatArray, crops: Image, template: FloatArray, picture: tuple[int, int]) -> FloatArray:
-    """Quality of each face's picture, 0 to 1: how much of an expression it can show.
+    """Quality of each face's image, 0 to 1: how much of an expression it can show.
 
     Args:
-        landmarks: float32 (N, 5, 2), px in the picture.
+        landmarks: float32 (N, 5, 2), px in the image.
         crops: uint8 (N, S, S, 3), BGR, as ``align_faces`` cut them.
         template: float32 (5, 2), that they were cut with.
         picture: its height and width, px.
@@ -125,8 +125,8 @@ def _crop_measures(crops: Image) -> tuple[Float64Array, Float64Array]:
 
 
 def _share_outside(landmarks: FloatArray, template: FloatArray, side: int, picture: tuple[int, int]) -> Float64Array:
-    """Share of 12 x 12 places of each crop that lie outside the picture, (N,); NaN where there is no crop."""
-    transforms = similarity_transform(landmarks, template)  # picture to crop
+    """Share of 12 x 12 places of each crop that lie outside the image, (N,); NaN where there is no crop."""
+    transforms = similarity_transform(landmarks, template)  # image to crop
     a, b = transforms[:, 0, 0, None], transforms[:, 1, 0, None]
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         squared = a * a + b * b

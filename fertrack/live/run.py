@@ -84,7 +84,7 @@ class LiveRun:
             FertrackError: something failed; what was done before is stored and recorded.
         """
         resources, monitor = self._resources, self._monitor
-        info = self._await_picture()
+        info = self._await_frame()
         if info is None:  # stopped before there was any
             return self._summary(
                 RunSummary("interrupted", 0, 0, 0, 0, resources.source.decode_failures, 0.0, 0.0), None
@@ -137,7 +137,7 @@ class LiveRun:
 
     # ---- before the loop ----
 
-    def _await_picture(self) -> VideoInfo | None:
+    def _await_frame(self) -> VideoInfo | None:
         """Facts about the source once its first frame is there; None if the run was stopped before."""
         capture, source = self._capture, self._resources.source
         give_up_s = None if self._options.duration_s is None else max(self._options.duration_s, _FIRST_PICTURE_S)

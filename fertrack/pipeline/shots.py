@@ -110,7 +110,7 @@ class CutDetector:
 
     Example:
         >>> detector = CutDetector(ShotConfig())
-        >>> detector.push(FrameFaces(0, 0.0, Faces.empty(), signature=signature(picture)))  # doctest: +SKIP
+        >>> detector.push(FrameFaces(0, 0.0, Faces.empty(), signature=signature(frame)))  # doctest: +SKIP
         [(FrameFaces(...), False)]
     """
 

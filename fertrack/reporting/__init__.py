@@ -6,5 +6,5 @@ Reading order::
     html/         the HTML report
     exports/      files for other programs
     notebook/     tables and charts in notebooks
-    epoch_figure  means around markers as a picture
+    epoch_figure  means around markers as an image
 """

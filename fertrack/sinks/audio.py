@@ -50,8 +50,8 @@ class SourceTimes:
 
     Attributes:
         origin_s: container time that counts as 0 s in timestamps.
-        start_s: timestamp of the first picture, seconds.
-        end_s: timestamp at which the last picture ends; None if the container does not say.
+        start_s: timestamp of the first frame, seconds.
+        end_s: timestamp at which the last frame ends; None if the container does not say.
     """
 
     origin_s: Fraction = Fraction(0)
@@ -133,7 +133,7 @@ class Soundtrack:
         self._stream = self._choose()
         for other in self._input.streams:
             if other is not self._stream:
-                other.discard = Discard.all  # formats with an index then skip over the pictures
+                other.discard = Discard.all  # formats with an index then skip over the frames
 
     def _choose(self) -> AudioStream | None:
         streams = list(self._input.streams.audio)
@@ -217,7 +217,7 @@ class Soundtrack:
     def _clock_jump(apart_s: float, jumps: deque[float]) -> float:
         """Jump of the clock, seconds, before a packet that begins ``apart_s`` after the end of the one before.
 
-        Where pictures were found to jump, sound moves by the same amount, so that they stay together.
+        Where frames were found to jump, sound moves by the same amount, so that they stay together.
         """
         if jumps and abs(apart_s) > _JUMP_BACK_S and abs(apart_s - jumps[0]) < abs(jumps[0]) / 2:
             return jumps.popleft()
@@ -227,7 +227,7 @@ class Soundtrack:
         """Whether sound at a time on the finished video's clock is left out at the beginning."""
         if self._part.from_s is not None:
             return time_s < self._part.from_s - float(self._part.shift_s)
-        # MP4 hides what lies before 0 (an encoder's priming); elsewhere it would push the pictures back.
+        # MP4 hides what lies before 0 (an encoder's priming); elsewhere it would push the frames back.
         return time_s < 0 and not self._container.is_mp4
 
     def _copied(self, stream: AudioStream, into: AudioStream) -> Iterator[Packet[Any]]:

@@ -26,7 +26,7 @@ _SMALLEST_PX = 16
 _MAX_TICKS_PER_S = 1_000_000_000  # libvpx takes no finer clock
 _HD_LINES = 720
 _KEY_FRAME_S = 2.0
-_LONGEST_LAST = 2.5  # in intervals: how much longer the last picture may be shown than the one before it
+_LONGEST_LAST = 2.5  # in intervals: how much longer the last frame may be shown than the one before it
 _PX_PER_THREAD = 1280 * 720
 _AVCOL_SPC_BT709, _AVCOL_SPC_SMPTE170M = 1, 6  # the stream's tags; swscale numbers the same matrices 1 and 5
 
@@ -34,7 +34,7 @@ _AVCOL_SPC_BT709, _AVCOL_SPC_SMPTE170M = 1, 6  # the stream's tags; swscale numb
 class VideoEncoder:
     """Writes one video stream.
 
-    Pictures become yuv420p, which needs even sides: an odd side (and one under 16 px) is extended by repeating the last
+    Frames become yuv420p, which needs even sides: an odd side (and one under 16 px) is extended by repeating the last
     row or column, so nothing is lost. Colours are converted with the matrix and range that the stream is tagged
     with: BT.709 from 720 lines on, BT.601 below, limited range.
 
@@ -54,7 +54,7 @@ class VideoEncoder:
     def __init__(self, path: Path, info: VideoInfo, config: VideoOutputConfig, container: Container) -> None:
         self.size = (info.width, info.height)
         self._canvas = np.zeros((_padded(info.height), _padded(info.width), 3), dtype=np.uint8)
-        self._reformatter = VideoReformatter()  # one for all pictures: setting one up takes half a millisecond
+        self._reformatter = VideoReformatter()  # one for all frames: setting one up takes half a millisecond
         self._is_hd = info.height >= _HD_LINES
         self._time_base = info.time_base
         if info.time_base < Fraction(1, _MAX_TICKS_PER_S) or info.time_base > 1:
@@ -129,7 +129,7 @@ class VideoEncoder:
     def close(self, until_s: float | None = None) -> None:
         """Write what the encoder still holds, and the file's end. The file is closed even if that fails.
 
-        The last picture is shown as long as the one before it, or until the source ends if that is about then.
+        The last frame is shown as long as the one before it, or until the source ends if that is about then.
 
         Args:
             until_s: when the source ends; None = unknown.
@@ -175,7 +175,7 @@ class VideoEncoder:
         return stream
 
     def _write_waiting(self) -> None:
-        """Write packets, in coding order, as far as it is known how long their pictures are shown."""
+        """Write packets, in coding order, as far as it is known how long their frames are shown."""
         while self._waiting and self._waiting[0].pts in self._durations:
             packet = self._waiting.popleft()
             packet.duration = self._durations.pop(cast(int, packet.pts))

@@ -21,14 +21,14 @@ __all__ = ["cut_after_last_fragment", "write_finished"]
 
 
 def write_finished(part: Path, target: Path, container: Container, sound: Soundtrack | None, *, end_s: float) -> None:
-    """Copy the pictures of ``part``, and sound if there is any, into ``target``. Nothing is decoded.
+    """Copy the frames of ``part``, and sound if there is any, into ``target``. Nothing is decoded.
 
     Args:
         part: video without sound, as ``VideoEncoder`` wrote it.
         target: file to be written; replaced if there.
         container: what kind of file.
         sound: an open soundtrack.
-        end_s: when the last picture ends, seconds.
+        end_s: when the last frame ends, seconds.
 
     Raises:
         av.error.FFmpegError: reading or writing failed. ``target`` may be left incomplete.
@@ -82,7 +82,7 @@ def cut_after_last_fragment(path: Path) -> bool:
 def _pictures(container: InputContainer, source: VideoStream, into: VideoStream) -> Iterator[Packet[Any]]:
     """The packets in coding order, every one with a decode time.
 
-    Matroska stores no decode times, and FFmpeg can only guess them once it has seen how far pictures are reordered:
+    Matroska stores no decode times, and FFmpeg can only guess them once it has seen how far frames are reordered:
     the first few get times just before the first that is known.
     """
     without: list[Packet[VideoStream]] = []
@@ -101,7 +101,7 @@ def _pictures(container: InputContainer, source: VideoStream, into: VideoStream)
 
 
 def _with_durations(packets: Iterator[Packet[Any]], end_s: float) -> Iterator[Packet[Any]]:
-    """Fill in durations that cannot be read back (VP9 in fragmented MP4): without them the last picture is hidden."""
+    """Fill in durations that cannot be read back (VP9 in fragmented MP4): without them the last frame is hidden."""
     held: Packet[Any] | None = None
     for packet in packets:
         if held is not None:

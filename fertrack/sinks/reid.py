@@ -41,7 +41,7 @@ class ReidSink:
     """Keeps each track's best faces in memory while the run lasts, compares them at its end, and forgets them.
 
     Offline nothing is compared before the end, and then only tracks that can be somebody else's continuation: two
-    people who are in the picture together all the time cost nothing. Live, a track is compared once, as soon as it has
+    people who are in the frame together all the time cost nothing. Live, a track is compared once, as soon as it has
     shown two good faces half a second apart, one track at a time, and ``persons`` says who it is. An embedder in a
     process of its own is asked from a thread of its own, and its answer is taken with a later frame. The end of a live
     run compares all of a track's best faces for about five seconds; the tracks left then are linked by the two faces

@@ -108,7 +108,7 @@ def build_reidentifier(config: LinkingConfig, *, live: bool = False) -> Reidenti
 
     Args:
         config: method and thresholds.
-        live: recognise faces in a process of its own, so that the picture goes on meanwhile; close it in the end.
+        live: recognise faces in a process of its own, so that the frame goes on meanwhile; close it in the end.
 
     Raises:
         MissingExtraError: what is asked for needs face recognition, and that is not installed.

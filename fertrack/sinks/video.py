@@ -41,13 +41,13 @@ class AnnotatedVideoSink:
     """A ``Sink`` that writes an annotated copy of the video.
 
     Frames are drawn on and encoded in a thread of its own; ``write`` only waits when ``queue_size`` frames are ahead of
-    it. Pictures keep their times to the tick, so a variable frame rate and the distance to the sound stay as they were.
-    Where only a later part of the source is processed, the annotated video starts at 0 with the part's first picture,
+    it. Frames keep their times to the tick, so a variable frame rate and the distance to the sound stay as they were.
+    Where only a later part of the source is processed, the annotated video starts at 0 with the part's first frame,
     and its sound is cut to the part.
 
-    While frames come in, ``NAME.part.SUFFIX`` beside the target grows (see ``VideoDraft``): pictures only, playable up
+    While frames come in, ``NAME.part.SUFFIX`` beside the target grows (see ``VideoDraft``): frames only, playable up
     to about its last second whatever happens to the program. ``finish`` copies them into the target, together with the
-    source's sound and with the index in front, and renames it into place. If that fails, the pictures are kept under
+    source's sound and with the index in front, and renames it into place. If that fails, the frames are kept under
     the target's name.
     If no frame was written, no file is left.
 
@@ -176,7 +176,7 @@ class AnnotatedVideoSink:
 
     def _complete(self, encoder: VideoEncoder, summary: RunSummary) -> None:
         if self._error is not None or encoder.frames == 0:
-            self._keep_pictures()
+            self._keep_frames()
             self._tell_error()
             return
         finished = self._path.with_name(f"{self._path.stem}.mux{self._path.suffix}")
@@ -184,12 +184,12 @@ class AnnotatedVideoSink:
             self._write_finished(encoder, finished, summary)
             self._refuse_to_replace()
             self._draft.replace(finished)
-        except BaseException as error:  # Ctrl-C too: the pictures are kept whatever went wrong
+        except BaseException as error:  # Ctrl-C too: the frames are kept whatever went wrong
             with contextlib.suppress(OSError):
                 finished.unlink(missing_ok=True)
             if isinstance(error, OutputExistsError):
                 raise OutputExistsError(f"{error}; the pictures were kept as {self._draft.path}") from error
-            kept = self._keep_pictures()
+            kept = self._keep_frames()
             if not isinstance(error, Exception):
                 raise
             what = f"all its pictures are kept, without sound, as {kept}" if kept else "its pictures are lost"
@@ -200,11 +200,11 @@ class AnnotatedVideoSink:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Join the thread; if the output was not finished, keep its pictures without sound."""
+        """Join the thread; if the output was not finished, keep its frames without sound."""
         if self._encoder is None or self._is_finished:
             return
         self._stop_thread()
-        self._keep_pictures()
+        self._keep_frames()
         self._is_finished = True
         self._draft.release()
         if self._error is not None and not self._is_error_told:
@@ -224,7 +224,7 @@ class AnnotatedVideoSink:
                 except Exception as error:  # of whatever kind, ``write`` and ``finish`` tell it
                     self._error = error
                 self.work_ms.append((time.perf_counter() - started) * 1e3)
-            del item  # the picture is not held while waiting for the next
+            del item  # the frame is not held while waiting for the next
         try:
             if self._error is None:
                 end_s = self._times.end_s
@@ -240,7 +240,7 @@ class AnnotatedVideoSink:
         if image.shape == encoder.canvas().shape:
             encoder.fill(image)
             self._draw(encoder.canvas(), result)
-        else:  # boxes are in px of this picture
+        else:  # boxes are in px of this frame
             drawn = image.copy()
             self._draw(drawn, result)
             encoder.fill(drawn)
@@ -291,11 +291,11 @@ class AnnotatedVideoSink:
         if not self._overwrite and self._path.exists():
             raise OutputExistsError(f"{self._path} is already there: use --overwrite, or choose another name")
 
-    def _keep_pictures(self) -> Path | None:
-        """Put what is there under the target's name; if there are no pictures in it, leave nothing.
+    def _keep_frames(self) -> Path | None:
+        """Put what is there under the target's name; if there are no frames in it, leave nothing.
 
         Returns:
-            Where the pictures are; None: there are none.
+            Where the frames are; None: there are none.
         """
         encoder, part = self._encoder, self._draft.path
         if encoder is None or not part.exists():
@@ -351,7 +351,7 @@ class AnnotatedVideoSink:
         end_s = encoder.end_s + shift_s
         slack_s = max(2 * interval_s, _SAME_TIME_S)
         source_end_s = self._times.end_s
-        if source_end_s is None:  # sound may last a little longer than pictures, even where all were processed
+        if source_end_s is None:  # sound may last a little longer than frames, even where all were processed
             end_s += _SAME_TIME_S
         reaches_end = summary.status == "complete" and source_end_s is not None and end_s >= source_end_s - slack_s
         return Part(shift_s if is_later else None, None if reaches_end else end_s, self._shift_s)

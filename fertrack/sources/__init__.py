@@ -13,7 +13,7 @@ Reading order::
     container    containers opened and their facts read
     programmes   programmes of a transport stream
     frame_order  decoded frames paired with packets
-    deinterlace  interlaced pictures made whole
+    deinterlace  interlaced frames made whole
     pixels       decoded frame to upright BGR
     timing       time windows, frame rates and steady clocks
     seekable     a file read from any time on, for players

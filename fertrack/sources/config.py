@@ -15,7 +15,7 @@ __all__ = ["InputConfig"]
 class InputConfig(StageConfig):
     """Part of a source that is read, sampling rate, and orientation.
 
-    Times are those of the file's own clock, the same that the results carry: a video whose first picture is stamped
+    Times are those of the file's own clock, the same that the results carry: a video whose first frame is stamped
     0.852 s starts at 0.852 s.
 
     Raises:

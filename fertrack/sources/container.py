@@ -20,7 +20,7 @@ from fertrack.errors import VideoOpenError
 from fertrack.sources.programmes import programmes
 from fertrack.sources.stream.credentials import mask_mistyped
 
-__all__ = ["Timeline", "first_picture", "open_container", "other_videos", "video_stream"]
+__all__ = ["Timeline", "first_decoded_frame", "open_container", "other_videos", "video_stream"]
 
 _CONTAINER_TIME_BASE = Fraction(1, 1_000_000)
 _MAX_RUSHED_S, _USUAL_S = Fraction(1, 100), Fraction(1, 10)
@@ -61,7 +61,7 @@ def open_container(path: Path) -> InputContainer:
 
 
 def video_stream(container: InputContainer, path: Path, which: str = "") -> VideoStream:
-    """The video in a container: the one asked for, else the one players show; never a cover picture.
+    """The video in a container: the one asked for, else the one players show; never a cover image.
 
     Args:
         container: the container.
@@ -99,7 +99,7 @@ def other_videos(container: InputContainer, path: Path, chosen: VideoStream) -> 
 
 
 def _videos(container: InputContainer) -> list[VideoStream]:
-    """The videos in a container, without cover pictures and thumbnails."""
+    """The videos in a container, without cover images and thumbnails."""
     beside = Disposition.attached_pic | Disposition.timed_thumbnails
     return [stream for stream in container.streams.video if not stream.disposition & beside]
 
@@ -137,8 +137,8 @@ def too_large(path: Path, width: int, height: int) -> str:
     )
 
 
-def first_picture(path: Path, which: str = "", max_pixels: int = 0) -> tuple[VideoFrame, Fraction | None]:
-    """The first picture that can be decoded, and the pixel aspect the stream names.
+def first_decoded_frame(path: Path, which: str = "", max_pixels: int = 0) -> tuple[VideoFrame, Fraction | None]:
+    """The first frame that can be decoded, and the pixel aspect the stream names.
 
     Args:
         path: the file.
@@ -177,10 +177,10 @@ class Timeline:
         interval_ticks: about one frame, at least 1.
         duration_s: length of the video, 0 if unknown.
         end_s: time at which the video ends, None if unknown.
-        frame_count: pictures announced, 0 if not said.
-        is_stamped: whether the pictures carry times; if not, they are ``fps`` apart.
+        frame_count: frames announced, 0 if not said.
+        is_stamped: whether the frames carry times; if not, they are ``fps`` apart.
         fps_from: without stamps, where that rate comes from, for people; empty if nothing says it.
-        starts: stamps of the pictures where those of the file are not used; by ordinal.
+        starts: stamps of the frames where those of the file are not used; by ordinal.
         may_restart: whether it is of a format whose clock may start anew at any place.
     """
 
@@ -201,7 +201,7 @@ class Timeline:
         """Read it from an opened container.
 
         A stream without times (bare H.264, HEVC or MPEG video) has the rate that its own headers name, which FFmpeg's
-        estimates need not be: it doubles 12 pictures a second, and takes 12.5 for 25.
+        estimates need not be: it doubles 12 frames a second, and takes 12.5 for 25.
 
         Args:
             container: the container.
@@ -257,7 +257,7 @@ class Timeline:
         )
 
     def as_browsers_show_gif(self, path: Path) -> Timeline:
-        """The same for a GIF: pictures of 0 or 10 ms last 100 ms. FFmpeg believes 10 ms, whatever its options say."""
+        """The same for a GIF: frames of 0 or 10 ms last 100 ms. FFmpeg believes 10 ms, whatever its options say."""
         with open_container(path) as container:
             said = [packet.duration or 0 for packet in container.demux(video=0) if packet.size]
         rushed, usual = round(_MAX_RUSHED_S / self.time_base), round(_USUAL_S / self.time_base)
@@ -278,7 +278,7 @@ class Timeline:
 
     @property
     def expected_frames(self) -> int:
-        """About how many pictures there should be; 0 if unknown."""
+        """About how many frames there should be; 0 if unknown."""
         return self.frame_count or round(self.duration_s * self.fps)
 
 

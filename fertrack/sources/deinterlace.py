@@ -1,7 +1,7 @@
-"""Deinterlacing: pictures woven of two fields become whole ones, one for one and at the same times.
+"""Deinterlacing: frames woven of two fields become whole ones, one for one and at the same times.
 
-FFmpeg's bwdif keeps the first field of each picture and fills its missing lines from that and the neighbouring
-pictures. Only pictures that are flagged as interlaced are changed; a video without any never gets here.
+FFmpeg's bwdif keeps the first field of each frame and fills its missing lines from that and the neighbouring
+frames. Only frames that are flagged as interlaced are changed; a video without any never gets here.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from av.error import EOFError as NothingMoreError
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-__all__ = ["Deinterlacer", "OrderedPicture", "deinterlaced"]
+__all__ = ["Deinterlacer", "OrderedFrame", "deinterlaced"]
 
 _Item = TypeVar("_Item")
 _CLOCK = Fraction(1, 1000)  # of the filter alone, which wants times that increase
 
 
 @dataclass(frozen=True, slots=True)
-class OrderedPicture:
-    """A decoded picture in presentation order.
+class OrderedFrame:
+    """A decoded frame in presentation order.
 
     Attributes:
         picture: what the decoder, or a filter after it, gave.
-        ordinal: 0-based, of all pictures of the stream.
+        ordinal: 0-based, of all frames of the stream.
         ticks: its stamp; None if it has none.
         duration: how long it is shown, in ticks; 0 if that is not said.
     """
@@ -41,12 +41,12 @@ class OrderedPicture:
 
 
 class Deinterlacer(Generic[_Item]):
-    """Passes pictures on until the first interlaced one, and everything from there on through the filter.
+    """Passes frames on until the first interlaced one, and everything from there on through the filter.
 
-    Each picture comes with an item of the caller's, which it keeps.
+    Each frame comes with an item of the caller's, which it keeps.
 
     Attributes:
-        changed: interlaced pictures so far.
+        changed: interlaced frames so far.
     """
 
     def __init__(self, *, enabled: bool) -> None:
@@ -58,7 +58,7 @@ class Deinterlacer(Generic[_Item]):
         self._pushed = 0
 
     def push(self, picture: VideoFrame, item: _Item) -> Iterator[tuple[VideoFrame, _Item]]:
-        """Take the next picture; yield those that are whole, in their order: the filter needs the next one for that.
+        """Take the next frame; yield those that are whole, in their order: the filter needs the next one for that.
 
         Raises:
             av.error.FFmpegError: their pixel format cannot be filtered.
@@ -80,7 +80,7 @@ class Deinterlacer(Generic[_Item]):
         yield from self._pull()
 
     def finish(self) -> Iterator[tuple[VideoFrame, _Item]]:
-        """Yield the pictures that waited for a next one; there is none."""
+        """Yield the frames that waited for a next one; there is none."""
         if self._graph is not None:
             self._graph.vpush(None)
             yield from self._pull()
@@ -104,8 +104,8 @@ class Deinterlacer(Generic[_Item]):
             yield picture, self._waiting.popleft()
 
 
-def deinterlaced(pictures: Iterator[OrderedPicture], whole: Deinterlacer[OrderedPicture]) -> Iterator[OrderedPicture]:
-    """Pictures of a file in their order, whole.
+def deinterlaced(pictures: Iterator[OrderedFrame], whole: Deinterlacer[OrderedFrame]) -> Iterator[OrderedFrame]:
+    """Frames of a file in their order, whole.
 
     Raises:
         av.error.FFmpegError: their pixel format cannot be filtered.

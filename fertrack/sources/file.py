@@ -20,10 +20,10 @@ from av.video.stream import VideoStream
 
 from fertrack.errors import VideoOpenError, VideoReadError, reason_of
 from fertrack.sources.config import InputConfig
-from fertrack.sources.container import Timeline, first_picture, open_container, other_videos, video_stream
-from fertrack.sources.deinterlace import Deinterlacer, OrderedPicture, deinterlaced
-from fertrack.sources.frame_order import ByCount, ByRank, ByTime, PictureOrder
-from fertrack.sources.pixels import HDR_TRANSFERS, LARGE_PICTURE_PX, BgrConverter, Orientation
+from fertrack.sources.container import Timeline, first_decoded_frame, open_container, other_videos, video_stream
+from fertrack.sources.deinterlace import Deinterlacer, OrderedFrame, deinterlaced
+from fertrack.sources.frame_order import ByCount, ByRank, ByTime, FrameOrder
+from fertrack.sources.pixels import HDR_TRANSFERS, LARGE_FRAME_PX, BgrConverter, Orientation
 from fertrack.sources.timing import FrameSelector, PresentationClock, Verdict
 from fertrack.types import Frame, Image, VideoInfo
 
@@ -36,35 +36,35 @@ _PROGRESSIVE_OR_UNKNOWN = (0, 1)  # AVFieldOrder; interlaced H.264 may put a fie
 _HELD_BYTES = 64 << 20
 _EARLY_END_S = 1.0
 _JUMP_BACK_S = 0.5  # of decode times, which never go back by themselves
-_THREADS_LARGE = 4  # whatever the machine: damaged pictures are concealed differently with another number
+_THREADS_LARGE = 4  # whatever the machine: damaged frames are concealed differently with another number
 
 
 class FileSource:
-    """Pictures of a video file in presentation order, each with its exact decode ordinal and the container's time.
+    """Frames of a video file in presentation order, each with its exact decode ordinal and the container's time.
 
     *Times* are the container's own (a first stamp of 0.852 s stays 0.852 s, so that sound fits), except in formats
     whose clock starts anywhere (MPEG-TS, MPEG-PS, Ogg), where the container's start counts as 0. They strictly
     increase; what happens to missing, equal or backward stamps is told in ``PresentationClock``.
 
-    *Ordinals* count every picture of the stream, also those that could not be decoded or were not asked for: a gap in
-    ``Frame.index`` is a picture that was lost or passed over. Reading from a later time starts decoding at the last
+    *Ordinals* count every frame of the stream, also those that could not be decoded or were not asked for: a gap in
+    ``Frame.index`` is a frame that was lost or passed over. Reading from a later time starts decoding at the last
     key frame before it, without losing count.
 
     *Pixels* are upright BGR with square pixels, all of one size: should the size or the pixels' aspect change within
-    the file, later pictures are shown whole in the first one's size, with black bars. HDR is converted to SDR, and
-    interlaced pictures are deinterlaced (see ``Deinterlacer``).
+    the file, later frames are shown whole in the first one's size, with black bars. HDR is converted to SDR, and
+    interlaced frames are deinterlaced (see ``Deinterlacer``).
 
-    *Damage*: pictures that cannot be decoded, or are decoded with errors, are counted in ``decode_failures`` and
+    *Damage*: frames that cannot be decoded, or are decoded with errors, are counted in ``decode_failures`` and
     skipped. A file that ends before it says it does is read as far as it goes and a note says so.
 
-    Pictures are decoded as they are asked for, one at a time; wrap the source in ``Buffered`` to read ahead.
+    Frames are decoded as they are asked for, one at a time; wrap the source in ``Buffered`` to read ahead.
 
     Args:
         path: a local file in any container FFmpeg reads.
         config: part, rate and rotation.
 
     Raises:
-        VideoOpenError: missing, not a video, without a picture that can be decoded, or ending before ``from_s``.
+        VideoOpenError: missing, not a video, without a frame that can be decoded, or ending before ``from_s``.
     """
 
     def __init__(self, path: str | Path, config: InputConfig | None = None) -> None:
@@ -73,7 +73,7 @@ class FileSource:
         self.notes: list[str] = []
         self._path = Path(path)
         self._config = config or InputConfig()
-        first, self._aspect = first_picture(self._path, self._config.stream, self._config.max_pixels)
+        first, self._aspect = first_decoded_frame(self._path, self._config.stream, self._config.max_pixels)
         self._coded_aspect: Fraction | None = None
         self._container: InputContainer = open_container(self._path)
         self._stream: VideoStream = video_stream(self._container, self._path, self._config.stream)
@@ -83,7 +83,7 @@ class FileSource:
         self._refuse_rate()
         rotate = self._config.rotate
         orientation = Orientation.of(first) if rotate == "auto" else Orientation.clockwise(rotate)
-        self._large = first.width * first.height > LARGE_PICTURE_PX
+        self._large = first.width * first.height > LARGE_FRAME_PX
         self._converter = BgrConverter(first, self._aspect, orientation)
         self.info = self._describe(orientation, (self._converter.width, self._converter.height))
         self._order = self._pick_order()
@@ -106,12 +106,12 @@ class FileSource:
             )
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames; ``Frame.read_ms`` covers all reading since the frame before, pictures passed over too.
+        """Yield the frames; ``Frame.read_ms`` covers all reading since the frame before, frames passed over too.
 
         Raises:
             ValueError: iterated a second time.
-            VideoOpenError: no picture lies in the part asked for (raised at the end).
-            VideoReadError: the pictures cannot be converted to BGR.
+            VideoOpenError: no frame lies in the part asked for (raised at the end).
+            VideoReadError: the frames cannot be converted to BGR.
         """
         if self._started:
             raise ValueError(f"{self.info.name} was read before: open it again to read it again")
@@ -158,7 +158,7 @@ class FileSource:
             stream_index=self._stream.index,
         )
 
-    def _pick_order(self) -> PictureOrder:
+    def _pick_order(self) -> FrameOrder:
         if self._container.format.name == "avi":
             return ByRank()
         codec = self._stream.codec_context
@@ -186,14 +186,14 @@ class FileSource:
                 pictures.close()
 
     def _selected(self) -> Generator[tuple[int, float, Image], None, None]:
-        """Ordinal, time and pixels of the pictures asked for."""
+        """Ordinal, time and pixels of the frames asked for."""
         selector = FrameSelector(self._config)
         timeline = self._timeline
         max_gap_s = self._config.max_gap_s if timeline.may_restart else None
         clock = PresentationClock(timeline.time_base, timeline.interval_ticks, timeline.origin_ticks, max_gap_s)
         clock.jumps = self.info.clock_jumps
         end_s, read, to_the_end = 0.0, 0, True
-        whole = Deinterlacer[OrderedPicture](enabled=self._config.deinterlace)
+        whole = Deinterlacer[OrderedFrame](enabled=self._config.deinterlace)
         for item in deinterlaced(self._ordered(), whole):
             ordinal = item.ordinal
             timestamp_s = clock.stamp(self._ticks(item))
@@ -238,15 +238,15 @@ class FileSource:
                 f"({'it ends at' if to_the_end else 'nothing before'} {end_s:.2f} s): choose another part"
             )
 
-    def _ticks(self, item: OrderedPicture) -> int | None:
-        """Stamp of a picture: the container's, but for bare streams and hurried GIFs."""
+    def _ticks(self, item: OrderedFrame) -> int | None:
+        """Stamp of a frame: the container's, but for bare streams and hurried GIFs."""
         timeline = self._timeline
         if timeline.starts:
             return timeline.starts[min(item.ordinal, len(timeline.starts) - 1)]
         return item.ticks if timeline.is_stamped else item.ordinal * timeline.interval_ticks
 
-    def _ordered(self) -> Iterator[OrderedPicture]:
-        """Sound pictures in presentation order with ordinal and stamp; damage is counted here."""
+    def _ordered(self) -> Iterator[OrderedFrame]:
+        """Sound frames in presentation order with ordinal and stamp; damage is counted here."""
         self._stream.thread_type = ThreadType.FRAME if self._large else ThreadType.NONE
         self._stream.codec_context.thread_count = _THREADS_LARGE if self._large else 1
         order, from_ticks = self._order, self._from_ticks()
@@ -274,14 +274,14 @@ class FileSource:
                 else:
                     if picture.key_frame:
                         self._follow_aspect()
-                    yield OrderedPicture(picture, ordinal, ticks, picture.duration or 0)
+                    yield OrderedFrame(picture, ordinal, ticks, picture.duration or 0)
                 self.decode_failures = order.lost + self._damaged
         if not self._closing:
             order.ended()
         self.decode_failures = order.lost + self._damaged
 
     def _follow_aspect(self) -> None:
-        """Take over a pixel aspect that changes on the way; it counts from the key picture that follows it."""
+        """Take over a pixel aspect that changes on the way; it counts from the key frame that follows it."""
         coded = self._stream.codec_context.sample_aspect_ratio
         if coded and coded != self._coded_aspect:
             if self._coded_aspect is not None:
@@ -289,7 +289,7 @@ class FileSource:
             self._coded_aspect = coded
 
     def _held_back(self, packet: Packet[VideoStream] | None) -> int:
-        """Number of packets that the decoder may keep before it gives their pictures."""
+        """Number of packets that the decoder may keep before it gives their frames."""
         if packet is None:
             return 0
         return self._stream.codec_context.reorder_depth + (_THREADS_LARGE - 1 if self._large else 0)

@@ -1,7 +1,7 @@
 """Frame ordinals: pairs decoded frames with the packets that went in.
 
-A decoder takes packets in decode order, gives pictures in presentation order some packets later, and drops what it
-cannot decode without saying which. Counting what comes out would number the pictures after a lost one too low, and
+A decoder takes packets in decode order, gives frames in presentation order some packets later, and drops what it
+cannot decode without saying which. Counting what comes out would number the frames after a lost one too low, and
 would depend on how many threads decode.
 """
 
@@ -11,14 +11,14 @@ import heapq
 from collections.abc import Sequence
 from typing import Protocol
 
-__all__ = ["ByCount", "ByRank", "ByTime", "PictureOrder"]
+__all__ = ["ByCount", "ByRank", "ByTime", "FrameOrder"]
 
 
-class PictureOrder(Protocol):
-    """Gives each picture its ordinal and its time stamp.
+class FrameOrder(Protocol):
+    """Gives each frame its ordinal and its time stamp.
 
     Attributes:
-        lost: pictures that went in and did not come out.
+        lost: frames that went in and did not come out.
     """
 
     lost: int
@@ -32,7 +32,7 @@ class PictureOrder(Protocol):
         ...
 
     def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
-        """A picture came out: its 0-based ordinal, and its stamp in ticks if it has one."""
+        """A frame came out: its 0-based ordinal, and its stamp in ticks if it has one."""
         ...
 
     def ended(self) -> None:
@@ -41,10 +41,10 @@ class PictureOrder(Protocol):
 
 
 class ByTime:
-    """For streams whose packets are pictures with presentation stamps: paired by stamp, so exact whatever is lost.
+    """For streams whose packets are frames with presentation stamps: paired by stamp, so exact whatever is lost.
 
     Args:
-        count_from: pictures stamped earlier are not expected to come out (reading starts there), so not called lost.
+        count_from: frames stamped earlier are not expected to come out (reading starts there), so not called lost.
     """
 
     def __init__(self, count_from: int | None = None) -> None:
@@ -58,15 +58,15 @@ class ByTime:
         self._ordinal += packets
 
     def sent(self, pts: int | None, dts: int | None) -> None:
-        """Expect a picture with that presentation stamp."""
+        """Expect a frame with that presentation stamp."""
         if pts is not None:
             heapq.heappush(self._expected, pts)
 
     def failed(self, pts: int | None, dts: int | None) -> None:
-        """Nothing to do: the picture will be missed when a later one comes out."""
+        """Nothing to do: the frame will be missed when a later one comes out."""
 
     def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
-        """Number a picture; those stamped earlier that have not come out by now are lost."""
+        """Number a frame; those stamped earlier that have not come out by now are lost."""
         if pts is not None:
             while self._expected and self._expected[0] < pts:
                 self._lose(heapq.heappop(self._expected))
@@ -88,11 +88,11 @@ class ByTime:
 
 
 class ByRank:
-    """For containers that stamp packets in decode order only (AVI), or not: the i-th picture shown has the i-th stamp.
+    """For containers that stamp packets in decode order only (AVI), or not: the i-th frame shown has the i-th stamp.
 
-    A packet may come to nothing without an error: a picture that is not coded (the one before is shown on), or one
-    that needs a key picture that the file does not have (it begins inside a group of pictures). Its stamp must not go
-    to a later picture, or all that follows is shown too early. Such packets are told by counting: the decoder holds
+    A packet may come to nothing without an error: a frame that is not coded (the one before is shown on), or one
+    that needs a key frame that the file does not have (it begins inside a group of pictures). Its stamp must not go
+    to a later frame, or all that follows is shown too early. Such packets are told by counting: the decoder holds
     back no more packets than its reordering needs, so of more than those the oldest have come to nothing.
 
     Attributes:
@@ -109,7 +109,7 @@ class ByRank:
         self._ordinal = 0
 
     def sent(self, pts: int | None, dts: int | None) -> None:
-        """Expect one more picture."""
+        """Expect one more frame."""
         self._sent += 1
         if dts is not None:
             heapq.heappush(self._stamps, dts)
@@ -122,7 +122,7 @@ class ByRank:
             self._leave_empty(dts)
 
     def returned(self, sent_dts: Sequence[int | None], held: int) -> None:
-        """The pictures of the packets sent with these stamps came out; ``held`` packets may still be in the decoder.
+        """The frames of the packets sent with these stamps came out; ``held`` packets may still be in the decoder.
 
         To be called after every packet, before ``placed``.
         """
@@ -136,14 +136,14 @@ class ByRank:
             self.empty += 1
             self._leave_empty(next(iter(self._inside)))
         if sent_dts and not self._ordinal and self._unplaced and min(self._unplaced) < (sent_dts[0] or 0):
-            # The file begins inside a group: what follows its first key picture and is shown before it is missing too.
+            # The file begins inside a group: what follows its first key frame and is shown before it is missing too.
             while self._ordinal < self._sent - len(sent_dts) - held and self._stamps:
                 heapq.heappop(self._stamps)
                 self._ordinal += 1
             self._unplaced.clear()  # their places are the ones before it
 
     def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:
-        """Give the picture the earliest stamp left."""
+        """Give the frame the earliest stamp left."""
         while self._stamps and self._stamps[0] in self._unplaced:
             self._unplaced.discard(heapq.heappop(self._stamps))
             self._ordinal += 1
@@ -160,7 +160,7 @@ class ByRank:
 
 
 class ByCount:
-    """For streams where a packet may hold no picture, a field, or several: pictures are counted as they come out."""
+    """For streams where a packet may hold no frame, a field, or several: frames are counted as they come out."""
 
     def __init__(self) -> None:
         self.lost = 0
@@ -170,7 +170,7 @@ class ByCount:
         """Nothing to remember."""
 
     def failed(self, pts: int | None, dts: int | None) -> None:
-        """One failure; whether it was a whole picture cannot be known, so no ordinal is used up."""
+        """One failure; whether it was a whole frame cannot be known, so no ordinal is used up."""
         self.lost += 1
 
     def placed(self, pts: int | None, dts: int | None) -> tuple[int, int | None]:

@@ -53,7 +53,7 @@ def open_source(location: str | Path, config: InputConfig | None = None) -> Vide
 def expand_inputs(patterns: Sequence[str]) -> list[Path]:
     """Files and image folders named by paths and globs, in the order given, each once.
 
-    A folder with videos in it means these videos; pictures beside them (covers, posters) are left out.
+    A folder with videos in it means these videos; frames beside them (covers, posters) are left out.
 
     A pattern that names something existing means just that, whatever characters are in it. Else it is a glob (``*``,
     ``?``, ``[ ]``, ``**`` for any depth); its matches come in natural order (``clip2`` before ``clip10``). A glob that

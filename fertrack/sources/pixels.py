@@ -1,4 +1,4 @@
-"""From a decoded picture to upright BGR pixels."""
+"""From a decoded frame to upright BGR pixels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoRefo
 
 from fertrack.types import Image
 
-__all__ = ["HDR_TRANSFERS", "LARGE_PICTURE_PX", "BgrConverter", "Orientation", "fitted", "square_pixel_size"]
+__all__ = ["HDR_TRANSFERS", "LARGE_FRAME_PX", "BgrConverter", "Orientation", "fitted", "square_pixel_size"]
 
-LARGE_PICTURE_PX = 1920 * 1088
-"""Pictures above this (4K, 8K) are decoded and converted on several threads."""
+LARGE_FRAME_PX = 1920 * 1088
+"""Frames above this (4K, 8K) are decoded and converted on several threads."""
 
 HDR_TRANSFERS = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 """PQ (SMPTE ST 2084) and HLG (ARIB STD-B67)."""
 
 HD_LINES = 720
-"""From so many lines on, a picture that names no matrix is taken as BT.709."""
+"""From so many lines on, a frame that names no matrix is taken as BT.709."""
 
 _MAX_PIXEL_ASPECT = 4
 _MAX_REFORMATTERS = 8
@@ -51,7 +51,7 @@ class Orientation:
         """
         try:
             side_data = cast(Any, picture.side_data).get("DISPLAYMATRIX")
-        except ValueError:  # PyAV cannot list side data when the picture has a kind newer than PyAV knows
+        except ValueError:  # PyAV cannot list side data when the frame has a kind newer than PyAV knows
             return cls.clockwise(round(-picture.rotation / 90) % 4 * 90)
         if not side_data:
             return cls()
@@ -62,13 +62,13 @@ class Orientation:
 
     @property
     def degrees_clockwise(self) -> int:
-        """The turn in it: 0, 90, 180 or 270 (of a mirrored picture, after undoing a left-right mirror)."""
+        """The turn in it: 0, 90, 180 or 270 (of a mirrored frame, after undoing a left-right mirror)."""
         if self.swap:
             return 90 if self.mirror_x else 270
         return 180 if self.mirror_y else 0
 
     def apply(self, image: Image) -> Image:
-        """The upright picture: uint8 (H, W, 3), contiguous; a copy unless nothing is to be done."""
+        """The upright frame: uint8 (H, W, 3), contiguous; a copy unless nothing is to be done."""
         if self.swap:
             image = cast(Image, cv2.transpose(image))
         if self.mirror_x or self.mirror_y:
@@ -76,12 +76,12 @@ class Orientation:
         return image
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Upright (width, height) of a stored picture."""
+        """Upright (width, height) of a stored frame."""
         return (height, width) if self.swap else (width, height)
 
 
 def square_pixel_size(picture: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    """Width and height at which a picture is shown undistorted, stretched (never shrunk) to square pixels.
+    """Width and height at which a frame is shown undistorted, stretched (never shrunk) to square pixels.
 
     An aspect of 0, none, or beyond 4:1 is a broken header and is ignored.
     """
@@ -94,26 +94,26 @@ def square_pixel_size(picture: VideoFrame, pixel_aspect: Fraction | None) -> tup
 
 
 class BgrConverter:
-    """Converts decoded pictures to upright BGR of one size, that of the first.
+    """Converts decoded frames to upright BGR of one size, that of the first.
 
-    The matrix and range of the stream are honoured (BT.601, BT.709, BT.2020; limited or full range). A picture that
+    The matrix and range of the stream are honoured (BT.601, BT.709, BT.2020; limited or full range). A frame that
     names no matrix is taken as players take it: as BT.709 from 720 lines on, below that as BT.601.
 
     HDR (PQ, HLG) becomes SDR: the transfer curve and BT.2020 primaries are converted to BT.709's, with 203 cd/m², HDR's
-    reference white, as white. That costs some seconds once and several times the usual conversion for each picture.
+    reference white, as white. That costs some seconds once and several times the usual conversion for each frame.
 
-    A picture of another size or pixel aspect is shown whole, its proportions kept, with black bars.
+    A frame of another size or pixel aspect is shown whole, its proportions kept, with black bars.
 
     Args:
-        first: the picture that sets the size.
+        first: the frame that sets the size.
         pixel_aspect: width of its pixels over their height; None or 0: not said.
-        orientation: how pictures become upright.
+        orientation: how frames become upright.
 
     Attributes:
-        width: px of all pictures with square pixels, before they are turned.
+        width: px of all frames with square pixels, before they are turned.
         height: px, likewise.
-        resized: pictures so far that had another size or aspect.
-        toned: HDR pictures so far.
+        resized: frames so far that had another size or aspect.
+        toned: HDR frames so far.
     """
 
     def __init__(self, first: VideoFrame, pixel_aspect: Fraction | None, orientation: Orientation) -> None:
@@ -125,10 +125,10 @@ class BgrConverter:
         self._orientation = orientation
         self._reformatters: dict[tuple[int, int], VideoReformatter] = {}
         # 0 = all cores; the bytes are the same
-        self._threads = 1 if self.width * self.height <= LARGE_PICTURE_PX else 0
+        self._threads = 1 if self.width * self.height <= LARGE_FRAME_PX else 0
 
     def convert(self, picture: VideoFrame, pixel_aspect: Fraction | None) -> Image:
-        """Pixels of one picture: uint8 (H, W, 3), BGR, contiguous, upright.
+        """Pixels of one frame: uint8 (H, W, 3), BGR, contiguous, upright.
 
         Raises:
             av.error.FFmpegError: the pixel format cannot be converted.
@@ -176,7 +176,7 @@ class BgrConverter:
 
 
 def fitted(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where a picture of a size goes whole into another: left, top, width, height, px.
+    """Where a frame of a size goes whole into another: left, top, width, height, px.
 
     >>> fitted((1280, 720), (1920, 1080)), fitted((720, 1280), (1280, 720))
     ((0, 0, 1920, 1080), (437, 0, 405, 720))

@@ -22,9 +22,9 @@ __all__ = ["RealtimeFile"]
 
 
 class RealtimeFile:
-    """A file (or folder of images) whose pictures come when they are due, by the file's own times; ends at its end.
+    """A file (or folder of images) whose frames come when they are due, by the file's own times; ends at its end.
 
-    Times are those of arrival, counted from the first picture, as those of a camera. A picture that is asked for too
+    Times are those of arrival, counted from the first frame, as those of a camera. A frame that is asked for too
     late comes at once, and none is left out: wrap the source in ``Buffered(source, 1, "drop_oldest")`` for that.
 
     Args:
@@ -33,7 +33,7 @@ class RealtimeFile:
         closing: closes the source when set.
 
     Attributes:
-        started_monotonic_s: ``time.monotonic()`` of timestamp 0; that of construction until the first picture.
+        started_monotonic_s: ``time.monotonic()`` of timestamp 0; that of construction until the first frame.
         started_at: the same moment, UTC.
 
     Raises:
@@ -62,7 +62,7 @@ class RealtimeFile:
         return self._status
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the pictures when they are due; the clock starts with the first.
+        """Yield the frames when they are due; the clock starts with the first.
 
         Raises:
             ValueError: iterated a second time.

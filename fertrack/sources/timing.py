@@ -1,4 +1,4 @@
-"""Time rules shared by the sources: which pictures a window and a rate select, and times that only move forward."""
+"""Time rules shared by the sources: which frames a window and a rate select, and times that only move forward."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Verdict(Enum):
 
 
 class FrameSelector:
-    """Selects pictures by time: a half-open window [from_s, to_s), and a rate within it.
+    """Selects frames by time: a half-open window [from_s, to_s), and a rate within it.
 
-    The rate is a grid of ticks ``first + k / rate_hz`` anchored at the first picture in the window; the first picture
-    at or after each tick is taken (within 1 ms, the resolution of the coarsest containers). Ticks that no picture
+    The rate is a grid of ticks ``first + k / rate_hz`` anchored at the first frame in the window; the first frame
+    at or after each tick is taken (within 1 ms, the resolution of the coarsest containers). Ticks that no frame
     falls on before the next one are passed over, so a slow or irregular video is never thinned by count.
     """
 
@@ -37,7 +37,7 @@ class FrameSelector:
         self._next_tick = 0
 
     def judge(self, timestamp_s: float) -> Verdict:
-        """Decide on the next picture; called once per picture, in order of time."""
+        """Decide on the next frame; called once per frame, in order of time."""
         config = self._config
         if config.to_s is not None and timestamp_s >= config.to_s:
             return Verdict.STOP
@@ -63,7 +63,7 @@ class PresentationClock:
     * no stamp: the previous time plus one frame interval;
     * a stamp equal to or less than 1 s before the previous one: the previous time plus one tick;
     * a stamp more than 1 s before the previous one (clips joined without new times): the clock goes on one frame
-      interval after the previous picture, and everything that follows is moved by the same amount;
+      interval after the previous frame, and everything that follows is moved by the same amount;
     * a stamp more than ``max_gap_s`` after the previous one, in a format whose clock may start anew at any place
       (MPEG-TS, MPEG-PS): likewise. In other formats a gap is a gap, however long.
 
@@ -71,10 +71,10 @@ class PresentationClock:
         time_base: seconds per tick.
         interval_ticks: about one frame, in ticks.
         origin_ticks: stamp that counts as 0 s.
-        max_gap_s: longest time without a picture that is believed; None = any.
+        max_gap_s: longest time without a frame that is believed; None = any.
 
     Attributes:
-        jumps: places so far where the clock was taken to start anew: the time given to the picture after it, and by how
+        jumps: places so far where the clock was taken to start anew: the time given to the frame after it, and by how
             far the clock jumps, seconds.
     """
 
@@ -92,7 +92,7 @@ class PresentationClock:
         self._last: int | None = None
 
     def stamp(self, ticks: int | None) -> float:
-        """Seconds of the next picture in presentation order; ``ticks`` is None where the container has no stamp."""
+        """Seconds of the next frame in presentation order; ``ticks`` is None where the container has no stamp."""
         last = self._last
         if ticks is None:
             self.missing += 1
@@ -129,7 +129,7 @@ class PresentationClock:
         return notes
 
     def _go_on(self, last: int, value: int) -> int:
-        """Let the clock start anew: the picture stamped ``value`` comes one interval after the last one."""
+        """Let the clock start anew: the frame stamped ``value`` comes one interval after the last one."""
         moved = value - (last + self._interval)
         self._shift -= moved
         value -= moved

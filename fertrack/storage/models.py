@@ -319,7 +319,7 @@ class StageTiming(Base):
     """Time one stage of a finished run took, milliseconds per frame unless said otherwise.
 
     Of a live run also "latency" (from a frame's capture until its result was drawn) and "age" (of the result on each
-    displayed picture), which are no work but waiting.
+    displayed image), which are no work but waiting.
     """
 
     __tablename__ = "stage_timings"

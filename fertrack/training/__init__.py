@@ -5,9 +5,9 @@ Reading order::
     config             the training run's TOML file
     recipe             stages of one file
     command            ``fertrack models train``
-    labelled_pictures  labelled image sets
+    labelled_images    labelled image sets
     landmark_cache     landmarks kept beside the runs
-    pictures           training images with soft targets
+    images             training images with soft targets
     mixture            several sources at once
     composites         faces put together from several images
     augment            augmentation that imitates video

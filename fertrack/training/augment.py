@@ -24,7 +24,7 @@ MEAN, STD = 0.5, 0.25
 """Of pixel / 255 of the compact network's grey crops, as the bundle's card will say."""
 
 _MAX_STEP_PX = 1.5
-"""Picture px between neighbouring samples of a crop, as in ``imaging.alignment``."""
+"""Image px between neighbouring samples of a crop, as in ``imaging.alignment``."""
 
 _MIRRORED = [1, 0, 2, 4, 3]
 """Left and right change places in a mirror: landmarks are named as they are seen."""
@@ -34,8 +34,8 @@ def crop_faces(images: Iterable[Image], landmarks: FloatArray, template: FloatAr
     """Aligned crops as they are at run time, without any augmentation.
 
     Args:
-        images: N pictures, uint8 (H, W), grey, or (H, W, 3), BGR.
-        landmarks: float32 (N, 5, 2), px of the pictures.
+        images: N images, uint8 (H, W), grey, or (H, W, 3), BGR.
+        landmarks: float32 (N, 5, 2), px of the images.
         template: float32 (5, 2), px of the crop.
         size_px: S, side of the crop.
 
@@ -53,7 +53,7 @@ class Augmented:
     Attributes:
         crops: uint8 (N, S, S), or (N, S, S, 3).
         landmarks: float32 (N, 5, 2), px of the crops.
-        halved: bool (N,), the lower half is another picture's: no label says what such a face shows.
+        halved: bool (N,), the lower half is another image's: no label says what such a face shows.
     """
 
     crops: Image
@@ -74,13 +74,13 @@ def augment(
     """Aligned crops of a batch, each disturbed in its own way, and where the landmarks lie in them.
 
     Args:
-        images: N pictures, uint8 (H, W), grey, or (H, W, 3), BGR.
-        landmarks: float32 (N, 5, 2), px of the pictures.
+        images: N images, uint8 (H, W), grey, or (H, W, 3), BGR.
+        landmarks: float32 (N, 5, 2), px of the images.
         template: float32 (5, 2), px of the crop.
         size_px: S, side of the crop.
         config: how much of what.
         rng: where chance comes from.
-        cut_outs: bool (N,), pictures whose face is cut out on black; None: none is.
+        cut_outs: bool (N,), images whose face is cut out on black; None: none is.
     """
     batch = list(images)
     found = landmarks if not config.landmark_noise else _noisy(landmarks, config.landmark_noise, rng)
@@ -146,7 +146,7 @@ def normalise(crops: Image, mean: Sequence[float] = (MEAN,), std: Sequence[float
 
 
 def _warp(image: Image, matrix: Any, size_px: int) -> Image:
-    """One crop; where crop px lie far apart in the picture, averaged as ``imaging.alignment`` does."""
+    """One crop; where crop px lie far apart in the image, averaged as ``imaging.alignment`` does."""
     whole = np.array(matrix, np.float64)[:2]
     area = abs(float(whole[0, 0] * whole[1, 1] - whole[0, 1] * whole[1, 0]))
     step = 1 / math.sqrt(area) if 0.0 < area < math.inf else 1.0
@@ -163,7 +163,7 @@ def _warp(image: Image, matrix: Any, size_px: int) -> Image:
             ),
             np.uint8,
         )
-        whole[:, 2] += whole[:, :2] @ (0.5, 0.5)  # px j of the smaller picture is the middle of px 2j and 2j + 1
+        whole[:, 2] += whole[:, :2] @ (0.5, 0.5)  # px j of the smaller image is the middle of px 2j and 2j + 1
         whole[:, :2] *= 2
     wide = step / 2**halvings > _MAX_STEP_PX
     if wide:

@@ -67,8 +67,8 @@ def calibrate_logits(
         labels: int64 (N,), with class shares like ``prior`` unless ``chances`` say otherwise.
         drawn: float64 (7,), class shares that the network was trained with.
         prior: float64 (7,), class shares that it is to assume.
-        chances: float64 (N,), weights at equal class shares, each source alike (``Pictures.chances``); None: each
-            picture weighs the same.
+        chances: float64 (N,), weights at equal class shares, each source alike (``TrainingImages.chances``); None: each
+            image weighs the same.
     """
     shift = np.log(prior) - np.log(drawn)
     if chances is None:

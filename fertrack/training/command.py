@@ -44,7 +44,7 @@ def train_classifier(
 
     Raises:
         MissingExtraError: PyTorch, or the package that writes the bundle, is not installed.
-        ConfigError: the configuration or the pictures are missing or wrong.
+        ConfigError: the configuration or the images are missing or wrong.
         WeightsError: the weights that the run begins with cannot be read.
         EvaluationError: a labelled set cannot be read.
         ModelError: the folder holds a run of another configuration, or what the run begins or ends with is not there.
@@ -85,7 +85,7 @@ def _train(config: TrainConfig, folder: Path, epochs_now: int | None, say: Calla
     except OSError as error:
         raise ConfigError(f"the run's folder {folder} cannot be made: {reason_of(error)}") from error
     view = view_of(config)
-    # The pictures are faces already: what is asked of the detector are landmarks, so it may be unsure.
+    # The images are faces already: what is asked of the detector are landmarks, so it may be unsure.
     detector = build(Options(long_side=224, score_threshold=0.1, precision="fp32"))
     learned, kept = load_sources(config.data, detector, folder.parent, colour=view.colour)
     if config.finish.calibrate and len(kept) < MIN_TO_CALIBRATE:

@@ -1,8 +1,8 @@
 """Faces that no camera took: with another surround, cut out along an oval, or with another face's lower half.
 
 Images of a set whose faces are cut out on black would teach a network that black means that set. Halves of two faces
-put together show combinations that pictures at hand lack (lowered brows above tight lips); what they show is said by
-teachers that see the same crops, as with mixed pictures (Beyer et al. 2022, arXiv 2106.05237).
+put together show combinations that images at hand lack (lowered brows above tight lips); what they show is said by
+teachers that see the same crops, as with mixed images (Beyer et al. 2022, arXiv 2106.05237).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class DataConfig(StageConfig):
 
 
 class AugmentConfig(StageConfig):
-    """The ``[augmentation]`` section: what video does to faces. Probabilities per picture unless said otherwise."""
+    """The ``[augmentation]`` section: what video does to faces. Probabilities per image unless said otherwise."""
 
     rotation_deg: float = Field(16.0, ge=0, le=45, description="Largest turn either way.")
     scale: float = Field(0.16, ge=0, lt=1, description="Largest change of size, as a logarithm.")

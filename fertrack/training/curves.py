@@ -1,4 +1,4 @@
-"""The log of a training run as two pictures that any browser shows."""
+"""The log of a training run as two images that any browser shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_curves(log: Path) -> list[Path]:
         log: ``log.csv`` of a run.
 
     Raises:
-        ModelError: the log cannot be read, or the pictures cannot be written.
+        ModelError: the log cannot be read, or the images cannot be written.
     """
     try:
         rows = list(csv.DictReader(log.read_text(encoding="utf-8").splitlines()))

@@ -30,8 +30,8 @@ from fertrack.models.networks.compact import CompactNet
 from fertrack.training.checkpoint import load_averaged
 from fertrack.training.config import TrainConfig
 from fertrack.training.from_bundle import is_bundle
+from fertrack.training.images import is_fer2013
 from fertrack.training.networks import PublishedNet
-from fertrack.training.pictures import is_fer2013
 from fertrack.training.views import view_of
 from fertrack.types import EXPRESSIONS, FloatArray
 
@@ -64,7 +64,7 @@ def write_bundle(
         config: the run.
         training_prior: float64 (7,), class shares seen in training, or those its logits were brought to.
         folder: made if need be; an earlier bundle in it is replaced.
-        fitted_on: which pictures the logits were calibrated with; empty: they are as trained, and the card says so.
+        fitted_on: which images the logits were calibrated with; empty: they are as trained, and the card says so.
 
     Returns:
         The folder.

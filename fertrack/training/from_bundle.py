@@ -1,7 +1,7 @@
 """A finished compact classifier as the beginning of a run: what a bundle leaves out of its network is put back.
 
 A bundle's batch norms are folded into its convolutions, and its logits are calibrated at class shares of their own.
-The norms come back with the statistics of the pictures that are about to be learned, weighing so that the network says
+The norms come back with the statistics of the images that are about to be learned, weighing so that the network says
 what it said; its last layer is brought to the class shares that the run draws.
 """
 

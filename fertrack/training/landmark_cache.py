@@ -1,4 +1,4 @@
-"""Landmarks of the pictures that are learned from, searched for once and kept beside the runs."""
+"""Landmarks of the images that are learned from, searched for once and kept beside the runs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def cached_landmarks(path: Path, count: int, find: Callable[[], FloatArray]) -> 
     """Read landmarks back, or find and keep them.
 
     Args:
-        path: where they are kept; a file that cannot be read, or of other pictures, is replaced.
-        count: number of pictures N.
+        path: where they are kept; a file that cannot be read, or of other images, is replaced.
+        count: number of images N.
         find: finds them, float32 (N, 5, 2), px.
     """
     try:

@@ -1,4 +1,4 @@
-"""The training loop: draws, steps, averages, looks at the pictures kept apart, saves; and goes on where it was."""
+"""The training loop: draws, steps, averages, looks at the images kept apart, saves; and goes on where it was."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fertrack.training.augment import augment
 from fertrack.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from fertrack.training.config import TrainConfig
 from fertrack.training.from_bundle import begin_with_bundle, is_bundle
+from fertrack.training.images import TrainingImages
 from fertrack.training.networks import heads_loss, new_network, new_optimizer
-from fertrack.training.pictures import Pictures
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
 from fertrack.training.views import View, view_of
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
@@ -39,7 +39,7 @@ _AT_ONCE, _AT_ONCE_LARGE, _SMALL_PX = 256, 32, 128
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """One line of the log. Validation figures are of the averaged weights, on pictures kept apart."""
+    """One line of the log. Validation figures are of the averaged weights, on images kept apart."""
 
     epoch: int
     learning_rate: float
@@ -58,7 +58,7 @@ class _Batch:
     Attributes:
         inputs: of the network.
         targets: float32 (B, 7).
-        shifts: float32 (B, 7), added to the logits (see ``Pictures.shifts``).
+        shifts: float32 (B, 7), added to the logits (see ``TrainingImages.shifts``).
     """
 
     inputs: tuple[Tensor, ...]
@@ -67,12 +67,12 @@ class _Batch:
 
 
 class Trainer:
-    """A run, from its configuration and pictures.
+    """A run, from its configuration and images.
 
     Args:
         config: the run.
-        learned: pictures to learn from.
-        kept: pictures kept apart.
+        learned: images to learn from.
+        kept: images kept apart.
         folder: where checkpoint and log go; a checkpoint found there is continued.
         teachers: asked about every batch of crops, uint8 (B, S, S) or (B, S, S, 3) BGR, and what is added to their
             logits, float32 (B, 7), to probabilities (B, 7); None: the targets are all.
@@ -86,8 +86,8 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        learned: Pictures,
-        kept: Pictures,
+        learned: TrainingImages,
+        kept: TrainingImages,
         folder: Path,
         teachers: Callable[[Image, FloatArray], FloatArray] | None = None,
     ) -> None:
@@ -235,11 +235,11 @@ class Trainer:
                     mean.copy_(now)
 
     def validation_logits(self) -> FloatArray:
-        """Logits float32 (N, 7) of the averaged weights on the pictures kept apart, in one plain pass."""
+        """Logits float32 (N, 7) of the averaged weights on the images kept apart, in one plain pass."""
         return logits_of(self.averaged, self._kept, self._view)
 
     def validation(self) -> tuple[float, float]:
-        """Accuracy and mean class recall of the averaged weights on the pictures kept apart; NaN without any."""
+        """Accuracy and mean class recall of the averaged weights on the images kept apart; NaN without any."""
         return _accuracy_and_recall(self.validation_logits(), self._kept.labels)
 
     def _report(self, loss: float, overlap: float, seconds: float) -> EpochReport:
@@ -312,8 +312,8 @@ def _accuracy_and_recall(logits: FloatArray, labels: IntArray) -> tuple[float, f
     return (float(right.mean()), float(np.mean(recalls))) if recalls else (math.nan, math.nan)
 
 
-def logits_of(network: nn.Module, pictures: Pictures, view: View) -> FloatArray:
-    """Logits float32 (N, 7) of a network on plain crops of pictures, some at a time."""
+def logits_of(network: nn.Module, pictures: TrainingImages, view: View) -> FloatArray:
+    """Logits float32 (N, 7) of a network on plain crops of images, some at a time."""
     parts = [np.empty((0, len(EXPRESSIONS)), np.float32)]
     at_once = _AT_ONCE if view.size_px <= _SMALL_PX else _AT_ONCE_LARGE
     for start in range(0, len(pictures), at_once):

@@ -1,7 +1,7 @@
 """Several labelled sets learned from at once, each with its own weight, terms and persons kept apart.
 
-Class shares differ between sources, and so would the meaning of "neutral". Each picture therefore carries the class
-shares that are drawn from its source (``Pictures.shifts``), and the network learns to speak at equal ones.
+Class shares differ between sources, and so would the meaning of "neutral". Each image therefore carries the class
+shares that are drawn from its source (``TrainingImages.shifts``), and the network learns to speak at equal ones.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from fertrack.evaluation.datasets.apart import kept_apart
 from fertrack.imaging.geometry import similarity_transform
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig, SourceConfig, TwinsConfig
-from fertrack.training.labelled_pictures import LabelledImages, MixedImages, read_learned
-from fertrack.training.pictures import (
-    Pictures,
+from fertrack.training.images import (
+    TrainingImages,
     crop_template,
     is_labelled_set,
-    load_pictures,
+    load_images,
     subset,
-    tested_pictures,
-    voted_pictures,
+    tested_images,
+    voted_images,
 )
+from fertrack.training.labelled_images import LabelledImages, MixedImages, read_learned
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
 
 __all__ = ["load_sources", "twins_by_crop"]
@@ -45,25 +45,25 @@ _AT_ONCE = 1024
 
 def load_sources(
     config: DataConfig, detector: Detector, cache: Path, *, colour: bool = False
-) -> tuple[Pictures, Pictures]:
-    """Pictures to learn from, and pictures kept apart, of one set or of several.
+) -> tuple[TrainingImages, TrainingImages]:
+    """Images to learn from, and images kept apart, of one set or of several.
 
     Args:
-        config: which pictures.
+        config: which images.
         detector: finds the landmarks.
         cache: folder where the landmarks are kept, so that they are searched for once.
-        colour: whether pictures of labelled sets are wanted in colour.
+        colour: whether images of labelled sets are wanted in colour.
 
     Returns:
         Those learned from and those kept apart. Of several sources both are drawn so that the sources weigh as
         configured, or alike where they are kept apart.
 
     Raises:
-        ConfigError: pictures cannot be read, or nothing of a source is left to learn from.
+        ConfigError: images cannot be read, or nothing of a source is left to learn from.
         EvaluationError: a labelled set cannot be read.
     """
     if not config.sources:
-        return load_pictures(config, detector, cache, colour=colour)
+        return load_images(config, detector, cache, colour=colour)
     learned, kept = [], []
     for source in config.sources:
         pictures, apart = _read(source, detector, cache, colour=colour)
@@ -80,39 +80,43 @@ def load_sources(
     return _joined(learned), _joined(kept)
 
 
-def _read(source: SourceConfig, detector: Detector, cache: Path, *, colour: bool) -> tuple[Pictures, BoolArray]:
+def _read(source: SourceConfig, detector: Detector, cache: Path, *, colour: bool) -> tuple[TrainingImages, BoolArray]:
     path = Path(source.path)
     if is_labelled_set(path):
         found = read_learned(path, detector, cache, split=source.split, only=source.only, colour=colour)
         images, landmarks, votes, labels = found
         apart = kept_apart(images.labelled, source.apart)[images.rows]
         one_hot = np.eye(len(EXPRESSIONS), dtype=np.float32)[labels]
-        pictures = Pictures(images, landmarks, (1 - source.label_share) * votes + source.label_share * one_hot, labels)
+        pictures = TrainingImages(
+            images, landmarks, (1 - source.label_share) * votes + source.label_share * one_hot, labels
+        )
     else:
-        pictures = voted_pictures(path, source.label_share, detector, cache)
+        pictures = voted_images(path, source.label_share, detector, cache)
         apart = np.random.default_rng(0).permutation(len(pictures)) < round(source.apart * len(pictures))
     targets = (1 - source.smoothing) * pictures.targets + source.smoothing / len(EXPRESSIONS)
     cut_out = np.full(len(pictures), source.cut_out)
     return replace(pictures, targets=np.asarray(targets, np.float32), cut_out=cut_out), np.asarray(apart, np.bool_)
 
 
-def _drawn(pictures: Pictures, balance: float, weight: float) -> Pictures:
+def _drawn(pictures: TrainingImages, balance: float, weight: float) -> TrainingImages:
     chances = pictures.draw_probabilities(balance)
     shares = chances @ pictures.targets.astype(np.float64) + _RARE
     shifts = np.broadcast_to(np.log(shares / shares.sum()), pictures.targets.shape)
     return replace(pictures, chances=weight * chances, shifts=shifts.astype(np.float32))
 
 
-def _joined(parts: list[Pictures]) -> Pictures:
+def _joined(parts: list[TrainingImages]) -> TrainingImages:
     def of(name: str) -> npt.NDArray[np.generic]:
         return np.concatenate([getattr(each, name) for each in parts])
 
     if not parts:
         none = np.empty((0, len(EXPRESSIONS)), np.float32)
-        return Pictures(np.empty((0, 1, 1), np.uint8), np.empty((0, 5, 2), np.float32), none, np.empty(0, np.int64))
+        return TrainingImages(
+            np.empty((0, 1, 1), np.uint8), np.empty((0, 5, 2), np.float32), none, np.empty(0, np.int64)
+        )
     images = [each.images for each in parts if not isinstance(each.images, MixedImages)]
     chances = np.asarray(of("chances"), np.float64)
-    return Pictures(
+    return TrainingImages(
         MixedImages.of(images),
         np.asarray(of("landmarks"), np.float32),
         np.asarray(of("targets"), np.float32),
@@ -123,7 +127,7 @@ def _joined(parts: list[Pictures]) -> Pictures:
     )
 
 
-def _twins(pictures: Pictures, others: tuple[TwinsConfig, ...], detector: Detector, cache: Path) -> BoolArray:
+def _twins(pictures: TrainingImages, others: tuple[TwinsConfig, ...], detector: Detector, cache: Path) -> BoolArray:
     found = np.zeros(len(pictures), np.bool_)
     for other in others:
         path = Path(other.path)
@@ -133,7 +137,7 @@ def _twins(pictures: Pictures, others: tuple[TwinsConfig, ...], detector: Detect
             rows: IntArray = np.flatnonzero(kept_apart(images.labelled, other.apart)[images.rows])
             known = images[rows], landmarks[rows]
         else:
-            known = tested_pictures(path, detector, cache)
+            known = tested_images(path, detector, cache)
         found |= twins_by_crop((_grey(pictures.images), pictures.landmarks), known)
     return found
 
@@ -148,11 +152,11 @@ def twins_by_crop(
     *,
     correlation: float = _TWIN_CORRELATION,
 ) -> BoolArray:
-    """Faces that are also, exactly or nearly, among others, however each picture was cut.
+    """Faces that are also, exactly or nearly, among others, however each image was cut.
 
     Args:
-        faces: N pictures, uint8 (H, W), and their landmarks float32 (N, 5, 2), px.
-        others: M pictures and their landmarks.
+        faces: N images, uint8 (H, W), and their landmarks float32 (N, 5, 2), px.
+        others: M images and their landmarks.
         correlation: of the aligned crops; above it, two are the same face at the same moment.
 
     Returns:
@@ -171,7 +175,7 @@ def _thumbs(images: Iterable[Image], landmarks: FloatArray) -> FloatArray:
     matrices = similarity_transform(landmarks, crop_template(_THUMB_PX, 1.12))
     crops = []
     for image, matrix in zip(images, matrices, strict=True):
-        step = 1 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)  # pictures px a crop px
+        step = 1 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)  # images px a crop px
         soft = cv2.GaussianBlur(image, (0, 0), 0.5 * step) if step > 0.1 else image
         crops.append(cv2.warpAffine(soft, matrix[:2], (_THUMB_PX, _THUMB_PX), borderMode=cv2.BORDER_REPLICATE))
     inner = slice(_MARGIN_PX, -_MARGIN_PX)

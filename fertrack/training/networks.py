@@ -67,7 +67,7 @@ class PublishedNet(nn.Module):  # type: ignore[misc]  # torch is Any to mypy
 def new_network(config: TrainConfig, *, resumes: bool = False) -> CompactNet | PublishedNet:
     """A network whose first weights depend on the seed, and on the files that the run begins with.
 
-    With a bundle (``fertrack.training.from_bundle``) it begins once there are pictures to show it.
+    With a bundle (``fertrack.training.from_bundle``) it begins once there are images to show it.
 
     Args:
         config: the run.

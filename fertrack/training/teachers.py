@@ -1,7 +1,7 @@
-"""Soft targets from finished classifiers: what they agree on says more about a picture than ten votes do.
+"""Soft targets from finished classifiers: what they agree on says more about an image than ten votes do.
 
 Hinton et al. 2015, arXiv 1503.02531, at temperature 1: the votes are soft already. A teacher looks either once at the
-plain picture, or at every crop that the pupil sees, however disturbed (Beyer et al. 2022, arXiv 2106.05237).
+plain image, or at every crop that the pupil sees, however disturbed (Beyer et al. 2022, arXiv 2106.05237).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.special import log_softmax, softmax
 from fertrack.classifiers.onnx import OnnxClassifier
 from fertrack.models.bundle import ClassifierBundle
 from fertrack.training.augment import crop_faces
-from fertrack.training.pictures import Pictures
+from fertrack.training.images import TrainingImages
 from fertrack.types import FloatArray, Image
 
 __all__ = ["WatchingTeachers", "taught", "teachers_view"]
@@ -24,12 +24,14 @@ _AT_ONCE = 512
 _TINY = 1e-12
 
 
-def taught(pictures: Pictures, teachers: Sequence[ClassifierBundle], share: float, prior: FloatArray) -> Pictures:
-    """The pictures with targets of which a share is what the teachers say.
+def taught(
+    pictures: TrainingImages, teachers: Sequence[ClassifierBundle], share: float, prior: FloatArray
+) -> TrainingImages:
+    """The images with targets of which a share is what the teachers say.
 
     Args:
         pictures: to learn from.
-        teachers: finished classifiers; with none, the pictures stay as they are.
+        teachers: finished classifiers; with none, the images stay as they are.
         share: of the teachers' answer in the target, the rest is the target as it was.
         prior: float64 (7,), class shares that the answers are to assume.
 
@@ -44,7 +46,7 @@ def taught(pictures: Pictures, teachers: Sequence[ClassifierBundle], share: floa
     return replace(pictures, targets=np.asarray((1 - share) * pictures.targets + share * said, np.float32))
 
 
-def teachers_view(pictures: Pictures, teacher: ClassifierBundle, prior: FloatArray) -> FloatArray:
+def teachers_view(pictures: TrainingImages, teacher: ClassifierBundle, prior: FloatArray) -> FloatArray:
     """A classifier's probabilities for plain crops, as they are and mirrored: their mean, float64 (N, 7).
 
     Uncalibrated, with the class shares of the teacher's own training exchanged for ``prior``.

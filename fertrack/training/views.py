@@ -10,7 +10,7 @@ import numpy as np
 from fertrack.imaging.alignment import DEFAULT_TEMPLATE, aligned_landmarks
 from fertrack.training.augment import MEAN, STD, crop_faces, normalise
 from fertrack.training.config import NetworkConfig, TrainConfig
-from fertrack.training.pictures import crop_template
+from fertrack.training.images import crop_template
 from fertrack.types import FloatArray, Image
 
 __all__ = ["View", "view_of"]
@@ -42,7 +42,7 @@ class View:
         return len(self.mean) > 1
 
     def plain(self, images: Iterable[Image], landmarks: FloatArray) -> tuple[FloatArray, ...]:
-        """The network's inputs of pictures as they are: pixels float32 (N, C, S, S), and landmarks (N, 5, 2)."""
+        """The network's inputs of images as they are: pixels float32 (N, C, S, S), and landmarks (N, 5, 2)."""
         crops = crop_faces(images, landmarks, self.template, self.size_px)
         return self.inputs(crops, aligned_landmarks(landmarks, self.template) if self.with_landmarks else landmarks)
 

@@ -7,7 +7,7 @@ Reading order::
     server       the server, on one loopback socket
     application  routes
     gate         access: one browser, by a one-time address
-    pictures     the live image as JPEG
+    images       the live image as JPEG
     numbers      the session's numbers as JSON
     assets       files of the page
 """

@@ -16,8 +16,8 @@ from starlette.routing import Route
 from fertrack.errors import FertrackError
 from fertrack.rights.purpose import NOTICE
 from fertrack.web.assets import load_assets
+from fertrack.web.images import PageImages
 from fertrack.web.numbers import Numbers
-from fertrack.web.pictures import Pictures
 
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
@@ -43,7 +43,7 @@ class LivePage:
     def __init__(self, session: LiveSession) -> None:
         self._session = session
         self._numbers = Numbers(session, NUMBERS_EVERY_S)
-        self._pictures = Pictures(session, patience_s=PATIENCE_S)
+        self._pictures = PageImages(session, patience_s=PATIENCE_S)
         self._assets = load_assets()
         self._ended = asyncio.Event()
         self._farewell = "{}"

@@ -13,7 +13,7 @@ from tests.support.paths import REPOSITORY
 
 pytest.importorskip("torch", reason="needs fertrack[train]")
 from fertrack.benchmarks.training_ablation import CHANGES, Change, Outcome, ablation_table, compare
-from fertrack.training.pictures import Pictures
+from fertrack.training.images import TrainingImages
 
 CONFIG = REPOSITORY / "configs" / "train" / "ablation.toml"
 
@@ -76,7 +76,7 @@ def test_a_run_per_change_and_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     rng = np.random.default_rng(0)
     labels = np.arange(70) % 7
     face = np.array(((17, 21), (30, 21), (24, 28), (18, 36), (29, 36)), np.float32)
-    pictures = Pictures(
+    pictures = TrainingImages(
         rng.integers(0, 255, (70, 48, 48)).astype(np.uint8),
         np.repeat(face[None], 70, axis=0),
         np.eye(7, dtype=np.float32)[labels],

@@ -237,8 +237,8 @@ def test_threads_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     if damaged:
         damage(path, [5, 6], noise=True, keep=40)
     one, frames_one = read(path)
-    monkeypatch.setattr("fertrack.sources.file.LARGE_PICTURE_PX", 0)  # as 4K is: frame threads, conversion on all cores
-    monkeypatch.setattr("fertrack.sources.pixels.LARGE_PICTURE_PX", 0)
+    monkeypatch.setattr("fertrack.sources.file.LARGE_FRAME_PX", 0)  # as 4K is: frame threads, conversion on all cores
+    monkeypatch.setattr("fertrack.sources.pixels.LARGE_FRAME_PX", 0)
     several, frames_several = read(path)
     assert [(f.index, f.timestamp_s) for f in frames_one] == [(f.index, f.timestamp_s) for f in frames_several]
     assert all(np.array_equal(a.image, b.image) for a, b in zip(frames_one, frames_several, strict=True))

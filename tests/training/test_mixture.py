@@ -18,9 +18,9 @@ from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import augment, crop_faces
 from fertrack.training.composites import cut_out, fill_surround, join_halves, surround_of
 from fertrack.training.config import AugmentConfig, DataConfig, TrainConfig
-from fertrack.training.labelled_pictures import MixedImages
+from fertrack.training.images import TrainingImages, crop_template
+from fertrack.training.labelled_images import MixedImages
 from fertrack.training.mixture import load_sources, twins_by_crop
-from fertrack.training.pictures import Pictures, crop_template
 from fertrack.training.recipe import load_recipe
 from fertrack.types import EXPRESSIONS
 from tests.training.test_training import OneFace, bars, small, write_voted
@@ -91,7 +91,7 @@ def test_persons_kept_apart_are_not_learned_from(tmp_path: Path) -> None:
     path = write_set(tmp_path / "set", list(range(7)) * 8, seed=1, people=8)
     learned, kept = load_sources(data(source(path, "set", apart=0.4)), OneFace(), tmp_path / "cache")
 
-    def people(pictures: Pictures) -> set[str]:
+    def people(pictures: TrainingImages) -> set[str]:
         assert isinstance(pictures.images, MixedImages)
         (part,) = pictures.images.parts
         return {f"P{int(part.labelled.paths[row].stem) % 8}" for row in part.rows[pictures.images.rows]}  # type: ignore[union-attr]
@@ -411,7 +411,7 @@ class TestRuns:
         config = TrainConfig.model_validate({**content, "release": "research"})
         learned, kept = load_sources(config.data, OneFace(), tmp_path / "cache")
 
-        def called_neutral(pictures: Pictures, name: str) -> float:
+        def called_neutral(pictures: TrainingImages, name: str) -> float:
             trainer = Trainer(config, pictures, kept, tmp_path / name)
             trainer.run()
             logits = logits_of(trainer.averaged, learned, view_of(config))

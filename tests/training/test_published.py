@@ -15,7 +15,7 @@ from fertrack.imaging.alignment import DEFAULT_TEMPLATE, align_faces, aligned_la
 from fertrack.models.bundle import load_bundle
 from fertrack.training.augment import augment, crop_faces, normalise
 from fertrack.training.config import AugmentConfig, DataConfig, ScheduleConfig, TrainConfig, load_train_config
-from fertrack.training.pictures import Pictures, load_pictures
+from fertrack.training.images import TrainingImages, load_images
 from fertrack.training.schedule import learning_rate
 from fertrack.training.views import view_of
 from fertrack.types import Detections
@@ -82,7 +82,7 @@ def begin(config: TrainConfig, folder: Path) -> Any:
     from fertrack.training.loop import Trainer
 
     view = view_of(config)
-    learned, kept = load_pictures(config.data, Faces(), folder.parent / "cache", colour=view.colour)
+    learned, kept = load_images(config.data, Faces(), folder.parent / "cache", colour=view.colour)
     return Trainer(config, learned, kept, folder)
 
 
@@ -219,36 +219,36 @@ def test_a_run_begins_with_a_users_trunk(rafdb: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_of_a_labelled_set(rafdb: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    learned, kept = load_pictures(DataConfig(path=str(rafdb), validation=7), Faces(), tmp_path / "cache", colour=True)
+    learned, kept = load_images(DataConfig(path=str(rafdb), validation=7), Faces(), tmp_path / "cache", colour=True)
     assert (len(learned), len(kept)) == (14, 7), "those of the part to learn from alone"
     np.testing.assert_allclose(learned.landmarks, np.broadcast_to(POINTS, (14, 5, 2)), atol=1e-3)
     for image, label in zip(learned.images, learned.labels, strict=True):
         assert image[100 // 8 * label + 3, 50, label % 3] == 230
     np.testing.assert_array_equal(learned.targets.argmax(1), learned.labels)
-    grey, _ = load_pictures(DataConfig(path=str(rafdb), validation=7), Faces(), tmp_path / "cache")
+    grey, _ = load_images(DataConfig(path=str(rafdb), validation=7), Faces(), tmp_path / "cache")
     assert next(iter(grey.images)).shape == (100, 100)
     cv2.imwrite(str(rafdb / "aligned" / "train_00000_aligned.png"), np.zeros((200, 200, 3), np.uint8))
-    everything, _ = load_pictures(DataConfig(path=str(rafdb), validation=0), Faces(), tmp_path / "cache", colour=True)
+    everything, _ = load_images(DataConfig(path=str(rafdb), validation=0), Faces(), tmp_path / "cache", colour=True)
     np.testing.assert_allclose(everything.landmarks[0], 2 * POINTS, atol=1e-3)  # no face: average, in its own size
     with pytest.raises(ConfigError, match="keeps 21 pictures apart"):
-        load_pictures(DataConfig(path=str(rafdb), validation=21), Faces(), tmp_path / "cache")
+        load_images(DataConfig(path=str(rafdb), validation=21), Faces(), tmp_path / "cache")
     broken = [rafdb / "aligned" / f"train_{number:05d}_aligned.png" for number in (0, 5, 9)]
     for path in broken[:2]:
         path.write_bytes(b"not a picture")
     with caplog.at_level("WARNING"):
-        readable, _ = load_pictures(DataConfig(path=str(rafdb), validation=0), Faces(), tmp_path / "cache")
+        readable, _ = load_images(DataConfig(path=str(rafdb), validation=0), Faces(), tmp_path / "cache")
     assert len(readable) == len(list(readable.images)) == 19
     np.testing.assert_array_equal(readable.labels, np.delete(everything.labels, (0, 5)))
     assert "2 of 21 pictures cannot be read" in caplog.text
     broken[2].write_bytes(b"not a picture")
     with pytest.raises(ConfigError, match="3 of the 21 pictures of rafdb cannot be read"):
-        load_pictures(DataConfig(path=str(rafdb)), Faces(), tmp_path / "cache")
+        load_images(DataConfig(path=str(rafdb)), Faces(), tmp_path / "cache")
     with pytest.raises(FertrackError, match=r"there is no .*nowhere"):
-        load_pictures(DataConfig(path=str(tmp_path / "nowhere")), Faces(), tmp_path / "cache")
+        load_images(DataConfig(path=str(tmp_path / "nowhere")), Faces(), tmp_path / "cache")
     for path in (rafdb / "aligned").iterdir():
         cv2.imwrite(str(path), np.zeros((100, 100, 3), np.uint8))
     with pytest.raises(ConfigError, match="no face is found in any picture"):
-        load_pictures(DataConfig(path=str(rafdb)), Faces(), tmp_path / "cache")
+        load_images(DataConfig(path=str(rafdb)), Faces(), tmp_path / "cache")
 
 
 def test_the_part_to_test_with_is_not_learned_by_oversight(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_the_part_to_test_with_is_not_learned_by_oversight(tmp_path: Path) -> No
     path = tmp_path / "fer2013.csv"
     path.write_text("\n".join(["emotion,pixels,Usage", *rows]))
     with pytest.raises(ConfigError, match=r"data\.split: say which part"):
-        load_pictures(DataConfig(path=str(path)), Faces(), tmp_path)
+        load_images(DataConfig(path=str(path)), Faces(), tmp_path)
 
 
 def test_landmarks_go_where_the_crop_goes() -> None:
@@ -362,7 +362,7 @@ def test_the_published_size_takes_a_step(tmp_path: Path) -> None:
 
     images = np.stack([picture(label, label) for label in range(2)])
     targets = np.eye(7, dtype=np.float32)[:2]
-    two = Pictures(images, np.repeat(POINTS[None], 2, axis=0), targets, np.arange(2))
+    two = TrainingImages(images, np.repeat(POINTS[None], 2, axis=0), targets, np.arange(2))
     config = load_train_config(REPOSITORY / "configs" / "train" / "orthogonal.toml")
     trainer = Trainer(
         config.model_copy(update={"schedule": config.schedule.model_copy(update={"batch": 2})}), two, two, tmp_path

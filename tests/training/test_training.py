@@ -24,7 +24,7 @@ from fertrack.training.config import (
     load_train_config,
 )
 from fertrack.training.curves import write_curves
-from fertrack.training.pictures import Pictures, crop_template, load_pictures, subset
+from fertrack.training.images import TrainingImages, crop_template, load_images, subset
 from fertrack.training.recipe import load_recipe
 from fertrack.training.schedule import draw_rows, learning_rate, step_generator
 from fertrack.training.teachers import WatchingTeachers, taught, teachers_view
@@ -53,7 +53,7 @@ class OneFace:
 
 
 def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures whose class can be seen: a bright bar at a height that the class gives."""
+    """Images whose class can be seen: a bright bar at a height that the class gives."""
     rng = np.random.default_rng(seed)
     classes = np.arange(count) % 7
     images = rng.integers(0, 60, (count, 48, 48)).astype(np.uint8)
@@ -108,7 +108,7 @@ def small(path: Path, **schedule: object) -> TrainConfig:
 def test_pictures_have_both_label_sets_and_no_twins_of_test_pictures(voted_file: Path, tmp_path: Path) -> None:
     detector = OneFace()
     config = DataConfig(path=str(voted_file), validation=20, fer2013_share=0.25)
-    learned, kept = load_pictures(config, detector, tmp_path / "cache")
+    learned, kept = load_images(config, detector, tmp_path / "cache")
     assert len(learned) + len(kept) == 137
     assert len(kept) == 20
     np.testing.assert_allclose(learned.targets.sum(1), 1, atol=1e-6)
@@ -116,31 +116,31 @@ def test_pictures_have_both_label_sets_and_no_twins_of_test_pictures(voted_file:
     np.testing.assert_allclose(learned.targets.max(1), 1, atol=1e-6)  # both label sets say the same here
     np.testing.assert_allclose(learned.landmarks, np.broadcast_to(FACE, learned.landmarks.shape), atol=1e-4)
     asked = detector.asked
-    again, _ = load_pictures(config, detector, tmp_path / "cache")
+    again, _ = load_images(config, detector, tmp_path / "cache")
     assert detector.asked == asked, "landmarks are searched for once"
     np.testing.assert_array_equal(again.landmarks, learned.landmarks)
     (stored,) = (tmp_path / "cache").iterdir()
     stored.write_bytes(stored.read_bytes()[:200])
-    again, _ = load_pictures(config, detector, tmp_path / "cache")
+    again, _ = load_images(config, detector, tmp_path / "cache")
     assert detector.asked == 2 * asked, "a damaged file is replaced"
     np.testing.assert_array_equal(again.landmarks, learned.landmarks)
 
 
 def test_too_many_pictures_kept_apart(voted_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.validation keeps 137 pictures apart"):
-        load_pictures(DataConfig(path=str(voted_file), validation=137), OneFace(), tmp_path)
+        load_images(DataConfig(path=str(voted_file), validation=137), OneFace(), tmp_path)
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", images=np.zeros(3))
     with pytest.raises(ConfigError, match=r"other\.npz cannot be read"):
-        load_pictures(DataConfig(path=str(tmp_path / "other.npz")), OneFace(), tmp_path)
+        load_images(DataConfig(path=str(tmp_path / "other.npz")), OneFace(), tmp_path)
 
 
 def test_draws_follow_class_counts() -> None:
     labels = np.repeat(np.arange(2), (90, 10))
     targets = np.eye(7, dtype=np.float32)[labels]
-    pictures = Pictures(np.zeros((100, 48, 48), np.uint8), np.zeros((100, 5, 2), np.float32), targets, labels)
+    pictures = TrainingImages(np.zeros((100, 48, 48), np.uint8), np.zeros((100, 5, 2), np.float32), targets, labels)
     np.testing.assert_allclose(pictures.class_shares(0.0)[:2], (0.9, 0.1))
     np.testing.assert_allclose(pictures.class_shares(1.0)[:2], (0.5, 0.5))
     np.testing.assert_allclose(pictures.class_shares(0.5)[:2], np.sqrt((90, 10)) / np.sqrt((90, 10)).sum())
@@ -257,7 +257,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer
 
         config = small(voted_file)
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         whole = Trainer(config, learned, kept, tmp_path / "whole")
         assert whole.run()
         for expected in (False, False, True):
@@ -275,7 +275,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer
 
         config = small(voted_file, epochs=25, learning_rate=0.01)
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         trainer = Trainer(config, learned, kept, tmp_path / "run")
         reports = []
         assert trainer.run(on_epoch=reports.append)
@@ -296,7 +296,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer
 
         config = small(voted_file)
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         Trainer(config, learned, kept, tmp_path / "run").run(stop=lambda: True)
         with pytest.raises(ModelError, match=r"trained with another schedule\.seed"):
             Trainer(small(voted_file, seed=1), learned, kept, tmp_path / "run")
@@ -310,7 +310,7 @@ class TestRuns:
         from fertrack.training.loop import LOG, Trainer
 
         config, log = small(voted_file), tmp_path / "run" / LOG
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         log.parent.mkdir()
         log.write_text("epoch,loss\n1,0.5\n", encoding="utf-8")
         Trainer(config, learned, kept, log.parent).run(stop=lambda: True)
@@ -327,7 +327,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer
 
         config = small(voted_file)
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         first = Trainer(config, learned, kept, tmp_path / "first")
         assert first.run()
         second = config.model_copy(update={"start": str(tmp_path / "first")})
@@ -351,7 +351,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer
 
         config = small(voted_file, learning_rate=0.01)
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         first = Trainer(config, learned, kept, tmp_path / "first")
         assert first.run()
         found = calibrate_logits(
@@ -380,7 +380,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer
 
         config = small(voted_file)
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         trainer = Trainer(config, learned, kept, tmp_path / "first")
         bundle = write_bundle(trainer.averaged, config, trainer.training_prior, tmp_path / "bundle")
         begins = {"start": str(bundle)}
@@ -400,7 +400,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer, logits_of_crops
 
         monkeypatch.setattr(command, "build", lambda options: OneFace())
-        learned, kept = load_pictures(small(voted_file).data, OneFace(), tmp_path)
+        learned, kept = load_images(small(voted_file).data, OneFace(), tmp_path)
         runs = [Trainer(small(voted_file, seed=seed), learned, kept, tmp_path / str(seed)) for seed in range(2)]
         assert all(run.run() for run in runs)
         ends = f'average_with = ["{tmp_path / "1"}"]'
@@ -529,7 +529,7 @@ class TestRuns:
         from fertrack.training.loop import Trainer
 
         config = small(voted_file).model_copy(update={"teacher": TeacherConfig(share=0.25)})
-        learned, kept = load_pictures(config.data, OneFace(), tmp_path / "cache")
+        learned, kept = load_images(config.data, OneFace(), tmp_path / "cache")
         seen: list[np.ndarray] = []
 
         def fear(crops: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -584,7 +584,7 @@ class TestRuns:
 
 
 def test_teachers_are_part_of_the_target(voted_file: Path, tmp_path: Path) -> None:
-    learned, _ = load_pictures(small(voted_file).data, OneFace(), tmp_path / "cache")
+    learned, _ = load_images(small(voted_file).data, OneFace(), tmp_path / "cache")
     bundle = load_bundle()
     prior = np.asarray(bundle.calibration.training_prior)
     view = teachers_view(learned, bundle, prior)
@@ -601,7 +601,7 @@ def test_teachers_are_part_of_the_target(voted_file: Path, tmp_path: Path) -> No
 
 
 def test_teachers_may_watch_the_crops_that_are_learned(voted_file: Path, tmp_path: Path) -> None:
-    learned, _ = load_pictures(small(voted_file).data, OneFace(), tmp_path / "cache")
+    learned, _ = load_images(small(voted_file).data, OneFace(), tmp_path / "cache")
     bundle, even = load_bundle(), np.full(7, 1 / 7)
     classifier = OnnxClassifier(bundle)
     crops = crop_faces(learned.images[:5], learned.landmarks[:5], classifier.template, classifier.crop_size)
@@ -620,7 +620,7 @@ def test_teachers_may_watch_the_crops_that_are_learned(voted_file: Path, tmp_pat
     np.testing.assert_allclose(cropped_again, asked(np.ascontiguousarray(expected)), atol=1e-3)
 
 
-def first_rows(pictures: Pictures, count: int) -> Pictures:
+def first_rows(pictures: TrainingImages, count: int) -> TrainingImages:
     return subset(pictures, np.arange(count))
 
 

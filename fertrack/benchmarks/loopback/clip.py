@@ -17,7 +17,7 @@ from fertrack.errors import EvaluationError
 from fertrack.sources import open_source
 from fertrack.types import Image
 
-__all__ = ["EncodedPicture", "StreamClip", "draw_number", "encode_clip", "number_in"]
+__all__ = ["EncodedFrame", "StreamClip", "draw_number", "encode_clip", "number_in"]
 
 _BITS = 12
 NUMBERS = 1 << _BITS
@@ -28,7 +28,7 @@ _JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedPicture:
+class EncodedFrame:
     """One image.
 
     Attributes:
@@ -56,7 +56,7 @@ class StreamClip:
     width: int
     height: int
     fps: float
-    pictures: tuple[EncodedPicture, ...]
+    pictures: tuple[EncodedFrame, ...]
 
 
 def encode_clip(
@@ -109,12 +109,12 @@ def number_in(image: Image) -> int:
     return sum(int(value > 128) << bit for bit, value in enumerate(row))
 
 
-def _to_jpeg(image: Image) -> EncodedPicture:
+def _to_jpeg(image: Image) -> EncodedFrame:
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return EncodedPicture(encoded.tobytes(), True)
+    return EncodedFrame(encoded.tobytes(), True)
 
 
-def _to_h264(images: list[Image], fps: float) -> list[EncodedPicture]:
+def _to_h264(images: list[Image], fps: float) -> list[EncodedFrame]:
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height = images[0].shape[1], images[0].shape[0]
     encoder.pix_fmt = "yuv420p"
@@ -127,4 +127,4 @@ def _to_h264(images: list[Image], fps: float) -> list[EncodedPicture]:
     for image in [*images, None]:
         picture = None if image is None else VideoFrame.from_ndarray(image, format="bgr24")
         packets += encoder.encode(picture)
-    return [EncodedPicture(bytes(packet), packet.is_keyframe) for packet in packets]
+    return [EncodedFrame(bytes(packet), packet.is_keyframe) for packet in packets]

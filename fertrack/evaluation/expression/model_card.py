@@ -126,19 +126,19 @@ reports/model_card.md`, which measures what the tables say. How the calibration 
 
 ## Intended use
 
-Estimating which of seven posed-expression categories a picture of a face most resembles, per person over time, in
+Estimating which of seven posed-expression categories an image of a face most resembles, per person over time, in
 research and usability studies with people who know and agree. The result is an *expression estimate*: it describes how
-a face looks in a picture. It says nothing about what a person feels, thinks or intends.
+a face looks in an image. It says nothing about what a person feels, thinks or intends.
 
 Not for decisions about people. Not for people at work or in education: inferring their emotions is prohibited in the EU
 (AI Act, Art. 5(1)(f)) apart from medical and safety reasons, and fertrack refuses such a purpose. People exposed to it
 must be told (Art. 50(3); `fertrack privacy notice`). There is no estimate of age, gender or race anywhere, and no
-picture of a face is stored by default.
+image of a face is stored by default.
 
 ## How good it is
 
-{elsewhere}One forward pass a picture, with the bundle's own calibration ({setting}).
-Its values were {fitted_on}. Where those are the pictures scored here, the table of crosswise scores says what the
+{elsewhere}One forward pass an image, with the bundle's own calibration ({setting}).
+Its values were {fitted_on}. Where those are the images scored here, the table of crosswise scores says what the
 calibration is worth on others.
 
 | | |
@@ -153,26 +153,26 @@ because resampling adds noise to every bin.
 |---|---|
 {measures}
 
-Scored crosswise, no picture judged by values fitted on it ([calibration_default.md](calibration_default.md)):
+Scored crosswise, no image judged by values fitted on it ([calibration_default.md](calibration_default.md)):
 
-| pictures | setting | accuracy | mean recall | calibration error | at equal class shares |
+| images | setting | accuracy | mean recall | calibration error | at equal class shares |
 |---|---|---|---|---|---|
 {crosswise}
 
 With other class shares assumed than training's (`calibration.prior_strength` and `calibration.target_prior`; all else
-stays as it is). The pictures' own are the natural prior, known because they are labelled:
+stays as it is). The images' own are the natural prior, known because they are labelled:
 
 | class shares assumed | prior strength | accuracy | mean recall | macro-F1 | calibration error | at equal shares |
 |---|---|---|---|---|---|---|
 {priors}
 
-| expression | pictures | recall | precision | F1 | recall of its label | precision of its label |
+| expression | images | recall | precision | F1 | recall of its label | precision of its label |
 |---|---|---|---|---|---|---|
 {classes}
 
 "Of its label": the winner reached its threshold, otherwise the face is *uncertain*. Precision depends on how often each
 expression occurs; here it is at the set's own shares, where rare expressions are wrong more often than at equal shares.
-Expressions with few pictures have wide intervals: mind them.
+Expressions with few images have wide intervals: mind them.
 
 | least probability | share of faces that reach it | accuracy of those |
 |---|---|---|
@@ -182,11 +182,11 @@ Expressions with few pictures have wide intervals: mind them.
 
 | what | |
 |---|---|
-| accuracy by skin tone, age or gender | not measured: the pictures carry no such labels; expect differences |
+| accuracy by skin tone, age or gender | not measured: the images carry no such labels; expect differences |
 | accuracy on video of everyday people | not measured, but for 13 passages of 7 people in clips from other cameras \
 ([passages.md](passages.md)): no larger labelled video was at hand |
 | accuracy on spontaneous as against posed expressions | not measured |
-| accuracy for faces filmed small, turned away, covered or badly lit | expect worse; measured only on pictures \
+| accuracy for faces filmed small, turned away, covered or badly lit | expect worse; measured only on images \
 shrunk, covered and lit by computation ([robustness.md](robustness.md)), not for faces turned away |
 | accuracy by culture | not measured; which expression a face is said to show depends on who is asked |
 | accuracy of the smoothed label over time | not measured; smoothing was chosen by flicker and lag only |
@@ -194,9 +194,9 @@ shrunk, covered and lit by computation ([robustness.md](robustness.md)), not for
 
 ## Known limits
 
-- PublicTest was looked at while the network was made, and FER2013 has near copies of pictures across its splits;
+- PublicTest was looked at while the network was made, and FER2013 has near copies of images across its splits;
   what that is worth is measured in [calibration_default.md](calibration_default.md).
-- Labels are votes of ten raters on small grey stills: an opinion about a picture, not a truth about a person.
+- Labels are votes of ten raters on small grey stills: an opinion about an image, not a truth about a person.
 - Seven categories and *uncertain* are all it knows; a face of contempt, pain or concentration gets one of them.
 
 ## Licences of the weights

@@ -14,7 +14,7 @@ import cv2
 from fertrack.errors import VideoOpenError
 from fertrack.sources.config import InputConfig
 from fertrack.sources.stream.cancellation import Lifeline
-from fertrack.sources.stream.clock import Picture
+from fertrack.sources.stream.clock import StampedFrame
 from fertrack.sources.stream.config import StreamConfig
 from fertrack.sources.stream.reconnect import LiveSource
 from fertrack.types import Image
@@ -24,11 +24,11 @@ __all__ = ["CameraSource", "cameras"]
 _DEVICES = Path("/sys/class/video4linux")
 _POLL_S = 0.1
 _JOIN_S = 0.5
-_LARGEST_RAW_PX = 640  # width; larger pictures do not fit through USB 2 at 30 per second unless compressed
+_LARGEST_RAW_PX = 640  # width; larger frames do not fit through USB 2 at 30 per second unless compressed
 
 
 class CameraSource(LiveSource):
-    """Pictures of a camera attached to this machine, as they come; opened again whenever it was unplugged.
+    """Frames of a camera attached to this machine, as they come; opened again whenever it was unplugged.
 
     OpenCV reads it: Video4Linux on Linux, AVFoundation on macOS, DirectShow on Windows. See ``LiveSource`` for times,
     indices, sizes and losses.
@@ -75,7 +75,7 @@ class CameraConnection:
         open_device: opens it.
         name: for messages.
         lifeline: ends reads.
-        stall_timeout_s: longest wait for each picture but the first, seconds.
+        stall_timeout_s: longest wait for each frame but the first, seconds.
 
     Raises:
         SourceClosedError: the source is being closed.
@@ -94,13 +94,13 @@ class CameraConnection:
         self._lifeline = lifeline
         self._stall_timeout_s = stall_timeout_s
         self._changed = threading.Condition()
-        self._newest: Picture | None = None
+        self._newest: StampedFrame | None = None
         self._opened = self._over = self._stop = self._seen = False
         self._thread = threading.Thread(target=self._grab, args=(open_device,), name="fertrack-camera", daemon=True)
         self._thread.start()
 
-    def read(self) -> Picture | None:
-        """See ``Connection``; the newest picture, should several have come."""
+    def read(self) -> StampedFrame | None:
+        """See ``Connection``; the newest frame, should several have come."""
         if self._seen:
             self._lifeline.extend(self._stall_timeout_s)
         with self._changed:
@@ -123,7 +123,7 @@ class CameraConnection:
         self._thread.join(_JOIN_S)
 
     def _grab(self, open_device: Callable[[], cv2.VideoCapture]) -> None:
-        """The thread: camera -> newest picture."""
+        """The thread: camera -> newest frame."""
         device = open_device()
         try:
             self._opened = device.isOpened()
@@ -134,7 +134,7 @@ class CameraConnection:
                 if not decoded or image is None or image.ndim != 3:
                     self.decode_failures += 1
                     continue
-                picture = Picture(arrived_s, (time.perf_counter() - started) * 1e3, cast(Image, image))
+                picture = StampedFrame(arrived_s, (time.perf_counter() - started) * 1e3, cast(Image, image))
                 with self._changed:
                     self.dropped += self._newest is not None
                     self._newest = picture
@@ -154,7 +154,7 @@ def ask_camera(device: cv2.VideoCapture, config: StreamConfig) -> None:
         cv2.CAP_PROP_FRAME_WIDTH: config.camera_width,
         cv2.CAP_PROP_FRAME_HEIGHT: config.camera_height,
         cv2.CAP_PROP_FPS: config.camera_fps,
-        cv2.CAP_PROP_BUFFERSIZE: 1,  # older pictures are of no use
+        cv2.CAP_PROP_BUFFERSIZE: 1,  # older frames are of no use
     }
     for option, value in wanted.items():
         if value is not None:
@@ -170,7 +170,7 @@ def cameras() -> dict[int, str]:
             name, order = (folder / "name").read_text("utf-8").strip(), (folder / "index").read_text("utf-8").strip()
         except OSError:
             continue
-        if number.isdecimal() and order == "0":  # a camera's further devices give metadata, not pictures
+        if number.isdecimal() and order == "0":  # a camera's further devices give metadata, not frames
             found[int(number)] = name
     return dict(sorted(found.items()))
 

@@ -42,7 +42,7 @@ class Lifeline:
         self.extend(seconds)
 
     def extend(self, seconds: float) -> None:
-        """The next picture has to come within so many seconds from now; too late once ``expire`` was called."""
+        """The next frame has to come within so many seconds from now; too late once ``expire`` was called."""
         with self._lock:
             self._limit_s = seconds
             if self._deadline_s > -math.inf:

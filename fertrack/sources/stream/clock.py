@@ -1,4 +1,4 @@
-"""Live pictures and their times: when they came, or when they are due where they come too early."""
+"""Live frames and their times: when they came, or when they are due where they come too early."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from av.video.frame import VideoFrame
 
 from fertrack.types import Image
 
-__all__ = ["ArrivalClock", "Pacer", "Picture"]
+__all__ = ["ArrivalClock", "Pacer", "StampedFrame"]
 
 _FURTHEST_AHEAD_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture as it came.
+class StampedFrame:
+    """A frame as it came.
 
     Attributes:
         arrived_s: ``time.monotonic()`` when its data were there.
@@ -35,7 +35,7 @@ class Picture:
 
 
 class ArrivalClock:
-    """Turns moments of arrival into seconds since the first picture that strictly increase.
+    """Turns moments of arrival into seconds since the first frame that strictly increase.
 
     They are whole ticks of 1/90000 s, so that a video file can hold them exactly.
 
@@ -50,16 +50,16 @@ class ArrivalClock:
         self._last_ticks = -1
 
     def stamp(self, arrived_s: float) -> float:
-        """Seconds since the first picture; at least one tick later than the time given before."""
+        """Seconds since the first frame; at least one tick later than the time given before."""
         ticks = max(int((arrived_s - self._first_s) * self.TICKS_PER_S), self._last_ticks + 1)
         self._last_ticks = ticks
         return ticks / self.TICKS_PER_S
 
 
 class Pacer:
-    """Says when pictures are due that come with times of their own, faster than they are to be shown.
+    """Says when frames are due that come with times of their own, faster than they are to be shown.
 
-    The first picture is due at once, the others as much later as their times say. A picture that comes too late, or
+    The first frame is due at once, the others as much later as their times say. A frame that comes too late, or
     whose time jumps, is due at once, and later ones are counted from it.
     """
 
@@ -67,7 +67,7 @@ class Pacer:
         self._offset_s: float | None = None
 
     def due_s(self, time_s: float | None) -> float:
-        """``time.monotonic()`` at which the picture of this time is due; now, if it has none."""
+        """``time.monotonic()`` at which the frame of this time is due; now, if it has none."""
         now_s = time.monotonic()
         if time_s is None:
             return now_s

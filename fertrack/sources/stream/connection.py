@@ -1,4 +1,4 @@
-"""One connection to a stream, from its opening to its loss, read picture by picture."""
+"""One connection to a stream, from its opening to its loss, read frame by frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from fertrack.errors import VideoOpenError
 from fertrack.sources.deinterlace import Deinterlacer
 from fertrack.sources.stream.cancellation import Lifeline
-from fertrack.sources.stream.clock import Picture
+from fertrack.sources.stream.clock import StampedFrame
 from fertrack.sources.stream.credentials import mask_credentials
 from fertrack.sources.stream.packets import ArrivedPacket, LivePackets
 
@@ -109,11 +109,11 @@ class Connection(Protocol):
     """Connection that a live source reads from until it is lost.
 
     Attributes:
-        codec: of the pictures, "" if none.
+        codec: of the frames, "" if none.
         fps: announced rate, 0 if unknown.
         finite: whether its end is the end of the video, not a loss.
-        paced: whether pictures may come faster than they are to be shown.
-        decode_failures: packets and pictures that could not be decoded.
+        paced: whether frames may come faster than they are to be shown.
+        decode_failures: packets and frames that could not be decoded.
     """
 
     codec: str
@@ -124,19 +124,19 @@ class Connection(Protocol):
 
     @property
     def interlaced(self) -> int:
-        """Pictures so far that were flagged as woven of two fields."""
+        """Frames so far that were flagged as woven of two fields."""
         ...
 
     @property
     def dropped(self) -> int:
-        """Pictures left out because newer ones were there."""
+        """Frames left out because newer ones were there."""
         ...
 
-    def read(self) -> Picture | None:
-        """The next picture, None at the end.
+    def read(self) -> StampedFrame | None:
+        """The next frame, None at the end.
 
         Raises:
-            OSError: the connection broke, or ``TimeoutError``: no picture in time.
+            OSError: the connection broke, or ``TimeoutError``: no frame in time.
             SourceClosedError: the source is being closed.
             VideoError: anything else.
         """
@@ -148,7 +148,7 @@ class Connection(Protocol):
 
 
 class StreamConnection:
-    """Pictures of a container that FFmpeg reads.
+    """Frames of a container that FFmpeg reads.
 
     What comes at its own pace is taken from the network in a thread of its own and stamped there, so that a slow
     decoder neither lets it gather unseen nor makes it look newer than it is; see ``LivePackets`` for what is then left
@@ -157,13 +157,13 @@ class StreamConnection:
     Args:
         container: opened; closed by this connection.
         shown: its address without credentials, for messages.
-        lifeline: ends reads; its deadline holds for the first picture.
-        stall_timeout_s: longest wait for each later picture, seconds.
+        lifeline: ends reads; its deadline holds for the first frame.
+        stall_timeout_s: longest wait for each later frame, seconds.
         body: what the container reads from; closed after it.
         resumable: whether a read that timed out may simply be repeated (RTSP); it is then repeated until the deadline.
         fps_known: whether the container's rate means anything.
-        longest_lag_s: pictures that have waited longer for being decoded may be left out, seconds.
-        deinterlace: make interlaced pictures whole; each then comes when the next one is there.
+        longest_lag_s: frames that have waited longer for being decoded may be left out, seconds.
+        deinterlace: make interlaced frames whole; each then comes when the next one is there.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class StreamConnection:
         deinterlace: bool = True,
     ) -> None:
         self.decode_failures = 0
-        self._whole = Deinterlacer[Picture](enabled=deinterlace)
+        self._whole = Deinterlacer[StampedFrame](enabled=deinterlace)
         self._container = container
         self._body = body
         self._lifeline = lifeline
@@ -191,13 +191,13 @@ class StreamConnection:
         except VideoOpenError:
             self._release()
             raise
-        self._stream.thread_type = ThreadType.NONE  # frame threads hold pictures back
+        self._stream.thread_type = ThreadType.NONE  # frame threads hold frames back
         rate = self._stream.average_rate or self._stream.codec_context.framerate  # FFmpeg's guess may be the field rate
         self.codec = self._stream.codec_context.codec.canonical_name
         self.fps = float(rate) if rate and fps_known else 0.0
         self.finite = bool(container.duration and container.duration > 0)
         self.paced = self.finite or container.format.name == "hls"
-        self._ready: deque[Picture] = deque()
+        self._ready: deque[StampedFrame] = deque()
         self._packets = self._demuxed()
         self._seen = self._drained = False
         self._late_s: float | None = None
@@ -216,7 +216,7 @@ class StreamConnection:
         """See ``Connection``."""
         return self._whole.changed
 
-    def read(self) -> Picture | None:
+    def read(self) -> StampedFrame | None:
         """See ``Connection``."""
         if self._live is None:
             self._extend()  # counted from now: whoever reads may have taken its time
@@ -239,7 +239,7 @@ class StreamConnection:
         self._release()
 
     def _extend(self) -> None:
-        """Packets must go on coming; the first picture has to be there by the first deadline."""
+        """Packets must go on coming; the first frame has to be there by the first deadline."""
         if self._seen:
             self._lifeline.extend(self._stall_timeout_s)
 
@@ -255,7 +255,7 @@ class StreamConnection:
         return None if packet is None else ArrivedPacket(packet, time.monotonic())
 
     def _remaining_s(self) -> float:
-        """Until the picture that is waited for must be there; packets alone are not enough."""
+        """Until the frame that is waited for must be there; packets alone are not enough."""
         left_s = self._lifeline.remaining_s()
         if self._late_s is None:
             return left_s
@@ -290,11 +290,11 @@ class StreamConnection:
                 self.decode_failures += self._seen
             elif self._live is None or self._live.is_due(arrived_s):
                 time_s = None if picture.pts is None else float(picture.pts * (picture.time_base or 0))
-                self._add(self._whole.push(picture, Picture(arrived_s, decode_ms, picture, time_s, aspect)))
+                self._add(self._whole.push(picture, StampedFrame(arrived_s, decode_ms, picture, time_s, aspect)))
         if arrived is None:
             self._add(self._whole.finish())
 
-    def _add(self, whole: Iterator[tuple[VideoFrame, Picture]]) -> None:
+    def _add(self, whole: Iterator[tuple[VideoFrame, StampedFrame]]) -> None:
         self._ready.extend(replace(own, content=picture) for picture, own in whole)
 
     def _demuxed(self) -> Generator[Packet[VideoStream], None, None]:

@@ -1,4 +1,4 @@
-"""Pictures of any size, shown whole in a picture of the first one's size."""
+"""Frames of any size, shown whole in a frame of the first one's size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from fertrack.sources.pixels import BgrConverter, Orientation, fitted, square_pixel_size
-from fertrack.sources.stream.clock import Picture
+from fertrack.sources.stream.clock import StampedFrame
 from fertrack.types import Image
 
 __all__ = ["Letterbox"]
@@ -18,19 +18,19 @@ _MAX_SIZES = 8  # told; a broken stream may show any number
 
 
 class Letterbox:
-    """Converts pictures to upright BGR of the first one's size; others are scaled to fit, with black bars.
+    """Converts frames to upright BGR of the first one's size; others are scaled to fit, with black bars.
 
     Args:
-        first: the picture that sets the size.
-        rotate: degrees clockwise, or ``"auto"``: as the picture says.
+        first: the frame that sets the size.
+        rotate: degrees clockwise, or ``"auto"``: as the frame says.
 
     Attributes:
-        width: px of all pictures, upright.
+        width: px of all frames, upright.
         height: likewise.
-        rotation: degrees clockwise by which pictures are turned.
+        rotation: degrees clockwise by which frames are turned.
     """
 
-    def __init__(self, first: Picture, rotate: Literal["auto", 0, 90, 180, 270] = "auto") -> None:
+    def __init__(self, first: StampedFrame, rotate: Literal["auto", 0, 90, 180, 270] = "auto") -> None:
         content = first.content
         by_picture = Orientation.of(content) if isinstance(content, VideoFrame) else Orientation()
         self._orientation = by_picture if rotate == "auto" else Orientation.clockwise(rotate)
@@ -42,8 +42,8 @@ class Letterbox:
         self.rotation = self._orientation.degrees_clockwise
         self.width, self.height = self._orientation.size(*self._stored)
 
-    def fit(self, picture: Picture) -> Image:
-        """Pixels of one picture: uint8 (H, W, 3), BGR, contiguous.
+    def fit(self, picture: StampedFrame) -> Image:
+        """Pixels of one frame: uint8 (H, W, 3), BGR, contiguous.
 
         Raises:
             av.error.FFmpegError: its pixel format cannot be converted.
@@ -63,8 +63,8 @@ class Letterbox:
         )
         return self._orientation.apply(boxed)
 
-    def is_new_size(self, picture: Picture) -> bool:
-        """Whether no picture of this size came before."""
+    def is_new_size(self, picture: StampedFrame) -> bool:
+        """Whether no frame of this size came before."""
         size = self.size_of(picture)
         if size in self._sizes or len(self._sizes) >= _MAX_SIZES:
             return False
@@ -72,12 +72,12 @@ class Letterbox:
         return True
 
     @staticmethod
-    def size_of(picture: Picture) -> tuple[int, int]:
+    def size_of(picture: StampedFrame) -> tuple[int, int]:
         """Stored width and height with square pixels."""
         return _square_size(picture)
 
 
-def _square_size(picture: Picture) -> tuple[int, int]:
+def _square_size(picture: StampedFrame) -> tuple[int, int]:
     """Width and height with square pixels."""
     content = picture.content
     if isinstance(content, VideoFrame):

@@ -27,13 +27,13 @@ STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp")
 
 _HLS_TYPES = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
 _PAGE_TYPES = ("text/html", "application/xhtml+xml", "application/json")  # text/... may be a .ts file
-_HLS_PATIENCE = 3  # its pictures come in parts of 2 to 10 s
+_HLS_PATIENCE = 3  # its frames come in parts of 2 to 10 s
 _RESUME_S = 0.3
 _SMALL_PROBE = {"probesize": "200000", "analyzeduration": "1000000", "fpsprobesize": "0"}
 
 
 class StreamSource(LiveSource):
-    """Pictures of a network stream, as they come; connected again whenever it is lost.
+    """Frames of a network stream, as they come; connected again whenever it is lost.
 
     =====================================  =========================================================
     ``rtsp://``, ``rtsps://``              cameras and recorders
@@ -43,7 +43,7 @@ class StreamSource(LiveSource):
 
     Name and password stand in the address, ``rtsp://name:password@host/path``; no message, log line or attribute shows
     them. HLS and files are played at the pace of their own times; everything else is shown as it comes, and where that
-    cannot be, because decoding is too slow, pictures are left out and counted in ``dropped``, so that no delay builds
+    cannot be, because decoding is too slow, frames are left out and counted in ``dropped``, so that no delay builds
     up (see ``LivePackets``). See ``LiveSource`` for times, indices, sizes and losses.
 
     Args:

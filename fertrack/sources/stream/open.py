@@ -28,7 +28,7 @@ def open_live_source(
     input_config: InputConfig | None = None,
     closing: threading.Event | None = None,
 ) -> StreamSource | CameraSource | RealtimeFile:
-    """Open a camera, a stream, or a file played in real time; returns once the first picture is there.
+    """Open a camera, a stream, or a file played in real time; returns once the first frame is there.
 
     Args:
         location: a camera's index (``0``, ``"0"``, ``"/dev/video0"``), a stream's address, or with ``realtime`` a

@@ -41,7 +41,7 @@ class ArrivedPacket(Generic[_P]):
     """A packet and its time.
 
     Attributes:
-        packet: one picture, or part of one.
+        packet: one frame, or part of one.
         arrived_s: ``time.monotonic()`` when it was there.
         after_gap: whether packets before it were dropped, so that the decoder has to begin anew.
     """
@@ -56,13 +56,13 @@ class LivePackets(Generic[_P]):
 
     While the oldest packet has waited no longer than ``longest_lag_s``, none is left out. After that:
 
-    1. Where a newer key picture waits, decoding goes on from the newest one; all packets before it are dropped. Of
-       MJPEG every picture is one.
-    2. Else packets have to be decoded in order, but not every picture has to be converted, which is most of the work:
+    1. Where a newer key frame waits, decoding goes on from the newest one; all packets before it are dropped. Of
+       MJPEG every frame is one.
+    2. Else packets have to be decoded in order, but not every frame has to be converted, which is most of the work:
        ``is_due`` says no to what is about to be overtaken, but for a few a second.
-    3. If that does not help within two seconds, all packets are dropped up to the next key picture.
+    3. If that does not help within two seconds, all packets are dropped up to the next key frame.
 
-    So a picture that is shown is never older than three times ``longest_lag_s`` and its own decoding, and the newest
+    So a frame that is shown is never older than three times ``longest_lag_s`` and its own decoding, and the newest
     there is is always shown. What waits is limited in number and bytes as well.
 
     Args:
@@ -72,7 +72,7 @@ class LivePackets(Generic[_P]):
         clock_s: monotonic seconds.
 
     Attributes:
-        dropped: packets and pictures left out.
+        dropped: packets and frames left out.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class LivePackets(Generic[_P]):
                 self._changed.wait(min(_POLL_S, remaining_s()))
 
     def is_due(self, arrived_s: float) -> bool:
-        """Whether a picture is to be shown that arrived then; if not, it counts as dropped, and newer ones wait."""
+        """Whether a frame is to be shown that arrived then; if not, it counts as dropped, and newer ones wait."""
         with self._changed:
             now_s = self._clock_s()
             lag_s = now_s - arrived_s
@@ -185,7 +185,7 @@ class LivePackets(Generic[_P]):
             self._drop_all()
 
     def _drop_to_key(self) -> bool:
-        """Drop everything before the newest key picture; False if none waits behind the first packet."""
+        """Drop everything before the newest key frame; False if none waits behind the first packet."""
         position = next((n for n in range(len(self._held) - 1, 0, -1) if self._held[n].packet.is_keyframe), 0)
         if not position:
             return False

@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from fertrack.errors import VideoError, VideoOpenError, VideoReadError
 from fertrack.sources.config import InputConfig
 from fertrack.sources.stream.cancellation import Lifeline, SourceClosedError
-from fertrack.sources.stream.clock import ArrivalClock, Pacer, Picture
+from fertrack.sources.stream.clock import ArrivalClock, Pacer, StampedFrame
 from fertrack.sources.stream.config import StreamConfig
 from fertrack.sources.stream.connection import Connection, connect_aside, ffmpeg_log_masked
 from fertrack.sources.stream.error_text import why
@@ -38,7 +38,7 @@ class Backoff:
     """Exponential backoff with jitter: each wait is drawn from the upper half of ``start_s * 2**attempt``.
 
     The jitter keeps several cameras behind one router from coming back at the same instant. A connection that showed
-    pictures for at least 2 s makes the next outage start with the shortest wait; a shorter one does not, so that a
+    frames for at least 2 s makes the next outage start with the shortest wait; a shorter one does not, so that a
     source that fails right after connecting is not tried in a tight loop. No wait is shorter than ``start_s / 2``:
     that bounds the attempts per second, whatever the source does.
 
@@ -54,7 +54,7 @@ class Backoff:
         self._attempt = 0
 
     def worked_for(self, live_s: float) -> None:
-        """A connection was lost after it had shown pictures for ``live_s`` seconds."""
+        """A connection was lost after it had shown frames for ``live_s`` seconds."""
         if live_s >= _STABLE_S:
             self._attempt = 0
 
@@ -74,18 +74,18 @@ _LOSSES = (OSError, ValueError, MemoryError, FFmpegError, VideoError)
 class LiveSource(ABC):
     """A source that is connected to, and connected to again whenever it is lost; the base of cameras and streams.
 
-    The first connection is made, and its first picture read, on construction: an address that cannot be opened fails
+    The first connection is made, and its first frame read, on construction: an address that cannot be opened fails
     there (unless ``retry_first``). Later losses end nothing: the source waits (see ``Backoff``) and connects again,
     until it is closed or ``give_up_s`` is over. Each outage is logged once when it begins and once when it is over.
 
-    *Times* are those of arrival on this machine's monotonic clock, counted from the first picture; they strictly
-    increase, and an outage is a gap in them. *Indices* count the pictures read, without gaps. *Pixels* are upright BGR
-    of one size: pictures of another size are shown whole, with black bars, and a note says so.
+    *Times* are those of arrival on this machine's monotonic clock, counted from the first frame; they strictly
+    increase, and an outage is a gap in them. *Indices* count the frames read, without gaps. *Pixels* are upright BGR
+    of one size: frames of another size are shown whole, with black bars, and a note says so.
 
     Args:
         name: for messages and ``info``; without credentials.
         config: how it is opened and reopened.
-        input_config: rotation, rate and end; its times count from the first picture.
+        input_config: rotation, rate and end; its times count from the first frame.
         closing: closes the source when set, also while it waits for its first connection.
 
     Attributes:
@@ -119,10 +119,10 @@ class LiveSource(ABC):
         self._reconnects = 0
         self._outage_s = 0.0
         self._lost_at_s: float | None = None
-        self._last_s: float | None = None  # when the last picture came, or was due
+        self._last_s: float | None = None  # when the last frame came, or was due
         self._iterated = self._told_interlaced = False
         first, self.info = self._open_first()
-        self._first: Picture | None = first
+        self._first: StampedFrame | None = first
         self._pacer = Pacer()
         self._live_since_s = first.arrived_s
         self.started_monotonic_s = first.arrived_s
@@ -145,7 +145,7 @@ class LiveSource(ABC):
         return self._status
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield pictures until the source is closed, has an end, or is given up.
+        """Yield frames until the source is closed, has an end, or is given up.
 
         Raises:
             ValueError: iterated a second time.
@@ -178,7 +178,7 @@ class LiveSource(ABC):
         """Close."""
         self.close()
 
-    # ---------------------------------------------------------------- pictures -> frames
+    # ---------------------------------------------------------------- decoded frames -> frames
 
     def _frames(self) -> Generator[Frame, None, None]:
         selector, clock = FrameSelector(self._input), ArrivalClock(self.started_monotonic_s)
@@ -198,8 +198,8 @@ class LiveSource(ABC):
         finally:
             self.close()
 
-    def _wait_until_due(self, picture: Picture) -> float:
-        """Hold a picture back that came too early; gives the moment that counts as its arrival."""
+    def _wait_until_due(self, picture: StampedFrame) -> float:
+        """Hold a frame back that came too early; gives the moment that counts as its arrival."""
         connection = self._connection
         if connection is None or not connection.paced:
             return picture.arrived_s
@@ -207,7 +207,7 @@ class LiveSource(ABC):
         self._closing.wait(max(0.0, due_s - time.monotonic()))
         return due_s
 
-    def _pixels(self, picture: Picture) -> Image | None:
+    def _pixels(self, picture: StampedFrame) -> Image | None:
         """Its pixels; None, and counted, where they cannot be converted."""
         try:
             if self._letterbox.is_new_size(picture):
@@ -218,7 +218,7 @@ class LiveSource(ABC):
             logger.debug("%s: a picture cannot be converted to BGR: %s", self._name, error)
             return None
 
-    def _tell_new_size(self, picture: Picture) -> None:
+    def _tell_new_size(self, picture: StampedFrame) -> None:
         shown = f"{self.info.width}x{self.info.height}"
         width, height = self._letterbox.size_of(picture)
         sentence = f"{self._name}: pictures of {width}x{height} are shown with black bars at {shown}"
@@ -231,10 +231,10 @@ class LiveSource(ABC):
         self.notes.append(f"{self._name}: pictures are interlaced; {how}")
         logger.info("%s", self.notes[-1])
 
-    # ---------------------------------------------------------------- connections -> pictures
+    # ---------------------------------------------------------------- connections -> frames
 
-    def _open_first(self) -> tuple[Picture, VideoInfo]:
-        """Connect and read the first picture, which says how large all will be."""
+    def _open_first(self) -> tuple[StampedFrame, VideoInfo]:
+        """Connect and read the first frame, which says how large all will be."""
         while True:
             try:
                 with self._lock:
@@ -262,8 +262,8 @@ class LiveSource(ABC):
             self._end(failure)
             raise VideoOpenError(failure)  # without its cause, which may name the credentials
 
-    def _next(self) -> Picture | None:
-        """The next picture, over as many connections as it takes; None at the end."""
+    def _next(self) -> StampedFrame | None:
+        """The next frame, over as many connections as it takes; None at the end."""
         if self._first is not None:
             first, self._first = self._first, None
             return first
@@ -289,8 +289,8 @@ class LiveSource(ABC):
                 return None
         return None
 
-    def _read(self) -> Picture | None:
-        """The next picture of this connection, made first where there is none. None at the end of what has an end."""
+    def _read(self) -> StampedFrame | None:
+        """The next frame of this connection, made first where there is none. None at the end of what has an end."""
         try:
             if self._connection is None:
                 self._lifeline = Lifeline(self._closing, self._config.open_timeout_s)
@@ -352,7 +352,7 @@ class LiveSource(ABC):
         self._status = StreamStatus(state, attempt, f"{failure}; attempt {attempt} in {wait_s:.1f} s", self._reconnects)
         return not self._closing.wait(wait_s)
 
-    def _back(self, picture: Picture) -> None:
+    def _back(self, picture: StampedFrame) -> None:
         outage_s = self._missing_until(picture.arrived_s)
         self._outage_s += outage_s
         self._reconnects += 1
@@ -364,7 +364,7 @@ class LiveSource(ABC):
         self._status = StreamStatus("live", 0, message, self._reconnects)
 
     def _end(self, message: str) -> None:
-        """There will be no more pictures; the first reason stays."""
+        """There will be no more frames; the first reason stays."""
         if self._status.state == "ended":
             return
         self._status = StreamStatus("ended", 0, message, self._reconnects)
@@ -380,5 +380,5 @@ class LiveSource(ABC):
             )
 
     def _missing_until(self, time_s: float) -> float:
-        """Seconds without a picture: since the last one came, which is before its absence can be noticed."""
+        """Seconds without a frame: since the last one came, which is before its absence can be noticed."""
         return max(0.0, time_s - self._last_s) if self._last_s is not None else 0.0

@@ -13,7 +13,7 @@ class StreamStatus:
     """A snapshot of a live source; taken from any thread.
 
     Attributes:
-        state: ``"connecting"`` before the first picture, ``"live"`` while pictures come, ``"reconnecting"`` during an
+        state: ``"connecting"`` before the first frame, ``"live"`` while frames come, ``"reconnecting"`` during an
             outage, ``"ended"`` once there will be no more.
         attempt: tries to connect since the first one or since the connection was lost; 0 while live.
         message: a sentence for people; names no credentials.

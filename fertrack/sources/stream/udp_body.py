@@ -28,7 +28,7 @@ _BINDS_TO_GROUPS = not sys.platform.startswith("win")  # so that other groups' d
 class UdpBody:
     """Datagrams sent to a port of this machine, or to a multicast group, put one after another.
 
-    A thread takes them from the system as they come, so that none is lost while a picture is decoded. Should the
+    A thread takes them from the system as they come, so that none is lost while a frame is decoded. Should the
     reader fall behind by 4 MB, the oldest are dropped.
 
     Args:

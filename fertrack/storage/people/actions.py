@@ -298,7 +298,7 @@ def _move(connection: sa.Connection, run: int, who: RunPerson, key: int) -> None
 
 
 def _refuse_if_together(connection: sa.Connection, run: int, persons: Sequence[RunPerson]) -> None:
-    """Nobody is in two places of one picture.
+    """Nobody is in two places of one image.
 
     Raises:
         StorageError: two of the persons are seen in one frame of any run.

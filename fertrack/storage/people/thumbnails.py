@@ -22,7 +22,7 @@ class BestFace:
     Attributes:
         frame_index: frame it was cut from.
         quality: 0 to 1.
-        jpeg: the upright picture, a JPEG file without metadata.
+        jpeg: the upright image, a JPEG file without metadata.
     """
 
     frame_index: int

@@ -75,7 +75,7 @@ def erase_rows(db: Database, subject: DataSubject) -> dict[str, int]:
             connection.exec_driver_sql("PRAGMA secure_delete = ON")
         refuse_while_running(connection, subject.runs)
         counts = count_rows(connection, subject)
-        shared = _pictures_of_others(connection, subject)
+        shared = _thumbnails_of_others(connection, subject)
         for run, track in shared:
             connection.execute(sa.delete(Thumbnail).where(Thumbnail.run_id == run, Thumbnail.track == track))
         _delete_faces(connection, subject)
@@ -195,7 +195,7 @@ def _mark_outputs(connection: sa.Connection, subject: DataSubject) -> None:
             store_marks(connection, marked)
 
 
-def _pictures_of_others(connection: sa.Connection, subject: DataSubject) -> list[tuple[int, int]]:
+def _thumbnails_of_others(connection: sa.Connection, subject: DataSubject) -> list[tuple[int, int]]:
     """Thumbnails of other people in which the person can be seen beside them: run and track of each."""
     found = []
     for run in subject.runs:

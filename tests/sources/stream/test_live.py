@@ -31,7 +31,7 @@ from fertrack.sources import (
 )
 from fertrack.sources.stream.camera import CameraConnection, ask_camera, cameras
 from fertrack.sources.stream.cancellation import Lifeline, SourceClosedError
-from fertrack.sources.stream.clock import ArrivalClock, Pacer, Picture
+from fertrack.sources.stream.clock import ArrivalClock, Pacer, StampedFrame
 from fertrack.sources.stream.connection import Connection
 from fertrack.sources.stream.fit import Letterbox
 from fertrack.sources.stream.reconnect import Backoff
@@ -310,8 +310,8 @@ def test_the_pacer_goes_by_the_pictures_times_and_starts_anew_where_they_jump() 
 # ---------------------------------------------------------------- size
 
 
-def shown(image: np.ndarray) -> Picture:
-    return Picture(0.0, 0.0, image)
+def shown(image: np.ndarray) -> StampedFrame:
+    return StampedFrame(0.0, 0.0, image)
 
 
 @pytest.mark.parametrize(

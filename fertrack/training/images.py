@@ -1,4 +1,4 @@
-"""The pictures a network learns from: votes as soft targets, our own landmarks, no twins of test pictures."""
+"""The images a network learns from: votes as soft targets, our own landmarks, no twins of test images."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from fertrack.errors import ConfigError, reason_of
 from fertrack.evaluation.datasets.ferplus import find_landmarks, load_ferplus, select_voted, twins_among
 from fertrack.protocols import Detector
 from fertrack.training.config import DataConfig
-from fertrack.training.labelled_pictures import LabelledImages, MixedImages, read_learned
+from fertrack.training.labelled_images import LabelledImages, MixedImages, read_learned
 from fertrack.training.landmark_cache import cached_landmarks
 from fertrack.types import EXPRESSIONS, BoolArray, FloatArray, Image, IntArray
 
 __all__ = [
-    "Pictures",
+    "TrainingImages",
     "crop_template",
     "is_fer2013",
     "is_labelled_set",
-    "load_pictures",
+    "load_images",
     "subset",
-    "tested_pictures",
-    "voted_pictures",
+    "tested_images",
+    "voted_images",
 ]
 
 logger = logging.getLogger(__name__)
 
 _FACE_IN_PICTURE = ((0.3640, 0.4491), (0.6346, 0.4476), (0.5002, 0.6030), (0.3890, 0.7614), (0.6131, 0.7601))
-"""Where the average FER2013 picture has its five landmarks, shares of its side."""
+"""Where the average FER2013 image has its five landmarks, shares of its side."""
 
 
 _CALLED = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
@@ -40,16 +40,16 @@ _CALLED = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
-    """Labelled pictures with landmarks.
+class TrainingImages:
+    """Labelled images with landmarks.
 
     Attributes:
-        images: uint8 (N, 48, 48), grey, or pictures of a labelled set, of any size.
-        landmarks: float32 (N, 5, 2), px of the picture.
+        images: uint8 (N, 48, 48), grey, or images of a labelled set, of any size.
+        landmarks: float32 (N, 5, 2), px of the image.
         targets: float32 (N, 7), what the network is to say, in the order of ``EXPRESSIONS``; rows sum to 1.
         labels: int64 (N,), the expression with most votes.
         chances: float64 (N,), how often each is drawn, summing to 1; None: by class count.
-        shifts: float32 (N, 7), logarithms of the class shares that are drawn where a picture comes from: added to the
+        shifts: float32 (N, 7), logarithms of the class shares that are drawn where an image comes from: added to the
             logits while it is learned, they make the network speak at equal shares whatever its sources' are (logit
             adjustment: Menon et al. 2021, arXiv 2007.07314); None: it is to speak at the shares drawn.
         cut_out: bool (N,), the face is cut out on black; None: no face is.
@@ -67,7 +67,7 @@ class Pictures:
         return len(self.labels)
 
     def draw_probabilities(self, balance: float) -> FloatArray:
-        """float64 (N,): how often each picture is drawn; by class count ** -balance, summing to 1."""
+        """float64 (N,): how often each image is drawn; by class count ** -balance, summing to 1."""
         if self.chances is not None:
             return self.chances
         counts = np.bincount(self.labels, minlength=len(EXPRESSIONS)).astype(np.float64)
@@ -93,28 +93,28 @@ def crop_template(size_px: int, zoom: float) -> FloatArray:
     return np.asarray(((points - centre) * zoom + centre) * size_px, np.float32)
 
 
-def load_pictures(
+def load_images(
     config: DataConfig, detector: Detector, cache: Path, *, colour: bool = False
-) -> tuple[Pictures, Pictures]:
-    """Pictures to learn from, and pictures kept apart to follow the run by.
+) -> tuple[TrainingImages, TrainingImages]:
+    """Images to learn from, and images kept apart to follow the run by.
 
-    Of FER2013, pictures of which an exact or near twin is in the test split are left out.
+    Of FER2013, images of which an exact or near twin is in the test split are left out.
 
     Args:
-        config: which pictures.
+        config: which images.
         detector: finds the landmarks.
         cache: folder where the landmarks are kept, so that they are searched for once.
-        colour: whether pictures of a labelled set are wanted in colour.
+        colour: whether images of a labelled set are wanted in colour.
 
     Raises:
-        ConfigError: the pictures cannot be read, or there are too few for ``config.validation``.
+        ConfigError: the images cannot be read, or there are too few for ``config.validation``.
         EvaluationError: a labelled set cannot be read.
     """
     path = Path(config.path)
     if is_labelled_set(path):
-        pictures = Pictures(*read_learned(path, detector, cache, split=config.split, colour=colour))
+        pictures = TrainingImages(*read_learned(path, detector, cache, split=config.split, colour=colour))
     else:
-        pictures = voted_pictures(path, config.fer2013_share, detector, cache)
+        pictures = voted_images(path, config.fer2013_share, detector, cache)
     if config.validation >= len(pictures):
         raise ConfigError(
             f"data.validation keeps {config.validation} pictures apart, but {path} has only {len(pictures)}: lower it"
@@ -140,8 +140,8 @@ def is_labelled_set(path: Path) -> bool:
         return False
 
 
-def voted_pictures(path: Path, fer2013_share: float, detector: Detector, cache: Path) -> Pictures:
-    """FER2013's training pictures without twins of its test pictures.
+def voted_images(path: Path, fer2013_share: float, detector: Detector, cache: Path) -> TrainingImages:
+    """FER2013's training images without twins of its test images.
 
     Args:
         path: npz file with FER+ votes.
@@ -158,21 +158,21 @@ def voted_pictures(path: Path, fer2013_share: float, detector: Detector, cache: 
     targets = (1 - fer2013_share) * voted.votes + fer2013_share * own_labels
     kept = cache / f"landmarks-{hashlib.sha256(voted.images.tobytes()).hexdigest()[:16]}.npy"
     landmarks = cached_landmarks(kept, len(voted), lambda: _landmarks(voted.images, detector))
-    everything = Pictures(voted.images, landmarks, targets.astype(np.float32), voted.labels)
+    everything = TrainingImages(voted.images, landmarks, targets.astype(np.float32), voted.labels)
     pictures = subset(everything, np.flatnonzero(fresh))
     logger.info("%d pictures, %d left out as twins of test pictures", len(pictures), int((~fresh).sum()))
     return pictures
 
 
-def tested_pictures(path: Path, detector: Detector, cache: Path) -> tuple[Image, FloatArray]:
-    """FER2013's PublicTest pictures uint8 (N, 48, 48) and their landmarks (N, 5, 2), which are never learned from."""
+def tested_images(path: Path, detector: Detector, cache: Path) -> tuple[Image, FloatArray]:
+    """FER2013's PublicTest images uint8 (N, 48, 48) and their landmarks (N, 5, 2), which are never learned from."""
     tested = load_ferplus(path, "PublicTest")
     kept = cache / f"landmarks-{hashlib.sha256(tested.images.tobytes()).hexdigest()[:16]}.npy"
     return tested.images, cached_landmarks(kept, len(tested), lambda: _landmarks(tested.images, detector))
 
 
 def _fer2013_labels(path: Path) -> IntArray:
-    """FER2013's own labels of the pictures ``load_ferplus`` takes from the training split, as expressions."""
+    """FER2013's own labels of the images ``load_ferplus`` takes from the training split, as expressions."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             rows = np.flatnonzero(stored["split"] == stored["split_names"].tolist().index("Training"))
@@ -185,9 +185,9 @@ def _fer2013_labels(path: Path) -> IntArray:
         raise ConfigError(f"{path} cannot be read as FER2013 pictures with FER+ votes: {reason_of(error)}") from error
 
 
-def subset(pictures: Pictures, rows: IntArray) -> Pictures:
-    """Some of the pictures, in the order of ``rows``; how they are drawn is no longer said."""
-    return Pictures(
+def subset(pictures: TrainingImages, rows: IntArray) -> TrainingImages:
+    """Some of the images, in the order of ``rows``; how they are drawn is no longer said."""
+    return TrainingImages(
         pictures.images[rows],
         pictures.landmarks[rows],
         pictures.targets[rows],

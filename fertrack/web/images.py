@@ -13,7 +13,7 @@ from fertrack.types import Image
 if TYPE_CHECKING:
     from fertrack.live.session import LiveSession
 
-__all__ = ["Picture", "Pictures", "jpeg"]
+__all__ = ["PageImage", "PageImages", "jpeg"]
 
 LONGEST_SIDE_PX = 1280
 """Larger images are scaled down for the page; the recording is not."""
@@ -23,7 +23,7 @@ QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PageImage:
     """One displayed image.
 
     Attributes:
@@ -35,7 +35,7 @@ class Picture:
     jpeg: bytes
 
 
-class Pictures:
+class PageImages:
     """Newest image of a session, for all who ask.
 
     A browser asks for the next image when it has drawn the last one. So nothing can pile up on the way to it: a slow
@@ -45,10 +45,10 @@ class Pictures:
     def __init__(self, session: LiveSession, *, patience_s: float) -> None:
         self._session = session
         self._patience_s = patience_s
-        self._newest = Picture(-1, b"")
+        self._newest = PageImage(-1, b"")
         self._renewal: asyncio.Task[None] | None = None
 
-    async def newer_than(self, number: int) -> Picture | None:
+    async def newer_than(self, number: int) -> PageImage | None:
         """The newest image, waiting up to ``patience_s`` for one newer than ``number``; None if there is none."""
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._renew())
@@ -60,9 +60,9 @@ class Pictures:
         newer = await asyncio.to_thread(self._take, self._newest.number)
         self._newest = newer or self._newest
 
-    def _take(self, after: int) -> Picture | None:
+    def _take(self, after: int) -> PageImage | None:
         view = self._session.view(after, self._patience_s)
-        return None if view is None else Picture(view.number, jpeg(view.image))
+        return None if view is None else PageImage(view.number, jpeg(view.image))
 
 
 def jpeg(image: Image) -> bytes:

@@ -1,4 +1,4 @@
-"""Labelled sets to learn from: RAF-DB, folders of class sub-folders, CSV, npz; pictures are read when needed."""
+"""Labelled sets to learn from: RAF-DB, folders of class sub-folders, CSV, npz; images are read when needed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _TEST_PART = "PublicTest"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
-    """Some pictures of a labelled set, which need not be of one size.
+    """Some images of a labelled set, which need not be of one size.
 
     Attributes:
         labelled: the set.
-        rows: int64 (N,), which of its pictures, in order.
+        rows: int64 (N,), which of its images, in order.
         colour: whether they are wanted as uint8 (H, W, 3), BGR; else uint8 (H, W).
     """
 
@@ -115,15 +115,15 @@ def read_learned(
         cache: folder where the landmarks are kept, so that they are searched for once.
         split: which part of it.
         only: column of a CSV file -> values of rows to learn from.
-        colour: whether the pictures are wanted in colour.
+        colour: whether the images are wanted in colour.
 
     Returns:
-        The pictures, their landmarks float32 (N, 5, 2), px, targets float32 (N, 7) and labels int64 (N,).
+        The images, their landmarks float32 (N, 5, 2), px, targets float32 (N, 7) and labels int64 (N,).
 
     Raises:
         EvaluationError: the set cannot be read.
         ConfigError: the part that would be learned from is the one to test with, no face is found, or more than a tenth
-            of the pictures cannot be read.
+            of the images cannot be read.
     """
     path = path.expanduser()
     labelled = read_labelled(path, split=split or ("train" if is_rafdb(path) else ""), only=only)
@@ -150,9 +150,9 @@ def _tell_unreadable(labelled: LabelledSet, readable: int) -> None:
 
 
 def _landmarks(labelled: LabelledSet, detector: Detector) -> FloatArray:
-    """Where no face is found, the mean landmarks of the others stand in, as shares of the face's box or picture.
+    """Where no face is found, the mean landmarks of the others stand in, as shares of the face's box or image.
 
-    Pictures that cannot be read have NaN.
+    Images that cannot be read have NaN.
     """
     logger.info("finding landmarks in %d pictures", len(labelled))
     landmarks = np.full((len(labelled), 5, 2), np.nan, np.float32)
