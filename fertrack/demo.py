@@ -52,7 +52,7 @@ def compose_demo(path: Path, *, frame_count: int = FRAME_COUNT) -> Path:
             video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             audio = container.add_stream("aac", rate=_AUDIO_RATE, layout="mono")
             for index in range(frame_count):
-                picture = av.VideoFrame.from_ndarray(_picture(index, people), format="bgr24")
+                picture = av.VideoFrame.from_ndarray(_image(index, people), format="bgr24")
                 picture.pts, picture.time_base = index, Fraction(1, FPS)
                 container.mux(video.encode(picture))
             container.mux(video.encode(None))
@@ -105,7 +105,7 @@ class _Cutout:
         under += alpha * (cv2.warpAffine(self._head, shift, size) - under)
 
 
-def _picture(index: int, people: list[_Cutout]) -> Image:
+def _image(index: int, people: list[_Cutout]) -> Image:
     """Frame ``index``: the first person crosses in front of the second at 3 s, turns, and crosses back at 9 s."""
     swing = np.cos(2 * np.pi * index / FRAME_COUNT)
     bob = np.sin(2 * np.pi * index / 60)

@@ -42,7 +42,7 @@ MAX_SMALL_HELPERS = 12  # modules under 60 lines with one importer
 MAX_SHARED_BASENAMES = 25
 MAX_PROGRAMS = 17  # modules with a ``__main__`` part
 MAX_ODD_MODULE_DOCSTRINGS = 3
-MAX_ODD_NAMES = 4
+MAX_ODD_NAMES = 1
 MAX_ODD_DOCSTRINGS = 12
 
 ODD_WORDS = {

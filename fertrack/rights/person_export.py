@@ -13,7 +13,7 @@ import pandas as pd
 from fertrack.errors import OutputExistsError
 from fertrack.files import drafted, replacing
 from fertrack.reporting.exports.csv_rows import defused
-from fertrack.storage.rights.personal_data import Holdings, holdings
+from fertrack.storage.rights.personal_data import PersonalData, read_personal_data
 from fertrack.storage.written_files import OutputFile, PersonFolder, outputs, record_output
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def export_person(db: Database, person: str, folder: Path, run: int | str | None
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputExistsError(f"{folder} is not empty: name a new folder with -o")
     with db.reading() as connection:
-        held = holdings(connection, db.name, person, run)
+        held = read_personal_data(connection, db.name, person, run)
         tables = {**held.tables, "files": _files(outputs(connection, held.subject.runs), held)}
     written = []
     for name, table in tables.items():
@@ -94,7 +94,7 @@ def export_person(db: Database, person: str, folder: Path, run: int | str | None
     return written
 
 
-def _write_texts(folder: Path, held: Holdings, tables: dict[str, pd.DataFrame]) -> list[Path]:
+def _write_texts(folder: Path, held: PersonalData, tables: dict[str, pd.DataFrame]) -> list[Path]:
     subject = held.subject
     everything = {
         "person": subject.who.label,
@@ -113,7 +113,7 @@ def _write_texts(folder: Path, held: Holdings, tables: dict[str, pd.DataFrame]) 
     return [as_json, readme]
 
 
-def _files(written: Sequence[OutputFile], held: Holdings) -> pd.DataFrame:
+def _files(written: Sequence[OutputFile], held: PersonalData) -> pd.DataFrame:
     """Files in which the person appears: those of their runs, unless they are about somebody else alone."""
     rows = []
     for file in written:

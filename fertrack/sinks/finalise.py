@@ -45,7 +45,7 @@ def write_finished(part: Path, target: Path, container: Container, sound: Soundt
         # opaque: what is read by another library than it was written with (AV1) has no encoder of the reader's name
         into = output.add_stream_from_template(source, opaque=True)
         into.time_base = source.time_base
-        streams = [_with_durations(_pictures(pictures, source, into), end_s)]
+        streams = [_with_durations(_frames(pictures, source, into), end_s)]
         if sound is not None:
             streams.append(sound.add_to(output))
         for packet in heapq.merge(*streams, key=_decode_time_s):
@@ -79,7 +79,7 @@ def cut_after_last_fragment(path: Path) -> bool:
     return end > 0
 
 
-def _pictures(container: InputContainer, source: VideoStream, into: VideoStream) -> Iterator[Packet[Any]]:
+def _frames(container: InputContainer, source: VideoStream, into: VideoStream) -> Iterator[Packet[Any]]:
     """The packets in coding order, every one with a decode time.
 
     Matroska stores no decode times, and FFmpeg can only guess them once it has seen how far frames are reordered:

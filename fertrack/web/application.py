@@ -54,7 +54,7 @@ class LivePage:
                 Route("/favicon.ico", self._icon),
                 Route("/static/{name}", self._asset),
                 Route("/notice", self._notice),
-                Route("/picture", self._picture),
+                Route("/picture", self._image),
                 Route("/numbers", self._stream),
                 Route("/stop", self._stop, methods=["POST"]),
                 Route("/recording/start", self._start_recording, methods=["POST"]),
@@ -95,7 +95,7 @@ class LivePage:
     async def _notice(self, request: Request) -> Response:
         return PlainTextResponse(NOTICE)
 
-    async def _picture(self, request: Request) -> Response:
+    async def _image(self, request: Request) -> Response:
         after = request.query_params.get("after", "-1")
         if not after.removeprefix("-").isdecimal() or len(after) > LONGEST_NUMBER:
             raise HTTPException(400, "after must be the number of a picture")

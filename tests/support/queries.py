@@ -97,7 +97,7 @@ def sightings(database: Database, run: int | str) -> Any:
 def holdings(database: Database, person: str, run: int | str | None = None) -> Any:
     """Everything that is held about a person."""
     with database.reading() as connection:
-        return personal_data.holdings(connection, database.name, person, run)
+        return personal_data.read_personal_data(connection, database.name, person, run)
 
 
 def outputs(database: Database, runs: Collection[int] | None = None, **options: Any) -> list[OutputFile]:

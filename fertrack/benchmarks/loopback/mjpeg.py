@@ -39,7 +39,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
         self.end_headers()
         try:
-            for picture in show.pictures():
+            for picture in show.frames():
                 head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.content)}\r\n\r\n"
                 self.wfile.write(head.encode() + picture.content + b"\r\n")
         except OSError:

@@ -149,7 +149,7 @@ class _Handler(socketserver.StreamRequestHandler):
         number = 0
         started_s = time.monotonic()
         with contextlib.suppress(OSError):
-            for picture in self.server.show.pictures():
+            for picture in self.server.show.frames():
                 if self._left.is_set():
                     return
                 ticks = round((time.monotonic() - started_s) * _CLOCK_HZ) & 0xFFFFFFFF

@@ -62,7 +62,7 @@ class Show:
         """Clip being shown."""
         return self._clip
 
-    def pictures(self) -> Iterator[EncodedFrame]:
+    def frames(self) -> Iterator[EncodedFrame]:
         """Images for one watcher, each when it is due, from a keyframe on; ends when the connection is cut."""
         cuts, clip, number = self._cuts, self._clip, 0
         due_s = time.monotonic()

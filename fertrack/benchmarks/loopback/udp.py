@@ -61,7 +61,7 @@ class UdpSender:
                 stream.width, stream.height = clip.width, clip.height
                 stream.time_base = fractions.Fraction(1, _CLOCK_HZ)
                 started_s = time.monotonic()
-                for picture in self._show.pictures():
+                for picture in self._show.frames():
                     packet = Packet(picture.content)
                     packet.stream = stream
                     packet.time_base = stream.time_base

@@ -159,7 +159,7 @@ def compose(scene: Scene, actors: Mapping[str, Actor], path: Path) -> Truth:
             for shot in scene.shots:
                 ground = background(shot.ground)
                 for step in range(_frames(shot)):
-                    picture, seen = _picture(shot, step, index, ground, actors)
+                    picture, seen = _frame(shot, step, index, ground, actors)
                     rows += [(index, scene.cast.index(who) + 1, box, visible) for who, box, visible in seen]
                     frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
                     frame.pts, frame.time_base = index, Fraction(1, FPS)
@@ -188,7 +188,7 @@ def _frames(shot: Shot) -> int:
     return round(shot.duration_s * FPS)
 
 
-def _picture(
+def _frame(
     shot: Shot, step: int, index: int, ground: FloatArray, actors: Mapping[str, Actor]
 ) -> tuple[Image, list[tuple[str, FloatArray, float]]]:
     """One frame, and of everybody in it: name, face box, and visible share of it."""

@@ -36,13 +36,13 @@ from fertrack.storage.rights.data_subject import (
 from fertrack.storage.rights_models import Thumbnail
 from fertrack.types import EXPRESSIONS, LABELS, label_name
 
-__all__ = ["Holdings", "holdings"]
+__all__ = ["PersonalData", "read_personal_data"]
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Holdings:
+class PersonalData:
     """Personal data held about one person.
 
     Attributes:
@@ -56,7 +56,9 @@ class Holdings:
     thumbnails: dict[tuple[int, int], bytes]
 
 
-def holdings(connection: sa.Connection, database: str, person: str, run: int | str | None = None) -> Holdings:
+def read_personal_data(
+    connection: sa.Connection, database: str, person: str, run: int | str | None = None
+) -> PersonalData:
     """Gather all personal data of a person, in all runs, as they stand at one moment.
 
     Faces that no track has claimed but that lie where the person was about then are among the faces, marked so.
@@ -87,7 +89,7 @@ def holdings(connection: sa.Connection, database: str, person: str, run: int | s
             _theirs(Thumbnail.run_id, Thumbnail.track, subject)
         )
     ).all()
-    return Holdings(subject, tables, {(row.run_id, row.track): bytes(row.picture) for row in pictures})
+    return PersonalData(subject, tables, {(row.run_id, row.track): bytes(row.picture) for row in pictures})
 
 
 def _theirs(run: Any, track: Any, subject: DataSubject) -> sa.ColumnElement[bool]:
