@@ -32,7 +32,7 @@ from fertrack.live import LiveSession
 from fertrack.live.options import LiveOptions
 from fertrack.rights.purpose import NOTICE
 from fertrack.types import EXPRESSIONS
-from fertrack.web import pictures, serve
+from fertrack.web import images, serve
 from fertrack.web.numbers import numbers
 from tests.support.live_page import Served, serving
 from tests.support.live_scenes import SETTINGS, LiveScene, live_pipeline
@@ -186,7 +186,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(session: FakeSession) 
 
 
 def test_the_page_names_no_other_machine_and_has_nothing_inline() -> None:
-    folder = Path(pictures.__file__).parent / "static"
+    folder = Path(images.__file__).parent / "static"
     for file in folder.iterdir():
         text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search('[a-z]*:?//[^ "]', text), file.name
@@ -244,8 +244,8 @@ def test_a_picture_is_encoded_once_for_all_and_only_while_somebody_watches(
     session: FakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
-    encode = pictures.jpeg
-    monkeypatch.setattr(pictures, "jpeg", lambda image: encoded.append(1) or encode(image))
+    encode = images.jpeg
+    monkeypatch.setattr(images, "jpeg", lambda image: encoded.append(1) or encode(image))
     with ThreadPoolExecutor(4) as browsers, serving(session) as page, page.let_in() as browser:
         events(browser, most=2)
         assert not encoded  # numbers alone cost no picture
@@ -269,9 +269,9 @@ def test_a_picture_is_encoded_once_for_all_and_only_while_somebody_watches(
 
 
 def test_a_large_picture_is_scaled_down() -> None:
-    small = cv2.imdecode(np.frombuffer(pictures.jpeg(np.zeros((1080, 1920, 3), np.uint8)), np.uint8), 1)
+    small = cv2.imdecode(np.frombuffer(images.jpeg(np.zeros((1080, 1920, 3), np.uint8)), np.uint8), 1)
     assert small.shape == (720, 1280, 3)
-    kept = cv2.imdecode(np.frombuffer(pictures.jpeg(np.zeros((720, 1280, 3), np.uint8)), np.uint8), 1)
+    kept = cv2.imdecode(np.frombuffer(images.jpeg(np.zeros((720, 1280, 3), np.uint8)), np.uint8), 1)
     assert kept.shape == (720, 1280, 3)
 
 
