@@ -11,7 +11,7 @@ from typing import Self
 from av.video.frame import VideoFrame
 
 from fertrack.sources.config import InputConfig
-from fertrack.sources.container import Timeline, first_picture, open_container, video_stream
+from fertrack.sources.container import Timeline, first_decoded_frame, open_container, video_stream
 from fertrack.sources.open import open_source
 from fertrack.sources.pixels import BgrConverter, Orientation
 from fertrack.types import Image
@@ -43,7 +43,7 @@ class SeekableVideo:
         if not self._path.is_file():
             open_source(self._path, self._config).close()  # so that what cannot be read is said now
             return
-        first, self._aspect = first_picture(self._path, self._config.stream)
+        first, self._aspect = first_decoded_frame(self._path, self._config.stream)
         container = open_container(self._path)
         self._stream = video_stream(container, self._path, self._config.stream)
         self._timeline = Timeline.of(container, self._stream, self._config.fps)
