@@ -41,7 +41,7 @@ def style_sheet(theme: Theme) -> str:
     aurora = f"qlineargradient(x1: 0, y1: 0, x2: 1, y2: 1, stop: 0 {first}, stop: 0.55 {second}, stop: 1 {third})"
     return f"""{theme.style_sheet()}
         QMainWindow, QDialog {{ background: {aurora}; }}
-        QMainWindow > QWidget, QDockWidget, QStatusBar, QMenuBar, QStatusBar QLabel {{ background: transparent; }}
+        QMainWindow > QWidget, QDockWidget, QLabel, QCheckBox, QStatusBar, QMenuBar {{ background: transparent; }}
         QDockWidget::title {{ padding: 6px 4px; font-weight: 600; }}
         QMenuBar::item {{ padding: 5px 10px; background: transparent; }}
         QMenuBar::item:selected, QMenu::item:selected {{ background: {page["note-back"]}; color: {page["text"]}; }}

@@ -125,6 +125,8 @@ class LabelControls(QWidget):
         self.temperature = _number(20.0, 0.1, "Above 1: less sure, below 1: surer; 0: the classifier's own")
         self.prior = _number(1.0, 0.05, "How much rare expressions are made up for; below 0: the classifier's own")
         self.prior.setMinimum(-0.05)
+        for control in (self.temperature, self.prior):
+            control.setSpecialValueText("classifier's own")  # at the minimum
         self.thresholds = QCheckBox("Call unsure estimates uncertain")
         self.thresholds.setToolTip("By the classifier's threshold of each expression")
         form = QFormLayout(self)
