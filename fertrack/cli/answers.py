@@ -113,6 +113,8 @@ def moments(
         float,
         typer.Option("--gap", metavar="TIME", parser=seconds, help="Allow interruptions of this length, seconds."),
     ] = 0.2,
+    by: By = None,
+    lasting_s: Lasting = None,
     from_s: From = None,
     to_s: To = None,
     longest: Longest = None,
@@ -128,6 +130,7 @@ def moments(
     fertrack moments 3 --who P1 --expression happiness --while P2:sadness:0.5
     """
     from fertrack.storage.engine import open_database
+    from fertrack.storage.queries.conditions import with_conditions
     from fertrack.storage.queries.moments import moments as find_moments
 
     with misuse():
@@ -137,8 +140,11 @@ def moments(
             database.runs(run, from_s=from_s, to_s=to_s) as stored,
         ):
             table = find_moments(stored, conditions, min_duration_s=for_s, max_gap_s=max_gap_s)
+            if by is not None:
+                table = with_conditions(stored, table, by, at="start_s", lasts_s=lasting_s)
     table = _in_order(table, longest, sort)
     print_answer(table, output_format, table.attrs["coverage"])
+    note_moments(table.attrs)
     print_coverage(table.attrs)
 
 

@@ -78,6 +78,12 @@ def live(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="SOURCE is a file, to be played at its own speed.")
     ] = False,
+    lsl: Annotated[
+        bool, typer.Option("--lsl", help="Send estimates and events over Lab Streaming Layer; needs the extra [lsl].")
+    ] = False,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Write each result and event to standard output, a line of JSON each.")
+    ] = False,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the database, and of recordings begun on the page.")
     ] = DEFAULT_OUT,
@@ -113,6 +119,8 @@ def live(
         "storage.url": ("--db", db or None),
         "privacy.purpose": ("--purpose", purpose or None),
         "privacy.consent": ("--consent", consent or None),
+        "outlet.lsl": ("--lsl", lsl or None),
+        "outlet.jsonl": ("--jsonl", jsonl or None),
     }
     settings = settings_from(config, overrides, flags)
     with _leaving_at_once():  # while nothing has begun that would have to be completed

@@ -292,6 +292,10 @@ def test_answers_by_condition(db: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert counted.set_index(["condition", "from"]).loc[("sad", "happiness"), "sadness"] == 1
     begun = asked(capsys, "episodes", "last", "--by", "trial_type", "--lasting", "1")
     assert begun["condition"].iloc[0] == "funny"
+    held = asked(capsys, "moments", "last", "--expression", "sadness", "--by", "trial_type", "--lasting", "1")
+    assert held["condition"].tolist() == [
+        "sad" if 2.5 <= start_s < 3.5 else "funny" if start_s < 2.0 else "" for start_s in held["start_s"]
+    ]
     late = asked(capsys, "stats", "latency", "last", "sad", "--by", "trial_type")
     assert set(late["condition"]) == {"sad"}
     assert run(["stats", "last", "--by", "trial_type"]) == 0

@@ -17,7 +17,7 @@ from fertrack.storage.config import LONGEST_GAP_S, SHORTEST_EPISODE_S
 
 ROOT = typer.main.get_command(app)
 MAX_PARAMETERS = 15
-MORE_PARAMETERS = {"process": 17}  # of one video and of lists of them
+MORE_PARAMETERS = {"process": 18, "live": 17, "moments": 18}  # lists of videos too; outlets; a question of many parts
 
 
 def commands(command: object = ROOT, prefix: str = "") -> Iterator[tuple[str, object]]:
