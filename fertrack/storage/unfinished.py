@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from fertrack.errors import StorageError
+from fertrack.errors import StorageError, reason_of
 from fertrack.storage.answer_models import EpisodeSet
 from fertrack.storage.engine import Database
 from fertrack.storage.facts import process_exists, run_status
@@ -271,7 +271,9 @@ def _unpack(packed: bytes) -> list[FrameFaces]:
         with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError) as error:
-        raise StorageError(f"what was stored to resume the run is damaged ({error}): use --overwrite") from error
+        raise StorageError(
+            f"what was stored to resume the run is damaged ({reason_of(error)}): use --overwrite"
+        ) from error
     if int(arrays["format"]) != _FORMAT:
         raise StorageError("the run was cut off in another version of fertrack: use that one, or --overwrite")
     frames = []

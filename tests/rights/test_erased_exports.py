@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -40,6 +41,10 @@ def plain(path: Path) -> bytes:
     if path.suffix == ".xlsx":
         with zipfile.ZipFile(path) as book:
             return b"".join(book.read(name) for name in sorted(book.namelist()) if "docProps" not in name)
+    if path.suffix == ".duckdb":  # its checksums differ from file to file
+        with duckdb.connect(str(path), read_only=True) as opened:
+            tables = sorted(name for (name,) in opened.execute("SHOW TABLES").fetchall())
+            return repr([(name, opened.execute(f'SELECT * FROM "{name}"').fetchall()) for name in tables]).encode()
     return path.read_bytes()
 
 

@@ -85,13 +85,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first input")
     parser.add_argument("--reader", choices=[reader.name for reader in READERS])
     options = parser.parse_args(arguments)
-    logging.disable(logging.WARNING)
     chosen = [reader for reader in READERS if options.reader in (None, reader.name)]
     faults: list[str] = []
-    for reader in chosen:
-        found = fuzz(reader, max(1, options.inputs // len(chosen)), first_seed=options.seed)
-        faults += found.faults
-        counts = ", ".join(f"{found.counts[name]} {name}" for name in ("read", "refused", "fault"))
-        sys.stdout.write(f"{reader.name:<15} {counts}; {found.seconds:.0f} s\n")
+    logging.disable(logging.WARNING)
+    try:
+        for reader in chosen:
+            found = fuzz(reader, max(1, options.inputs // len(chosen)), first_seed=options.seed)
+            faults += found.faults
+            counts = ", ".join(f"{found.counts[name]} {name}" for name in ("read", "refused", "fault"))
+            sys.stdout.write(f"{reader.name:<15} {counts}; {found.seconds:.0f} s\n")
+    finally:
+        logging.disable(logging.NOTSET)
     sys.stdout.write("".join(f"{fault}\n" for fault in faults))
     return 1 if faults else 0
