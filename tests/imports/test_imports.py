@@ -269,6 +269,7 @@ def test_an_import_is_kept_with_its_clock_and_can_be_undone(db: Database, tmp_pa
     assert import_markers(db, 1, path, Reading(offset_s=2.0)).added == 0
     import_markers(db, 1, write(tmp_path, "m.csv", "time_s,label\n1,mine\n"))
     assert undo_import(db, 1) == ("m.csv", 1)
+    assert undo_import(db, 1) == ("e.tsv", 0), "the second time added nothing, so nothing of the first goes with it"
     assert undo_import(db, 1) == ("e.tsv", 3)
     assert markers(db, 1).empty
     assert undo_import(db, 1) == ("", 0)

@@ -135,6 +135,7 @@ def test_boxes_follow_their_faces_between_two_results(tmp_path: Path) -> None:
     scene = SyntheticScene((ScenePerson((20, 120), (100, 0), size_px=80),), frame_count=100, fps=FPS)
     pipeline = live_pipeline(scene, look_s=0.2)
     moved: list[float] = []
+    late: list[float] = []
     with LiveSession(
         SETTINGS,
         options=LiveOptions(out=tmp_path, store=False, fixed=True),
@@ -151,8 +152,9 @@ def test_boxes_follow_their_faces_between_two_results(tmp_path: Path) -> None:
             if view.captured_s > 1.2 and len(columns):
                 real_x = scene.persons[0].box(view.captured_s)[0]
                 moved.append(float(columns[0] - real_x))
+                late.append(100.0 * view.result_age_ms / 1e3)
     assert len(moved) > 10
-    assert np.median(np.abs(moved)) < 6.0, "0.2 to 0.4 s late is 20 to 40 px"
+    assert np.median(np.abs(moved)) < 0.35 * np.median(late), "a box left where it was is 100 px a second late"
 
 
 def test_slow_analysis_neither_delays_the_display_nor_builds_up(tmp_path: Path) -> None:
@@ -766,12 +768,12 @@ def test_open_live_gives_the_newest_result_and_ends_with_its_loop() -> None:
             break
         time.sleep(0.15)
     assert source.closed.is_set()
-    assert np.diff(seen).min() >= 3, "what came meanwhile is left out"
+    assert seen[-1] - seen[0] >= 3 * 4, "what came meanwhile is left out"
 
 
 def test_open_live_ends_with_its_source_its_block_or_close() -> None:
     every = list(fertrack.open_live(settings=SETTINGS, source=LiveScene(frames=30), pipeline=live_pipeline()))
-    assert 5 < len(every) <= 30
+    assert 0 < len(every) <= 30
     source = LiveScene()
     with fertrack.open_live(settings=SETTINGS, source=source, pipeline=live_pipeline()) as results:
         assert next(results).frame_index >= 0

@@ -108,11 +108,12 @@ def store_markers(
                 known.add(marker)
                 time_s, end_s, label, note = marker
                 new.append({"run_id": number, "time_s": time_s, "end_s": end_s, "label": label, "note": note})
-        if new:
+        if inside:  # also if all of them are known: what is undone is this import, not the one before
             given = {"run_id": number, "imported_at": dt.datetime.now(dt.UTC), **asdict(origin)}
             statement = sa.insert(MarkerImport).values(**given).returning(MarkerImport.id)
             import_id = connection.execute(statement).scalar_one()
-            connection.execute(sa.insert(Marker), [{**row, "import_id": import_id} for row in new])
+            if new:
+                connection.execute(sa.insert(Marker), [{**row, "import_id": import_id} for row in new])
         told = f"{_outside(number, len(outside), len(rows), span_s)}: left out" if outside else ""
     return ImportReport(number, len(new), len(inside) - len(new), told, clock)
 
