@@ -90,21 +90,20 @@ class Analysis(QObject):
         """Whether a video is being analysed."""
         return self._thread is not None and self._thread.is_alive()
 
-    def start(self, video: str, database: str, out: Path, settings: Settings, *, overwrite: bool = True) -> None:
-        """Analyse a video; the thread that did the one before has ended.
+    def start(self, video: str, database: str, out: Path, settings: Settings) -> None:
+        """Analyse a video; outputs of an earlier analysis of it are replaced.
 
         Args:
             video: a file, a picture, or a folder of pictures.
             database: where the run is stored.
             out: folder of the outputs.
             settings: all options, with purpose and consent.
-            overwrite: replace outputs of an earlier analysis of this video.
         """
         if self.is_running:
             raise ValueError("a video is being analysed: stop it first")
         self._stopping = False
         self._thread = threading.Thread(
-            target=self._work, args=(video, database, out, settings, overwrite), name="fertrack-analysis", daemon=True
+            target=self._work, args=(video, database, out, settings), name="fertrack-analysis", daemon=True
         )
         self._thread.start()
 
@@ -133,7 +132,7 @@ class Analysis(QObject):
             shown, self._shown = self._shown, None
         return shown
 
-    def _work(self, video: str, database: str, out: Path, settings: Settings, overwrite: bool) -> None:
+    def _work(self, video: str, database: str, out: Path, settings: Settings) -> None:
         from fertrack.build import build_pipeline
         from fertrack.outputs.plan import plan_outputs
         from fertrack.pipeline.pipeline import Progress
@@ -149,7 +148,7 @@ class Analysis(QObject):
             self.progressed.emit(min(share, 1.0), progress.frames, progress.faces, fps)
 
         try:
-            (plan,) = plan_outputs([video], out, settings, overwrite=overwrite)
+            (plan,) = plan_outputs([video], out, settings, overwrite=True)
             self._pipeline = pipeline = build_pipeline(settings)
             reidentifier = build_reidentifier(settings.linking)
             with open_database(database, create=True) as opened:
@@ -159,7 +158,7 @@ class Analysis(QObject):
                     opened,
                     settings,
                     reidentifier=reidentifier,
-                    overwrite=overwrite,
+                    overwrite=True,
                     on_progress=report,
                     watching=[_Watching(self)],
                 )

@@ -39,6 +39,9 @@ def as_qimage(image: Image) -> QImage:
     return QImage(image.data, width, height, image.strides[0], QImage.Format.Format_BGR888).copy()
 
 
+_SAME_S = 1e-3
+"""Times that differ by less are of one image."""
+
 _GOES_ON = ("seek", "refresh", "overlay")
 """Commands after which playing goes on."""
 
@@ -170,10 +173,14 @@ class Player(QObject):
     def _step(self, images: int) -> bool:
         if self._run is None or not len(self._run.time_s):
             return False
-        if images == 1 and self._images is not None:
-            return self._show_next()
         row = int(np.clip(self._run.row_at(self._at_s) + images, 0, len(self._run.time_s) - 1))
-        return self._go_to(float(self._run.time_s[row]))
+        time_s = float(self._run.time_s[row])
+        if images == 1 and self._images is not None:  # nothing to seek: it is the next one, or soon after
+            following = next((each for each in self._images if each[0] > time_s - _SAME_S), None)
+            if following is not None:
+                self._publish(*following)
+                return True
+        return self._go_to(time_s)
 
     def _show_next(self) -> bool:
         following = next(self._images, None) if self._images is not None else None

@@ -128,6 +128,17 @@ def test_a_run_is_opened_from_the_list_and_sought_in(window: DesktopWindow) -> N
     assert not window.grab().isNull()
 
 
+def test_steps_are_those_of_the_analysed_frames(window: DesktopWindow, stored: str, clip: Path) -> None:
+    info = replace(INFO, name="clip.mp4", width=320, height=240, fps=float(FPS), path=str(clip))
+    with open_database(stored) as database:
+        every_third = [result(i, i / FPS, [(1, "anger", 0.8)]) for i in range(0, FRAMES, 3)]
+        store(database, every_third, info=info, record=replace(RECORD, config_toml=to_toml(load_settings())))
+    opened(window, 2)
+    for frames, at_s in ((1, 0.3), (1, 0.6), (-1, 0.3), (1, 0.6)):
+        window.step(frames)
+        until(lambda at_s=at_s: window._at_s == pytest.approx(at_s))  # type: ignore[misc]
+
+
 def test_it_plays_to_the_end_and_stops(window: DesktopWindow) -> None:
     opened(window)
     window.player.seek(2.5)
@@ -190,7 +201,7 @@ def test_settings_make_the_labels_anew_and_back(window: DesktopWindow, tmp_path:
     assert window.run.settings.calibration.temperature == 0.5
     assert not (window.run.faces.label < 0).any(), "nobody is uncertain without thresholds"
     window.save_config(str(tmp_path / "mine.toml"))
-    until((tmp_path / "mine.toml").exists)
+    until(lambda: "saved " in log_of(window))  # the file is there before its text is
     assert load_settings([tmp_path / "mine.toml"]).smoothing.half_life_s == 2.0
     changed = window.run
     controls.reset.click()
