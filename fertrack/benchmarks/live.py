@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -127,7 +128,7 @@ def measure_live(
         reconnects=summary.reconnects,
         back_s=(sorted(back_s)[len(back_s) // 2], max(back_s)) if back_s else None,
         left=_left_since(before),
-        summary=summary,
+        summary=replace(summary, database=""),  # a temporary file
         date=f"{datetime.date.today():%Y-%m-%d}",
         machine=f"{available_cores()} cores, {platform.machine()}, Python {platform.python_version()}",
         load=load,
