@@ -34,7 +34,7 @@ from fertrack.storage.runs import fail_run_of
 __all__ = ["Job", "run_batch"]
 
 _PATIENCE_S = 0.5
-"""How often it is looked whether the user wants to stop."""
+"""Interval between looks whether the user wants to stop."""
 
 _PROGRESS_S = 0.2
 _END_S = 10.0

@@ -53,8 +53,9 @@ class PanelledGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:  # typer's own class for it is not public
-            if hasattr(error, "message"):
-                error.message = _with_nearest(error.message)
+            message = getattr(error, "message", None)
+            if isinstance(message, str) and hasattr(error, "format_message"):
+                error.message = _with_nearest(message)  # type: ignore[attr-defined]  # such errors have it
             unknown, where = getattr(error, "option_name", ""), getattr(error, "ctx", None)
             if unknown and hasattr(error, "possibilities") and where is not None and _takes_settings(where.command):
                 error.message += _as_setting(unknown)  # type: ignore[attr-defined]  # such errors have it

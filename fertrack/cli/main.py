@@ -96,7 +96,7 @@ _OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EPIP
 
 
 def _discard_output() -> None:
-    """What is still buffered would fail again when the program ends."""
+    """Send buffered output nowhere: it would fail again when the program ends."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -29,7 +29,7 @@ _MAX_MET = 8
 _NEAR = 0.1
 """Faces meet where their boxes, grown by so much of their size, do."""
 _REACH, _REACH_PER_S = 3.0, 6.0
-"""How far from where it was a face is looked for after a meeting, in widths of its own, and more each second."""
+"""Search radius after a meeting, from where the face was: in widths of its own, and more each second."""
 
 
 @dataclass(slots=True, eq=False)

@@ -60,7 +60,7 @@ def outcome(reader: Reader, path: Path) -> str:
         said = str(error)
         fine = said.strip() and said.isprintable() and len(said) < 3000
         said = "refused" if fine else f"an error that is no sentence: {said[:200]!r}"
-    except Exception as error:
+    except Exception as error:  # any other error than ours is what is looked for
         return f"{type(error).__name__}: {str(error)[:200]}"
     else:
         said = "read"
