@@ -13,7 +13,7 @@
 Keys are natural: a frame is ``(run_id, frame_index)``, a face ``(run_id, frame_index, face_index)``, a track
 ``(run_id, number)``. So all rows of a run lie together in frame order, one range scan reads them, and no key is
 stored twice. The two big tables are clustered on those keys (SQLite's WITHOUT ROWID), which together with packed
-vectors (``storage.packing``) keeps a face under 250 bytes, its index included.
+vectors (``storage.packing``) keeps a face under 300 bytes, its index included.
 
 A face's facts are ``score``, ``xyxy``, ``landmarks`` and ``logits``; its ``track``, ``probabilities``, ``smoothed``,
 ``label`` and ``probability`` are derived. Times are seconds of the video (``_s``) or microseconds of work (``_us``);
